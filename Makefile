@@ -1,0 +1,29 @@
+# make demo   environment, packaged pictures, then CHEST trained on them: table and report
+# make test   environment, then the whole suite
+PYTHON ?=
+SETUP = .ci/setup .ci/constraints.txt pyproject.toml
+RUN = .venv/bin/python -m
+
+.PHONY: demo test test-deep check clean
+demo: .venv/.apps
+	$(RUN) apps.chest_vit fit --config apps/chest_vit/configs/emoji.yaml
+
+test: check
+	$(RUN) pytest
+
+test-deep: .venv/.dev
+	HYPOTHESIS_PROFILE=deep $(RUN) pytest tests/geomdml
+
+check: .venv/.dev
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+	$(RUN) mypy
+
+.venv/.apps: $(SETUP)
+	@PYTHON="$(PYTHON)" .ci/setup apps
+
+.venv/.dev: $(SETUP)
+	@PYTHON="$(PYTHON)" .ci/setup dev
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

@@ -1,0 +1,9 @@
+"""`python -m apps.chest_vit fit|validate|test|predict --config apps/chest_vit/configs/emoji.yaml`"""
+
+from apps.chest_vit.data import RetrievalData
+from apps.chest_vit.model import CHEST
+from apps.chest_vit.results import Results
+from apps.common.cli import run
+
+if __name__ == "__main__":
+    run(CHEST, RetrievalData, results=Results(), monitor="val/H/Recall@1")

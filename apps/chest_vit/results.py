@@ -1,0 +1,154 @@
+"""What a run shows at the end: the table of scores against its baselines, and report.html."""
+
+import json
+import sys
+from pathlib import Path
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from rich.console import Console
+from rich.table import Table as RichTable
+from torch import Tensor
+
+from apps.chest_vit.data import RetrievalData
+from apps.chest_vit.model import CHEST
+from apps.common import weights as pretrained
+from apps.common.evaluation import COLUMNS, radius_spread, scores
+from apps.common.progress import Progress
+from apps.common.report import Curve, Output, Report, Similarities, Table, write_report
+from apps.common.sampling import seed_of
+from geomdml.losses.functional import in_mean_units, soft_triple_similarity
+from geomdml.spaces import Euclidean
+
+SIMILARITY_SAMPLE = 512
+
+
+class Results(Callback):
+    """After a test: scores raw pixels and the frozen backbone on the same pictures, prints the table, writes the files.
+
+    The run folder gets results.json (scores and facts) and report.html.
+    """
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        data: RetrievalData = trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(pl_module, CHEST)
+        model, outputs = pl_module, {name: tensor.cpu() for name, tensor in pl_module.test_outputs.items()}
+        labels = outputs["labels"]
+        rows = {name: scores(tensor, labels, Euclidean()) for name, tensor in self.baselines(model, data).items()}
+        rows |= {name: scores(outputs[name], labels, space) for name, space in model.cpu().spaces.items()}
+        facts = {
+            **data.facts(),
+            "backbone": f"{model.hparams['backbone']}, weights {model.hparams['weights']}",
+            "training": f"{int(model.trained_steps):,} steps, seed {model.hparams['seed']}",
+            "hyperbolic space": f"c = {float(model.space.c):g}, radii " + _spread(outputs["radius"], model.head.clip),
+        }
+        table = Table(COLUMNS, {name: list(row.values()) for name, row in rows.items()})
+        print_table(table, facts)
+        folder = Path(trainer.log_dir or ".")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "results.json").write_text(json.dumps({"scores": rows, "facts": facts}, indent=1))
+        report = Report(
+            title=f"CHEST on {facts['data']}",
+            facts=facts,
+            table=table,
+            labels=labels,
+            classes=data.test.classes,
+            picture=data.test.picture,
+            outputs=[
+                Output("H", outputs["H"], model.space, clip=model.head.clip),
+                Output("E", outputs["E"], Euclidean()),
+            ],
+            curves=curves(trainer),
+            similarities=[class_similarities(model, data)],
+            notes=notes(labels, outputs["radius"], model.head.clip),
+            seed=model.hparams["seed"],
+        )
+        print(f"report: {write_report(report, folder / 'report.html')}", flush=True)
+
+    @torch.no_grad()
+    def baselines(self, model: CHEST, data: RetrievalData) -> dict[str, Tensor]:
+        """Raw pixels, and the backbone's features before training at unit norm (their distance ranks as the cosine)."""
+        name, weights = model.hparams["backbone"], model.hparams["weights"]
+        frozen = pretrained.backbone(name, weights, **(model.hparams["backbone_args"] or {})).eval()
+        trained, model.backbone = model.backbone, frozen
+        try:
+            batches = [batch.pictures for batch in data.test_dataloader()]
+            features = torch.cat([model.features(pictures) for pictures in batches])
+        finally:
+            model.backbone = trained
+        pixels = torch.cat(batches).flatten(1).float() / 255
+        return {"raw pixels": pixels, "frozen backbone": torch.nn.functional.normalize(features.float())}
+
+
+def print_table(table: Table, facts: dict[str, str]) -> None:
+    """The scores in percent, and what they were measured on."""
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    for name, fact in facts.items():
+        console.print(f"[bold]{name}[/bold]: {fact}", highlight=False)
+    shown = RichTable(title="Retrieval on the test classes, %")
+    shown.add_column("")
+    for column in table.columns:
+        shown.add_column(column, justify="right")
+    for name, row in table.rows.items():
+        shown.add_row(name, *(f"{value:.1f}" for value in row))
+    console.print(shown)
+
+
+def curves(trainer: L.Trainer) -> list[Curve]:
+    """Validation scores and loss over the steps of the run, as its `Progress` recorded them."""
+    history = [entry for callback in trainer.callbacks if isinstance(callback, Progress) for entry in callback.history]
+    wanted = {
+        "val/E/Recall@1": ("validation Recall@1, E", "%"),
+        "val/H/Recall@1": ("validation Recall@1, H", "%"),
+        "loss": ("training loss", "loss"),
+        "val/radius/p05": ("radius, 5th percentile", "radius"),
+        "val/radius/median": ("radius, median", "radius"),
+        "val/radius/p95": ("radius, 95th percentile", "radius"),
+    }
+    found = []
+    for key, (name, unit) in wanted.items():
+        points = [(step, values[key]) for step, values in history if key in values]
+        if points:
+            steps, values = zip(*points, strict=True)
+            found.append(Curve(name, steps, values, unit))
+    return found
+
+
+@torch.no_grad()
+def class_similarities(model: CHEST, data: RetrievalData) -> Similarities:
+    """Similarities of training pictures to their own class and to the others, in hyperbolic space (figure 3)."""
+    loader = data.whole_train_dataloader()
+    rng = torch.Generator().manual_seed(seed_of(model.hparams["seed"]))
+    chosen = torch.randperm(len(data.train), generator=rng)[:SIMILARITY_SAMPLE].tolist()
+    batch = loader.collate_fn([loader.dataset[index] for index in chosen])
+    dist = model.loss.proxies.distances(
+        model(batch.pictures)["H"], model.head(model.loss.proxies.vectors.flatten(0, 1)), model.space
+    )
+    if model.loss.relative:
+        dist = in_mean_units(dist)
+    similarity = soft_triple_similarity(dist, gamma=model.hparams["gamma_h"])
+    own = torch.nn.functional.one_hot(batch.labels, similarity.shape[1]).bool()
+    return Similarities("H", similarity[own].numpy(), similarity[~own].numpy())
+
+
+def notes(labels: Tensor, radius: Tensor, clip: float) -> list[str]:
+    """What a reader must know before trusting the scores."""
+    found = []
+    alone = int((torch.bincount(labels) == 1).sum())
+    if alone:
+        found.append(f"{alone} test classes have one picture: it is in the gallery, but no query has a match for it.")
+    clipped = radius_spread(radius, clip)["clipped"]
+    if clipped > 0.9:
+        found.append(
+            f"{clipped:.0%} of the test embeddings are clipped: they sit on one shell, where hyperbolic distance is a "
+            "function of the cosine."
+        )
+    return found
+
+
+def _spread(radius: Tensor, clip: float) -> str:
+    spread = radius_spread(radius, clip)
+    return f"{spread['p05']:.2f} to {spread['p95']:.2f} (5th to 95th percentile), {spread['clipped']:.1%} clipped at {clip:g}"

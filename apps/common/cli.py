@@ -1,0 +1,91 @@
+"""The command line of every app: LightningCLI, with run folders, plain messages and a test at the end of a fit."""
+
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from apps.common.packages import FetchError
+from apps.common.progress import Progress
+
+EXPECTED_WARNINGS = (
+    r".*does not have many workers which may be a bottleneck.*",
+    r".*Found no optimizer.*",
+    r".*isinstance\(treespec, LeafSpec\).*",
+    r".*smaller than the logging interval.*",
+)
+
+
+class AppCLI(LightningCLI):
+    """Adds to LightningCLI: one seed for all, the classes counted from the data, a folder a run, loggers, checkpoints.
+
+    A fit ends with a test of the best checkpoint. A run never writes into the folder of an earlier one.
+    """
+
+    def __init__(self, *args: Any, results: Callback, monitor: str, **kwargs: Any) -> None:
+        self.results, self.monitor = results, monitor
+        super().__init__(*args, **kwargs)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            "--out", type=str, default="runs", help="Folder in which each run gets a folder of its own."
+        )
+        parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
+        parser.link_arguments("seed_everything", "model.seed")
+        parser.link_arguments("seed_everything", "data.seed")
+
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        out = Path(self._get(self.config, "out"))
+        log = CSVLogger(out, name="")
+        self.folder = Path(log.log_dir)
+        kwargs["logger"] = [log, TensorBoardLogger(out, name="", version=log.version)]
+        checkpoints = self.folder / "checkpoints"
+        progress = [RichProgressBar()] if sys.stdout.isatty() else []
+        kwargs["callbacks"] = [
+            *progress,
+            Progress(monitor=self.monitor),
+            ModelCheckpoint(checkpoints, filename="best", monitor=self.monitor, mode="max", save_last=True),
+            self.results,
+        ]
+        return super().instantiate_trainer(**kwargs)
+
+    def after_fit(self) -> None:
+        self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path="best", weights_only=True, verbose=False)
+
+
+def run(model_class: type, data_class: type, *, results: Callback, monitor: str) -> None:
+    """Run an app's command line. A mistake of the user's ends with one line and exit status 2.
+
+    With GEOMDML_TRACEBACK set, the whole traceback is shown instead.
+    """
+    for library in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+    for message in EXPECTED_WARNINGS:
+        warnings.filterwarnings("ignore", message)
+    try:
+        AppCLI(
+            model_class,
+            data_class,
+            results=results,
+            monitor=monitor,
+            seed_everything_default=0,
+            trainer_defaults={
+                "num_sanity_val_steps": 0,
+                "log_every_n_steps": 10,
+                "enable_model_summary": False,
+                "enable_progress_bar": sys.stdout.isatty(),
+                "use_distributed_sampler": False,
+            },
+            parser_kwargs={"prog": f"python -m {model_class.__module__.rsplit('.', 1)[0]}"},
+        )
+    except (ValueError, OSError, FetchError) as error:
+        if os.environ.get("GEOMDML_TRACEBACK"):
+            raise
+        sys.exit(f"error: {error}")

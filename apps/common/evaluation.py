@@ -1,0 +1,48 @@
+"""Embeddings of a whole split, collected batch by batch, and what is measured of them."""
+
+from collections import defaultdict
+
+import torch
+from torch import Tensor
+
+from geomdml.metrics import retrieval
+from geomdml.spaces import Space
+
+COLUMNS = ("Recall@1", "Recall@2", "Recall@4", "Recall@8", "MAP@R", "R-precision")
+
+
+class Collector:
+    """Tensors gathered over batches, by name.
+
+    >>> collector = Collector()
+    >>> collector.add(x=torch.zeros(2), y=torch.ones(2))
+    >>> collector.add(x=torch.zeros(3), y=torch.ones(3))
+    >>> {name: len(values) for name, values in collector.take().items()}
+    {'x': 5, 'y': 5}
+    """
+
+    def __init__(self) -> None:
+        self.parts: dict[str, list[Tensor]] = defaultdict(list)
+
+    def add(self, **batch: Tensor) -> None:
+        for name, tensor in batch.items():
+            self.parts[name].append(tensor.detach())
+
+    def take(self) -> dict[str, Tensor]:
+        """All that was added since the last call, joined."""
+        joined = {name: torch.cat(parts) for name, parts in self.parts.items()}
+        self.parts.clear()
+        return joined
+
+
+def scores(embeddings: Tensor, labels: Tensor, space: Space) -> dict[str, float]:
+    """Leave-one-out retrieval scores in percent, by the names of COLUMNS."""
+    result = retrieval(embeddings, labels, space=space, ks=(1, 2, 4, 8), scores=("recall", "map_at_r", "r_precision"))
+    values = (*result.recall.values(), result.map_at_r, result.r_precision)
+    return {name: 100 * value for name, value in zip(COLUMNS, values, strict=True)}
+
+
+def radius_spread(norms: Tensor, clip: float) -> dict[str, float]:
+    """Quantiles of the tangent vectors' norms before clipping, and the share that is clipped."""
+    low, median, high = torch.quantile(norms.float(), torch.tensor([0.05, 0.5, 0.95], device=norms.device)).tolist()
+    return {"p05": low, "median": median, "p95": high, "clipped": float((norms > clip).float().mean())}

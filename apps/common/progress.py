@@ -1,0 +1,79 @@
+"""Lines that say how a run goes, for people and for log files, and its history for the report."""
+
+import sys
+import time
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback
+
+SECONDS_BETWEEN_LINES = 20.0
+
+
+class Progress(Callback):
+    """Prints a line an epoch (and, where no progress bar can be shown, one every 20 seconds); keeps the history.
+
+    The history, a list of (step, {name: value}), is part of the checkpoint: it goes on in a resumed run.
+    """
+
+    def __init__(self, *, monitor: str) -> None:
+        self.monitor = monitor
+        self.history: list[tuple[int, dict[str, float]]] = []
+        self.started = self.last_line = time.monotonic()
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.started = self.last_line = time.monotonic()
+        _say(trainer, f"run folder: {trainer.log_dir}")
+
+    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
+        now = time.monotonic()
+        if not sys.stdout.isatty() and now - self.last_line > SECONDS_BETWEEN_LINES:
+            self.last_line = now
+            _say(trainer, f"step {trainer.global_step}/{_total(trainer)}, loss {_number(trainer, 'loss')}")
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.history.append((trainer.global_step, values))
+        if trainer.state.fn != "fit":
+            return
+        self.last_line = time.monotonic()
+        _say(
+            trainer,
+            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}, step {trainer.global_step}/{_total(trainer)}: "
+            f"loss {_number(trainer, 'loss')}, validation Recall@1 E {_number(trainer, 'val/E/Recall@1')} "
+            f"H {_number(trainer, 'val/H/Recall@1')}, radius {_number(trainer, 'val/radius/p05')} to "
+            f"{_number(trainer, 'val/radius/p95')}, clipped {100 * values.get('val/radius/clipped', 0):.0f} %, "
+            f"{time.monotonic() - self.started:.0f} s",
+        )
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Whatever ends a fit early, Ctrl-C included, leaves a checkpoint to go on from."""
+        if trainer.state.fn == "fit" and trainer.log_dir and trainer.global_step:
+            checkpoint = f"{trainer.log_dir}/checkpoints/interrupted.ckpt"
+            trainer.save_checkpoint(checkpoint)
+            _say(
+                trainer,
+                f"stopped at step {trainer.global_step}; resume with: fit --config {trainer.log_dir}/config.yaml "
+                f"--ckpt_path {checkpoint}",
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"history": self.history}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.history = list(state_dict["history"])
+
+
+def _number(trainer: L.Trainer, name: str) -> str:
+    value = trainer.callback_metrics.get(name)
+    return "–" if value is None else f"{float(value):.2f}"
+
+
+def _total(trainer: L.Trainer) -> str:
+    total = trainer.estimated_stepping_batches
+    return f"{int(total)}" if total != float("inf") else "∞"
+
+
+def _say(trainer: L.Trainer, line: str) -> None:
+    if trainer.is_global_zero:
+        print(line, flush=True)

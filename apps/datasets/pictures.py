@@ -1,0 +1,91 @@
+"""What every picture data set of the apps is: labelled pictures that are read one at a time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+
+class Source(Protocol):
+    """Where pictures come from: a sequence, a (N, 3, H, W) tensor, a reader of files.
+
+    It is sent to the workers of a DataLoader, so what it holds is small: paths rather than pictures.
+    """
+
+    def __getitem__(self, row: int, /) -> UInt8[Tensor, "3 H W"]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Labelled pictures; equal class names are one class.
+
+    Args:
+        labels: (N,) index of each picture's class.
+        classes: the classes' names.
+        names: the pictures' names, such as "openmoji/grinning-face" or a path relative to the data's root.
+        source: gives picture i at row i.
+
+    Raises:
+        ValueError, TypeError: arguments that do not fit together.
+
+    >>> import torch
+    >>> red, green = torch.eye(3, dtype=torch.uint8)[:2, :, None, None]
+    >>> fruit = Pictures(np.array([0, 1, 0]), ("cherry", "lime"), ("a", "b", "c"), [red, green, red])
+    >>> limes = fruit.of_classes([1])
+    >>> limes.names, limes.labels.tolist(), limes.picture(0).flatten().tolist()
+    (('b',), [0], [0, 1, 0])
+    """
+
+    labels: Int64[np.ndarray, "N"]
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+    source: Source
+
+    def __post_init__(self) -> None:
+        if self.labels.dtype != np.int64 or self.labels.ndim != 1:
+            raise TypeError(f"labels are {self.labels.dtype} of shape {self.labels.shape}: int64 (N,) is wanted")
+        if len(self.labels) != len(self.names):
+            raise ValueError(f"{len(self.labels)} labels for {len(self.names)} names: as many are wanted")
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("a class name occurs twice among the classes: one class a name is wanted")
+        outside = self.labels[(self.labels < 0) | (self.labels >= len(self.classes))]
+        if len(outside):
+            raise ValueError(f"label {outside[0]} has no class: there are {len(self.classes)} classes")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def picture(self, i: int) -> UInt8[Tensor, "3 H W"]:
+        """Picture i in RGB, 0 to 255; some sources give every picture its own height and width."""
+        return self.source[i]
+
+    def of_classes(self, class_indices: Sequence[int]) -> "Pictures":
+        """The pictures of some classes, in their order; class_indices[n] becomes class n.
+
+        Raises:
+            ValueError: an index without a class, or given twice.
+        """
+        label_of = {int(index): label for label, index in enumerate(class_indices)}
+        if len(label_of) != len(class_indices):
+            raise ValueError("a class index is given twice: each is wanted once")
+        if unknown := label_of.keys() - range(len(self.classes)):
+            raise ValueError(f"class {min(unknown)} does not exist: there are {len(self.classes)} classes")
+        rows = [row for row, label in enumerate(self.labels.tolist()) if label in label_of]
+        return Pictures(
+            labels=np.array([label_of[label] for label in self.labels[rows].tolist()], dtype=np.int64),
+            classes=tuple(self.classes[index] for index in label_of),
+            names=tuple(self.names[row] for row in rows),
+            source=_Chosen(self.source, tuple(rows)),
+        )
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    source: Source
+    rows: tuple[int, ...]
+
+    def __getitem__(self, row: int) -> UInt8[Tensor, "3 H W"]:
+        return self.source[self.rows[row]]

@@ -1,0 +1,98 @@
+"""What a caller may hand in, checked and refused by name.
+
+Shape and dtype are always checked. Values (a curvature above zero, points inside the ball, finite numbers) cost a
+pass over the data and, on a GPU, a wait for it; so they are checked on eager CPU tensors, everywhere under
+`geomdml.validation(True)`, nowhere under `geomdml.validation(False)`, and never inside `torch.compile`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import torch
+from torch import Tensor
+
+_validation: ContextVar[bool | None] = ContextVar("geomdml_validation", default=None)
+
+
+@contextmanager
+def validation(enabled: bool) -> Iterator[None]:
+    """Within the block, check the values of every input (True) or of none (False).
+
+    >>> import torch, geomdml
+    >>> outside = torch.tensor([[2.0, 0.0]])
+    >>> with geomdml.validation(False):
+    ...     _ = geomdml.poincare.dist(outside, outside, c=1.0)
+    """
+    token = _validation.set(enabled)
+    try:
+        yield
+    finally:
+        _validation.reset(token)
+
+
+def values_are_checked(*tensors: Tensor) -> bool:
+    if torch.compiler.is_compiling():
+        return False
+    enabled = _validation.get()
+    return all(t.device.type == "cpu" for t in tensors) if enabled is None else enabled
+
+
+def floating(**tensors: Tensor) -> None:
+    """Refuse what is not a tensor of real floating-point numbers."""
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name} is a {type(tensor).__name__}; want a torch.Tensor of floating-point numbers")
+        if not tensor.is_floating_point():
+            raise TypeError(f"{name} has dtype {tensor.dtype}; want a real floating-point dtype")
+
+
+def vectors(**tensors: Tensor) -> None:
+    """Refuse what is not vectors of one common length in the last dimension, with leading dimensions that broadcast."""
+    floating(**tensors)
+    for name, tensor in tensors.items():
+        if tensor.ndim == 0:
+            raise ValueError(f"{name} is a 0-d tensor; want vectors in the last dimension")
+    if len({tensor.shape[-1] for tensor in tensors.values()}) > 1:
+        raise ValueError(f"last dimensions differ: {_shapes(tensors)}; want vectors of the same length")
+    try:
+        torch.broadcast_shapes(*(tensor.shape for tensor in tensors.values()))
+    except RuntimeError:
+        raise ValueError(f"leading dimensions do not broadcast: {_shapes(tensors)}") from None
+
+
+def pairs(**tensors: Tensor) -> None:
+    """Refuse what is not two lists of vectors, (B, D) and (P, D)."""
+    floating(**tensors)
+    for name, tensor in tensors.items():
+        if tensor.ndim != 2:
+            raise ValueError(f"{name} has shape {tuple(tensor.shape)}; want a list of vectors, (count, D)")
+    if len({tensor.shape[-1] for tensor in tensors.values()}) > 1:
+        raise ValueError(f"last dimensions differ: {_shapes(tensors)}; want vectors of the same length")
+
+
+def positive(**values: float | Tensor) -> None:
+    """Refuse a scalar (a number or a 0-d tensor) that is not finite and above zero."""
+    for name, value in values.items():
+        if isinstance(value, Tensor):
+            floating(**{name: value})
+            if value.ndim != 0:
+                raise ValueError(f"{name} has shape {tuple(value.shape)}; want a number or a 0-d tensor")
+            if not values_are_checked(value):
+                continue
+            value = value.detach()
+        elif isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"{name} is a {type(value).__name__}; want a number or a 0-d tensor")
+        if not 0 < float(value) < float("inf"):
+            raise ValueError(f"{name} = {float(value)}; want a finite number above 0")
+
+
+def finite(**tensors: Tensor) -> None:
+    """Refuse NaN and infinity, where values are checked."""
+    for name, tensor in tensors.items():
+        if values_are_checked(tensor) and not bool(torch.isfinite(tensor).all()):
+            raise ValueError(f"{name} has {int((~torch.isfinite(tensor)).sum())} entries that are NaN or infinite")
+
+
+def _shapes(tensors: dict[str, Tensor]) -> str:
+    return ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in tensors.items())

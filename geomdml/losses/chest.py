@@ -1,0 +1,143 @@
+"""CHEST: combined hyperbolic and Euclidean soft triple loss."""
+
+from typing import Any, Literal, NamedTuple
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from geomdml.losses.functional import in_mean_units, soft_triple
+from geomdml.losses.hyphc import HypHCLoss
+from geomdml.losses.proxies import Proxies
+from geomdml.nn import HyperbolicHead
+from geomdml.spaces import Euclidean
+
+
+class CHESTTerms(NamedTuple):
+    """The parts of the loss: total = η_H·hyperbolic + η_E·euclidean + τ·hyphc; None where its weight is 0."""
+
+    total: Tensor
+    hyperbolic: Tensor | None
+    euclidean: Tensor | None
+    hyphc: Tensor | None
+
+
+class CHESTLoss(nn.Module):
+    """SoftTriple in hyperbolic and in Euclidean space at once, with proxies shared by both and kept apart by HypHC.
+
+    The proxies live in the Euclidean space of the backbone's features and reach hyperbolic space through the same head
+    as the data. With η_H = 0 the Euclidean loss is taken on the head's output (before clipping), as in the paper's
+    ablation; with both, on the backbone's.
+
+    Args:
+        num_classes, in_features: number of classes C, dimension of the backbone's features.
+        centers_per_class: proxies a class, K; at least 2 where τ > 0.
+        eta_h, eta_e, tau: weights η_H, η_E, τ ≥ 0 of the three terms.
+        gamma_h, gamma_e, scale_h, scale_e, margin_h, margin_e: γ, λ and δ in either space, in units of distance.
+        relative: measure the distances of each space in units of their mean over the batch. The paper takes them raw;
+            its settings (γ = 5, λ = 20, δ of 1 to 20) then saturate on a backbone with features of norm 30.
+        gamma_hyp, triplets, hyphc_form, hyphc_live: see `HypHCLoss`; triplets=None draws C of them.
+        proxy_radius: the norm at which random proxies start, before `proxies.start_at` puts them among the features.
+
+    Raises:
+        ValueError: τ > 0 with K = 1 or one class, no weight above 0, a negative weight, labels outside 0…C−1.
+
+    Source: arXiv 2510.05643, equations (5) to (10), with the corrections in docs/chest.md.
+
+    >>> import torch
+    >>> from geomdml.spaces import Hyperbolic
+    >>> head = HyperbolicHead(16, 8, space=Hyperbolic(c=0.5))
+    >>> loss = CHESTLoss(5, 16, centers_per_class=2)
+    >>> loss(torch.randn(4, 16), torch.tensor([0, 1, 2, 3]), head=head).shape
+    torch.Size([])
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_features: int,
+        *,
+        centers_per_class: int = 2,
+        eta_h: float = 1.0,
+        eta_e: float = 1.0,
+        tau: float = 0.5,
+        gamma_h: float = 0.2,
+        gamma_e: float = 0.2,
+        scale_h: float = 20.0,
+        scale_e: float = 20.0,
+        margin_h: float = 0.1,
+        margin_e: float = 0.1,
+        relative: bool = True,
+        gamma_hyp: float = 1.0,
+        triplets: int | None = None,
+        hyphc_form: Literal["depth", "distance"] = "depth",
+        hyphc_live: bool = False,
+        proxy_radius: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if min(eta_h, eta_e, tau) < 0 or max(eta_h, eta_e) == 0:
+            raise ValueError(
+                f"weights η_H = {eta_h}, η_E = {eta_e}, τ = {tau}; want none below 0, and η_H or η_E above 0"
+            )
+        if tau > 0 and (centers_per_class < 2 or num_classes < 2):
+            raise ValueError(
+                f"τ = {tau} with centers_per_class = {centers_per_class} and num_classes = {num_classes}: HypHC needs "
+                "two proxies of one class and a second class; set centers_per_class ≥ 2, or τ = 0"
+            )
+        self.proxies = Proxies(num_classes, in_features, centers_per_class=centers_per_class, radius=proxy_radius)
+        self.eta_h, self.eta_e, self.tau, self.relative = eta_h, eta_e, tau, relative
+        self.settings_h = {"gamma": gamma_h, "scale": scale_h, "margin": margin_h}
+        self.settings_e = {"gamma": gamma_e, "scale": scale_e, "margin": margin_e}
+        self.hyphc = {"gamma": gamma_hyp, "triplets": triplets, "form": hyphc_form, "live": hyphc_live}
+
+    def terms(
+        self,
+        features: Float[Tensor, "B D"],
+        labels: Int[Tensor, " B"] | Float[Tensor, "B C"],
+        *,
+        head: HyperbolicHead,
+    ) -> CHESTTerms:
+        """The weighted sum and its parts; arguments as of the call."""
+        proxies = self.proxies.vectors.flatten(0, 1)
+        hyperbolic = euclidean = hyphc = None
+        total = proxies.new_zeros(())
+        if self.eta_h > 0 or self.tau > 0:
+            tangent_proxies = head(proxies)
+        if self.eta_h > 0:
+            dist = self.proxies.distances(head(features), tangent_proxies, head.space)
+            hyperbolic = self._soft_triple(dist, labels, self.settings_h)
+            total = total + self.eta_h * hyperbolic
+        if self.eta_e > 0:
+            if self.eta_h == 0:
+                features, proxies = head.tangent(features), head.tangent(proxies)
+            dist = self.proxies.distances(features, proxies, Euclidean())
+            euclidean = self._soft_triple(dist, labels, self.settings_e)
+            total = total + self.eta_e * euclidean
+        if self.tau > 0:
+            by_class = tangent_proxies.view(*self.proxies.vectors.shape[:2], -1)
+            hyphc = HypHCLoss(space=head.space, **self.hyphc)(by_class)  # type: ignore[arg-type]
+            total = total + self.tau * hyphc
+        return CHESTTerms(total, hyperbolic, euclidean, hyphc)
+
+    def forward(
+        self,
+        features: Float[Tensor, "B D"],
+        labels: Int[Tensor, " B"] | Float[Tensor, "B C"],
+        *,
+        head: HyperbolicHead,
+    ) -> Float[Tensor, ""]:
+        """The loss of a batch: backbone features (B, D) with labels (B,) or targets (B, C), mapped by `head`."""
+        return self.terms(features, labels, head=head).total
+
+    def parameter_groups(self, lr: float, proxy_lr: float) -> list[dict[str, Any]]:
+        """Groups for the optimiser: the proxies have a learning rate of their own and no weight decay.
+
+        The loss owns nothing else to learn; `lr` is that of any other parameter a subclass may add.
+        """
+        others = [p for name, p in self.named_parameters() if not name.startswith("proxies.")]
+        groups: list[dict[str, Any]] = [
+            {"params": list(self.proxies.parameters()), "lr": proxy_lr, "weight_decay": 0.0}
+        ]
+        return groups + ([{"params": others, "lr": lr}] if others else [])
+
+    def _soft_triple(self, dist: Tensor, labels: Tensor, settings: dict[str, float]) -> Tensor:
+        return soft_triple(in_mean_units(dist) if self.relative else dist, labels, reduction="mean", **settings)

@@ -1,0 +1,140 @@
+"""The losses as pure functions of distances, one formula a function."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from geomdml import checks
+
+Reduction = Literal["mean", "sum", "none"]
+
+
+def soft_triple_similarity(dist: Float[Tensor, "B C K"], *, gamma: float) -> Float[Tensor, "B C"]:
+    """Similarity of points and classes: minus the soft minimum of the distances to the K proxies of a class.
+
+    S = −Σ_k softmax_k(−d_k/γ)·d_k. A small γ takes the nearest proxy, a large one the mean.
+
+    Args:
+        dist: (B, C, K) distances from B points to the K proxies of C classes.
+        gamma: γ > 0, in the unit of the distances.
+
+    Returns:
+        (B, C) similarities, ≤ 0.
+
+    Raises:
+        ValueError, TypeError: a shape other than (B, C, K), γ ≤ 0.
+
+    Source: CHEST (arXiv 2510.05643) equations (5) and (6); SoftTriple, Qian et al. (2019), with distances.
+
+    >>> soft_triple_similarity(torch.tensor([[[1.0, 3.0]]]), gamma=1e-3)
+    tensor([[-1.]])
+    """
+    _distances(dist)
+    checks.positive(gamma=gamma)
+    return -(torch.softmax(-dist / gamma, dim=-1) * dist).sum(-1)
+
+
+def soft_triple(
+    dist: Float[Tensor, "B C K"],
+    labels: Int[Tensor, " B"] | Float[Tensor, "B C"],
+    *,
+    gamma: float,
+    scale: float | Tensor,
+    margin: float,
+    reduction: Reduction = "mean",
+) -> Float[Tensor, ""] | Float[Tensor, " B"]:
+    """Cross-entropy over classes of scale·(S − margin·[class = label]), S the `soft_triple_similarity`.
+
+    Args:
+        dist: (B, C, K) distances from B points to the K proxies of C classes.
+        labels: (B,) class indices, or (B, C) target distributions; the margin is then multiplied by the target.
+        gamma, margin: in the unit of the distances.
+        scale: λ > 0, one over a distance.
+        reduction: "mean", "sum" or "none".
+
+    Raises:
+        ValueError, TypeError: shapes that do not match, labels outside 0…C−1, γ ≤ 0, scale ≤ 0.
+
+    Source: CHEST (arXiv 2510.05643) section 3.3.
+
+    >>> dist = torch.tensor([[[1.0], [1.0]]])
+    >>> soft_triple(dist, torch.tensor([0]), gamma=1.0, scale=1.0, margin=0.0)  # log 2
+    tensor(0.6931)
+    """
+    similarity = soft_triple_similarity(dist, gamma=gamma)
+    checks.positive(scale=scale)
+    classes = similarity.shape[1]
+    if labels.is_floating_point():
+        if labels.shape != similarity.shape:
+            raise ValueError(f"labels has shape {tuple(labels.shape)}; want (B, C) = {tuple(similarity.shape)} targets")
+        targets = labels.to(similarity.dtype)
+    else:
+        class_indices(labels, classes, count=similarity.shape[0])
+        targets = F.one_hot(labels.long(), classes).to(similarity.dtype)
+    return F.cross_entropy(scale * (similarity - margin * targets), targets, reduction=reduction)
+
+
+def hyphc(
+    similarity: Float[Tensor, "M 3"],
+    depth: Float[Tensor, "M 3"],
+    *,
+    gamma: float,
+    reduction: Reduction = "mean",
+) -> Float[Tensor, ""] | Float[Tensor, " M"]:
+    """Triplet loss of hyperbolic hierarchical clustering: similar pairs should have the deepest common ancestor.
+
+    L = Σ S_jk − Σ S_jk·softmax_jk(depth_jk/γ), over the pairs 12, 13, 23 of a triplet.
+
+    Args:
+        similarity: (M, 3) similarities of the pairs 12, 13, 23. Detach them, or every pair is pushed apart.
+        depth: (M, 3) depths of their lowest common ancestors (`geomdml.tangent.lca_depth`).
+        gamma: temperature > 0, in the unit of the depths.
+        reduction: "mean", "sum" or "none".
+
+    Raises:
+        ValueError, TypeError: a shape other than (M, 3), shapes that differ, γ ≤ 0.
+
+    Source: CHEST (arXiv 2510.05643) equation (9), with the depth in the softmax, as in the work it cites (Chami et al.,
+    2020); the distance, which it prints, pushes the most similar pair apart.
+
+    >>> hyphc(torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([[9.0, 0.0, 0.0]]), gamma=0.1)
+    tensor(0.)
+    """
+    checks.floating(similarity=similarity, depth=depth)
+    if similarity.ndim != 2 or similarity.shape != depth.shape or similarity.shape[1] != 3:
+        raise ValueError(
+            f"similarity has shape {tuple(similarity.shape)}, depth {tuple(depth.shape)}; want (M, 3) for both"
+        )
+    checks.positive(gamma=gamma)
+    loss = similarity.sum(-1) - (similarity * torch.softmax(depth / gamma, dim=-1)).sum(-1)
+    return loss if reduction == "none" else loss.sum() if reduction == "sum" else loss.mean()
+
+
+def in_mean_units(dist: Tensor) -> Tensor:
+    """Distances divided by their mean: what scale, margin and γ mean no longer depends on the backbone or the space.
+
+    Gradients flow through the mean, so the result is invariant to a common factor in its derivative too.
+
+    >>> in_mean_units(torch.tensor([10.0, 30.0]))
+    tensor([0.5000, 1.5000])
+    """
+    return dist / dist.mean().clamp_min(torch.finfo(dist.dtype).tiny)
+
+
+def class_indices(labels: Tensor, classes: int, *, count: int) -> None:
+    """Refuse labels that are not `count` integers from 0 to classes − 1."""
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise TypeError(f"labels has dtype {labels.dtype}; want integers")
+    if labels.shape != (count,):
+        raise ValueError(f"labels has shape {tuple(labels.shape)}; want ({count},), one for each embedding")
+    if checks.values_are_checked(labels) and count and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise ValueError(f"labels go from {int(labels.min())} to {int(labels.max())}; want 0 to {classes - 1}")
+
+
+def _distances(dist: Tensor) -> None:
+    checks.floating(dist=dist)
+    if dist.ndim != 3 or dist.shape[2] == 0:
+        raise ValueError(f"dist has shape {tuple(dist.shape)}; want (B, C, K): points, classes, proxies a class")

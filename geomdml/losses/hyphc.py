@@ -1,0 +1,98 @@
+"""Hyperbolic hierarchical clustering of proxies, as a regulariser."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from geomdml import tangent
+from geomdml.losses.functional import hyphc
+from geomdml.spaces import Hyperbolic
+
+
+class HypHCLoss(nn.Module):
+    """HypHC triplet loss on proxies: those of one class get a deeper common ancestor than those of two classes.
+
+    Args:
+        space: hyperbolic, in the "tangent" chart.
+        triplets: triplets drawn at each call, M ≥ 1; None draws one for each class.
+        gamma: temperature γ_hyp > 0 of the softmax over depths.
+        form: "depth" (lowest common ancestor, as in HypHC) or "distance" (as equation (9) is printed: pushes the
+            positive pair apart).
+        live: let gradients flow through the similarities too (they then push every pair apart).
+
+    Raises:
+        ValueError: one proxy a class or one class (no triplet exists), a space in another chart, an unknown form.
+
+    Source: CHEST (arXiv 2510.05643) equations (8) and (9); Chami et al. (2020).
+
+    >>> HypHCLoss(space=Hyperbolic(c=0.5))(torch.randn(5, 2, 8)).shape
+    torch.Size([])
+    """
+
+    def __init__(
+        self,
+        *,
+        space: Hyperbolic,
+        triplets: int | None = None,
+        gamma: float = 1.0,
+        form: Literal["depth", "distance"] = "depth",
+        live: bool = False,
+    ) -> None:
+        super().__init__()
+        if not isinstance(space, Hyperbolic) or space.chart != "tangent":
+            raise ValueError(f'space = {space}; want Hyperbolic(..., chart="tangent")')
+        if form not in ("depth", "distance"):
+            raise ValueError(f"form = {form!r}; want 'depth' or 'distance'")
+        if triplets is not None and triplets < 1:
+            raise ValueError(f"triplets = {triplets}; want at least 1")
+        self.space, self.triplets, self.gamma, self.form, self.live = space, triplets, gamma, form, live
+
+    def forward(self, proxies: Float[Tensor, "C K D"], *, generator: torch.Generator | None = None) -> Tensor:
+        classes, centers = proxies.shape[:2]
+        triplets = draw_triplets(classes, centers, self.triplets or classes, proxies.device, generator)
+        points = proxies.flatten(0, 1)[triplets]
+        first, second = points[:, (0, 0, 1)], points[:, (1, 2, 2)]
+        dist = self.space.dist(first, second)
+        similarity = torch.exp(-dist)
+        depth = tangent.lca_depth(first, second, c=self.space.c) if self.form == "depth" else dist
+        return hyphc(similarity if self.live else similarity.detach(), depth, gamma=self.gamma)
+
+
+def draw_triplets(
+    classes: int,
+    centers: int,
+    count: int,
+    device: torch.device | str = "cpu",
+    generator: torch.Generator | None = None,
+) -> Int[Tensor, "M 3"]:
+    """Indices into the C·K proxies: an anchor, another proxy of its class, a proxy of another class; all uniform.
+
+    Raises:
+        ValueError: fewer than two proxies a class, or fewer than two classes.
+
+    >>> anchor, positive, negative = (draw_triplets(4, 3, 100) // 3).T
+    >>> bool((anchor == positive).all()), bool((anchor == negative).any())
+    (True, False)
+    """
+    if centers < 2:
+        raise ValueError(
+            f"centers_per_class = {centers}: a triplet needs two proxies of one class; want K ≥ 2, or τ = 0"
+        )
+    if classes < 2:
+        raise ValueError(f"num_classes = {classes}: a triplet needs a proxy of another class; want at least 2")
+
+    def draw(low: int, high: int) -> Tensor:
+        return torch.randint(low, high, (count,), generator=generator).to(device)
+
+    anchor, negative_class = draw(0, classes), draw(1, classes)
+    first, second, third = draw(0, centers), draw(1, centers), draw(0, centers)
+    return torch.stack(
+        [
+            anchor * centers + first,
+            anchor * centers + (first + second) % centers,
+            (anchor + negative_class) % classes * centers + third,
+        ],
+        dim=1,
+    )

@@ -1,0 +1,65 @@
+"""SoftTriple loss in any space."""
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from geomdml.losses.functional import Reduction, in_mean_units, soft_triple
+from geomdml.losses.proxies import Proxies
+from geomdml.spaces import Euclidean, Space
+
+
+class SoftTripleLoss(nn.Module):
+    """SoftTriple loss with learned proxies, in any space.
+
+    With `relative=True` distances are measured in units of their mean over the batch, so that one setting of scale,
+    margin and γ serves every backbone and space; with False they are taken as they are, as in the papers.
+
+    Args:
+        num_classes, in_features: number of classes C and dimension D of the embeddings.
+        centers_per_class: proxies a class, K ≥ 1.
+        space: where embeddings and proxies live; None is Euclidean. A hyperbolic space in its "tangent" chart.
+        gamma, scale, margin: as in `geomdml.losses.functional.soft_triple`, in the unit of the distances.
+        relative: measure distances in units of their mean over the batch.
+        reduction: "mean", "sum" or "none".
+
+    Raises:
+        ValueError, TypeError: sizes below 1, labels outside 0…C−1, embeddings of another dimension.
+
+    Source: Qian et al., "SoftTriple loss" (2019); CHEST (arXiv 2510.05643) section 3.3.
+
+    >>> import torch
+    >>> from geomdml.spaces import Hyperbolic
+    >>> loss = SoftTripleLoss(5, 8, centers_per_class=2, space=Hyperbolic(c=0.5))
+    >>> loss(torch.randn(4, 8), torch.tensor([0, 1, 2, 3])).shape
+    torch.Size([])
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_features: int,
+        *,
+        centers_per_class: int = 2,
+        space: Space | None = None,
+        gamma: float = 0.2,
+        scale: float = 20.0,
+        margin: float = 0.1,
+        relative: bool = True,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__()
+        self.space = Euclidean() if space is None else space
+        self.proxies = Proxies(num_classes, in_features, centers_per_class=centers_per_class, radius=1.0)
+        self.gamma, self.scale, self.margin = gamma, scale, margin
+        self.relative, self.reduction = relative, reduction
+
+    def forward(self, embeddings: Float[Tensor, "B D"], labels: Int[Tensor, " B"] | Float[Tensor, "B C"]) -> Tensor:
+        dist = self.proxies.distances(embeddings, self.proxies.vectors.flatten(0, 1), self.space)
+        return soft_triple(
+            in_mean_units(dist) if self.relative else dist,
+            labels,
+            gamma=self.gamma,
+            scale=self.scale,
+            margin=self.margin,
+            reduction=self.reduction,
+        )

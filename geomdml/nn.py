@@ -1,0 +1,66 @@
+"""Layers that end a network in hyperbolic space."""
+
+import math
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from geomdml import checks
+from geomdml.euclidean import clip_norm
+from geomdml.spaces import Hyperbolic
+
+
+class HyperbolicHead(nn.Module):
+    """A fully connected layer onto the tangent space at the origin, its vectors clipped at a radius.
+
+    `norm="layer"` brings the features to a common scale first (LayerNorm), and the weights start so that a tangent
+    vector has norm about clip/2: whatever the backbone, the points start well inside the clipping radius and are free
+    to take different radii. With `norm="none"` this is the layer of the CHEST text: features of norm 30 then start far
+    beyond r = 2.3, and every point sits on one shell.
+
+    Args:
+        in_features, out_features: dimensions of the backbone's features and of the tangent vectors.
+        space: the hyperbolic space, in the "tangent" chart.
+        norm: "layer" or "none".
+        clip: the clipping radius r; `math.inf` clips nothing (the vectors then start at norm about 1).
+
+    Raises:
+        ValueError: a space in another chart, an unknown norm, clip ≤ 0.
+
+    Source: CHEST (arXiv 2510.05643) section 3.2.
+
+    >>> import torch
+    >>> head = HyperbolicHead(8, 4, space=Hyperbolic(c=0.5))
+    >>> u = head(30 * torch.randn(16, 8))
+    >>> u.shape, bool((u.norm(dim=-1) <= 2.3001).all())
+    (torch.Size([16, 4]), True)
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, *, space: Hyperbolic, norm: str = "layer", clip: float = 2.3
+    ) -> None:
+        super().__init__()
+        if not isinstance(space, Hyperbolic) or space.chart != "tangent":
+            raise ValueError(f'space = {space}; want Hyperbolic(..., chart="tangent")')
+        if norm not in ("layer", "none"):
+            raise ValueError(f"norm = {norm!r}; want 'layer' or 'none'")
+        if not clip > 0:
+            raise ValueError(f"clip = {clip}; want a radius above 0")
+        checks.positive(in_features=in_features, out_features=out_features)
+        self.space, self.clip = space, float(clip)
+        self.norm = nn.LayerNorm(in_features) if norm == "layer" else nn.Identity()
+        self.linear = nn.Linear(in_features, out_features)
+        if norm == "layer":
+            radius = clip / 2 if math.isfinite(clip) else 1.0
+            nn.init.normal_(self.linear.weight, std=radius / math.sqrt(in_features * out_features))
+            nn.init.zeros_(self.linear.bias)
+
+    def tangent(self, features: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch T"]:
+        """The tangent vectors before clipping: their norms say how much is clipped."""
+        return self.linear(self.norm(features))
+
+    def forward(self, features: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch T"]:
+        return clip_norm(self.tangent(features), self.clip)
+
+    def extra_repr(self) -> str:
+        return f"clip={self.clip:g}"

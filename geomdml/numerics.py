@@ -1,0 +1,147 @@
+"""The numerical tricks of the library, each with its reason; no other module has any.
+
+Everything here works in `wide` precision (float64): a distance between float32 points far out in the ball needs digits
+that float32 arithmetic has already lost, whatever the formula.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+LOG2 = math.log(2.0)
+
+
+def wide(x: Tensor) -> Tensor:
+    """The tensor in the precision in which the library computes."""
+    return x.to(torch.float64)
+
+
+def result_dtype(*tensors: Tensor) -> torch.dtype:
+    """The dtype of a result: that of the inputs, but at least float32: no bf16 point is far from the centre."""
+    dtype = torch.float32
+    for tensor in tensors:
+        dtype = torch.promote_types(dtype, tensor.dtype)
+    return dtype
+
+
+def curvature(c: float | Tensor, like: Tensor) -> Tensor:
+    """c as a 0-d float64 tensor beside `like`; gradients flow through it."""
+    return torch.as_tensor(c, dtype=torch.float64, device=like.device)
+
+
+def norm(x: Tensor) -> Tensor:
+    """Euclidean norm over the last dimension, kept; its gradient at 0 is 0.
+
+    The square root has an infinite slope at 0, and `where(n > 0, sqrt(n), 0)` alone does not help: its backward pass
+    multiplies that infinity by zero, and the NaN flows on. So the root is never taken of zero. Dividing by the largest
+    entry first keeps the squares from overflowing and, at radius 1e-200, from vanishing.
+    """
+    largest = x.detach().abs().amax(-1, keepdim=True) if x.shape[-1] else x.new_zeros((*x.shape[:-1], 1))
+    nonzero = largest > 0
+    scale = torch.where(nonzero, largest, 1.0)
+    squares = ((x / scale) ** 2).sum(-1, keepdim=True)
+    return torch.where(nonzero, torch.where(nonzero, squares, 1.0).sqrt() * scale, 0.0)
+
+
+def direction(x: Tensor) -> tuple[Tensor, Tensor]:
+    """(x/‖x‖, ‖x‖), with 0 for the direction of 0."""
+    length = norm(x)
+    return x / torch.where(length > 0, length, 1.0), length
+
+
+def log_sinh(x: Tensor) -> Tensor:
+    """log sinh x for x ≥ 0: −inf at 0, and no overflow however large x is."""
+    return x + torch.log(-torch.expm1(-2 * x)) - LOG2
+
+
+def log_cosh(x: Tensor) -> Tensor:
+    """log cosh x without overflow."""
+    return x.abs() + torch.log1p(torch.exp(-2 * x.abs())) - LOG2
+
+
+def asinh_exp(p: Tensor) -> Tensor:
+    """asinh(exp(p)): for p > 0 as p + log(1 + √(1 + exp(−2p))), where exp(p) may be too large for a number."""
+    large = p > 0
+    small_value = torch.asinh(torch.exp(torch.where(large, 0.0, p)))
+    large_value = p + torch.log1p(torch.sqrt(1 + torch.exp(-2 * torch.where(large, p, 0.0))))
+    return torch.where(large, large_value, small_value)
+
+
+def tanh_ratio(z: Tensor) -> Tensor:
+    """tanh(z)/z, and 1 at z = 0."""
+    nonzero = z != 0
+    safe = torch.where(nonzero, z, 1.0)
+    return torch.where(nonzero, torch.tanh(safe) / safe, 1.0)
+
+
+def two_sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """(s, e) with s = fl(a + b) and s + e = a + b exactly (Knuth)."""
+    s = a + b
+    bb = s - a
+    return s, (a - (s - bb)) + (b - bb)
+
+
+def two_product(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """(p, e) with p = fl(a·b) and p + e = a·b exactly (Dekker, with Veltkamp's splitting of a float64)."""
+    p = a * b
+    a_high, a_low = _split(a)
+    b_high, b_low = _split(b)
+    return p, ((a_high * b_high - p) + a_high * b_low + a_low * b_high) + a_low * b_low
+
+
+def _split(a: Tensor) -> tuple[Tensor, Tensor]:
+    t = a * 134217729.0  # 2**27 + 1: the halves of a float64's 53 bits
+    high = t - (t - a)
+    return high, a - high
+
+
+def _squared_norm(x: Tensor) -> tuple[Tensor, Tensor]:
+    """‖x‖² over the last dimension, kept, as an unevaluated sum of two float64 (twice the digits)."""
+    high, low = two_product(x, x)
+    while (n := high.shape[-1]) > 1:
+        if n % 2:
+            high, low = (torch.nn.functional.pad(t, (0, 1)) for t in (high, low))
+        half = high.shape[-1] // 2
+        high, error = two_sum(high[..., :half], high[..., half:])
+        low = low[..., :half] + low[..., half:] + error
+    return high, low
+
+
+def boundary_gap(x: Tensor, c: Tensor) -> Tensor:
+    """1 − c‖x‖², kept, with all its digits for a float64 x up to the last float inside the ball.
+
+    Near the boundary the naive form subtracts two numbers that agree in almost every digit. Here c‖x‖² is formed with
+    twice the digits; the exact value replaces the naive one, whose gradient is right.
+    """
+    naive = 1 - c * (x * x).sum(-1, keepdim=True)
+    with torch.no_grad():
+        high, low = _squared_norm(x)
+        product, error = two_product(c.expand_as(high), high)
+        exact = ((1 - product) - error) - c * low
+    return naive + (exact - naive).detach()
+
+
+def tolerated_loss(*inputs: Tensor) -> float:
+    """How far a squared distance may cancel, as a share of ‖x‖² + ‖y‖², before its digits are missed in the result.
+
+    The float64 Gram matrix has 16 digits; a float32 result needs 8 of them, a float64 result nearly all.
+    """
+    return 1e-8 if result_dtype(*inputs) == torch.float32 else 0.1
+
+
+def squared_distances(x: Tensor, y: Tensor, tolerated: float) -> Tensor:
+    """‖x_i − y_j‖² for (B, D) and (P, D) in float64, exactly 0 for equal vectors, in O(B·P) memory.
+
+    The Gram matrix gives it with an absolute error of about 1e-16·(‖x‖² + ‖y‖²): right, but for near-duplicates, whose
+    distance cancels below the `tolerated` share. Those few entries are computed again from the difference, in blocks of
+    bounded size.
+    """
+    squares_x, squares_y = (x * x).sum(-1, keepdim=True), (y * y).sum(-1)
+    scale = squares_x + squares_y
+    squared = torch.addmm(scale, x, y.T, alpha=-2.0)
+    rows, columns = torch.nonzero(squared < tolerated * scale, as_tuple=True)
+    block = max(1, 2**22 // max(1, x.shape[-1]))
+    for i, j in zip(rows.split(block), columns.split(block), strict=True):
+        squared[i, j] = ((x[i] - y[j]) ** 2).sum(-1)
+    return squared

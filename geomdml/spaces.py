@@ -1,0 +1,113 @@
+"""The spaces that losses, heads, scores and search are written against.
+
+A space knows the distance between embeddings as they are stored (`dist`, one to one, and `pairwise_dist`, all pairs),
+the chart they are stored in, and how to move them to another chart.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, Protocol, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from geomdml import checks, euclidean, poincare, tangent
+
+Chart = Literal["tangent", "ball"]
+
+
+class Space(Protocol):
+    """What the rest of the library asks of a space."""
+
+    def dist(self, x: Tensor, y: Tensor) -> Tensor:
+        """(..., D), (..., D) to (...): distances one to one."""
+
+    def pairwise_dist(self, x: Tensor, y: Tensor) -> Tensor:
+        """(B, D), (P, D) to (B, P): distances of all pairs."""
+
+
+class Euclidean:
+    """Euclidean space.
+
+    >>> Euclidean().dist(torch.zeros(2), torch.tensor([3.0, 4.0]))
+    tensor(5.)
+    """
+
+    def dist(self, x: Float[Tensor, "*batch D"], y: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:
+        """See `geomdml.euclidean.dist`."""
+        return euclidean.dist(x, y)
+
+    def pairwise_dist(self, x: Float[Tensor, "B D"], y: Float[Tensor, "P D"]) -> Float[Tensor, "B P"]:
+        """See `geomdml.euclidean.pairwise_dist`."""
+        return euclidean.pairwise_dist(x, y)
+
+    def __repr__(self) -> str:
+        return "Euclidean()"
+
+
+class Hyperbolic(nn.Module):
+    """Hyperbolic space of curvature −c, its points kept in one chart.
+
+    Args:
+        c: absolute curvature, > 0.
+        chart: "tangent" (tangent vectors at the origin; the default, to train in) or "ball" (the Poincaré ball).
+        learnable: make c a parameter, positive by construction (its logarithm is learned).
+
+    Raises:
+        ValueError: c ≤ 0 or not finite; an unknown chart.
+
+    >>> space = Hyperbolic(c=1.0)
+    >>> u = torch.tensor([3.0, 4.0])
+    >>> float(space.dist(u, torch.zeros(2)))
+    10.0
+    >>> ball = Hyperbolic(c=1.0, chart="ball")
+    >>> float(ball.dist0(space.to("ball", u / 10)))  # 2‖u‖/10
+    1.0
+    """
+
+    def __init__(self, c: float = 0.5, *, chart: Chart = "tangent", learnable: bool = False) -> None:
+        super().__init__()
+        checks.positive(c=c)
+        self.chart: Chart = _known(chart)
+        self.learnable = learnable
+        self._c = float(c)
+        if learnable:
+            self.log_c = nn.Parameter(torch.tensor(self._c).log())
+
+    @property
+    def c(self) -> float | Tensor:
+        """The absolute curvature: a number, or a 0-d tensor with gradient where it is learned."""
+        return self.log_c.exp() if self.learnable else self._c
+
+    def dist(self, x: Float[Tensor, "*batch D"], y: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:
+        """See `geomdml.tangent.dist` and `geomdml.poincare.dist`."""
+        return self._in_chart(tangent.dist, poincare.dist)(x, y, c=self.c)
+
+    def dist0(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:
+        """Distance from the origin."""
+        return self.dist(x, torch.zeros_like(x))
+
+    def pairwise_dist(self, x: Float[Tensor, "B D"], y: Float[Tensor, "P D"]) -> Float[Tensor, "B P"]:
+        """See `geomdml.tangent.pairwise_dist` and `geomdml.poincare.pairwise_dist`."""
+        return self._in_chart(tangent.pairwise_dist, poincare.pairwise_dist)(x, y, c=self.c)
+
+    def to(self, *args: Any, **kwargs: Any) -> Any:
+        """`to(chart, x)` moves embeddings x from this space's chart to another; else as `torch.nn.Module.to`."""
+        if len(args) != 2 or not isinstance(args[0], str) or not isinstance(args[1], Tensor):
+            return super().to(*args, **kwargs)
+        chart, x = _known(args[0]), args[1]
+        if chart == self.chart:
+            return x
+        return self._in_chart(tangent.to_ball, tangent.from_ball)(x, c=self.c)
+
+    def extra_repr(self) -> str:
+        return f"c={float(self.c):g}, chart={self.chart!r}" + (", learnable=True" if self.learnable else "")
+
+    def _in_chart(self, in_tangent: Callable[..., Tensor], in_ball: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        return in_tangent if self.chart == "tangent" else in_ball
+
+
+def _known(chart: str) -> Chart:
+    if chart not in get_args(Chart):
+        raise ValueError(f"chart = {chart!r}; want one of {', '.join(map(repr, get_args(Chart)))}")
+    return chart  # type: ignore[return-value]

@@ -1,0 +1,224 @@
+"""Hyperbolic space in the chart of its tangent space at the origin.
+
+A point x of the Poincaré ball is kept as the vector u with x = exp_0(u): Riemannian normal coordinates up to a factor 2,
+for the distance of x from the origin is 2‖u‖. No vector lies outside the space, the number format clips nothing however
+far out a point is, and the last layer of a network already produces it. This is the chart to train in.
+
+With A = 2√c‖u‖, B = 2√c‖v‖, θ the angle between u and v, and δ = √c·d, the hyperbolic law of cosines reads
+
+    sinh²(δ/2) = sinh²((A − B)/2) + sinh A · sinh B · s,        s = sin²(θ/2) = ‖û − v̂‖²/4.
+
+Both terms are positive, so no digits cancel; everything is evaluated in float64 and in logarithms, so nothing overflows
+at any radius. `c` > 0 is the absolute curvature: a number, or a 0-d tensor through which gradients flow.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from geomdml import checks, poincare
+from geomdml.numerics import (
+    LOG2,
+    asinh_exp,
+    curvature,
+    direction,
+    log_cosh,
+    log_sinh,
+    norm,
+    result_dtype,
+    squared_distances,
+    tolerated_loss,
+    wide,
+)
+
+Scalar = float | Float[Tensor, ""]
+
+
+def dist(u: Float[Tensor, "*batch D"], v: Float[Tensor, "*batch D"], *, c: Scalar) -> Float[Tensor, "*batch"]:
+    """Hyperbolic distance between points given by their tangent vectors; leading dimensions broadcast.
+
+    Args:
+        u, v: (..., D) tangent vectors at the origin.
+        c: absolute curvature, > 0.
+
+    Returns:
+        (...) distances, at least float32. Equal vectors are at exactly 0; the gradient there is 0.
+
+    Raises:
+        ValueError, TypeError: shapes that do not match, dtypes that are not real floating point, c ≤ 0.
+
+    Source: the hyperbolic law of cosines; see the module's docstring.
+
+    >>> u = torch.tensor([3.0, 4.0])
+    >>> float(dist(u, torch.zeros(2), c=1.0))  # 2‖u‖
+    10.0
+    >>> float(dist(u, -u, c=1.0))
+    20.0
+    """
+    checks.vectors(u=u, v=v)
+    checks.positive(c=c)
+    dtype = result_dtype(u, v)
+    u, v = torch.broadcast_tensors(wide(u), wide(v))
+    return _Distance.apply(u, v, curvature(c, u), None).to(dtype)
+
+
+def pairwise_dist(u: Float[Tensor, "B D"], v: Float[Tensor, "P D"], *, c: Scalar) -> Float[Tensor, "B P"]:
+    """All distances between two lists of points given by their tangent vectors, in O(B·P) memory.
+
+    Args:
+        u, v: (B, D) and (P, D) tangent vectors at the origin.
+        c: absolute curvature, > 0.
+
+    Returns:
+        (B, P) distances, at least float32.
+
+    Raises:
+        ValueError, TypeError: as `dist`.
+
+    Source: the hyperbolic law of cosines; see the module's docstring.
+
+    >>> u = torch.tensor([[0.5, 0.0], [0.0, 0.5]])
+    >>> pairwise_dist(u, u, c=0.5).diagonal()
+    tensor([0., 0.])
+    """
+    checks.pairs(u=u, v=v)
+    checks.positive(c=c)
+    return _Distance.apply(wide(u), wide(v), curvature(c, u), tolerated_loss(u, v)).to(result_dtype(u, v))
+
+
+def from_ball(x: Float[Tensor, "*batch D"], *, c: Scalar) -> Float[Tensor, "*batch D"]:
+    """The tangent vector u of a point x of the ball: log_0(x).
+
+    >>> from_ball(torch.tensor([0.5, 0.0]), c=1.0)
+    tensor([0.5493, 0.0000])
+    """
+    return poincare.logmap0(x, c=c)
+
+
+def to_ball(u: Float[Tensor, "*batch D"], *, c: Scalar) -> Float[Tensor, "*batch D"]:
+    """The point of the ball with tangent vector u: exp_0(u), at most the last float inside the ball.
+
+    >>> to_ball(torch.tensor([0.5, 0.0]), c=1.0)
+    tensor([0.4621, 0.0000])
+    """
+    return poincare.expmap0(u, c=c)
+
+
+def lca_depth(u: Float[Tensor, "*batch D"], v: Float[Tensor, "*batch D"], *, c: Scalar) -> Float[Tensor, "*batch"]:
+    """Depth of the lowest common ancestor: the distance from the origin to the geodesic segment between two points.
+
+    Args:
+        u, v: (..., D) tangent vectors at the origin; leading dimensions broadcast.
+        c: absolute curvature, > 0.
+
+    Returns:
+        (...) depths, at least float32: the length of the perpendicular from the origin where its foot lies on the
+        segment, else the distance of the nearer end. (The published HypHC code takes the whole geodesic: 0 for u and
+        2u/3, NaN at u = 0.)
+
+    Raises:
+        ValueError, TypeError: as `dist`.
+
+    Source: Chami et al., "From trees to continuous embeddings and back" (2020), section 4.1, on the segment.
+
+    >>> u = torch.tensor([1.5, 0.0])
+    >>> float(lca_depth(u, 2 * u / 3, c=1.0)), float(lca_depth(u, -u, c=1.0))
+    (2.0, 0.0)
+    """
+    checks.vectors(u=u, v=v)
+    checks.positive(c=c)
+    dtype = result_dtype(u, v)
+    u, v = torch.broadcast_tensors(wide(u), wide(v))
+    root_c = curvature(c, u).sqrt()
+    delta = root_c * _Distance.apply(u, v, root_c**2, None)
+    (u_hat, length_u), (v_hat, length_v) = direction(u), direction(v)
+    A, B = (2 * root_c * length.squeeze(-1) for length in (length_u, length_v))
+    sine, cosine = (norm(w).squeeze(-1) / 2 for w in (u_hat - v_hat, u_hat + v_hat))  # of θ/2
+    near, far = torch.minimum(A, B), torch.maximum(A, B)
+    with torch.no_grad():
+        rise = LOG2 + log_cosh(near) + log_sinh(far) + 2 * sine.log()
+        foot_inside = (near > 0) & (cosine > 0) & (rise > log_sinh(far - near))
+        opposite = (near > 0) & (cosine == 0)
+    # Where the perpendicular is not used its inputs are replaced: no infinite slope may reach the backward pass.
+    a, b, s, t, side = (torch.where(foot_inside, q, 1.0) for q in (A, B, sine, cosine, delta))
+    height = asinh_exp(log_sinh(a) + log_sinh(b) + LOG2 + s.log() + t.log() - log_sinh(side))
+    depth = torch.where(foot_inside, height, torch.where(opposite, 0 * near, near))
+    return (depth / root_c).to(dtype)
+
+
+class _Distance(torch.autograd.Function):
+    """Distances between float64 tangent vectors with the gradient in closed form.
+
+    With a `tolerated` loss for `squared_distances`: all pairs of two lists; without: one to one.
+
+    The closed form is finite where the formula's own derivative is not (at the origin, at duplicates, far out), and
+    needs two (B, P) matrices for the backward pass, never a (B, P, D) tensor.
+    """
+
+    @staticmethod
+    def forward(ctx, u: Tensor, v: Tensor, c: Tensor, tolerated: float | None) -> Tensor:
+        (u_hat, length_u), (v_hat, length_v) = direction(u), direction(v)
+        if tolerated is None:
+            s = ((u_hat - v_hat) ** 2).sum(-1) / 4
+            length_u, length_v = length_u.squeeze(-1), length_v.squeeze(-1)
+        else:
+            s = squared_distances(u_hat, v_hat, tolerated) / 4
+            length_v = length_v.T
+        A, B = 2 * c.sqrt() * length_u, 2 * c.sqrt() * length_v
+        log_first = 2 * log_sinh((A - B).abs() / 2)
+        delta = 2 * asinh_exp(torch.logaddexp(log_first, log_sinh(A) + log_sinh(B) + s.log()) / 2)
+        ctx.save_for_backward(u_hat, v_hat, A, B, s, delta, c)
+        ctx.all_pairs = tolerated is not None
+        return delta / c.sqrt()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor):
+        u_hat, v_hat, A, B, s, delta, c = ctx.saved_tensors
+        grad = torch.where(delta > 0, grad, 0.0)  # the sub-gradient 0 at duplicates
+        log_sinh_delta = log_sinh(torch.where(delta > 0, delta, 1.0))
+        slope_A = _slope(A, B, s, log_sinh_delta)
+        slope_B = _slope(B, A, s, log_sinh_delta)
+        # Turning u by a right angle costs (sinh A / A)(sinh B / sinh δ); capped where it would leave float64.
+        turn_u = _exp(_log_sinh_ratio(A) + log_sinh(B) - log_sinh_delta)
+        turn_v = _exp(_log_sinh_ratio(B) + log_sinh(A) - log_sinh_delta)
+        cosine = 1 - 2 * s
+        grad_u = _contract(2 * grad, slope_A, turn_u, cosine, u_hat, v_hat, ctx.all_pairs)
+        if ctx.all_pairs:
+            grad_v = _contract(2 * grad.T, slope_B.T, turn_v.T, cosine.T, v_hat, u_hat, True)
+        else:
+            grad_v = _contract(2 * grad, slope_B, turn_v, cosine, v_hat, u_hat, False)
+        growth = A * slope_A + B * slope_B - delta
+        # For short vectors the three terms cancel; their sum is A²B²sin²θ/(3δ) to leading order.
+        short = torch.maximum(A, B) < 1e-4
+        series = (A * B) ** 2 * 4 * s * (1 - s) / (3 * torch.where(delta > 0, delta, 1.0))
+        grad_c = (grad * torch.where(short, series, growth)).sum() / (2 * c**1.5)
+        return grad_u, grad_v, grad_c, None
+
+
+def _slope(A: Tensor, B: Tensor, s: Tensor, log_sinh_delta: Tensor) -> Tensor:
+    """∂δ/∂A = (sinh(A − B) + 2 cosh A sinh B · s)/sinh δ, which lies in [−1, 1]."""
+    radial = torch.sign(A - B) * torch.exp(log_sinh((A - B).abs()) - log_sinh_delta)
+    around = torch.exp(LOG2 + log_cosh(A) + log_sinh(B) + s.log() - log_sinh_delta)
+    return (radial + around).clamp(-1, 1)
+
+
+def _log_sinh_ratio(A: Tensor) -> Tensor:
+    """log(sinh(A)/A), and 0 at A = 0."""
+    safe = torch.where(A > 0, A, 1.0)
+    return torch.where(A > 0, log_sinh(safe) - safe.log(), 0.0)
+
+
+def _exp(x: Tensor) -> Tensor:
+    return torch.exp(x.clamp(max=300.0))
+
+
+def _contract(
+    grad: Tensor, slope: Tensor, turn: Tensor, cosine: Tensor, u_hat: Tensor, v_hat: Tensor, all_pairs: bool
+) -> Tensor:
+    """Σ_j grad_ij (slope_ij û_i − turn_ij (v̂_j − cos θ_ij û_i)); without the sum when the points go one to one."""
+    along, across = grad * (slope + turn * cosine), grad * turn
+    if all_pairs:
+        return along.sum(-1, keepdim=True) * u_hat - across @ v_hat
+    return along.unsqueeze(-1) * u_hat - across.unsqueeze(-1) * v_hat

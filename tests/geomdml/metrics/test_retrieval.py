@@ -1,0 +1,418 @@
+"""Retrieval scores against their definitions, enumeration of all orders of ties, laws, and a peer."""
+
+from collections.abc import Collection
+from fractions import Fraction
+from importlib import import_module
+from itertools import chain, groupby, pairwise, permutations, product
+from math import comb
+from statistics import fmean
+from typing import NamedTuple
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from pytorch_metric_learning.distances import LpDistance
+from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
+from pytorch_metric_learning.utils.inference import CustomKNN
+from torch import Tensor
+
+from geomdml.metrics import RetrievalScores, retrieval
+from geomdml.spaces import Euclidean, Hyperbolic
+
+module = import_module("geomdml.metrics.retrieval")  # the function of that name hides the module in the package
+
+KS = (1, 2, 3, 5, 100)
+ALL = ("recall", "r_precision", "map_at_r", "mean_ap")
+TIES = ("expected", "optimistic", "pessimistic", "index")
+
+
+class Table:
+    """A space whose points are the numbers of rows and columns, their distances read from a table."""
+
+    def __init__(self, table: Tensor) -> None:
+        self.table = table
+        self.largest_block = 0
+
+    def pairwise_dist(self, x: Tensor, y: Tensor) -> Tensor:
+        self.largest_block = max(self.largest_block, len(x) * len(y))
+        return self.table[x.long(), y.long().T]
+
+    def dist(self, x: Tensor, y: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class Problem(NamedTuple):
+    """Distances from queries to a gallery, and the labels of both; leave-one-out where these are the same items."""
+
+    table: Tensor
+    labels: list[int]
+    gallery_labels: list[int] | None
+
+    def scores(self, *, scores: Collection = ALL, ks: Collection[int] = KS, **options) -> RetrievalScores:
+        queries, items = (torch.arange(float(n)).unsqueeze(1) for n in self.table.shape)
+        gallery = () if self.gallery_labels is None else (items, torch.tensor(self.gallery_labels))
+        labels = torch.tensor(self.labels)
+        return retrieval(queries, labels, *gallery, space=Table(self.table), ks=ks, scores=scores, **options)
+
+    def blocks(self) -> list[list[list[bool]]]:
+        """For each query with a relevant item, the relevance of the gallery by distance, ties in blocks."""
+        leave_one_out = self.gallery_labels is None
+        gallery_labels = self.labels if leave_one_out else self.gallery_labels
+        queries = []
+        for i, (label, row) in enumerate(zip(self.labels, self.table.tolist(), strict=True)):
+            items = [j for j in range(len(row)) if not (leave_one_out and j == i)]
+            ranked = sorted(items, key=row.__getitem__)  # stable: equal distances stay in the order of storage
+            blocks = [[gallery_labels[j] == label for j in block] for _, block in groupby(ranked, row.__getitem__)]
+            if any(map(any, blocks)):
+                queries.append(blocks)
+        return queries
+
+
+@st.composite
+def problems(draw: st.DrawFn, most: int) -> Problem:
+    size = draw(st.integers(2, most))
+    queries = draw(st.none() | st.integers(1, 3))
+    label = st.integers(0, 2)
+    gallery_labels = draw(st.lists(label, min_size=size, max_size=size))
+    if queries is None:
+        rows, labels = size, gallery_labels
+        labels[0] = labels[1]
+    else:
+        rows, labels = queries, draw(st.lists(label, min_size=queries, max_size=queries))
+        gallery_labels[0] = labels[0]
+    distance = st.integers(0, draw(st.integers(0, 6))).map(float)
+    table = draw(st.lists(st.lists(distance, min_size=size, max_size=size), min_size=rows, max_size=rows))
+    return Problem(torch.tensor(table), labels, None if queries is None else gallery_labels)
+
+
+def scores_of_order(relevance: list[bool]) -> list[Fraction]:
+    """The definitions, for one ranked list: Recall@k for the KS, R-precision, MAP@R, mAP."""
+    R = sum(relevance)
+    precision = [Fraction(sum(relevance[: i + 1]), i + 1) for i in range(len(relevance))]
+    precision_at_hits = [p * rel for p, rel in zip(precision, relevance, strict=True)]
+    recall = [Fraction(any(relevance[:k])) for k in KS]
+    return [*recall, precision[R - 1], sum(precision_at_hits[:R]) / R, sum(precision_at_hits) / Fraction(R)]
+
+
+def scores_by_enumeration(blocks: list[list[bool]]) -> list[Fraction]:
+    """The mean over every order of every block of ties."""
+    orders = [list(chain(*order)) for order in product(*map(permutations, blocks))]
+    return [sum(values) / Fraction(len(orders)) for values in zip(*map(scores_of_order, orders), strict=True)]
+
+
+def scores_by_block(blocks: list[list[bool]]) -> list[Fraction]:
+    """The expectation rank by rank (MATH.md section 7), for lists too long to enumerate."""
+    R, size = sum(map(sum, blocks)), sum(map(len, blocks))
+    hit, precision_at_hit, miss = [], [], {}
+    N = H = 0
+    for block in blocks:
+        n, r = len(block), sum(block)
+        for t in range(1, n + 1):
+            hit.append(Fraction(r, n))
+            others = Fraction((t - 1) * (r - 1), n - 1) if n > 1 else 0
+            precision_at_hit.append(Fraction(r, n) * (1 + H + others) / (N + t))
+            miss[N + t] = 0 if H else Fraction(comb(n - r, t), comb(n, t))
+        N, H = N + n, H + r
+    recall = [1 - miss[min(k, size)] for k in KS]
+    return [*recall, sum(hit[:R]) / R, sum(precision_at_hit[:R]) / R, sum(precision_at_hit) / R]
+
+
+def values(scores: RetrievalScores) -> list[float]:
+    assert scores.recall is not None
+    return [*scores.recall.values(), scores.r_precision, scores.map_at_r, scores.mean_ap]
+
+
+def means(per_query: list[list[Fraction]]) -> list[float]:
+    return [fmean(column) for column in zip(*per_query, strict=True)]
+
+
+def close(expected):
+    return pytest.approx(expected, rel=0, abs=1e-12)
+
+
+def random_problem(size: int, classes: int, distances: int, *, leave_one_out: bool = True) -> Problem:
+    draw = torch.Generator().manual_seed(size)
+    rows = size if leave_one_out else 20
+    labels = torch.randint(classes, (size,), generator=draw).tolist()
+    table = torch.randint(distances, (rows, size), generator=draw).float()
+    return Problem(table, labels[:rows], None if leave_one_out else labels)
+
+
+# ---- the definitions
+
+
+@given(problems(most=6))
+def test_expected_scores_are_the_mean_over_all_orders_of_ties(problem: Problem):
+    assert values(problem.scores()) == close(means([scores_by_enumeration(q) for q in problem.blocks()]))
+
+
+@given(problems(most=6))
+def test_expectation_by_block_is_expectation_by_enumeration(problem: Problem):
+    assert all(scores_by_block(q) == scores_by_enumeration(q) for q in problem.blocks())
+
+
+ORDER_IN_BLOCK = {
+    "optimistic": lambda block: sorted(block, reverse=True),
+    "pessimistic": sorted,
+    "index": list,
+}
+
+
+@pytest.mark.parametrize("ties", ORDER_IN_BLOCK)
+@given(problem=problems(most=12))
+def test_other_tie_rules_are_an_order_within_each_block(ties: str, problem: Problem):
+    orders = [list(chain(*map(ORDER_IN_BLOCK[ties], blocks))) for blocks in problem.blocks()]
+    assert values(problem.scores(ties=ties)) == close(means([scores_of_order(order) for order in orders]))
+
+
+@pytest.mark.parametrize("leave_one_out", [True, False])
+@pytest.mark.parametrize("distances", [1, 3, 50, 10**6])
+@pytest.mark.parametrize("classes", [2, 40])
+def test_scores_of_long_lists(leave_one_out: bool, distances: int, classes: int):
+    problem = random_problem(90, classes, distances, leave_one_out=leave_one_out)
+    assert values(problem.scores()) == close(means([scores_by_block(q) for q in problem.blocks()]))
+
+
+@pytest.mark.parametrize("ties", TIES)
+@pytest.mark.parametrize("distances", [1, 4, 300])
+def test_a_score_is_the_same_whatever_else_is_asked_for(ties, distances: int):
+    """Without mAP only the nearest are sorted; a block of ties may go on behind them."""
+    problem = random_problem(400, 150, distances)
+    together = problem.scores(ties=ties)
+    for k in KS:
+        assert problem.scores(ties=ties, scores=("recall",), ks=(k,)).recall[k] == close(together.recall[k])
+    for name in ("r_precision", "map_at_r", "mean_ap"):
+        alone = problem.scores(ties=ties, scores=(name,))
+        assert getattr(alone, name) == close(getattr(together, name))
+        assert [alone.recall, alone.r_precision, alone.map_at_r, alone.mean_ap].count(None) == 3
+
+
+# ---- known embeddings
+
+
+def test_perfect_embeddings_score_1():
+    labels = torch.arange(60) % 7
+    embeddings = 100.0 * labels.unsqueeze(1) + torch.rand(60, 1, generator=torch.Generator().manual_seed(0))
+    assert values(retrieval(embeddings, labels, ks=KS, scores=ALL)) == close([1.0] * 8)
+    assert values(retrieval(embeddings.round(), labels, ks=KS, scores=ALL)) == close([1.0] * 8)
+
+
+@pytest.mark.parametrize("m", [1, 2, 9])
+def test_reversed_embeddings(m: int):
+    """The m items of the other class come first, then the m relevant ones."""
+    query = torch.tensor([[0.0], [1.0]])
+    gallery = torch.cat([torch.linspace(0, 0.1, m), torch.linspace(1.0, 0.9, m)]).unsqueeze(1)
+    gallery_labels = torch.tensor([1] * m + [0] * m)
+    result = retrieval(query, torch.tensor([0, 1]), gallery, gallery_labels, ks=(1, m, m + 1), scores=ALL)
+    assert result.recall == {1: 0.0, m: 0.0, m + 1: 1.0}
+    assert (result.r_precision, result.map_at_r) == (0.0, 0.0)
+    assert result.mean_ap == close(fmean(j / (m + j) for j in range(1, m + 1)))
+
+
+def test_constant_embeddings_score_as_a_random_order():
+    labels = torch.arange(3000) % 600  # R = 4 of n = 2999
+    result = retrieval(torch.ones(3000, 3), labels, ks=(1, 8, 2995, 2996), scores=ALL)
+    R, n = 4, 2999
+    recall = {k: 1 - comb(n - R, k) / comb(n, k) for k in (1, 8, 2995, 2996)}
+    assert result.recall == pytest.approx(recall, rel=0, abs=1e-10)
+    assert result.r_precision == close(R / n)
+    precisions = [(1 + (i - 1) * (R - 1) / (n - 1)) / i / n for i in range(1, n + 1)]
+    assert result.map_at_r == close(sum(precisions[:R]))
+    assert result.mean_ap == close(sum(precisions))
+
+
+# ---- laws
+
+
+@given(problems(most=12))
+def test_bounds_and_orderings(problem: Problem):
+    by_rule = {ties: values(problem.scores(ties=ties)) for ties in TIES}
+    slack = 1e-12
+    for *recall, r_precision, map_at_r, mean_ap in by_rule.values():
+        assert all(-slack <= score <= 1 + slack for score in (*recall, r_precision, map_at_r, mean_ap))
+        assert all(a <= b + slack for a, b in pairwise(recall))
+        assert recall[-1] == 1.0
+        assert map_at_r <= r_precision + slack
+        assert map_at_r <= mean_ap + slack
+    for rule in ("expected", "index"):
+        lowest_to_highest = zip(by_rule["pessimistic"], by_rule[rule], by_rule["optimistic"], strict=True)
+        assert all(low <= mid + slack and mid <= high + slack for low, mid, high in lowest_to_highest)
+
+
+@pytest.mark.parametrize("space", [Euclidean(), Hyperbolic(0.5), Hyperbolic(1.0, chart="ball")], ids=repr)
+class TestStorageOrder:
+    """Neither the order of a gallery nor the shape of a matrix product may move a score."""
+
+    draw = torch.Generator().manual_seed(1)
+    embeddings = torch.randn(211, 129, generator=draw) / 30
+    labels = torch.randint(30, (211,), generator=draw)
+    order = torch.randperm(211, generator=draw)
+
+    def test_permuted_gallery(self, space):
+        gallery, gallery_labels = self.embeddings[50:].repeat(2, 1), self.labels[50:].repeat(2).roll(9)
+        order = torch.randperm(len(gallery), generator=self.draw)
+        query, labels = self.embeddings[:50], self.labels[:50]
+        stored = retrieval(query, labels, gallery, gallery_labels, space=space, scores=ALL)
+        permuted = retrieval(query, labels, gallery[order], gallery_labels[order], space=space, scores=ALL)
+        assert permuted == stored
+
+    def test_permuted_items_left_out_one_by_one(self, space):
+        stored = retrieval(self.embeddings, self.labels, space=space, scores=ALL)
+        permuted = retrieval(self.embeddings[self.order], self.labels[self.order], space=space, scores=ALL)
+        assert permuted == stored
+
+    @pytest.mark.parametrize(("ties", "score"), [("expected", 0.5), ("optimistic", 1.0), ("pessimistic", 0.0)])
+    def test_equal_embeddings_tie(self, space, ties, score: float):
+        """Each item of the gallery is there twice, once of each class: whichever is nearest, it is a tie."""
+        gallery = self.embeddings[50:].repeat(2, 1)
+        gallery_labels = torch.arange(2).repeat_interleave(len(gallery) // 2)
+        query, labels = self.embeddings[:50], torch.arange(50) % 2
+        assert retrieval(query, labels, gallery, gallery_labels, space=space, ties=ties).recall[1] == close(score)
+
+
+@pytest.mark.parametrize("ties", TIES)
+def test_blocks_of_queries_change_nothing_and_bound_memory(monkeypatch: pytest.MonkeyPatch, ties):
+    problem = random_problem(60, 25, 12)
+    at_once = problem.scores(ties=ties)
+    for chunk in (1, 1000):
+        monkeypatch.setattr(module, "CHUNK", chunk)
+        space = Table(problem.table)
+        numbers = torch.arange(60.0).unsqueeze(1)
+        labels = torch.tensor(problem.labels)
+        assert retrieval(numbers, labels, space=space, ks=KS, scores=ALL, ties=ties) == at_once
+        assert space.largest_block <= max(chunk, 60)
+
+
+# ---- who is left out
+
+
+def test_a_query_is_left_out_by_identity_not_by_distance():
+    """Two equal embeddings of different classes: each finds the other, and a third, of its own class, only then."""
+    embeddings = torch.tensor([[0.0], [0.0], [1.0], [1.0]])
+    labels = torch.tensor([0, 1, 0, 1])
+    result = retrieval(embeddings, labels, ks=(1, 2, 3), ties="pessimistic", scores=ALL)
+    assert result.recall == {1: 0.0, 2: 0.0, 3: 1.0}
+    assert result.mean_ap == close(1 / 3)
+    twins = retrieval(torch.zeros(2, 1), torch.tensor([5, 5]))
+    assert twins.recall[1] == 1.0
+
+
+def test_a_query_that_is_also_in_a_separate_gallery_finds_itself():
+    x, labels = torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([0, 1, 2])
+    assert retrieval(x, labels, x, labels).map_at_r == close(1.0)
+
+
+def test_queries_without_a_relevant_item_are_left_out_and_not_counted():
+    embeddings, labels = torch.tensor([[0.0], [1.0], [9.0], [8.5]]), torch.tensor([0, 0, 1, 2])
+    result = retrieval(embeddings, labels, scores=ALL)
+    assert result.queries == 2
+    assert values(result) == close([1.0] * 7)
+    separate = retrieval(embeddings, labels, embeddings[:1], labels[:1])
+    assert (separate.queries, separate.recall[1]) == (2, 1.0)
+
+
+# ---- numbers of every kind
+
+
+@pytest.mark.parametrize("low", [0, 2**24, 2**53, -(2**63), 2**63 - 2])
+def test_labels_are_compared_as_integers(low: int):
+    query, gallery = torch.zeros(1, 1), torch.tensor([[0.0], [1.0]])
+    result = retrieval(query, torch.tensor([low]), gallery, torch.tensor([low + 1, low]), ks=(1, 2))
+    assert result.recall == {1: 0.0, 2: 1.0}
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32])
+def test_labels_of_any_integer_dtype(dtype: torch.dtype):
+    embeddings, labels = torch.tensor([[0.0], [1.0], [5.0], [6.0]]), torch.tensor([0, 0, 1, 1])
+    assert retrieval(embeddings, labels.to(dtype), embeddings, labels) == retrieval(
+        embeddings, labels, embeddings, labels
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_float32_on_the_rounded_embeddings(dtype: torch.dtype):
+    draw = torch.Generator().manual_seed(2)
+    embeddings = torch.randn(80, 5, generator=draw).to(dtype)
+    labels = torch.randint(6, (80,), generator=draw)
+    assert retrieval(embeddings, labels, scores=ALL) == retrieval(embeddings.float(), labels, scores=ALL)
+
+
+def test_float64_tells_apart_what_float32_cannot():
+    query, gallery = torch.zeros(1, 1).double(), torch.tensor([[1.0 + 1e-12], [1.0]], dtype=torch.float64)
+    labels, gallery_labels = torch.tensor([0]), torch.tensor([1, 0])
+    assert retrieval(query, labels, gallery, gallery_labels).recall[1] == 1.0
+    assert retrieval(query.float(), labels, gallery.float(), gallery_labels).recall[1] == close(0.5)
+
+
+def test_embeddings_with_gradient():
+    embeddings = torch.tensor([[0.0], [1.0]], requires_grad=True)
+    assert retrieval(embeddings, torch.tensor([0, 0]), space=Hyperbolic(1.0, learnable=True)).recall[1] == 1.0
+
+
+def test_inputs_are_left_as_they_were():
+    embeddings, labels = torch.randn(9, 2, generator=torch.Generator().manual_seed(3)), torch.arange(9) % 2
+    before = embeddings.clone(), labels.clone()
+    retrieval(embeddings, labels, scores=ALL)
+    assert torch.equal(embeddings, before[0])
+    assert torch.equal(labels, before[1])
+
+
+# ---- a peer
+
+
+@pytest.mark.parametrize("leave_one_out", [True, False])
+def test_agrees_with_pytorch_metric_learning(leave_one_out: bool):
+    draw = torch.Generator().manual_seed(4)
+    embeddings = torch.randn(150, 16, generator=draw)
+    labels = torch.randint(40, (150,), generator=draw)  # some classes have a single member
+    items = (embeddings, labels) if leave_one_out else (embeddings[:60], labels[:60], embeddings[60:], labels[60:])
+    names = ("precision_at_1", "r_precision", "mean_average_precision_at_r", "mean_average_precision")
+    calculator = AccuracyCalculator(
+        include=names,
+        device=torch.device("cpu"),
+        knn_func=CustomKNN(LpDistance(normalize_embeddings=False)),
+    )
+    theirs = calculator.get_accuracy(*items)
+    ours = retrieval(*items, ks=(1,), scores=ALL)
+    assert values(ours) == close([theirs[name] for name in names])
+
+
+# ---- mistakes
+
+
+X, Y = torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([0, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "message"),
+    [
+        ((X * torch.nan, Y), {}, ValueError, "query has 3 entries that are NaN or infinite"),
+        ((X, Y, X / 0, Y), {}, ValueError, "gallery has 3 entries that are NaN or infinite"),
+        ((X, Y), {"space": Table(torch.full((3, 3), torch.nan))}, ValueError, "distances that are NaN or infinite"),
+        ((X, torch.arange(3)), {}, ValueError, "no query has a relevant item"),
+        ((X, Y, X, Y + 7), {}, ValueError, "no query has a relevant item"),
+        ((X[:1], Y[:1]), {}, ValueError, "no query has a relevant item"),
+        ((X[:0], Y[:0]), {}, ValueError, "no query has a relevant item"),
+        ((X, Y, X[:0], Y[:0]), {}, ValueError, "no query has a relevant item"),
+        ((X, Y[:2]), {}, ValueError, r"labels has shape \(2,\); want \(3,\)"),
+        ((X, Y, X, Y[:, None]), {}, ValueError, r"gallery_labels has shape \(3, 1\); want \(3,\)"),
+        ((X, Y, X), {}, ValueError, "gallery and gallery_labels go together"),
+        ((X, Y, None, Y), {}, ValueError, "gallery and gallery_labels go together"),
+        ((X, Y, X.repeat(1, 2), Y), {}, ValueError, r"last dimensions differ: query \(3, 1\), gallery \(3, 2\)"),
+        ((X[:, 0], Y), {}, ValueError, r"query has shape \(3,\)"),
+        ((X, Y.float()), {}, TypeError, "labels has dtype torch.float32; want integers"),
+        ((X, [0, 0, 1]), {}, TypeError, "labels is a list"),
+        ((X.long(), Y), {}, TypeError, "query has dtype torch.int64"),
+        ((X, Y), {"ties": "random"}, ValueError, "ties = 'random'; want one of 'expected', 'optimistic'"),
+        ((X, Y), {"scores": ("recall", "map")}, ValueError, "want a tuple of one or more of 'recall', 'r_precision'"),
+        ((X, Y), {"scores": "recall"}, ValueError, "scores = 'recall'; want a tuple"),
+        ((X, Y), {"scores": ()}, ValueError, "scores = "),
+        ((X, Y), {"ks": (1, 0)}, ValueError, r"ks = \(1, 0\); want one or more integers ≥ 1"),
+        ((X, Y), {"ks": ()}, ValueError, "want one or more integers"),
+        ((X, Y), {"ks": (1.0,)}, TypeError, r"ks = \(1.0,\); want integers"),
+    ],
+)
+def test_a_mistake_is_named(arguments: tuple, options: dict, error: type[Exception], message: str):
+    with pytest.raises(error, match=message):
+        retrieval(*arguments, **options)

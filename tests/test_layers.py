@@ -1,0 +1,84 @@
+"""Imports point down only (DESIGN.md), and an optional library is imported only where it is needed."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LAYERS = [  # from the bottom; a module may import from its own layer's package and from layers below
+    {"geomdml.checks", "geomdml.numerics"},
+    {"geomdml.euclidean", "geomdml.poincare", "geomdml.tangent", "geomdml.lorentz"},
+    {"geomdml.spaces"},
+    {"geomdml.nn", "geomdml.transport", "geomdml.metric_matrix", "geomdml.search"},
+    {"geomdml.losses", "geomdml.metrics", "geomdml.reshaping", "geomdml.pml"},
+    {"geomdml", "geomdml.testing"},
+    {"apps.common", "apps.datasets"},
+    {"apps.chest_vit", "apps.shape3d", "apps.sketch", "apps.digits", "apps.multimodal"},
+]
+CORE = {"torch", "numpy", "scipy", "jaxtyping"}
+EXTRAS = {
+    "geomdml.testing": {"hypothesis", "mpmath"},
+    "geomdml.pml": {"pytorch_metric_learning"},
+    "geomdml.search": {"faiss"},
+    "geomdml.metrics.modules": {"torchmetrics"},
+}
+FILES = sorted([*ROOT.glob("geomdml/**/*.py"), *ROOT.glob("apps/**/*.py")])
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            yield node.module or ""
+            if node.module in ("geomdml", "apps", "apps.common", "apps.datasets"):
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def layer(module: str) -> int:
+    """The layer that a module belongs to: that of the longest listed name that it starts with."""
+    known = {name: level for level, names in enumerate(LAYERS) for name in names}
+    owners = [name for name in known if module == name or module.startswith(name + ".")]
+    return known[max(owners, key=len)] if owners else len(LAYERS)
+
+
+def unit(module: str) -> str:
+    """A file of geomdml, or an app."""
+    return ".".join(module.split(".")[:2])
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_imports_point_down(path: Path) -> None:
+    module = module_name(path)
+    if module == "geomdml":
+        return  # the package itself names what is public
+    for imported in imports(path):
+        if imported == "geomdml" or imported.split(".")[0] not in ("geomdml", "apps"):
+            continue
+        if unit(imported) == unit(module):
+            continue
+        is_name_in_layer = layer(imported) == layer(module) and layer(module) in (1, 6)  # charts; common and datasets
+        assert layer(imported) < layer(module) or is_name_in_layer, f"{module} imports {imported}, which is above it"
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if module_name(p).startswith("geomdml")], ids=module_name)
+def test_optional_libraries_stay_in_their_module(path: Path) -> None:
+    import sys
+
+    module = module_name(path)
+    allowed = CORE | {library for name, libraries in EXTRAS.items() if module.startswith(name) for library in libraries}
+    found = {name.split(".")[0] for name in imports(path)} - {"geomdml"} - set(sys.stdlib_module_names)
+    assert found <= allowed, f"{module} imports {found - allowed}"
+
+
+def test_losses_do_not_import_metrics() -> None:
+    for path in ROOT.glob("geomdml/losses/*.py"):
+        assert not any(name.startswith("geomdml.metrics") for name in imports(path))
