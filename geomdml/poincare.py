@@ -4,8 +4,8 @@ The functions compute the exact value of the floats they are given, up to the la
 lost in two places only, 1 − c‖x‖² near the boundary and ‖x − y‖ between near-duplicates; `geomdml.numerics` keeps them.
 To train, keep points by their tangent vectors instead (`geomdml.tangent`): the ball has no floats far from its centre.
 
-`c` > 0 is the absolute curvature: a number, or a 0-d tensor through which gradients flow. Formulas: Ganea, Bécigneul and
-Hofmann, "Hyperbolic neural networks" (2018), section 2.
+`c` > 0 is the absolute curvature: a number, or a 0-d tensor through which gradients flow. Formulas: Ganea, Bécigneul
+and Hofmann, "Hyperbolic neural networks" (2018), section 2.
 """
 
 import torch
@@ -237,12 +237,13 @@ def _artanh(z: Tensor, gap: Tensor) -> Tensor:
 
 
 def _rounded_inside(x: Tensor, c: Tensor, dtype: torch.dtype) -> Tensor:
-    """x in its final dtype, and inside the ball after the rounding too."""
-    limit = 1 - 2 * torch.finfo(dtype).eps
-    length = c.sqrt() * norm(x)
-    outside = length > limit
-    x = torch.where(outside, x * (limit / torch.where(outside, length, 1.0)), x)
-    return x.to(dtype)
+    """x in its final dtype; where x, or what it is rounded to, is outside, pulled back to the last floats inside."""
+    rounded = x.to(dtype)
+    inside = boundary_gap(wide(rounded), c) > 0
+    # The norm of a float32 vector is exact here; that of a float64 vector has rounding errors of its own.
+    margin = torch.finfo(dtype).eps * (1 if dtype == torch.float32 else 4)
+    length = torch.where(inside, 1.0, c.sqrt() * norm(x))
+    return torch.where(inside, rounded, (x * ((1 - margin) / length)).to(dtype))
 
 
 class _Distance(torch.autograd.Function):

@@ -1,8 +1,8 @@
 """Hyperbolic space in the chart of its tangent space at the origin.
 
-A point x of the Poincaré ball is kept as the vector u with x = exp_0(u): Riemannian normal coordinates up to a factor 2,
-for the distance of x from the origin is 2‖u‖. No vector lies outside the space, the number format clips nothing however
-far out a point is, and the last layer of a network already produces it. This is the chart to train in.
+A point x of the Poincaré ball is kept as the vector u with x = exp_0(u): Riemannian normal coordinates up to a factor
+2, for the distance of x from the origin is 2‖u‖. No vector lies outside the space, the number format clips nothing,
+however far out a point is, and the last layer of a network already produces it. This is the chart to train in.
 
 With A = 2√c‖u‖, B = 2√c‖v‖, θ the angle between u and v, and δ = √c·d, the hyperbolic law of cosines reads
 

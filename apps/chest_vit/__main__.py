@@ -5,5 +5,10 @@ from apps.chest_vit.model import CHEST
 from apps.chest_vit.results import Results
 from apps.common.cli import run
 
+
+def main(args: list[str] | None = None) -> None:
+    run(CHEST, RetrievalData, results=Results(), monitor="val/H/Recall@1", args=args)
+
+
 if __name__ == "__main__":
-    run(CHEST, RetrievalData, results=Results(), monitor="val/H/Recall@1")
+    main()

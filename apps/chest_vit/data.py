@@ -94,7 +94,7 @@ class RetrievalData(L.LightningDataModule):
         return emoji.load(self.hparams["render"]) if root is None else folder.load(root, strict=self.hparams["strict"])
 
     @cached_property
-    def splits(self) -> dict[str, np.ndarray]:
+    def splits(self) -> dict[str, list[int]]:
         """Class indices of the training, validation and test split."""
         return split_classes(len(self.pictures.classes), self.hparams["validation"], self.hparams["split_seed"])
 
@@ -169,7 +169,7 @@ class Augmented(Dataset):
     def _picture(self, draw: Draw) -> tuple[Tensor, int]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(draw.seed)
-            return self.augment(self.pictures.picture(draw.index)), int(self.pictures.labels[draw.index])
+            return self.augment(self.pictures.picture(draw.picture)), int(self.pictures.labels[draw.picture])
 
 
 class Whole(Dataset):
@@ -190,7 +190,7 @@ def stack(items: list[tuple[Tensor, int]]) -> Batch:
     return Batch(torch.stack(pictures), torch.tensor(labels))
 
 
-def split_classes(count: int, validation: float, seed: int) -> dict[str, np.ndarray]:
+def split_classes(count: int, validation: float, seed: int) -> dict[str, list[int]]:
     """Shuffle the classes with a seed: the first half trains, its last `validation` share is kept out, the rest tests.
 
     Raises:
@@ -209,4 +209,4 @@ def split_classes(count: int, validation: float, seed: int) -> dict[str, np.ndar
             f"{count} classes leave fewer than 2 for {' and '.join(short)} at --data.validation {validation:g}; "
             "want at least 8 class folders, and a smaller share of them for validation"
         )
-    return {name: np.sort(part) for name, part in parts.items()}
+    return {name: sorted(part.tolist()) for name, part in parts.items()}

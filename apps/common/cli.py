@@ -2,6 +2,7 @@
 
 import logging
 import os
+import pickle
 import sys
 import warnings
 from pathlib import Path
@@ -57,14 +58,15 @@ class AppCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
     def after_fit(self) -> None:
-        self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path="best", weights_only=True, verbose=False)
+        self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path="best", verbose=False)
 
 
-def run(model_class: type, data_class: type, *, results: Callback, monitor: str) -> None:
-    """Run an app's command line. A mistake of the user's ends with one line and exit status 2.
+def run(model_class: type, data_class: type, *, results: Callback, monitor: str, args: list[str] | None = None) -> None:
+    """Run an app's command line. A mistake of the user's ends with one line.
 
     With GEOMDML_TRACEBACK set, the whole traceback is shown instead.
     """
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"  # a checkpoint may come from anyone: it runs no code
     for library in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(library).setLevel(logging.WARNING)
     for message in EXPECTED_WARNINGS:
@@ -75,6 +77,7 @@ def run(model_class: type, data_class: type, *, results: Callback, monitor: str)
             data_class,
             results=results,
             monitor=monitor,
+            args=args,
             seed_everything_default=0,
             trainer_defaults={
                 "num_sanity_val_steps": 0,
@@ -85,7 +88,7 @@ def run(model_class: type, data_class: type, *, results: Callback, monitor: str)
             },
             parser_kwargs={"prog": f"python -m {model_class.__module__.rsplit('.', 1)[0]}"},
         )
-    except (ValueError, OSError, FetchError) as error:
+    except (ValueError, OSError, FetchError, pickle.UnpicklingError) as error:
         if os.environ.get("GEOMDML_TRACEBACK"):
             raise
         sys.exit(f"error: {error}")

@@ -38,6 +38,7 @@ class Collector:
 def scores(embeddings: Tensor, labels: Tensor, space: Space) -> dict[str, float]:
     """Leave-one-out retrieval scores in percent, by the names of COLUMNS."""
     result = retrieval(embeddings, labels, space=space, ks=(1, 2, 4, 8), scores=("recall", "map_at_r", "r_precision"))
+    assert result.recall and result.map_at_r is not None and result.r_precision is not None  # all were asked for
     values = (*result.recall.values(), result.map_at_r, result.r_precision)
     return {name: 100 * value for name, value in zip(COLUMNS, values, strict=True)}
 

@@ -18,7 +18,7 @@ from apps.common.gallery import NEIGHBOURS, gallery
 from apps.common.projection import disk_sample, project_to_disk
 from geomdml.spaces import Euclidean, Hyperbolic
 
-LEAST_DISK_POINTS = 10
+LEAST_DISK_POINTS = 100
 NO_UMAP = "The disk is drawn by umap-learn, which is not installed here: pip install umap-learn."
 
 

@@ -12,9 +12,9 @@ from torch.utils.data import Sampler
 
 
 class Draw(NamedTuple):
-    """One picture of a batch: its index, and the seed of its augmentation."""
+    """One picture of a batch: its place in the data, and the seed of its augmentation."""
 
-    index: int
+    picture: int
     seed: int
 
 

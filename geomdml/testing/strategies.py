@@ -1,0 +1,173 @@
+"""Hypothesis strategies for the points where hyperbolic geometry goes wrong in floating point.
+
+A draw decides dimension, curvature, radii and the relation of the points, and a seed for directions: it is quick in any
+dimension, and small where hypothesis has shrunk it. Radii are at unit curvature, √c‖u‖, so that points are equally far
+out whatever the curvature; the hyperbolic distance from the origin is 2/√c times that.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from hypothesis import strategies as st
+from torch import Tensor
+
+from geomdml.testing import oracle
+
+
+class Point(NamedTuple):
+    """A vector, (D,), and the absolute curvature it lives in."""
+
+    x: Tensor
+    c: float
+
+
+class Pair(NamedTuple):
+    """Two vectors, (D,) each, and the absolute curvature they live in."""
+
+    x: Tensor
+    y: Tensor
+    c: float
+
+
+DIMENSIONS = (2, 1, 3, 5, 8, 16, 64, 384)
+RELATIONS = (
+    "independent",
+    "same radius",
+    "near-duplicate",  # relative offset 1e-6 to 1e-2
+    "near-antipode",  # at the boundary of the ball: the near-cancelling pair of Möbius addition
+    "on one line",
+    "duplicate",
+    "antipode",
+    "origin",
+)
+NEAREST = 1e-20
+FARTHEST_TANGENT = 300.0
+FARTHEST_POINT = 20.0  # tanh is 1 there in every dtype, and the point becomes the last float inside the ball
+
+
+def curvatures(smallest: float = 1e-8, largest: float = 1e3) -> st.SearchStrategy[float]:
+    """Absolute curvatures, their logarithms uniform."""
+    exponents = st.floats(math.log10(smallest), math.log10(largest))
+    return exponents.map(lambda exponent: min(max(10.0**exponent, smallest), largest))
+
+
+def radii(nearest: float, farthest: float) -> st.SearchStrategy[float]:
+    """Radii at unit curvature: uniform where hyperbolic space is far from flat, or over all magnitudes, or the farthest."""
+    exponents = st.floats(math.log10(nearest), math.log10(farthest))
+    curved = st.floats(min(0.1, farthest), farthest)
+    return st.one_of(curved, exponents.map(lambda exponent: min(10.0**exponent, farthest)), st.just(farthest))
+
+
+@st.composite
+def tangents(
+    draw: st.DrawFn,
+    dtype: torch.dtype = torch.float32,
+    *,
+    nearest: float = NEAREST,
+    farthest: float = FARTHEST_TANGENT,
+    dimensions: tuple[int, ...] = DIMENSIONS,
+    c: st.SearchStrategy[float] | None = None,
+) -> Point:
+    """Tangent vectors at the origin, now and then the zero vector."""
+    curvature, rng = draw(curvatures() if c is None else c), draw(_generators())
+    radius = draw(st.one_of(radii(nearest, farthest), st.just(0.0)))
+    u = radius * _unit(rng, draw(st.sampled_from(dimensions)))
+    return Point(_tangent(u, curvature, dtype), curvature)
+
+
+@st.composite
+def points(
+    draw: st.DrawFn,
+    dtype: torch.dtype = torch.float32,
+    *,
+    nearest: float = NEAREST,
+    farthest: float = FARTHEST_POINT,
+    dimensions: tuple[int, ...] = DIMENSIONS,
+    c: st.SearchStrategy[float] | None = None,
+) -> Point:
+    """Points of the ball, up to the last float inside, now and then the origin."""
+    curvature, rng = draw(curvatures() if c is None else c), draw(_generators())
+    radius = draw(st.one_of(radii(nearest, farthest), st.just(0.0)))
+    x = math.tanh(radius) * _unit(rng, draw(st.sampled_from(dimensions)))
+    return Point(_inside(x, curvature, dtype), curvature)
+
+
+@st.composite
+def tangent_pairs(
+    draw: st.DrawFn,
+    dtype: torch.dtype = torch.float32,
+    *,
+    nearest: float = NEAREST,
+    farthest: float = FARTHEST_TANGENT,
+    dimensions: tuple[int, ...] = DIMENSIONS,
+    relations: tuple[str, ...] = RELATIONS,
+    c: st.SearchStrategy[float] | None = None,
+) -> Pair:
+    """Pairs of tangent vectors at the origin, in each of the `relations`."""
+    curvature, rng = draw(curvatures() if c is None else c), draw(_generators())
+    dim, lengths = draw(st.sampled_from(dimensions)), radii(nearest, farthest)
+    u, v = draw(lengths) * _unit(rng, dim), draw(lengths) * _unit(rng, dim)
+    u, v = _related(draw, rng, u, v, relations)
+    return Pair(_tangent(u, curvature, dtype), _tangent(v, curvature, dtype), curvature)
+
+
+@st.composite
+def point_pairs(
+    draw: st.DrawFn,
+    dtype: torch.dtype = torch.float32,
+    *,
+    nearest: float = NEAREST,
+    farthest: float = FARTHEST_POINT,
+    dimensions: tuple[int, ...] = DIMENSIONS,
+    relations: tuple[str, ...] = RELATIONS,
+    c: st.SearchStrategy[float] | None = None,
+) -> Pair:
+    """Pairs of points of the ball, up to the last float inside, in each of the `relations`."""
+    curvature, rng = draw(curvatures() if c is None else c), draw(_generators())
+    dim, lengths = draw(st.sampled_from(dimensions)), radii(nearest, farthest).map(math.tanh)
+    x, y = draw(lengths) * _unit(rng, dim), draw(lengths) * _unit(rng, dim)
+    x, y = _related(draw, rng, x, y, relations)
+    return Pair(_inside(x, curvature, dtype), _inside(y, curvature, dtype), curvature)
+
+
+def _generators() -> st.SearchStrategy[np.random.Generator]:
+    return st.integers(0, 2**32 - 1).map(np.random.default_rng)
+
+
+def _unit(rng: np.random.Generator, dim: int) -> np.ndarray:
+    direction = rng.standard_normal(dim)
+    return direction / np.linalg.norm(direction)
+
+
+def _related(
+    draw: st.DrawFn, rng: np.random.Generator, x: np.ndarray, y: np.ndarray, relations: tuple[str, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    relation, radius = draw(st.sampled_from(relations)), np.linalg.norm(x)
+    if relation in ("near-duplicate", "near-antipode"):
+        near = x + radius * 10.0 ** draw(st.floats(-6, -2)) * _unit(rng, len(x))
+        y = near if relation == "near-duplicate" else -near
+    elif relation != "independent":
+        y = {
+            "same radius": radius * y / np.linalg.norm(y),
+            "on one line": draw(st.floats(-1, 1)) * x,
+            "duplicate": x,
+            "antipode": -x,
+            "origin": 0 * x,
+        }[relation]
+    return (y, x) if draw(st.booleans()) else (x, y)
+
+
+def _tangent(u: np.ndarray, c: float, dtype: torch.dtype) -> Tensor:
+    return torch.tensor(u / math.sqrt(c), dtype=dtype)
+
+
+def _inside(x: np.ndarray, c: float, dtype: torch.dtype) -> Tensor:
+    """The point in its dtype, pulled back by units in the last place until it is inside, by exact arithmetic."""
+    x = x / math.sqrt(c) / max(1.0, float(np.linalg.norm(x)))
+    point, steps = torch.tensor(x, dtype=dtype), 0
+    while oracle.gap(point.tolist(), c) <= 0:
+        steps += 1
+        point = torch.tensor(x * (1 - steps * torch.finfo(dtype).eps / 2), dtype=dtype)
+    return point

@@ -1,0 +1,189 @@
+"""The app through its command line, as a user runs it: real processes, real files."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from apps.chest_vit.__main__ import main
+
+ROOT = Path(__file__).parents[3]
+SMOKE = ROOT / "apps/chest_vit/configs/smoke.yaml"
+
+
+def app(*arguments: object, folder: Path, check: bool = True) -> subprocess.CompletedProcess:
+    done = subprocess.run(
+        [sys.executable, "-m", "apps.chest_vit", *map(str, arguments)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory) -> Path:
+    """Ten classes of four pictures, each class a colour; one broken picture; two test classes of one picture."""
+    root = tmp_path_factory.mktemp("pictures")
+    for label in range(14):
+        folder = root / f"class-{label:02}"
+        folder.mkdir()
+        for index in range(4):
+            rng = np.random.default_rng((label, index))
+            colour = np.random.default_rng(label).integers(0, 255, 3)
+            pixels = np.clip(colour + rng.normal(0, 20, (24, 24, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{index}.png")
+    (root / "class-00" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    return root
+
+
+ENDLESS = ("--data.classes_per_batch", "3", "--data.steps", "3", "--trainer.max_epochs", "100000")
+TINY = ("--data.size", 32, "--data.steps", 2, "--data.classes_per_batch", 3, "--trainer.max_epochs", 1)
+
+
+@pytest.fixture(scope="module")
+def finished(tree, tmp_path_factory) -> tuple[Path, str]:
+    """A finished run on the small tree: its folder and what it printed."""
+    folder = tmp_path_factory.mktemp("run")
+    done = app("fit", "--config", SMOKE, "--data.root", tree, *TINY, folder=folder)
+    return folder / "runs/version_0", done.stdout + done.stderr
+
+
+def test_the_packaged_pictures_run_through(tmp_path):
+    done = app("fit", "--config", SMOKE, folder=tmp_path)
+    results = json.loads((tmp_path / "runs/version_0/results.json").read_text())
+    assert list(results["scores"]) == ["raw pixels", "frozen backbone", "E", "H"]
+    assert 25 < results["scores"]["raw pixels"]["Recall@1"] < 35  # the pictures are what they should be
+    assert "test classes are unseen" in results["facts"]["classes"]
+    assert "validation Recall@1" in done.stdout and "MAP@R" in done.stdout
+
+
+def test_a_run_leaves_its_table_report_logs_and_checkpoints(finished):
+    folder, output = finished
+    for name in ("results.json", "report.html", "metrics.csv", "config.yaml", "checkpoints/best.ckpt"):
+        assert (folder / name).stat().st_size > 0
+    assert re.search(r"│ +H +│", output) and "frozen backbone" in output
+    assert "broken.png" in output  # reported by its path, not fatal
+    header = (folder / "metrics.csv").read_text().splitlines()[0]
+    assert {"val/radius/clipped", "val/radius/p05", "val/radius/p95"} <= set(header.split(","))
+
+
+def test_a_checkpoint_is_plain_data_and_tests_to_the_same_scores(finished, tree):
+    folder, _ = finished
+    checkpoint = folder / "checkpoints/best.ckpt"
+    torch.load(checkpoint, weights_only=True)
+    app("test", "--config", folder / "config.yaml", "--ckpt_path", checkpoint, folder=folder.parents[1])
+    first, second = (json.loads((folder.parent / f"version_{k}/results.json").read_text()) for k in (0, 1))
+    assert first["scores"] == second["scores"]
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(finished, tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "it ran",)
+
+    torch.save({"state_dict": Bomb()}, tmp_path / "bomb.ckpt")
+    config = finished[0] / "config.yaml"
+    done = app("test", "--config", config, "--ckpt_path", tmp_path / "bomb.ckpt", folder=tmp_path, check=False)
+    assert done.returncode != 0 and not (tmp_path / "it ran").exists()
+
+
+def test_the_same_seed_gives_the_same_run(finished, tree, tmp_path):
+    folder, _ = finished
+    app("fit", "--config", SMOKE, "--data.root", tree, *TINY, folder=tmp_path)
+    first, second = (json.loads((run / "results.json").read_text()) for run in (folder, tmp_path / "runs/version_0"))
+    assert first["scores"] == second["scores"]
+
+
+def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(tree, tmp_path):
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "apps.chest_vit",
+            "fit",
+            "--config",
+            SMOKE,
+            "--data.root",
+            tree,
+            "--data.classes_per_batch",
+            "3",
+            "--data.steps",
+            "3",
+            "--trainer.max_epochs",
+            "100000",
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    output = ""
+    for line in process.stdout:
+        output += line
+        if line.startswith("epoch 2/"):
+            process.send_signal(signal.SIGINT)
+            break
+    output += process.stdout.read()
+    assert process.wait(timeout=60) == 1
+    assert "stopped at step" in output and "Traceback" not in output, output
+    checkpoint = tmp_path / "runs/version_0/checkpoints/interrupted.ckpt"
+    step = torch.load(checkpoint, weights_only=True)["global_step"]
+    assert step >= 6
+    more = ("--trainer.max_steps", step + 4, "--trainer.max_epochs", -1)
+    config = tmp_path / "runs/version_0/config.yaml"
+    done = app("fit", "--config", config, *more, "--ckpt_path", checkpoint, folder=tmp_path)
+    assert f"{step + 4:,} steps" in done.stdout
+
+
+def test_help_explains_every_option(tmp_path):
+    text = app("fit", "--help", folder=tmp_path).stdout
+    options = re.findall(r"^  --((?:model|data)\.\w+) .*\n?(.*)", text, flags=re.M)
+    assert len(options) > 40
+    silent = [
+        name for name, after in options if not re.search(rf"--{re.escape(name)} [\s\S]{{0,200}}?[a-z]{{3,}}", text)
+    ]
+    assert not silent
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's; a user's process shows or hides them by its own rules
+@pytest.mark.parametrize(
+    ("message", "arguments"),
+    [
+        ("nowhere", ("--data.root", "nowhere")),
+        ("timm has no backbone 'vit_smol'", ("--model.backbone", "vit_smol")),
+        ("τ = 0.5 with centers_per_class = 1", ("--model.centers_per_class", "1")),
+        ("classes_per_batch = 1: a batch needs at least 2 classes", ("--data.classes_per_batch", "1")),
+        ("--data.size = 0; want", ("--data.size", "0")),
+        ("no/such.pth", ("--model.weights", "no/such.pth")),
+        ("EMPTY", ("--data.root", "EMPTY")),
+    ],
+)
+def test_a_mistake_gets_one_clear_line(tree, tmp_path, monkeypatch, message, arguments):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "EMPTY").mkdir()
+    with pytest.raises(SystemExit) as exit:
+        main(["fit", "--config", str(SMOKE), "--data.root", str(tree), *map(str, TINY), *arguments])
+    assert re.match(rf"error: [^\n]*{re.escape(message)}[^\n]*$", str(exit.value))
+
+
+def test_classes_of_one_picture_are_counted(tree, tmp_path):
+    root = tmp_path / "few"
+    for folder in tree.iterdir():
+        (root / folder.name).mkdir(parents=True)
+        for path in sorted(folder.glob("[0-3].png"))[: 1 if folder.name < "class-05" else 3]:
+            (root / folder.name / path.name).write_bytes(path.read_bytes())
+    app("fit", "--config", SMOKE, "--data.root", root, *TINY, folder=tmp_path)
+    assert "test classes have one picture" in (tmp_path / "runs/version_0/report.html").read_text()

@@ -1,0 +1,27 @@
+"""Scores by name in percent, and the spread of radii."""
+
+import pytest
+import torch
+
+from apps.common.evaluation import COLUMNS, Collector, radius_spread, scores
+from geomdml.spaces import Euclidean
+
+
+def test_scores_of_two_clusters_and_a_stranger():
+    x = torch.tensor([[0.0], [0.1], [0.2], [5.0], [5.1], [0.05]])
+    found = scores(x, torch.tensor([0, 0, 0, 1, 1, 2]), Euclidean())
+    assert tuple(found) == COLUMNS
+    assert found["Recall@2"] == 100  # the stranger of class 2 is no query: it has no match
+    assert found["Recall@1"] == pytest.approx(100 * 3.0 / 5)  # it stands between 0.0 and 0.1, nearer to both
+
+
+def test_radius_spread():
+    spread = radius_spread(torch.arange(101.0), clip=90.0)
+    assert spread == pytest.approx({"p05": 5, "median": 50, "p95": 95, "clipped": 10 / 101})
+
+
+def test_collector_forgets_what_was_taken():
+    collector = Collector()
+    collector.add(x=torch.ones(2, requires_grad=True))
+    assert not collector.take()["x"].requires_grad
+    assert collector.take() == {}
