@@ -4,7 +4,7 @@ PYTHON ?=
 SETUP = .ci/setup .ci/constraints.txt pyproject.toml
 RUN = .venv/bin/python -m
 
-.PHONY: demo test test-deep check clean
+.PHONY: demo test test-deep check bench clean
 demo: .venv/.apps
 	$(RUN) apps.chest_vit fit --config apps/chest_vit/configs/emoji.yaml
 
@@ -24,6 +24,9 @@ check: .venv/.dev
 
 .venv/.dev: $(SETUP)
 	@PYTHON="$(PYTHON)" .ci/setup dev
+
+bench: .venv/.dev
+	$(RUN) benchmarks.distances
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
