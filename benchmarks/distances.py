@@ -2,8 +2,8 @@
 
 Accuracy: the largest relative error in float32 over random pairs at one radius, against fifty digits. Each
 implementation is held to the floats that it is given: points of the ball to the exact distance of those points, tangent
-vectors to theirs. Cost: forward and backward of all pairs, in a process of its own, as a ratio to a plain float32 matrix
-product of the same size in the same run, with the peak memory that it added.
+vectors to theirs. Cost: forward and backward of all pairs, in a process of its own, as a ratio to a plain float32
+matrix product of the same size in the same run, with the peak memory that it added.
 
 Peers: geoopt 0.5.1, and the formula of the Hyp-ViT code (Möbius addition and artanh, clamped), both by broadcasting.
 """

@@ -71,7 +71,7 @@ def pairs(**tensors: Tensor) -> None:
         raise ValueError(f"last dimensions differ: {_shapes(tensors)}; want vectors of the same length")
 
 
-def positive(**values: float | Tensor) -> None:
+def positive(**values: int | float | Tensor) -> None:
     """Refuse a scalar (a number or a 0-d tensor) that is not finite and above zero."""
     for name, value in values.items():
         if isinstance(value, Tensor):

@@ -8,7 +8,7 @@ from geomdml import checks
 from geomdml.numerics import norm, result_dtype, squared_distances, tolerated_loss, wide
 
 
-def dist(x: Float[Tensor, "*batch D"], y: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:
+def dist(x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*#batch"]:
     """Euclidean distance ‖x − y‖.
 
     Args:
@@ -69,7 +69,7 @@ class _SquaredDistance(torch.autograd.Function):
         return grad_x, grad_y, None
 
 
-def clip_norm(v: Float[Tensor, "*batch D"], max_norm: float) -> Float[Tensor, "*batch D"]:
+def clip_norm(v: Float[Tensor, "*#batch D"], max_norm: float) -> Float[Tensor, "*#batch D"]:
     """min(1, r/‖v‖)·v: vectors longer than r = `max_norm` cut back to it, the others untouched.
 
     Args:

@@ -55,11 +55,11 @@ class HyperbolicHead(nn.Module):
             nn.init.normal_(self.linear.weight, std=radius / math.sqrt(in_features * out_features))
             nn.init.zeros_(self.linear.bias)
 
-    def tangent(self, features: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch T"]:
+    def tangent(self, features: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*#batch T"]:
         """The tangent vectors before clipping: their norms say how much is clipped."""
         return self.linear(self.norm(features))
 
-    def forward(self, features: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch T"]:
+    def forward(self, features: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*#batch T"]:
         return clip_norm(self.tangent(features), self.clip)
 
     def extra_repr(self) -> str:

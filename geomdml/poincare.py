@@ -28,7 +28,7 @@ from geomdml.numerics import (
 Scalar = float | Float[Tensor, ""]
 
 
-def conformal_factor(x: Float[Tensor, "*batch D"], *, c: Scalar) -> Float[Tensor, "*batch"]:
+def conformal_factor(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:
     """λ_x = 2/(1 − c‖x‖²), the ratio of hyperbolic to Euclidean length at x.
 
     Args:
@@ -47,7 +47,7 @@ def conformal_factor(x: Float[Tensor, "*batch D"], *, c: Scalar) -> Float[Tensor
     return (2 / gap).squeeze(-1).to(result_dtype(x))
 
 
-def project(x: Float[Tensor, "*batch D"], *, c: Scalar) -> Float[Tensor, "*batch D"]:
+def project(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
     """The nearest point of the ball: x itself if it lies inside, else x pulled back to the last floats inside.
 
     Args:
@@ -66,7 +66,7 @@ def project(x: Float[Tensor, "*batch D"], *, c: Scalar) -> Float[Tensor, "*batch
     return _rounded_inside(wide(x), curvature(c, x), result_dtype(x))
 
 
-def expmap0(v: Float[Tensor, "*batch D"], *, c: Scalar) -> Float[Tensor, "*batch D"]:
+def expmap0(v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
     """exp_0(v) = tanh(√c‖v‖) v/(√c‖v‖): the point reached from the origin along v; its distance from there is 2‖v‖.
 
     Args:
@@ -87,7 +87,7 @@ def expmap0(v: Float[Tensor, "*batch D"], *, c: Scalar) -> Float[Tensor, "*batch
     return _rounded_inside(tanh_ratio(c64.sqrt() * norm(wide(v))) * wide(v), c64, result_dtype(v))
 
 
-def logmap0(y: Float[Tensor, "*batch D"], *, c: Scalar) -> Float[Tensor, "*batch D"]:
+def logmap0(y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
     """log_0(y) = artanh(√c‖y‖) y/(√c‖y‖), the inverse of `expmap0`.
 
     Args:
@@ -113,7 +113,9 @@ def logmap0(y: Float[Tensor, "*batch D"], *, c: Scalar) -> Float[Tensor, "*batch
     return (ratio * y64).to(result_dtype(y))
 
 
-def mobius_add(x: Float[Tensor, "*batch D"], y: Float[Tensor, "*batch D"], *, c: Scalar) -> Float[Tensor, "*batch D"]:
+def mobius_add(
+    x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], *, c: Scalar
+) -> Float[Tensor, "*#batch D"]:
     """Möbius addition x ⊕ y: the point y carried along by the translation that takes the origin to x.
 
     Args:
@@ -143,7 +145,7 @@ def mobius_add(x: Float[Tensor, "*batch D"], y: Float[Tensor, "*batch D"], *, c:
     return _rounded_inside((gap_x * w + square_w * x64) / (square_w + gap_x * gap_y), c64, result_dtype(x, y))
 
 
-def dist0(x: Float[Tensor, "*batch D"], *, c: Scalar) -> Float[Tensor, "*batch"]:
+def dist0(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:
     """Distance from the origin, (2/√c) artanh(√c‖x‖).
 
     Args:
@@ -163,7 +165,7 @@ def dist0(x: Float[Tensor, "*batch D"], *, c: Scalar) -> Float[Tensor, "*batch"]
     return (2 * artanh / c64.sqrt()).squeeze(-1).to(result_dtype(x))
 
 
-def dist(x: Float[Tensor, "*batch D"], y: Float[Tensor, "*batch D"], *, c: Scalar) -> Float[Tensor, "*batch"]:
+def dist(x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:
     """Hyperbolic distance (2/√c) asinh(√c‖x − y‖/√((1 − c‖x‖²)(1 − c‖y‖²))).
 
     Args:

@@ -5,7 +5,7 @@ the chart they are stored in, and how to move them to another chart.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -16,6 +16,7 @@ from geomdml import checks, euclidean, poincare, tangent
 Chart = Literal["tangent", "ball"]
 
 
+@runtime_checkable
 class Space(Protocol):
     """What the rest of the library asks of a space."""
 
@@ -33,7 +34,7 @@ class Euclidean:
     tensor(5.)
     """
 
-    def dist(self, x: Float[Tensor, "*batch D"], y: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:
+    def dist(self, x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*#batch"]:
         """See `geomdml.euclidean.dist`."""
         return euclidean.dist(x, y)
 
@@ -79,11 +80,11 @@ class Hyperbolic(nn.Module):
         """The absolute curvature: a number, or a 0-d tensor with gradient where it is learned."""
         return self.log_c.exp() if self.learnable else self._c
 
-    def dist(self, x: Float[Tensor, "*batch D"], y: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:
+    def dist(self, x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*#batch"]:
         """See `geomdml.tangent.dist` and `geomdml.poincare.dist`."""
         return self._in_chart(tangent.dist, poincare.dist)(x, y, c=self.c)
 
-    def dist0(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:
+    def dist0(self, x: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*#batch"]:
         """Distance from the origin."""
         return self.dist(x, torch.zeros_like(x))
 

@@ -35,7 +35,7 @@ from geomdml.numerics import (
 Scalar = float | Float[Tensor, ""]
 
 
-def dist(u: Float[Tensor, "*batch D"], v: Float[Tensor, "*batch D"], *, c: Scalar) -> Float[Tensor, "*batch"]:
+def dist(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:
     """Hyperbolic distance between points given by their tangent vectors; leading dimensions broadcast.
 
     Args:
@@ -87,7 +87,7 @@ def pairwise_dist(u: Float[Tensor, "B D"], v: Float[Tensor, "P D"], *, c: Scalar
     return _Distance.apply(wide(u), wide(v), curvature(c, u), tolerated_loss(u, v)).to(result_dtype(u, v))
 
 
-def from_ball(x: Float[Tensor, "*batch D"], *, c: Scalar) -> Float[Tensor, "*batch D"]:
+def from_ball(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
     """The tangent vector u of a point x of the ball: log_0(x).
 
     >>> from_ball(torch.tensor([0.5, 0.0]), c=1.0)
@@ -96,7 +96,7 @@ def from_ball(x: Float[Tensor, "*batch D"], *, c: Scalar) -> Float[Tensor, "*bat
     return poincare.logmap0(x, c=c)
 
 
-def to_ball(u: Float[Tensor, "*batch D"], *, c: Scalar) -> Float[Tensor, "*batch D"]:
+def to_ball(u: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
     """The point of the ball with tangent vector u: exp_0(u), at most the last float inside the ball.
 
     >>> to_ball(torch.tensor([0.5, 0.0]), c=1.0)
@@ -105,7 +105,7 @@ def to_ball(u: Float[Tensor, "*batch D"], *, c: Scalar) -> Float[Tensor, "*batch
     return poincare.expmap0(u, c=c)
 
 
-def lca_depth(u: Float[Tensor, "*batch D"], v: Float[Tensor, "*batch D"], *, c: Scalar) -> Float[Tensor, "*batch"]:
+def lca_depth(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:
     """Depth of the lowest common ancestor: the distance from the origin to the geodesic segment between two points.
 
     Args:

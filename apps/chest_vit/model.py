@@ -223,8 +223,8 @@ class CHEST(L.LightningModule):
         if spread["clipped"] > 0.9:
             rank_zero_warn(
                 f"{spread['clipped']:.0%} of the {stage} embeddings are clipped at radius {self.head.clip:g} (median "
-                f"norm {spread['median']:.3g}): all points sit on one shell, where hyperbolic distance is a function of "
-                "the cosine. Use --model.norm layer, a larger --model.clip or a smaller --model.head_lr."
+                f"norm {spread['median']:.3g}): all points sit on one shell, where hyperbolic distance is a function "
+                "of the cosine. Use --model.norm layer, a larger --model.clip or a smaller --model.head_lr."
             )
 
 
@@ -232,5 +232,5 @@ def _submodule(model: nn.Module, name: str) -> nn.Module:
     try:
         return model.get_submodule(name)
     except AttributeError:
-        known = ", ".join(name for name, _ in model.named_modules() if name and name.count(".") < 2)
-        raise ValueError(f"--model.frozen names {name!r}, which the backbone does not have; it has {known[:400]}") from None
+        known = ", ".join(name for name, _ in model.named_modules() if name and name.count(".") < 2)[:400]
+        raise ValueError(f"--model.frozen names {name!r}, which the backbone does not have; it has {known}") from None

@@ -39,11 +39,15 @@ class Results(Callback):
         labels = outputs["labels"]
         rows = {name: scores(tensor, labels, Euclidean()) for name, tensor in self.baselines(model, data).items()}
         rows |= {name: scores(outputs[name], labels, space) for name, space in model.cpu().spaces.items()}
+        directions = torch.nn.functional.normalize(outputs["H"])
+        one_shell = scores(directions * outputs["H"].norm(dim=-1).median(), labels, model.space)
         facts = {
             **data.facts(),
             "backbone": f"{model.hparams['backbone']}, weights {model.hparams['weights']}",
             "training": f"{int(model.trained_steps):,} steps, seed {model.hparams['seed']}",
             "hyperbolic space": f"c = {float(model.space.c):g}, radii " + _spread(outputs["radius"], model.head.clip),
+            "use of the radii": f"Recall@1 of H falls by {rows['H']['Recall@1'] - one_shell['Recall@1']:.1f} points "
+            "when all test points are moved to one radius",
         }
         table = Table(COLUMNS, {name: list(row.values()) for name, row in rows.items()})
         print_table(table, facts)

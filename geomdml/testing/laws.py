@@ -291,7 +291,9 @@ def refuses_points_outside(ball: Any, f: Primitive, outside: Tensor, *, c: float
     return 0.0
 
 
-def _refused(error: type[Exception], named: list[str], function: Callable[..., Any], inputs: list[Tensor], c: Any) -> None:
+def _refused(
+    error: type[Exception], named: list[str], function: Callable[..., Any], inputs: list[Tensor], c: Any
+) -> None:
     try:
         function(*inputs, c=c)
     except error as refusal:

@@ -1,0 +1,45 @@
+"""The shapes in the signatures are true: jaxtyping and beartype check every call of a tour through the library."""
+
+import subprocess
+import sys
+import textwrap
+
+TOUR = """
+    import jaxtyping
+    jaxtyping.install_import_hook("geomdml", "beartype.beartype")
+    import torch, geomdml
+    from geomdml import euclidean, poincare, tangent
+    from geomdml.losses import CHESTLoss, HypHCLoss, SoftTripleLoss, functional
+    from geomdml.metrics import retrieval
+    from geomdml.nn import HyperbolicHead
+    from geomdml.spaces import Euclidean, Hyperbolic
+
+    u, v, labels = 0.3 * torch.randn(6, 4), 0.3 * torch.randn(5, 4), torch.tensor([0, 0, 1, 1, 2, 2])
+    for c in (0.5, torch.tensor(0.5)):
+        x, y = tangent.to_ball(u, c=c), tangent.to_ball(v, c=c)
+        for chart, a, b in ((tangent, u, v), (poincare, x, y)):
+            assert chart.pairwise_dist(a, b, c=c).shape == (6, 5)
+            assert chart.dist(a[:, None], b, c=c).shape == (6, 5)
+        tangent.from_ball(x, c=c), tangent.lca_depth(u[:5], v, c=c), poincare.mobius_add(x[:5], y, c=c)
+        poincare.project(u, c=c), poincare.conformal_factor(x, c=c), poincare.dist0(x, c=c), poincare.logmap0(x, c=c)
+    euclidean.pairwise_dist(u, v, squared=True), euclidean.dist(u[:5], v), geomdml.clip_norm(u, 0.1)
+    for space in (Euclidean(), Hyperbolic(c=0.5), Hyperbolic(c=0.5, chart="ball"), Hyperbolic(c=0.5, learnable=True)):
+        space.pairwise_dist(u, v), space.dist(u[:5], v), retrieval(u, labels, space=space)
+        SoftTripleLoss(3, 4, space=space if getattr(space, "chart", "") != "ball" else None)(u, labels)
+    head = HyperbolicHead(4, 3, space=Hyperbolic())
+    loss = CHESTLoss(3, 4)
+    loss.proxies.start_at(u, labels)
+    loss(u, labels, head=head).backward()
+    HypHCLoss(space=Hyperbolic())(torch.randn(3, 2, 4))
+    functional.soft_triple(torch.rand(6, 3, 2), torch.rand(6, 3), gamma=1.0, scale=1.0, margin=0.0, reduction="none")
+    try:
+        tangent.pairwise_dist(u, u[0], c=0.5)
+    except jaxtyping.TypeCheckError:
+        print("checked")
+"""
+
+
+def test_every_call_of_a_tour_has_the_shapes_it_says():
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(TOUR)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.strip() == "checked"
