@@ -9,20 +9,23 @@ from geomdml import checks
 from geomdml.euclidean import clip_norm
 from geomdml.spaces import Hyperbolic
 
+START = 0.8  # √c‖u‖ of the points before training
+
 
 class HyperbolicHead(nn.Module):
     """A fully connected layer onto the tangent space at the origin, its vectors clipped at a radius.
 
-    `norm="layer"` brings the features to a common scale first (LayerNorm), and the weights start so that a tangent
-    vector has norm about clip/2: whatever the backbone, the points start well inside the clipping radius and are free
-    to take different radii. With `norm="none"` this is the layer of the CHEST text: features of norm 30 then start far
+    `norm="layer"` brings the features to a common scale first (LayerNorm), and the weights start so that √c‖u‖ is about
+    0.8, or half the clipping radius if that is less: whatever the backbone, the points start where the space is curved
+    and well inside the clipping radius, free to take different radii. With `norm="none"` this is the layer of the CHEST text: features of norm 30 then start far
     beyond r = 2.3, and every point sits on one shell.
 
     Args:
         in_features, out_features: dimensions of the backbone's features and of the tangent vectors.
         space: the hyperbolic space, in the "tangent" chart.
         norm: "layer" or "none".
-        clip: the clipping radius r; `math.inf` clips nothing (the vectors then start at norm about 1).
+        clip: the clipping radius r; `math.inf` clips nothing. A clipped vector has no radial gradient, so that every
+            step lengthens it and it stays clipped: take r well beyond the radii that training needs.
 
     Raises:
         ValueError: a space in another chart, an unknown norm, clip ≤ 0.
@@ -51,7 +54,7 @@ class HyperbolicHead(nn.Module):
         self.norm = nn.LayerNorm(in_features) if norm == "layer" else nn.Identity()
         self.linear = nn.Linear(in_features, out_features)
         if norm == "layer":
-            radius = clip / 2 if math.isfinite(clip) else 1.0
+            radius = min(clip / 2, START / math.sqrt(float(space.c)))
             nn.init.normal_(self.linear.weight, std=radius / math.sqrt(in_features * out_features))
             nn.init.zeros_(self.linear.bias)
 

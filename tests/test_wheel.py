@@ -22,7 +22,7 @@ def test_wheel_in_an_empty_environment(tmp_path: Path) -> None:
     assert "geomdml/py.typed" in zipfile.ZipFile(wheel).namelist()
 
     run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "empty")
-    python = next((tmp_path / "empty").glob("*/python*"))
+    python = next(p for p in (tmp_path / "empty/bin/python", tmp_path / "empty/Scripts/python.exe") if p.exists())
     run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", wheel)
     # The requirements (torch and the like) are lent from this environment as a plain path, which brings neither this
     # clone nor its editable install along.

@@ -30,7 +30,7 @@ class CHEST(L.LightningModule):
         dim: Dimension of the hyperbolic embedding.
         c: Absolute curvature of hyperbolic space.
         learn_c: Learn the curvature.
-        clip: Clipping radius r of the tangent vectors.
+        clip: Clipping radius r of the tangent vectors; the paper has 2.3.
         norm: "layer" normalises features before the head, "none" is the paper's head.
         centers_per_class: Proxies a class, K; at least 2 where tau > 0.
         eta_h: Weight of the hyperbolic SoftTriple term.
@@ -70,7 +70,7 @@ class CHEST(L.LightningModule):
         dim: int = 128,
         c: float = 0.5,
         learn_c: bool = False,
-        clip: float = 2.3,
+        clip: float = 10.0,
         norm: Literal["layer", "none"] = "layer",
         centers_per_class: int = 2,
         eta_h: float = 1.0,

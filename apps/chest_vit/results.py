@@ -44,7 +44,7 @@ class Results(Callback):
         facts = {
             **data.facts(),
             "backbone": f"{model.hparams['backbone']}, weights {model.hparams['weights']}",
-            "training": f"{int(model.trained_steps):,} steps, seed {model.hparams['seed']}",
+            "training": f"{int(model.trained_steps):,} steps to the checkpoint, seed {model.hparams['seed']}",
             "hyperbolic space": f"c = {float(model.space.c):g}, radii " + _spread(outputs["radius"], model.head.clip),
             "use of the radii": f"Recall@1 of H falls by {rows['H']['Recall@1'] - one_shell['Recall@1']:.1f} points "
             "when all test points are moved to one radius",

@@ -21,6 +21,7 @@ EXPECTED_WARNINGS = (
     r".*Found no optimizer.*",
     r".*isinstance\(treespec, LeafSpec\).*",
     r".*smaller than the logging interval.*",
+    r".*module\(s\) in eval mode at the start of training.*",  # the frozen part of a backbone
 )
 
 

@@ -173,7 +173,7 @@ def tangent_dist(u: Vector, v: Vector, *, c: mpf) -> mpf:
 
 @in_tangent_chart
 def lorentz_dist(u: Vector, v: Vector, *, c: mpf) -> mpf:
-    """The second derivation: arcosh(−c⟨X, Y⟩)/√c, X = (cosh A, sinh A · û)/√c at distance A/√c = 2‖u‖ from the origin."""
+    """The second derivation: arcosh(−c⟨X, Y⟩)/√c, X = (cosh A, sinh A · û)/√c A = 2√c‖u‖."""
     a, b = norm(u), norm(v)
     A, B = 2 * mp.sqrt(c) * a, 2 * mp.sqrt(c) * b
     cosine = _dot(u, v) / (a * b) if a and b else mpf(0)
@@ -184,7 +184,7 @@ def lorentz_dist(u: Vector, v: Vector, *, c: mpf) -> mpf:
 def lca_depth(u: Vector, v: Vector, *, c: mpf) -> mpf:
     """Distance from the origin to the geodesic segment between two points, in the Klein model.
 
-    There a point at distance A/√c from the origin, in direction û, is tanh(A) û (at unit curvature); geodesics are straight
+    There the point of tangent vector u is tanh(2√c‖u‖) û (at unit curvature); geodesics are straight
     lines, and the point of a segment that is nearest to the origin is so in the Euclidean sense too.
     """
     x, y = (_scaled(mp.tanh(2 * mp.sqrt(c) * norm(w)) / norm(w), w) if norm(w) else w for w in (u, v))

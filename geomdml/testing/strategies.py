@@ -38,6 +38,7 @@ RELATIONS = (
     "near-duplicate",  # relative offset 1e-6 to 1e-2
     "near-antipode",  # at the boundary of the ball: the near-cancelling pair of Möbius addition
     "on one line",
+    "multiple",  # exactly on one line through the origin, in the floats too
     "duplicate",
     "antipode",
     "origin",
@@ -54,7 +55,7 @@ def curvatures(smallest: float = 1e-8, largest: float = 1e3) -> st.SearchStrateg
 
 
 def radii(nearest: float, farthest: float) -> st.SearchStrategy[float]:
-    """Radii at unit curvature: uniform where hyperbolic space is far from flat, or over all magnitudes, or the farthest."""
+    """Radii at unit curvature: where space is curved, of any magnitude, or the farthest."""
     exponents = st.floats(math.log10(nearest), math.log10(farthest))
     curved = st.floats(min(0.1, farthest), farthest)
     return st.one_of(curved, exponents.map(lambda exponent: min(10.0**exponent, farthest)), st.just(farthest))
@@ -73,8 +74,8 @@ def tangents(
     """Tangent vectors at the origin, now and then the zero vector."""
     curvature, rng = draw(curvatures() if c is None else c), draw(_generators())
     radius = draw(st.one_of(radii(nearest, farthest), st.just(0.0)))
-    u = radius * _unit(rng, draw(st.sampled_from(dimensions)))
-    return Point(_tangent(u, curvature, dtype), curvature)
+    u = radius / math.sqrt(curvature) * _unit(rng, draw(st.sampled_from(dimensions)))
+    return Point(torch.tensor(u, dtype=dtype), curvature)
 
 
 @st.composite
@@ -90,7 +91,7 @@ def points(
     """Points of the ball, up to the last float inside, now and then the origin."""
     curvature, rng = draw(curvatures() if c is None else c), draw(_generators())
     radius = draw(st.one_of(radii(nearest, farthest), st.just(0.0)))
-    x = math.tanh(radius) * _unit(rng, draw(st.sampled_from(dimensions)))
+    x = math.tanh(radius) / math.sqrt(curvature) * _unit(rng, draw(st.sampled_from(dimensions)))
     return Point(_inside(x, curvature, dtype), curvature)
 
 
@@ -108,9 +109,9 @@ def tangent_pairs(
     """Pairs of tangent vectors at the origin, in each of the `relations`."""
     curvature, rng = draw(curvatures() if c is None else c), draw(_generators())
     dim, lengths = draw(st.sampled_from(dimensions)), radii(nearest, farthest)
-    u, v = draw(lengths) * _unit(rng, dim), draw(lengths) * _unit(rng, dim)
+    u, v = (draw(lengths) / math.sqrt(curvature) * _unit(rng, dim) for _ in range(2))
     u, v = _related(draw, rng, u, v, relations)
-    return Pair(_tangent(u, curvature, dtype), _tangent(v, curvature, dtype), curvature)
+    return Pair(torch.tensor(u, dtype=dtype), torch.tensor(v, dtype=dtype), curvature)
 
 
 @st.composite
@@ -127,7 +128,7 @@ def point_pairs(
     """Pairs of points of the ball, up to the last float inside, in each of the `relations`."""
     curvature, rng = draw(curvatures() if c is None else c), draw(_generators())
     dim, lengths = draw(st.sampled_from(dimensions)), radii(nearest, farthest).map(math.tanh)
-    x, y = draw(lengths) * _unit(rng, dim), draw(lengths) * _unit(rng, dim)
+    x, y = (draw(lengths) / math.sqrt(curvature) * _unit(rng, dim) for _ in range(2))
     x, y = _related(draw, rng, x, y, relations)
     return Pair(_inside(x, curvature, dtype), _inside(y, curvature, dtype), curvature)
 
@@ -148,6 +149,9 @@ def _related(
     if relation in ("near-duplicate", "near-antipode"):
         near = x + radius * 10.0 ** draw(st.floats(-6, -2)) * _unit(rng, len(x))
         y = near if relation == "near-duplicate" else -near
+    elif relation == "multiple":
+        x = _short(x)
+        y = draw(st.integers(-8, 8)) / 8 * x
     elif relation != "independent":
         y = {
             "same radius": radius * y / np.linalg.norm(y),
@@ -159,13 +163,15 @@ def _related(
     return (y, x) if draw(st.booleans()) else (x, y)
 
 
-def _tangent(u: np.ndarray, c: float, dtype: torch.dtype) -> Tensor:
-    return torch.tensor(u / math.sqrt(c), dtype=dtype)
+def _short(x: np.ndarray) -> np.ndarray:
+    """x cut to eight bits an entry, so that small multiples of it are floats of any dtype but bfloat16."""
+    fraction, exponent = np.frexp(x)
+    return np.ldexp(np.trunc(256 * fraction) / 256, exponent)
 
 
 def _inside(x: np.ndarray, c: float, dtype: torch.dtype) -> Tensor:
     """The point in its dtype, pulled back by units in the last place until it is inside, by exact arithmetic."""
-    x = x / math.sqrt(c) / max(1.0, float(np.linalg.norm(x)))
+    x = x / max(1.0, math.sqrt(c) * float(np.linalg.norm(x)))
     point, steps = torch.tensor(x, dtype=dtype), 0
     while oracle.gap(point.tolist(), c) <= 0:
         steps += 1

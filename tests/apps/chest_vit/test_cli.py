@@ -1,5 +1,6 @@
 """The app through its command line, as a user runs it: real processes, real files."""
 
+import inspect
 import json
 import os
 import re
@@ -14,6 +15,8 @@ import torch
 from PIL import Image
 
 from apps.chest_vit.__main__ import main
+from apps.chest_vit.data import RetrievalData
+from apps.chest_vit.model import CHEST
 
 ROOT = Path(__file__).parents[3]
 SMOKE = ROOT / "apps/chest_vit/configs/smoke.yaml"
@@ -107,7 +110,7 @@ def test_the_same_seed_gives_the_same_run(finished, tree, tmp_path):
 
 
 def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(tree, tmp_path):
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [
             sys.executable,
             "-m",
@@ -129,33 +132,34 @@ def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(tree, tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-    )
-    output = ""
-    for line in process.stdout:
-        output += line
-        if line.startswith("epoch 2/"):
-            process.send_signal(signal.SIGINT)
-            break
-    output += process.stdout.read()
-    assert process.wait(timeout=60) == 1
-    assert "stopped at step" in output and "Traceback" not in output, output
+        # A shell starts its background jobs with SIGINT ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        output = ""
+        for line in process.stdout:
+            output += line
+            if line.startswith("epoch 2/"):
+                process.send_signal(signal.SIGINT)
+                break
+        output += process.stdout.read()
+        assert process.wait(timeout=60) == 1
+        assert "stopped at step" in output and "Traceback" not in output, output
     checkpoint = tmp_path / "runs/version_0/checkpoints/interrupted.ckpt"
-    step = torch.load(checkpoint, weights_only=True)["global_step"]
-    assert step >= 6
-    more = ("--trainer.max_steps", step + 4, "--trainer.max_epochs", -1)
+    saved = torch.load(checkpoint, weights_only=True)
+    assert saved["global_step"] >= 6
+    epochs = saved["epoch"] + 3
     config = tmp_path / "runs/version_0/config.yaml"
-    done = app("fit", "--config", config, *more, "--ckpt_path", checkpoint, folder=tmp_path)
-    assert f"{step + 4:,} steps" in done.stdout
+    app("fit", "--config", config, "--trainer.max_epochs", epochs, "--ckpt_path", checkpoint, folder=tmp_path)
+    last = torch.load(tmp_path / "runs/version_1/checkpoints/last.ckpt", weights_only=True)
+    assert last["global_step"] == 3 * epochs
 
 
 def test_help_explains_every_option(tmp_path):
-    text = app("fit", "--help", folder=tmp_path).stdout
-    options = re.findall(r"^  --((?:model|data)\.\w+) .*\n?(.*)", text, flags=re.M)
-    assert len(options) > 40
-    silent = [
-        name for name, after in options if not re.search(rf"--{re.escape(name)} [\s\S]{{0,200}}?[a-z]{{3,}}", text)
-    ]
-    assert not silent
+    text = " ".join(app("fit", "--help", folder=tmp_path).stdout.split())
+    for group, owner in (("model", CHEST), ("data", RetrievalData)):
+        explained = dict(re.findall(r"^        (\w+): (\w+ \w+ \w+)", owner.__doc__, flags=re.M))
+        for name in set(inspect.signature(owner).parameters) - {"num_classes", "seed"}:  # linked, so not options
+            assert re.search(rf"--{group}\.{name} .{{0,300}}{explained[name]}", text), name
 
 
 @pytest.mark.filterwarnings("ignore")  # Lightning's; a user's process shows or hides them by its own rules

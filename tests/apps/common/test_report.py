@@ -36,6 +36,7 @@ def quick_layout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         report_module, "project_to_disk", lambda distance, seed: 0.5 * np.exp(1j * np.arange(len(distance)))
     )
+    monkeypatch.setattr(report_module, "LEAST_DISK_POINTS", 10)
 
 
 @pytest.fixture

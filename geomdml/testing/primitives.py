@@ -1,0 +1,85 @@
+"""What an implementation offers, what each function should return, and how an error is measured."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from mpmath import mp, mpf
+from torch import Tensor
+
+from geomdml.testing import oracle
+
+
+class Primitive(NamedTuple):
+    """A function of an implementation, by its name, and what it should compute."""
+
+    name: str
+    reference: oracle.Reference
+    float32: float = 1e-6  # largest relative error
+    float64: float = 1e-12
+    vectors: int = 2
+    degree: int = 1  # f at curvature c/s² of s·x is s**degree times f at c of x
+    flat: Callable[..., Tensor] | None = None  # the limit c → 0
+
+    def __call__(self, implementation: Any, *vectors: Tensor, c: Any) -> Tensor:
+        """The value for single vectors, of a pairwise function too."""
+        function = getattr(implementation, self.name)
+        if self.name.startswith("pairwise"):
+            return function(*(x.unsqueeze(0) for x in vectors), c=c)[0, 0]
+        return function(*vectors, c=c)
+
+    def bar(self, *vectors: Tensor) -> float:
+        """The largest relative error that the dtype of the inputs allows."""
+        return self.float64 if all(x.dtype == torch.float64 for x in vectors) else self.float32
+
+
+def relative_error(value: Tensor, exact: Any) -> float:
+    """‖value − exact‖/‖exact‖, 0 where both are 0; infinite for what is not a number.
+
+    >>> relative_error(torch.tensor([3.0, 4.0]), torch.tensor([3.0, 0.0])) == 4 / 3
+    True
+    """
+    if isinstance(exact, Tensor):
+        exact = oracle.exact(exact.detach().double().flatten())
+    expected = exact if isinstance(exact, list) else [exact]
+    found = oracle.exact(value.detach().double().flatten())
+    with mp.workdps(60):
+        difference, size = oracle.norm(a - b for a, b in zip(found, expected, strict=True)), oracle.norm(expected)
+        if not mp.isfinite(difference):
+            return math.inf
+        return float(difference / size) if size else float(mpf("inf") if difference else 0)
+
+
+def _named(*primitives: Primitive) -> dict[str, Primitive]:
+    return {primitive.name: primitive for primitive in primitives}
+
+
+def _twice_apart(x: Tensor, y: Tensor) -> Tensor:
+    return 2 * (x - y).norm()
+
+
+def _itself(x: Tensor) -> Tensor:
+    return x
+
+
+BALL = _named(
+    Primitive("dist", oracle.dist, 2.4e-7, 4e-15, flat=_twice_apart),
+    Primitive("pairwise_dist", oracle.dist, 2.4e-7, 4e-15, flat=_twice_apart),
+    Primitive("dist0", oracle.dist0, 2.4e-7, 4e-15, vectors=1, flat=lambda x: 2 * x.norm()),
+    Primitive("mobius_add", oracle.mobius_add, 2.4e-7, 4e-15, flat=torch.add),
+    Primitive("expmap0", oracle.expmap0, vectors=1, flat=_itself),
+    Primitive("logmap0", oracle.logmap0, vectors=1, flat=_itself),
+    Primitive("conformal_factor", oracle.conformal_factor, vectors=1, degree=0, flat=lambda x: 0 * x[0] + 2),
+)
+TANGENT = _named(
+    Primitive("dist", oracle.tangent_dist, 2.4e-7, flat=_twice_apart),
+    Primitive("pairwise_dist", oracle.tangent_dist, 2.4e-7, flat=_twice_apart),
+    Primitive("lca_depth", oracle.lca_depth),
+    Primitive("to_ball", oracle.expmap0, vectors=1, flat=_itself),
+    Primitive("from_ball", oracle.logmap0, vectors=1, flat=_itself),
+)
+EUCLIDEAN = _named(
+    Primitive("dist", oracle.euclidean_dist, 2.4e-7, 4e-15),
+    Primitive("pairwise_dist", oracle.euclidean_dist, 2.4e-7, 4e-15),
+)
