@@ -17,8 +17,8 @@ class HyperbolicHead(nn.Module):
 
     `norm="layer"` brings the features to a common scale first (LayerNorm), and the weights start so that √c‖u‖ is about
     0.8, or half the clipping radius if that is less: whatever the backbone, the points start where the space is curved
-    and well inside the clipping radius, free to take different radii. With `norm="none"` this is the layer of the CHEST text: features of norm 30 then start far
-    beyond r = 2.3, and every point sits on one shell.
+    and well inside the clipping radius, free to take different radii. With `norm="none"` this is the layer of the CHEST
+    text: features of norm 30 then start far beyond r = 2.3, and every point sits on one shell.
 
     Args:
         in_features, out_features: dimensions of the backbone's features and of the tangent vectors.
@@ -54,7 +54,7 @@ class HyperbolicHead(nn.Module):
         self.norm = nn.LayerNorm(in_features) if norm == "layer" else nn.Identity()
         self.linear = nn.Linear(in_features, out_features)
         if norm == "layer":
-            radius = min(clip / 2, START / math.sqrt(float(space.c)))
+            radius = min(clip / 2, START / math.sqrt(space.curvature))
             nn.init.normal_(self.linear.weight, std=radius / math.sqrt(in_features * out_features))
             nn.init.zeros_(self.linear.bias)
 

@@ -80,6 +80,11 @@ class Hyperbolic(nn.Module):
         """The absolute curvature: a number, or a 0-d tensor with gradient where it is learned."""
         return self.log_c.exp() if self.learnable else self._c
 
+    @property
+    def curvature(self) -> float:
+        """c as a number, without gradient."""
+        return float(self.log_c.detach().exp()) if self.learnable else self._c
+
     def dist(self, x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*#batch"]:
         """See `geomdml.tangent.dist` and `geomdml.poincare.dist`."""
         return self._in_chart(tangent.dist, poincare.dist)(x, y, c=self.c)
@@ -102,7 +107,7 @@ class Hyperbolic(nn.Module):
         return self._in_chart(tangent.to_ball, tangent.from_ball)(x, c=self.c)
 
     def extra_repr(self) -> str:
-        return f"c={float(self.c):g}, chart={self.chart!r}" + (", learnable=True" if self.learnable else "")
+        return f"c={self.curvature:g}, chart={self.chart!r}" + (", learnable=True" if self.learnable else "")
 
     def _in_chart(self, in_tangent: Callable[..., Tensor], in_ball: Callable[..., Tensor]) -> Callable[..., Tensor]:
         return in_tangent if self.chart == "tangent" else in_ball

@@ -22,6 +22,7 @@ from geomdml.losses.functional import in_mean_units, soft_triple_similarity
 from geomdml.spaces import Euclidean
 
 SIMILARITY_SAMPLE = 512
+RAW_PIXELS = 64  # the side that pictures are averaged down to before their pixels are compared
 
 
 class Results(Callback):
@@ -45,7 +46,7 @@ class Results(Callback):
             **data.facts(),
             "backbone": f"{model.hparams['backbone']}, weights {model.hparams['weights']}",
             "training": f"{int(model.trained_steps):,} steps to the checkpoint, seed {model.hparams['seed']}",
-            "hyperbolic space": f"c = {float(model.space.c):g}, radii " + _spread(outputs["radius"], model.head.clip),
+            "hyperbolic space": f"c = {model.space.curvature:g}, radii " + _spread(outputs["radius"], model.head.clip),
             "use of the radii": f"Recall@1 of H falls by {rows['H']['Recall@1'] - one_shell['Recall@1']:.1f} points "
             "when all test points are moved to one radius",
         }
@@ -74,7 +75,7 @@ class Results(Callback):
 
     @torch.no_grad()
     def baselines(self, model: CHEST, data: RetrievalData) -> dict[str, Tensor]:
-        """Raw pixels, and the backbone's features before training at unit norm (their distance ranks as the cosine)."""
+        """Raw pixels at no more than 64 px, and the backbone's features before training at unit norm (their distance ranks as the cosine)."""
         name, weights = model.hparams["backbone"], model.hparams["weights"]
         torch.manual_seed(model.hparams["seed"])  # for random weights
         frozen = pretrained.backbone(name, weights, **(model.hparams["backbone_args"] or {})).eval()
@@ -84,7 +85,7 @@ class Results(Callback):
             features = torch.cat([model.features(pictures) for pictures in batches])
         finally:
             model.backbone = trained
-        pixels = torch.cat(batches).flatten(1).float() / 255
+        pixels = torch.cat([_at_most(RAW_PIXELS, pictures.float() / 255).flatten(1) for pictures in batches])
         return {"raw pixels": pixels, "frozen backbone": torch.nn.functional.normalize(features.float())}
 
 
@@ -153,6 +154,10 @@ def notes(labels: Tensor, radius: Tensor, clip: float) -> list[str]:
             "function of the cosine."
         )
     return found
+
+
+def _at_most(side: int, pictures: Tensor) -> Tensor:
+    return pictures if pictures.shape[-1] <= side else torch.nn.functional.adaptive_avg_pool2d(pictures, side)
 
 
 def _spread(radius: Tensor, clip: float) -> str:
