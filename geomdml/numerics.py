@@ -5,6 +5,7 @@ that float32 arithmetic has already lost, whatever the formula.
 """
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -75,6 +76,17 @@ def tanh_ratio(z: Tensor) -> Tensor:
     return torch.where(nonzero, torch.tanh(safe) / safe, 1.0)
 
 
+def first_derivative_only() -> None:
+    """Refuse a second derivative, in the backward pass of a function whose gradient is given in closed form.
+
+    That gradient is made of saved constants: differentiated again, it would silently leave terms out.
+    """
+    if torch.is_grad_enabled():
+        raise NotImplementedError(
+            "hyperbolic distances have no second derivative: backward or grad was called with create_graph=True"
+        )
+
+
 def two_sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """(s, e) with s = fl(a + b) and s + e = a + b exactly (Knuth)."""
     s = a + b
@@ -130,18 +142,61 @@ def tolerated_loss(*inputs: Tensor) -> float:
     return 1e-8 if result_dtype(*inputs) == torch.float32 else 0.1
 
 
+def gram_squared_distances(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """‖x_i − y_j‖² for (B, D) and (P, D) from their Gram matrix, and ‖x_i‖² + ‖y_j‖², of which 1e-16 is its error."""
+    scale = (x * x).sum(-1, keepdim=True) + (y * y).sum(-1)
+    return torch.addmm(scale, x, y.T, alpha=-2.0), scale
+
+
+def entries(mask: Tensor, width: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Rows and columns of the true entries of a mask, in blocks for which vectors of length `width` fit in memory."""
+    block = max(1, 2**22 // max(1, width))
+    rows, columns = torch.nonzero(mask, as_tuple=True)
+    return zip(rows.split(block), columns.split(block), strict=True)
+
+
 def squared_distances(x: Tensor, y: Tensor, tolerated: float) -> Tensor:
     """‖x_i − y_j‖² for (B, D) and (P, D) in float64, exactly 0 for equal vectors, in O(B·P) memory.
 
-    The Gram matrix gives it with an absolute error of about 1e-16·(‖x‖² + ‖y‖²): right, but for near-duplicates, whose
-    distance cancels below the `tolerated` share. Those few entries are computed again from the difference, in blocks of
-    bounded size.
+    The Gram matrix is right but for near-duplicates, whose distance cancels below the `tolerated` share. Those few
+    entries are computed again from the difference.
     """
-    squares_x, squares_y = (x * x).sum(-1, keepdim=True), (y * y).sum(-1)
-    scale = squares_x + squares_y
-    squared = torch.addmm(scale, x, y.T, alpha=-2.0)
-    rows, columns = torch.nonzero(squared < tolerated * scale, as_tuple=True)
-    block = max(1, 2**22 // max(1, x.shape[-1]))
-    for i, j in zip(rows.split(block), columns.split(block), strict=True):
+    squared, scale = gram_squared_distances(x, y)
+    for i, j in entries(squared < tolerated * scale, x.shape[-1]):
         squared[i, j] = ((x[i] - y[j]) ** 2).sum(-1)
     return squared
+
+
+def half_sine(u: Tensor, v: Tensor) -> Tensor:
+    """sin(θ/2), θ the angle between u and v, one to one, with all its digits: exactly 0 for vectors on one ray.
+
+    ‖û − v̂‖/2 carries the rounding of the two unit vectors, about 1e-16: not small far out in hyperbolic space, where it
+    is multiplied by sinh A · sinh B. For small angles the part of v across u is taken from z = u_k v − v_k u, with u_k
+    the largest entry of u: that is u_k times this part, plus a multiple of u, and its products have twice the digits.
+    """
+    (u_hat, _), (v_hat, _) = direction(u), direction(v)
+    naive = norm(u_hat - v_hat).squeeze(-1) / 2
+    with torch.no_grad():
+        u, v = _to_unit_scale(u), _to_unit_scale(v)
+        largest = u.abs().argmax(-1, keepdim=True)
+        u_k, v_k = u.gather(-1, largest), v.gather(-1, largest)
+        (p, p_error), (q, q_error) = two_product(u_k, v), two_product(v_k, u)
+        z = (p - q) + (p_error - q_error)
+        z = z - (z * u_hat).sum(-1, keepdim=True) * u_hat
+        small = (naive < 0.3) & (u_k != 0).squeeze(-1) & (v != 0).any(-1)
+        sine = (norm(z) / torch.where(u_k != 0, u_k.abs(), 1.0)).squeeze(-1) / torch.where(
+            small, norm(v).squeeze(-1), 1.0
+        )
+        exact = sine / (2 * torch.sqrt(1 - naive.clamp(max=0.5) ** 2))
+    return naive + torch.where(small, exact - naive, 0.0).detach()
+
+
+def _to_unit_scale(x: Tensor) -> Tensor:
+    """x times a power of two, exactly, so that its largest entry is about 1 and its products stay in range."""
+    return torch.ldexp(x, -torch.frexp(x.abs().amax(-1, keepdim=True)).exponent)
+
+
+def difference_of_norms(u: Tensor, v: Tensor) -> Tensor:
+    """‖u‖ − ‖v‖, one to one, as ⟨u − v, u + v⟩/(‖u‖ + ‖v‖): near-duplicates do not cancel."""
+    total = norm(u) + norm(v)
+    return ((u - v) * ((u + v) / torch.where(total > 0, total, 1.0))).sum(-1)

@@ -11,12 +11,12 @@ and Hofmann, "Hyperbolic neural networks" (2018), section 2.
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from geomdml import checks
 from geomdml.numerics import (
     boundary_gap,
     curvature,
+    first_derivative_only,
     norm,
     result_dtype,
     squared_distances,
@@ -268,8 +268,8 @@ class _Distance(torch.autograd.Function):
         return 2 * torch.asinh(z) / c.sqrt()
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad: Tensor):
+        first_derivative_only()
         x, y, gap_x, gap_y, square, z, c = ctx.saved_tensors
         slope = z / torch.sqrt(1 + z * z)
         radial = 2 * grad * slope / c.sqrt()  # ∂d/∂log z

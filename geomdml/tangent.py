@@ -15,19 +15,22 @@ at any radius. `c` > 0 is the absolute curvature: a number, or a 0-d tensor thro
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from geomdml import checks, poincare
 from geomdml.numerics import (
     LOG2,
     asinh_exp,
     curvature,
+    difference_of_norms,
     direction,
+    entries,
+    first_derivative_only,
+    gram_squared_distances,
+    half_sine,
     log_cosh,
     log_sinh,
     norm,
     result_dtype,
-    squared_distances,
     tolerated_loss,
     wide,
 )
@@ -132,9 +135,8 @@ def lca_depth(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c
     u, v = torch.broadcast_tensors(wide(u), wide(v))
     root_c = curvature(c, u).sqrt()
     delta = root_c * _Distance.apply(u, v, root_c**2, None)
-    (u_hat, length_u), (v_hat, length_v) = direction(u), direction(v)
-    A, B = (2 * root_c * length.squeeze(-1) for length in (length_u, length_v))
-    sine, cosine = (norm(w).squeeze(-1) / 2 for w in (u_hat - v_hat, u_hat + v_hat))  # of θ/2
+    A, B = (2 * root_c * norm(w).squeeze(-1) for w in (u, v))
+    sine, cosine = half_sine(u, v), half_sine(u, -v)  # of θ/2
     near, far = torch.minimum(A, B), torch.maximum(A, B)
     with torch.no_grad():
         rise = LOG2 + log_cosh(near) + log_sinh(far) + 2 * sine.log()
@@ -160,29 +162,32 @@ class _Distance(torch.autograd.Function):
     def forward(ctx, u: Tensor, v: Tensor, c: Tensor, tolerated: float | None) -> Tensor:
         (u_hat, length_u), (v_hat, length_v) = direction(u), direction(v)
         if tolerated is None:
-            s = ((u_hat - v_hat) ** 2).sum(-1) / 4
             length_u, length_v = length_u.squeeze(-1), length_v.squeeze(-1)
+            s, apart = half_sine(u, v) ** 2, difference_of_norms(u, v)
         else:
-            s = squared_distances(u_hat, v_hat, tolerated) / 4
             length_v = length_v.T
+            s, apart = gram_squared_distances(u_hat, v_hat)[0] / 4, length_u - length_v
+            for i, j in entries(s < tolerated, u.shape[-1]):
+                s[i, j], apart[i, j] = half_sine(u[i], v[j]) ** 2, difference_of_norms(u[i], v[j])
         A, B = 2 * c.sqrt() * length_u, 2 * c.sqrt() * length_v
-        log_first = 2 * log_sinh((A - B).abs() / 2)
+        log_first = 2 * log_sinh(c.sqrt() * apart.abs())
         delta = 2 * asinh_exp(torch.logaddexp(log_first, log_sinh(A) + log_sinh(B) + s.log()) / 2)
         ctx.save_for_backward(u_hat, v_hat, A, B, s, delta, c)
         ctx.all_pairs = tolerated is not None
         return delta / c.sqrt()
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad: Tensor):
+        first_derivative_only()
         u_hat, v_hat, A, B, s, delta, c = ctx.saved_tensors
         grad = torch.where(delta > 0, grad, 0.0)  # the sub-gradient 0 at duplicates
         log_sinh_delta = log_sinh(torch.where(delta > 0, delta, 1.0))
         slope_A = _slope(A, B, s, log_sinh_delta)
         slope_B = _slope(B, A, s, log_sinh_delta)
         # Turning u by a right angle costs (sinh A / A)(sinh B / sinh δ); capped where it would leave float64.
-        turn_u = _exp(_log_sinh_ratio(A) + log_sinh(B) - log_sinh_delta)
-        turn_v = _exp(_log_sinh_ratio(B) + log_sinh(A) - log_sinh_delta)
+        aside = s > 0  # on one ray there is nothing to turn towards
+        turn_u = aside * _exp(_log_sinh_ratio(A) + log_sinh(B) - log_sinh_delta)
+        turn_v = aside * _exp(_log_sinh_ratio(B) + log_sinh(A) - log_sinh_delta)
         cosine = 1 - 2 * s
         grad_u = _contract(2 * grad, slope_A, turn_u, cosine, u_hat, v_hat, ctx.all_pairs)
         if ctx.all_pairs:

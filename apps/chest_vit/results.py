@@ -75,7 +75,10 @@ class Results(Callback):
 
     @torch.no_grad()
     def baselines(self, model: CHEST, data: RetrievalData) -> dict[str, Tensor]:
-        """Raw pixels at no more than 64 px, and the backbone's features before training at unit norm (their distance ranks as the cosine)."""
+        """Raw pixels at no more than 64 px, and the features of the backbone before training.
+
+        The features are at unit norm: their distances then rank as the cosine does, the better score for them.
+        """
         name, weights = model.hparams["backbone"], model.hparams["weights"]
         torch.manual_seed(model.hparams["seed"])  # for random weights
         frozen = pretrained.backbone(name, weights, **(model.hparams["backbone_args"] or {})).eval()

@@ -46,8 +46,12 @@ class Reference:
         return math.ceil(60 + 2 * depth + 2 * (17 + span))
 
     def __call__(self, *vectors: Floats, c: Any) -> Any:
-        with mp.workdps(self.digits(*vectors, c=c)):
-            return self.definition(*map(exact, vectors), c=mpf(float(c)))
+        digits = self.digits(*vectors, c=c)
+        with mp.workdps(digits):
+            value = self.definition(*map(exact, vectors), c=mpf(float(c)))
+            # Nothing but 0 is that small: the rounding error of a 0 that no float is near.
+            rounded = [entry if abs(entry) > mpf(10) ** (20 - digits) else mpf(0) for entry in _listed(value)]
+            return rounded if isinstance(value, list) else rounded[0]
 
     def jacobian(self, *vectors: Floats, c: Any) -> list[list[Vector]]:
         """Derivatives by each vector and, last, by c: a list over the entries, each the derivative of all outputs.
@@ -63,8 +67,7 @@ class Reference:
             def shifted(i: int, j: int, by: mpf) -> Vector:
                 moved = [list(vector) for vector in inputs]
                 moved[i][j] += by
-                value = self.definition(*moved[:-1], c=moved[-1][0])
-                return value if isinstance(value, list) else [value]
+                return _listed(self.definition(*moved[:-1], c=moved[-1][0]))
 
             return [
                 [
@@ -102,6 +105,10 @@ def in_ball(definition: Callable[..., Any]) -> Reference:
 def in_tangent_chart(definition: Callable[..., Any]) -> Reference:
     """Decorates a definition whose arguments are tangent vectors at the origin."""
     return Reference(definition, lambda u, c: 2 * math.sqrt(float(c)) * math.hypot(*map(float, u)))
+
+
+def _listed(value: Any) -> Vector:
+    return value if isinstance(value, list) else [value]
 
 
 def _dot(x: Vector, y: Vector) -> mpf:
@@ -191,7 +198,9 @@ def lca_depth(u: Vector, v: Vector, *, c: mpf) -> mpf:
     along = [b - a for a, b in zip(x, y, strict=True)]
     length = _dot(along, along)
     foot = min(mpf(1), max(mpf(0), -_dot(x, along) / length)) if length else mpf(0)
-    return mp.atanh(norm([a + foot * b for a, b in zip(x, along, strict=True)])) / mp.sqrt(c)
+    height = norm([a + foot * b for a, b in zip(x, along, strict=True)])
+    noise = mpf(10) ** (-mp.dps // 2)  # a segment through the origin: what is left of its height is rounding
+    return mp.atanh(height) / mp.sqrt(c) if height > noise else mpf(0)
 
 
 @in_tangent_chart
