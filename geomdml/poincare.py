@@ -63,7 +63,11 @@ def project(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     """
     checks.vectors(x=x)
     checks.positive(c=c)
-    return _rounded_inside(wide(x), curvature(c, x), result_dtype(x))
+    c64, x64 = curvature(c, x), wide(x)
+    length = c64.sqrt() * norm(x64)
+    outside = boundary_gap(x64.detach(), c64.detach()) <= 0
+    onto_boundary = x64 / torch.where(outside, length, 1.0)
+    return _rounded_inside(torch.where(outside, onto_boundary, x64), c64, result_dtype(x))
 
 
 def expmap0(v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
@@ -239,13 +243,18 @@ def _artanh(z: Tensor, gap: Tensor) -> Tensor:
 
 
 def _rounded_inside(x: Tensor, c: Tensor, dtype: torch.dtype) -> Tensor:
-    """x in its final dtype; where x, or what it is rounded to, is outside, pulled back to the last floats inside."""
-    rounded = x.to(dtype)
-    inside = boundary_gap(wide(rounded), c) > 0
-    # The norm of a float32 vector is exact here; that of a float64 vector has rounding errors of its own.
-    margin = torch.finfo(dtype).eps * (1 if dtype == torch.float32 else 4)
-    length = torch.where(inside, 1.0, c.sqrt() * norm(x))
-    return torch.where(inside, rounded, (x * ((1 - margin) / length)).to(dtype))
+    """x, of the closed ball, in its final dtype; where that falls outside, the last floats inside.
+
+    That is a rounding, and like any rounding it leaves the gradient alone.
+    """
+    with torch.no_grad():
+        rounded = x.to(dtype)
+        inside = boundary_gap(wide(rounded), c) > 0
+        # The norm of a float32 vector is exact here; that of a float64 vector has rounding errors of its own.
+        margin = torch.finfo(dtype).eps * (1 if dtype == torch.float32 else 4)
+        length = torch.where(inside, 1.0, c.sqrt() * norm(x))
+        shift = torch.where(inside, rounded, (x * ((1 - margin) / length)).to(dtype)) - x
+    return (x + shift).to(dtype)
 
 
 class _Distance(torch.autograd.Function):
