@@ -184,7 +184,7 @@ def lorentz_dist(u: Vector, v: Vector, *, c: mpf) -> mpf:
     a, b = norm(u), norm(v)
     A, B = 2 * mp.sqrt(c) * a, 2 * mp.sqrt(c) * b
     cosine = _dot(u, v) / (a * b) if a and b else mpf(0)
-    return mp.acosh(mp.cosh(A) * mp.cosh(B) - mp.sinh(A) * mp.sinh(B) * cosine) / mp.sqrt(c)
+    return mp.acosh(max(mpf(1), mp.cosh(A) * mp.cosh(B) - mp.sinh(A) * mp.sinh(B) * cosine)) / mp.sqrt(c)
 
 
 @in_tangent_chart
