@@ -31,16 +31,19 @@ class Reference:
 
     Args:
         definition: a function of vectors and the keyword c, all in `mpf`; its value is a number or a vector.
-        distance_from_origin: of an input vector, at unit curvature (a float): what the digits depend on.
+        chart: "ball" or "tangent", where its vectors live.
     """
 
-    def __init__(self, definition: Callable[..., Any], distance_from_origin: Callable[[Floats, Any], float]) -> None:
-        self.definition, self.distance_from_origin = definition, distance_from_origin
+    def __init__(self, definition: Callable[..., Any], chart: str) -> None:
+        self.definition, self.chart = definition, chart
         self.__name__, self.__doc__ = definition.__name__, definition.__doc__
 
     def digits(self, *vectors: Floats, c: Any) -> int:
         """Digits to work with, as the module's docstring says."""
-        depth = sum(self.distance_from_origin(vector, c) for vector in vectors) / math.log(10)
+        if self.chart == "ball":
+            depth = sum(math.log(4) - math.log(gap(x, c)) for x in vectors) / math.log(10)
+        else:
+            depth = sum(2 * math.sqrt(float(c)) * math.hypot(*map(float, u)) for u in vectors) / math.log(10)
         smallest = min((abs(float(value)) for vector in vectors for value in vector if value != 0), default=1.0)
         span = max(0.0, -math.log10(math.sqrt(float(c)) * smallest))
         return math.ceil(60 + 2 * depth + 2 * (17 + span))
@@ -49,9 +52,7 @@ class Reference:
         digits = self.digits(*vectors, c=c)
         with mp.workdps(digits):
             value = self.definition(*map(exact, vectors), c=mpf(float(c)))
-            # Nothing but 0 is that small: the rounding error of a 0 that no float is near.
-            rounded = [entry if abs(entry) > mpf(10) ** (20 - digits) else mpf(0) for entry in _listed(value)]
-            return rounded if isinstance(value, list) else rounded[0]
+            return _cleared(value, digits) if isinstance(value, list) else _cleared([value], digits)[0]
 
     def jacobian(self, *vectors: Floats, c: Any) -> list[list[Vector]]:
         """Derivatives by each vector and, last, by c: a list over the entries, each the derivative of all outputs.
@@ -67,15 +68,14 @@ class Reference:
             def shifted(i: int, j: int, by: mpf) -> Vector:
                 moved = [list(vector) for vector in inputs]
                 moved[i][j] += by
-                return _listed(self.definition(*moved[:-1], c=moved[-1][0]))
+                value = self.definition(*moved[:-1], c=moved[-1][0])
+                return value if isinstance(value, list) else [value]
 
-            return [
-                [
-                    [(b - a) / (2 * step) for a, b in zip(shifted(i, j, -step), shifted(i, j, step), strict=True)]
-                    for j in range(len(inputs[i]))
-                ]
-                for i in range(len(inputs))
-            ]
+            def derivative(i: int, j: int) -> Vector:
+                below, above = shifted(i, j, -step), shifted(i, j, step)
+                return _cleared([(b - a) / (2 * step) for a, b in zip(below, above, strict=True)], digits)
+
+            return [[derivative(i, j) for j in range(len(inputs[i]))] for i in range(len(inputs))]
 
 
 def exact(vector: Floats) -> Vector:
@@ -99,16 +99,17 @@ def norm(x: Iterable[mpf]) -> mpf:
 
 def in_ball(definition: Callable[..., Any]) -> Reference:
     """Decorates a definition whose arguments are points of the ball."""
-    return Reference(definition, lambda x, c: -math.log(gap(x, c)) + math.log(4))
+    return Reference(definition, "ball")
 
 
 def in_tangent_chart(definition: Callable[..., Any]) -> Reference:
     """Decorates a definition whose arguments are tangent vectors at the origin."""
-    return Reference(definition, lambda u, c: 2 * math.sqrt(float(c)) * math.hypot(*map(float, u)))
+    return Reference(definition, "tangent")
 
 
-def _listed(value: Any) -> Vector:
-    return value if isinstance(value, list) else [value]
+def _cleared(values: Vector, digits: int) -> Vector:
+    """What is too small for these digits is the rounding error of a 0: no value of floats comes that near to it."""
+    return [value if abs(value) > mpf(10) ** (20 - digits) else mpf(0) for value in values]
 
 
 def _dot(x: Vector, y: Vector) -> mpf:

@@ -6,7 +6,7 @@ out whatever the curvature; the hyperbolic distance from the origin is 2/√c ti
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from geomdml.testing import oracle
+from geomdml.testing.primitives import Primitive
 
 
 class Point(NamedTuple):
@@ -133,6 +134,14 @@ def point_pairs(
     return Pair(_inside(x, curvature, dtype), _inside(y, curvature, dtype), curvature)
 
 
+def inputs(f: Primitive, dtype: torch.dtype = torch.float32, **options: Any) -> st.SearchStrategy[Point | Pair]:
+    """Inputs of a primitive, in its chart; unpack as `*vectors, c`. The options are those of the strategies above."""
+    if f.vectors == 1:
+        options.pop("relations", None)
+        return (points if f.reference.chart == "ball" else tangents)(dtype, **options)
+    return (point_pairs if f.reference.chart == "ball" else tangent_pairs)(dtype, **options)
+
+
 def _generators() -> st.SearchStrategy[np.random.Generator]:
     return st.integers(0, 2**32 - 1).map(np.random.default_rng)
 
@@ -151,7 +160,7 @@ def _related(
         y = near if relation == "near-duplicate" else -near
     elif relation == "multiple":
         x = _short(x)
-        y = draw(st.integers(-8, 8)) / 8 * x
+        y = draw(st.integers(-8, 7)) / 8 * x
     elif relation != "independent":
         y = {
             "same radius": radius * y / np.linalg.norm(y),
