@@ -159,6 +159,14 @@ def has_identity_and_inverse(ball: Any, x: Tensor, *, c: float) -> float:
     return max(_hold(name, error, bar, (x,), c) for name, error in errors.items())
 
 
+def stays_inside(ball: Any, f: Primitive, *vectors: Tensor, c: float) -> float:
+    """What lies in the ball lies there after rounding too."""
+    value = f(ball, *vectors, c=c)
+    if oracle.gap(value, c) <= 0:
+        raise _broken(f"{f.name} stays inside", f"found {value.tolist()}", vectors, c)
+    return 0.0
+
+
 def exp_inverts_log(ball: Any, x: Tensor, *, c: float) -> float:
     """exp_0(log_0(x)) = x, up to the last float inside the ball."""
     error = relative_error(ball.expmap0(ball.logmap0(x, c=c), c=c), x)
@@ -249,6 +257,15 @@ def refuses_points_outside(ball: Any, f: Primitive, outside: Tensor, *, c: float
     for i, name in enumerate(names):
         inputs = [(outside if i == j else torch.zeros_like(outside)).unsqueeze(0) for j in range(len(names))]
         _refused(ValueError, [name], getattr(ball, f.name), inputs, c)
+    return 0.0
+
+
+def refuses_vectors_not_finite(implementation: Any, f: Primitive, value: float, *, c: float = 0.5) -> float:
+    """A vector with a NaN or an infinity is refused, by a message that names the argument."""
+    names = _arguments(implementation, f)
+    for i, name in enumerate(names):
+        inputs = [torch.full((1, 2), value if i == j else 0.1) for j in range(len(names))]
+        _refused(ValueError, [name], getattr(implementation, f.name), inputs, c)
     return 0.0
 
 

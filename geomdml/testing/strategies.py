@@ -44,6 +44,8 @@ RELATIONS = (
     "antipode",
     "origin",
 )
+DISTINCT = tuple(relation for relation in RELATIONS if relation != "duplicate")
+APART = ("independent", "same radius")
 NEAREST = 1e-20
 FARTHEST_TANGENT = 300.0
 FARTHEST_POINT = 20.0  # tanh is 1 there in every dtype, and the point becomes the last float inside the ball

@@ -1,60 +1,124 @@
-"""geomdml.euclidean against fifty digits."""
+"""Euclidean distances to the last digit, and the clipping of norms."""
 
-import types
+import math
+from types import SimpleNamespace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+import geomdml
 from geomdml import euclidean
-from geomdml.testing import laws
-from geomdml.testing.strategies import tangent_pairs
+from geomdml.testing import laws, strategies
+from geomdml.testing.laws import EUCLIDEAN
 
-ids = {"ids": lambda x: getattr(x, "name", str(x).removeprefix("torch."))}
-FUNCTIONS = list(laws.EUCLIDEAN.values())
-EUCLIDEAN = types.SimpleNamespace(  # the laws hand a curvature to every function
-    dist=lambda x, y, *, c: euclidean.dist(x, y),
-    pairwise_dist=lambda x, y, *, c: euclidean.pairwise_dist(x, y),
+FLAT_SPACE = SimpleNamespace(  # as the laws call it: c has no part in it
+    dist=lambda x, y, *, c: euclidean.dist(x, y), pairwise_dist=lambda x, y, *, c: euclidean.pairwise_dist(x, y)
 )
+EACH = pytest.mark.parametrize("f", EUCLIDEAN.values(), ids=EUCLIDEAN.keys())
+DTYPE = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], **ids)
-@pytest.mark.parametrize("f", FUNCTIONS, **ids)
-@given(data=st.data())
-def test_distances_are_exact(f, dtype, data):
-    pair = data.draw(tangent_pairs(dtype, nearest=1e-15, c=st.just(1.0)))
-    laws.is_exact(EUCLIDEAN, f, pair.x, pair.y, c=1.0)
-    laws.is_symmetric(EUCLIDEAN, f, pair.x, pair.y, c=1.0)
+@EACH
+@DTYPE
+@given(st.data())
+def test_values_are_exact_and_metric(f, dtype, data):
+    x, y, c = data.draw(strategies.tangent_pairs(dtype))
+    laws.is_exact(FLAT_SPACE, f, x, y, c=c)
+    laws.is_symmetric(FLAT_SPACE, f, x, y, c=c)
+    laws.triangle_inequality(FLAT_SPACE, f, x, 0.5 * (x + y), y, c=c)
+    laws.scales_with_curvature(FLAT_SPACE, f, x, y, c=c)
+    laws.commutes_with_rotation(FLAT_SPACE, f, x, y, c=c)
 
 
-@pytest.mark.parametrize("f", FUNCTIONS, **ids)
-@given(pair=tangent_pairs(c=st.just(1.0)))
-def test_gradients_are_finite_and_zero_at_duplicates(f, pair):
-    x, y = pair.x.clone().requires_grad_(), pair.y.clone().requires_grad_()
-    f(EUCLIDEAN, x, y, c=1.0).backward()
-    assert torch.isfinite(x.grad).all() and torch.isfinite(y.grad).all()
-    if torch.equal(pair.x, pair.y):
-        assert not x.grad.any() and not y.grad.any()
-    elif float((pair.x - pair.y).norm()) > 1e-10:
-        assert x.grad.norm().item() == pytest.approx(1, rel=1e-5)
+@EACH
+@given(st.data())
+def test_gradients_are_exact(f, data):
+    x, y, c = data.draw(strategies.tangent_pairs(dimensions=(2, 3, 5), relations=strategies.DISTINCT))
+    laws.gradient_is_exact(FLAT_SPACE, f, x, y, c=c)
 
 
-@settings(max_examples=20)
-@given(st.integers(0, 2**31), st.booleans())
-def test_gradcheck_and_squares(seed, squared):
-    generator = torch.Generator().manual_seed(seed)
-    x, y = (torch.randn(n, 3, dtype=torch.float64, generator=generator).requires_grad_() for n in (2, 4))
-    assert torch.autograd.gradcheck(lambda x, y: euclidean.pairwise_dist(x, y, squared=squared), (x, y))
-    torch.testing.assert_close(euclidean.pairwise_dist(x, y, squared=True), torch.cdist(x, y) ** 2)
+@EACH
+@DTYPE
+@given(st.data())
+def test_gradients_are_finite(f, dtype, data):
+    x, y, _ = data.draw(strategies.tangent_pairs(dtype))
+    laws.gradients_are_finite(FLAT_SPACE, f, x, y, c=1.0)
 
 
-@pytest.mark.parametrize("f", [euclidean.dist, euclidean.pairwise_dist])
-def test_what_cannot_be_right_is_refused_by_name(f):
+@DTYPE
+@given(st.data())
+def test_all_pairs(dtype, data):
+    x, y, c = data.draw(strategies.tangent_pairs(dtype))
+    laws.all_pairs_are_exact(FLAT_SPACE, EUCLIDEAN["pairwise_dist"], torch.stack([x, y, -x]), torch.stack([y, x]), c=c)
+
+
+@EACH
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@given(st.data())
+def test_half_precision(f, dtype, data):
+    x, y, _ = data.draw(strategies.tangent_pairs(dtype, nearest=1e-3, c=st.just(1.0)))
+    laws.half_is_float32_of_the_rounded(FLAT_SPACE, f, x, y, c=1.0)
+
+
+@EACH
+def test_nothing_gives_nothing(f):
+    laws.empty_gives_empty(FLAT_SPACE, f, dtype=torch.float32)
+
+
+def test_squared():
+    x, y = torch.tensor([[0.0, 0.0], [3.0, 4.0]]), torch.tensor([[3.0, 4.0]])
+    torch.testing.assert_close(euclidean.pairwise_dist(x, y, squared=True), torch.tensor([[25.0], [0.0]]))
+
+
+def test_squared_gradcheck():
+    x, y = (torch.randn(n, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(n)) for n in (2, 4))
+    inputs = (x.requires_grad_(), y.requires_grad_())
+    assert torch.autograd.gradcheck(lambda a, b: euclidean.pairwise_dist(a, b, squared=True), inputs)
+
+
+@pytest.mark.parametrize("function", [euclidean.dist, euclidean.pairwise_dist], ids=lambda f: f.__name__)
+def test_refusals(function):
     good = torch.zeros(2, 3)
-    with pytest.raises(ValueError, match=r"x \(2, 3\), y \(2, 4\)"):
-        f(good, torch.zeros(2, 4))
     with pytest.raises(TypeError, match=r"y has dtype torch\.int64"):
-        f(good, good.long())
+        function(good, good.long())
     with pytest.raises(TypeError, match="x is a list"):
-        f([0.0], good)
+        function([[0.0]], good)
+    with pytest.raises(ValueError, match=r"x \(2, 3\), y \(2, 4\)"):
+        function(good, torch.zeros(2, 4))
+
+
+@DTYPE
+@given(st.data(), st.floats(1e-3, 1e3))
+def test_clip_norm_cuts_what_is_longer_and_nothing_else(dtype, data, max_norm):
+    v, _ = data.draw(strategies.tangents(dtype, c=st.just(1.0)))
+    length = v.double().norm()
+    clipped = geomdml.clip_norm(v, max_norm)
+    if length <= max_norm:
+        assert torch.equal(clipped, v)
+    else:
+        torch.testing.assert_close(clipped.double(), v.double() * max_norm / length, rtol=2e-7, atol=0)
+
+
+@DTYPE
+def test_clip_norm_has_the_gradient_of_the_identity_inside_and_at_zero(dtype):
+    for v in (torch.zeros(3, dtype=dtype), torch.full((3,), 0.1, dtype=dtype)):
+        jacobian = torch.autograd.functional.jacobian(lambda v: geomdml.clip_norm(v, 1.0), v)
+        torch.testing.assert_close(jacobian, torch.eye(3, dtype=dtype))
+
+
+def test_clip_norm_gradcheck_outside():
+    v = torch.tensor([[3.0, -4.0, 1.0], [0.1, 0.2, 0.3]], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda v: geomdml.clip_norm(v, 1.0), (v,))
+
+
+def test_clip_norm_at_infinity_clips_nothing():
+    v = torch.tensor([3e30, -4e30])
+    assert torch.equal(geomdml.clip_norm(v, math.inf), v)
+
+
+@pytest.mark.parametrize("max_norm", [0.0, -1.0, math.nan])
+def test_clip_norm_refuses_a_radius_that_is_none(max_norm):
+    with pytest.raises(ValueError, match="max_norm = "):
+        geomdml.clip_norm(torch.zeros(2), max_norm)

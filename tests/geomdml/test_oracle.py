@@ -1,75 +1,220 @@
-"""The reference agrees with itself by a second derivation, and the laws do catch what is wrong."""
+"""The oracle is right, the strategies draw what they promise, and the laws refuse implementations that are wrong."""
 
-import types
+from types import SimpleNamespace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import Phase, find, given, settings
+from hypothesis import strategies as st
 from mpmath import mp, mpf
 
 from geomdml import poincare, tangent
-from geomdml.testing import laws, oracle
-from geomdml.testing.strategies import tangent_pairs
+from geomdml.testing import laws, oracle, strategies
+from geomdml.testing.laws import BALL, TANGENT
+
+PRIMITIVES = [*BALL.values(), *TANGENT.values()]
+EACH = pytest.mark.parametrize("f", PRIMITIVES, ids=lambda f: f"{f.reference.chart}-{f.name}")
+SEARCH = settings(max_examples=500, derandomize=True, deadline=None, database=None, phases=[Phase.generate])
 
 
-@settings(max_examples=30)
-@given(tangent_pairs(dimensions=(1, 2, 3), farthest=50.0))
-def test_mobius_and_lorentz_forms_agree_to_forty_digits(pair):
-    a, b = (f(pair.x, pair.y, c=pair.c) for f in (oracle.tangent_dist, oracle.lorentz_dist))
+def assert_fifty_digits(value, expected):
+    with mp.workdps(1500):
+        assert abs(value - expected) <= mpf(10) ** -50 * abs(expected), f"{mp.nstr(value, 55)}\n{mp.nstr(expected, 55)}"
+
+
+@given(st.data())
+def test_moebius_and_lorentz_derivations_agree(data):
+    u, v, c = data.draw(strategies.tangent_pairs(torch.float64, dimensions=(1, 2, 3, 8)))
+    assert_fifty_digits(oracle.tangent_dist(u, v, c=c), oracle.lorentz_dist(u, v, c=c))
+
+
+@EACH
+@given(st.data())
+def test_more_digits_change_nothing(f, data):
+    *vectors, c = data.draw(strategies.inputs(f, torch.float64, dimensions=(1, 2, 3, 8)))
+    value = f.reference(*vectors, c=c)
+    with mp.workdps(3 * f.reference.digits(*vectors, c=c)):
+        finer = f.reference.definition(*map(oracle.exact, vectors), c=mpf(c))
+    for rough, fine in zip(value, finer, strict=True) if isinstance(value, list) else [(value, finer)]:
+        assert rough == 0 or abs(rough - fine) <= mpf(10) ** -50 * abs(fine)
+
+
+@settings(max_examples=15)
+@given(st.data())
+def test_the_ancestor_is_the_nearest_point_of_the_geodesic(data):
+    """By golden section along the geodesic x ⊕ t ⊗ (−x ⊕ y) of the ball."""
+    u, v, c = data.draw(strategies.tangent_pairs(torch.float64, nearest=0.1, farthest=3.0, dimensions=(2, 3)))
+    add, exp, log = (f.definition for f in (oracle.mobius_add, oracle.expmap0, oracle.logmap0))
     with mp.workdps(60):
-        assert abs(a - b) <= mpf(10) ** -40 * max(a, b) + mpf(10) ** -80
+        c = mpf(c)
+        x, y = (exp(oracle.exact(w), c=c) for w in (u, v))
+        step = log(add([-a for a in x], y, c=c), c=c)
+
+        def depth(t):
+            return oracle.dist0.definition(add(x, exp([t * a for a in step], c=c), c=c), c=c)
+
+        low, high, golden = mpf(0), mpf(1), (mp.sqrt(5) - 1) / 2
+        for _ in range(60):
+            left, right = high - golden * (high - low), low + golden * (high - low)
+            low, high = (low, right) if depth(left) < depth(right) else (left, high)
+        nearest = min(map(depth, (low, high, mpf(0), mpf(1))))
+        assert abs(oracle.lca_depth(u, v, c=c) - nearest) < mpf(10) ** -10 / mp.sqrt(c)
 
 
-def test_known_distances():
-    x = torch.tensor([0.3, 0.4], dtype=torch.float64)
-    with mp.workdps(50):
-        exact = 2 * mp.atanh(mp.sqrt(mpf(float(x[0])) ** 2 + mpf(float(x[1])) ** 2))
-        assert abs(oracle.dist(x, torch.zeros(2), c=1.0) - exact) < mpf(10) ** -48
-        assert abs(oracle.lca_depth(torch.tensor([1.5, 0.0]), torch.tensor([1.0, 0.0]), c=1.0) - 2) < mpf(10) ** -48
-    assert oracle.lca_depth(torch.tensor([1.5, 0.0]), torch.tensor([-1.0, 0.0]), c=1.0) == 0
+def test_known_values():
+    x, zero = [0.5, 0.0], [0.0, 0.0]
+    with mp.workdps(60):
+        assert_fifty_digits(oracle.dist(x, zero, c=1.0), mp.log(3))  # 2 artanh(1/2)
+        assert_fifty_digits(oracle.dist(x, [-0.5, 0.0], c=1.0), 2 * mp.log(3))
+        assert_fifty_digits(oracle.mobius_add(x, x, c=1.0)[0], mpf(4) / 5)  # (1/2 + 1/2)/(1 + 1/4)
+        assert_fifty_digits(oracle.expmap0(x, c=1.0)[0], mp.tanh(mpf(1) / 2))
+        assert_fifty_digits(oracle.tangent_dist(x, zero, c=0.3), mpf(1))  # 2‖u‖
+        right_angle = mp.acosh(mp.cosh(1) ** 2)  # Pythagoras: cosh of the hypotenuse is the product
+        assert_fifty_digits(oracle.tangent_dist(x, [0.0, 0.5], c=1.0), right_angle)
 
 
-@settings(max_examples=30)
-@given(tangent_pairs(dimensions=(2,), nearest=0.1, farthest=4.0, relations=("independent",)))
-def test_the_depth_is_the_least_distance_on_the_segment(pair):
-    """Against a search along the geodesic, by the definition."""
-    depth = float(oracle.lca_depth(pair.x, pair.y, c=pair.c))
-    x, y = (tangent.to_ball(w.double(), c=pair.c) for w in (pair.x, pair.y))
-    direction = poincare.logmap0(poincare.mobius_add(-x, y, c=pair.c), c=pair.c)
-    steps = torch.linspace(0, 1, 2001, dtype=torch.float64).unsqueeze(1)
-    path = poincare.mobius_add(x, poincare.expmap0(steps * direction, c=pair.c), c=pair.c)
-    nearest = float(poincare.dist0(path, c=pair.c).min())
-    span = float(poincare.dist(x, y, c=pair.c))
-    assert depth <= nearest * (1 + 1e-9) and nearest <= depth + span / 2000
+@given(st.data())
+def test_derivatives_are_those_known_in_closed_form(data):
+    x, c = data.draw(strategies.points(torch.float64, dimensions=(1, 2, 3)))
+    by_x, ((by_c,),) = oracle.conformal_factor.jacobian(x, c=c)
+    with mp.workdps(300):
+        exact, gap = oracle.exact(x), 1 - mpf(c) * oracle.norm(oracle.exact(x)) ** 2
+        for (found,), entry in zip(by_x, exact, strict=True):
+            assert_fifty_digits(found, 4 * mpf(c) * entry / gap**2)
+        assert_fifty_digits(by_c, 2 * oracle.norm(exact) ** 2 / gap**2)
 
 
-def artanh_form(x, y, *, c):
-    """The textbook distance in float32, clamped: what peers compute."""
-    xy, xx, yy = (-x * y).sum(-1, keepdim=True), (x * x).sum(-1, keepdim=True), (y * y).sum(-1, keepdim=True)
-    z = ((1 + 2 * c * xy + c * yy) * -x + (1 - c * xx) * y) / (1 + 2 * c * xy + c * c * xx * yy)
-    return 2 / c**0.5 * torch.atanh((c**0.5 * (z * z).sum(-1).sqrt()).clamp(max=1 - 1e-5))
+def test_the_derivative_at_the_origin_points_away_from_the_other_point():
+    by_u, _, _ = oracle.tangent_dist.jacobian([0.0, 0.0], [3.0, 4.0], c=0.7)
+    with mp.workdps(60):
+        for (found,), expected in zip(by_u, (mpf(-6) / 5, mpf(-8) / 5), strict=True):  # −2 v̂
+            assert_fifty_digits(found, expected)
 
 
-def whole_geodesic(u, v, *, c):
-    """The depth as the published HypHC code has it: the foot of the perpendicular may lie beyond the segment."""
-    (a, b), cosine = (u.norm(dim=-1), v.norm(dim=-1)), torch.cosine_similarity(u, v, dim=-1)
-    A, B = 2 * c**0.5 * a, 2 * c**0.5 * b
-    sine = torch.sqrt((1 - cosine**2).clamp(min=0))
-    return torch.asinh(torch.sinh(A) * torch.sinh(B) * sine / torch.sinh(c**0.5 * tangent.dist(u, v, c=c))) / c**0.5
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_strategies_reach_the_last_float_inside_and_cancelling_pairs(dtype):
+    eps = torch.finfo(dtype).eps
+    x, c = find(strategies.points(dtype), lambda p: oracle.gap(p.x, p.c) < 2 * eps, settings=SEARCH)
+    assert 0 < oracle.gap(x, c) < 2 * eps
+    find(
+        strategies.point_pairs(dtype, dimensions=(3,)),
+        lambda p: (
+            max(oracle.gap(p.x, p.c), oracle.gap(p.y, p.c)) < 4 * eps and 0 < (p.x + p.y).norm() < 0.1 * p.x.norm()
+        ),
+        settings=SEARCH,
+    )
 
 
-def test_wrong_implementations_break_the_laws():
-    peer = types.SimpleNamespace(dist=artanh_form, lca_depth=whole_geodesic)
-    far = tangent.to_ball(torch.tensor([3.0, 4.0]), c=1.0)
-    with pytest.raises(laws.Broken, match="dist is exact: error"):
-        laws.is_exact(peer, laws.BALL["dist"], far, -far, c=1.0)
-    with pytest.raises(laws.Broken, match="gradients of dist are finite"):
-        laws.gradients_are_finite(peer, laws.BALL["dist"], torch.zeros(2), torch.zeros(2), c=1.0)
+@given(st.data())
+def test_points_are_inside_by_exact_arithmetic(data):
+    for dtype in (torch.float16, torch.float32, torch.float64):
+        x, y, c = data.draw(strategies.point_pairs(dtype, c=strategies.curvatures(0.01, 100.0)))
+        assert oracle.gap(x, c) > 0 and oracle.gap(y, c) > 0 and x.dtype == y.dtype == dtype
+
+
+def artanh_of_moebius(x, y, *, c):
+    """The formula of most libraries, in the dtype of the input, with the usual clamp."""
+    z = (c**0.5 * printed_mobius_add(-x, y, c=c).norm(dim=-1)).clamp(max=1 - 1e-5)
+    return 2 * z.atanh() / c**0.5
+
+
+def printed_mobius_add(x, y, *, c):
+    xy, xx, yy = ((a * b).sum(-1, keepdim=True) for a, b in ((x, y), (x, x), (y, y)))
+    return ((1 + 2 * c * xy + c * yy) * x + (1 - c * xx) * y) / (1 + 2 * c * xy + c**2 * xx * yy)
+
+
+def arcosh_dist(u, v, *, c):
+    """The Lorentz model in floating point."""
+    a, b = (2 * c**0.5 * w.norm(dim=-1) for w in (u, v))
+    cosine = (u * v).sum(-1) / (u.norm(dim=-1) * v.norm(dim=-1))
+    return (a.cosh() * b.cosh() - a.sinh() * b.sinh() * cosine).acosh() / c**0.5
+
+
+def depth_of_the_whole_geodesic(u, v, *, c):
+    """As published with HypHC: the foot of the perpendicular, wherever it lies; in float64."""
+    a, b = (2 * c**0.5 * w.double().norm(dim=-1) for w in (u, v))
+    cosine = (u.double() * v.double()).sum(-1) * 4 * c / (a * b)
+    sine = (1 - cosine**2).clamp(min=0).sqrt()
+    side = c**0.5 * tangent.dist(u.double(), v.double(), c=c)
+    return (torch.asinh(a.sinh() * b.sinh() * sine / side.sinh()) / c**0.5).to(u.dtype)
+
+
+def euclidean_clip(v, *, c):
+    """exp_0 that forgets the curvature."""
+    return v.tanh()
+
+
+def gradient_lost(x, *, c):
+    """A clamp that silently stops the gradient."""
+    return poincare.dist0(x.detach(), c=c) + 0 * x.sum()
+
+
+def nan_at_zero(v, *, c):
+    """exp_0 with the norm's infinite slope at 0."""
+    length = v.square().sum(-1, keepdim=True).sqrt()
+    return torch.where(length > 0, (c**0.5 * length).tanh() * v / (c**0.5 * length), v)
+
+
+def is_broken(law):
+    def broken(draw):
+        try:
+            law(draw)
+        except laws.Broken:
+            return True
+        return False
+
+    return broken
+
+
+WRONG = {
+    "artanh in float32": (strategies.point_pairs(), laws.is_exact, BALL["dist"], artanh_of_moebius),
+    "artanh in float64": (strategies.point_pairs(torch.float64), laws.is_exact, BALL["dist"], artanh_of_moebius),
+    "printed Möbius addition in float64": (
+        strategies.point_pairs(torch.float64),
+        laws.is_exact,
+        BALL["mobius_add"],
+        printed_mobius_add,
+    ),
+    "arcosh": (strategies.tangent_pairs(farthest=5.0), laws.is_exact, TANGENT["dist"], arcosh_dist),
+    "whole geodesic": (
+        strategies.tangent_pairs(nearest=0.1, farthest=3.0, relations=strategies.APART),
+        laws.is_exact,
+        TANGENT["lca_depth"],
+        depth_of_the_whole_geodesic,
+    ),
+    "curvature forgotten": (strategies.tangents(), laws.scales_with_curvature, BALL["expmap0"], euclidean_clip),
+    "gradient lost": (strategies.points(dimensions=(2,)), laws.gradient_is_exact, BALL["dist0"], gradient_lost),
+    "NaN at zero": (strategies.tangents(), laws.gradients_are_finite, BALL["expmap0"], nan_at_zero),
+    "not for 16 bits": (
+        strategies.point_pairs(torch.bfloat16, c=strategies.curvatures(0.01, 100.0)),
+        laws.half_is_float32_of_the_rounded,
+        BALL["dist"],
+        artanh_of_moebius,
+    ),
+}
+
+
+@pytest.mark.parametrize(("inputs", "law", "f", "wrong"), WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_implementation_breaks_the_law(inputs, law, f, wrong):
+    implementation = SimpleNamespace(**{f.name: wrong})
+    find(inputs, is_broken(lambda draw: law(implementation, f, *draw[:-1], c=draw.c)), settings=SEARCH)
+
+
+@pytest.mark.parametrize("at_origin", [False, True])
+def test_the_published_depth_is_0_on_a_ray_and_nan_at_the_origin(at_origin):
+    implementation = SimpleNamespace(lca_depth=depth_of_the_whole_geodesic)
     u = torch.tensor([1.5, 0.0])
-    with pytest.raises(laws.Broken, match="lca_depth is exact: error 1 "):
-        laws.is_exact(peer, laws.TANGENT["lca_depth"], u, 2 * u / 3, c=1.0)
-    shifted = types.SimpleNamespace(mobius_add=lambda x, y, *, c: x + y)
-    with pytest.raises(laws.Broken, match="mobius_add is exact"):
-        laws.is_exact(shifted, laws.BALL["mobius_add"], u / 4, u / 5, c=1.0)
-    with pytest.raises(laws.Broken, match="raises ValueError"):
-        laws.refuses_what_cannot_be(shifted, laws.BALL["mobius_add"])
+    with pytest.raises(laws.Broken, match="lca_depth is exact"):
+        laws.is_exact(implementation, TANGENT["lca_depth"], u, 0 * u if at_origin else 2 * u / 3, c=1.0)
+
+
+def test_refusals_are_missed_where_there_are_none():
+    silent = SimpleNamespace(dist=artanh_of_moebius)
+    with pytest.raises(laws.Broken, match="raises ValueError about"):
+        laws.refuses_what_cannot_be(silent, BALL["dist"])
+
+
+def test_a_broken_law_says_which_how_far_and_where():
+    wrong = SimpleNamespace(dist=lambda x, y, *, c: 2 * (x - y).norm())
+    with pytest.raises(laws.Broken, match=r"dist is exact: error 0\.\d+ > 2\.4e-07, at c = 1\.0 and\n.*\[0\.5, 0\.0\]"):
+        laws.is_exact(wrong, BALL["dist"], torch.tensor([0.5, 0.0]), torch.zeros(2), c=1.0)
