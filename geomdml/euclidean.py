@@ -24,6 +24,7 @@ def dist(x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"]) -> Float[
     tensor(5.)
     """
     checks.vectors(x=x, y=y)
+    checks.finite(x=x, y=y)
     return norm(wide(x) - wide(y)).squeeze(-1).to(result_dtype(x, y))
 
 
@@ -46,6 +47,7 @@ def pairwise_dist(x: Float[Tensor, "B D"], y: Float[Tensor, "P D"], *, squared: 
             [5., 0.]])
     """
     checks.pairs(x=x, y=y)
+    checks.finite(x=x, y=y)
     result = _SquaredDistance.apply(wide(x), wide(y), tolerated_loss(x, y))
     if not squared:
         nonzero = result > 0
@@ -92,5 +94,5 @@ def clip_norm(v: Float[Tensor, "*#batch D"], max_norm: float) -> Float[Tensor, "
     if not max_norm > 0:
         raise ValueError(f"max_norm = {max_norm}; want a number above 0")
     length = norm(wide(v))
-    longer = length > max_norm
+    longer = length > max_norm * (1 + 4 * torch.finfo(length.dtype).eps)  # but for the rounding of the norm itself
     return torch.where(longer, wide(v) * (max_norm / torch.where(longer, length, 1.0)), wide(v)).to(result_dtype(v))

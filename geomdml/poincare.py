@@ -63,6 +63,7 @@ def project(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     """
     checks.vectors(x=x)
     checks.positive(c=c)
+    checks.finite(x=x)
     c64, x64 = curvature(c, x), wide(x)
     length = c64.sqrt() * norm(x64)
     outside = boundary_gap(x64.detach(), c64.detach()) <= 0
@@ -87,6 +88,7 @@ def expmap0(v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     """
     checks.vectors(v=v)
     checks.positive(c=c)
+    checks.finite(v=v)
     c64 = curvature(c, v)
     return _rounded_inside(tanh_ratio(c64.sqrt() * norm(wide(v))) * wide(v), c64, result_dtype(v))
 
@@ -220,6 +222,12 @@ def pairwise_dist(x: Float[Tensor, "B D"], y: Float[Tensor, "P D"], *, c: Scalar
     dtype, tolerated, c64 = result_dtype(x, y), tolerated_loss(x, y), curvature(c, x)
     x, y = wide(x), wide(y)
     return _Distance.apply(x, y, _gap("x", x, c64), _gap("y", y, c64), c64, tolerated).to(dtype)
+
+
+def inside(c: Scalar, **points: Tensor) -> None:
+    """Refuse, by name, points that are not inside the ball, where values are checked."""
+    for name, x in points.items():
+        _gap(name, wide(x.detach()), curvature(c, x).detach())
 
 
 def _gap(name: str, x: Tensor, c: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ def dist(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Sca
         (...) distances, at least float32. Equal vectors are at exactly 0; the gradient there is 0.
 
     Raises:
-        ValueError, TypeError: shapes that do not match, dtypes that are not real floating point, c ≤ 0.
+        ValueError, TypeError: shapes that do not match, dtypes that are not real floating point, c ≤ 0, NaN.
 
     Source: the hyperbolic law of cosines; see the module's docstring.
 
@@ -61,6 +61,7 @@ def dist(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Sca
     """
     checks.vectors(u=u, v=v)
     checks.positive(c=c)
+    checks.finite(u=u, v=v)
     dtype = result_dtype(u, v)
     u, v = torch.broadcast_tensors(wide(u), wide(v))
     return _Distance.apply(u, v, curvature(c, u), None).to(dtype)
@@ -87,6 +88,7 @@ def pairwise_dist(u: Float[Tensor, "B D"], v: Float[Tensor, "P D"], *, c: Scalar
     """
     checks.pairs(u=u, v=v)
     checks.positive(c=c)
+    checks.finite(u=u, v=v)
     return _Distance.apply(wide(u), wide(v), curvature(c, u), tolerated_loss(u, v)).to(result_dtype(u, v))
 
 
@@ -96,6 +98,9 @@ def from_ball(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#b
     >>> from_ball(torch.tensor([0.5, 0.0]), c=1.0)
     tensor([0.5493, 0.0000])
     """
+    checks.vectors(x=x)
+    checks.positive(c=c)
+    poincare.inside(c, x=x)
     return poincare.logmap0(x, c=c)
 
 
@@ -105,6 +110,9 @@ def to_ball(u: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     >>> to_ball(torch.tensor([0.5, 0.0]), c=1.0)
     tensor([0.4621, 0.0000])
     """
+    checks.vectors(u=u)
+    checks.positive(c=c)
+    checks.finite(u=u)
     return poincare.expmap0(u, c=c)
 
 
@@ -131,6 +139,7 @@ def lca_depth(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c
     """
     checks.vectors(u=u, v=v)
     checks.positive(c=c)
+    checks.finite(u=u, v=v)
     dtype = result_dtype(u, v)
     u, v = torch.broadcast_tensors(wide(u), wide(v))
     root_c = curvature(c, u).sqrt()

@@ -182,6 +182,8 @@ def tangent_dist(u: Vector, v: Vector, *, c: mpf) -> mpf:
 @in_tangent_chart
 def lorentz_dist(u: Vector, v: Vector, *, c: mpf) -> mpf:
     """The second derivation: arcosh(−c⟨X, Y⟩)/√c, X = (cosh A, sinh A · û)/√c A = 2√c‖u‖."""
+    if u == v:
+        return mpf(0)
     a, b = norm(u), norm(v)
     A, B = 2 * mp.sqrt(c) * a, 2 * mp.sqrt(c) * b
     cosine = _dot(u, v) / (a * b) if a and b else mpf(0)

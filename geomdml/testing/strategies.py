@@ -166,7 +166,7 @@ def _related(
     elif relation != "independent":
         y = {
             "same radius": radius * y / np.linalg.norm(y),
-            "on one line": draw(st.floats(-1, 1)) * x,
+            "on one line": draw(st.sampled_from((-1, 1))) * draw(st.floats(1e-3, 1)) * x,
             "duplicate": x,
             "antipode": -x,
             "origin": 0 * x,

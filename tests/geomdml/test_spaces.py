@@ -55,7 +55,7 @@ def test_a_learned_curvature_is_positive_and_has_the_gradient_of_c():
     torch.testing.assert_close(space.log_c.grad, c.grad * c.detach())  # d/dlog c = c d/dc
     with torch.no_grad():
         space.log_c.fill_(-20.0)
-    assert float(space.c) > 0
+        assert float(space.c) > 0
 
 
 def test_only_a_learned_curvature_is_a_parameter():
