@@ -161,7 +161,7 @@ def lca_depth(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c
 class _Distance(torch.autograd.Function):
     """Distances between float64 tangent vectors with the gradient in closed form.
 
-    With a `tolerated` loss for `squared_distances`: all pairs of two lists; without: one to one.
+    With `tolerated`, the sin²(θ/2) below which the Gram matrix is not trusted: all pairs; without: one to one.
 
     The closed form is finite where the formula's own derivative is not (at the origin, at duplicates, far out), and
     needs two (B, P) matrices for the backward pass, never a (B, P, D) tensor.

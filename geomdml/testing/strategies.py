@@ -6,6 +6,7 @@ out whatever the curvature; the hyperbolic distance from the origin is 2/√c ti
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,7 +72,7 @@ def tangents(
     *,
     nearest: float = NEAREST,
     farthest: float = FARTHEST_TANGENT,
-    dimensions: tuple[int, ...] = DIMENSIONS,
+    dimensions: Sequence[int] = DIMENSIONS,
     c: st.SearchStrategy[float] | None = None,
 ) -> Point:
     """Tangent vectors at the origin, now and then the zero vector."""
@@ -88,7 +89,7 @@ def points(
     *,
     nearest: float = NEAREST,
     farthest: float = FARTHEST_POINT,
-    dimensions: tuple[int, ...] = DIMENSIONS,
+    dimensions: Sequence[int] = DIMENSIONS,
     c: st.SearchStrategy[float] | None = None,
 ) -> Point:
     """Points of the ball, up to the last float inside, now and then the origin."""
@@ -105,8 +106,8 @@ def tangent_pairs(
     *,
     nearest: float = NEAREST,
     farthest: float = FARTHEST_TANGENT,
-    dimensions: tuple[int, ...] = DIMENSIONS,
-    relations: tuple[str, ...] = RELATIONS,
+    dimensions: Sequence[int] = DIMENSIONS,
+    relations: Sequence[str] = RELATIONS,
     c: st.SearchStrategy[float] | None = None,
 ) -> Pair:
     """Pairs of tangent vectors at the origin, in each of the `relations`."""
@@ -124,8 +125,8 @@ def point_pairs(
     *,
     nearest: float = NEAREST,
     farthest: float = FARTHEST_POINT,
-    dimensions: tuple[int, ...] = DIMENSIONS,
-    relations: tuple[str, ...] = RELATIONS,
+    dimensions: Sequence[int] = DIMENSIONS,
+    relations: Sequence[str] = RELATIONS,
     c: st.SearchStrategy[float] | None = None,
 ) -> Pair:
     """Pairs of points of the ball, up to the last float inside, in each of the `relations`."""
@@ -154,7 +155,7 @@ def _unit(rng: np.random.Generator, dim: int) -> np.ndarray:
 
 
 def _related(
-    draw: st.DrawFn, rng: np.random.Generator, x: np.ndarray, y: np.ndarray, relations: tuple[str, ...]
+    draw: st.DrawFn, rng: np.random.Generator, x: np.ndarray, y: np.ndarray, relations: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
     relation, radius = draw(st.sampled_from(relations)), np.linalg.norm(x)
     if relation in ("near-duplicate", "near-antipode"):

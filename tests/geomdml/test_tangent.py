@@ -42,7 +42,8 @@ def test_gradients_are_exact(f, data):
 @EACH
 @given(st.data())
 def test_gradients_are_exact_in_float64(f, data):
-    options = {"farthest": 3.0, "dimensions": SMALL, "relations": smooth(f)}
+    relations = [relation for relation in smooth(f) if relation != "near-duplicate"]  # whose last digits float64 lacks
+    options = {"farthest": 3.0, "dimensions": SMALL, "relations": relations}
     *vectors, c = data.draw(strategies.inputs(f, torch.float64, **options))
     laws.gradient_is_exact(tangent, f, *vectors, c=c, bar=1e-8)
 
