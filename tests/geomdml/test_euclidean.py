@@ -67,6 +67,12 @@ def test_nothing_gives_nothing(f):
     laws.empty_gives_empty(FLAT_SPACE, f, dtype=torch.float32)
 
 
+@EACH
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_vectors_that_are_not_finite_are_refused(f, value):
+    laws.refuses_vectors_not_finite(FLAT_SPACE, f, value)
+
+
 def test_squared():
     x, y = torch.tensor([[0.0, 0.0], [3.0, 4.0]]), torch.tensor([[3.0, 4.0]])
     torch.testing.assert_close(euclidean.pairwise_dist(x, y, squared=True), torch.tensor([[25.0], [0.0]]))

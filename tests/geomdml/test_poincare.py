@@ -179,6 +179,11 @@ def test_points_outside_are_refused(f, outside):
     laws.refuses_points_outside(poincare, f, torch.tensor(outside), c=1.0)
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_tangent_vectors_that_are_not_finite_are_refused(value):
+    laws.refuses_vectors_not_finite(poincare, BALL["expmap0"], value)
+
+
 def test_a_refusal_says_how_far_outside_and_what_to_do():
     with pytest.raises(ValueError, match=r"y has 1 points outside .* = 1\.5.*project"):
         poincare.dist(torch.zeros(2), torch.tensor([1.5, 0.0]), c=1.0)
