@@ -51,8 +51,8 @@ def vectors(**tensors: Tensor) -> None:
     """Refuse what is not vectors of one common length in the last dimension, with leading dimensions that broadcast."""
     floating(**tensors)
     for name, tensor in tensors.items():
-        if tensor.ndim == 0:
-            raise ValueError(f"{name} is a 0-d tensor; want vectors in the last dimension")
+        if tensor.ndim == 0 or tensor.shape[-1] == 0:
+            raise ValueError(f"{name} has shape {tuple(tensor.shape)}; want vectors in the last dimension")
     if len({tensor.shape[-1] for tensor in tensors.values()}) > 1:
         raise ValueError(f"last dimensions differ: {_shapes(tensors)}; want vectors of the same length")
     try:
@@ -65,7 +65,7 @@ def pairs(**tensors: Tensor) -> None:
     """Refuse what is not two lists of vectors, (B, D) and (P, D)."""
     floating(**tensors)
     for name, tensor in tensors.items():
-        if tensor.ndim != 2:
+        if tensor.ndim != 2 or tensor.shape[-1] == 0:
             raise ValueError(f"{name} has shape {tuple(tensor.shape)}; want a list of vectors, (count, D)")
     if len({tensor.shape[-1] for tensor in tensors.values()}) > 1:
         raise ValueError(f"last dimensions differ: {_shapes(tensors)}; want vectors of the same length")

@@ -93,6 +93,7 @@ def clip_norm(v: Float[Tensor, "*#batch D"], max_norm: float) -> Float[Tensor, "
     checks.vectors(v=v)
     if not max_norm > 0:
         raise ValueError(f"max_norm = {max_norm}; want a number above 0")
-    length = norm(wide(v))
+    v64 = wide(v)
+    length = norm(v64)
     longer = length > max_norm * (1 + 4 * torch.finfo(length.dtype).eps)  # but for the rounding of the norm itself
-    return torch.where(longer, wide(v) * (max_norm / torch.where(longer, length, 1.0)), wide(v)).to(result_dtype(v))
+    return torch.where(longer, v64 * (max_norm / torch.where(longer, length, 1.0)), v64).to(result_dtype(v))

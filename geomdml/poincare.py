@@ -89,8 +89,8 @@ def expmap0(v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     checks.vectors(v=v)
     checks.positive(c=c)
     checks.finite(v=v)
-    c64 = curvature(c, v)
-    return _rounded_inside(tanh_ratio(c64.sqrt() * norm(wide(v))) * wide(v), c64, result_dtype(v))
+    c64, v64 = curvature(c, v), wide(v)
+    return _rounded_inside(tanh_ratio(c64.sqrt() * norm(v64)) * v64, c64, result_dtype(v))
 
 
 def logmap0(y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:

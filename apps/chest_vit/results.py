@@ -55,6 +55,7 @@ class Results(Callback):
         folder = Path(trainer.log_dir or ".")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "results.json").write_text(json.dumps({"scores": rows, "facts": facts}, indent=1))
+        clip_is_near = model.head.clip < 2 * float(outputs["radius"].max())  # else it would squeeze the histogram
         report = Report(
             title=f"CHEST on {facts['data']}",
             facts=facts,
@@ -63,7 +64,7 @@ class Results(Callback):
             classes=data.test.classes,
             picture=data.test.picture,
             outputs=[
-                Output("H", outputs["H"], model.space, clip=model.head.clip),
+                Output("H", outputs["H"], model.space, clip=model.head.clip if clip_is_near else None),
                 Output("E", outputs["E"], Euclidean()),
             ],
             curves=curves(trainer),

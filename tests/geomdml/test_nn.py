@@ -94,6 +94,9 @@ def test_settings_that_cannot_work_are_refused(message, settings):
 
 
 def test_clip_norm_refuses_by_name():
+    for shape in ((), (2, 0)):
+        with pytest.raises(ValueError, match="v has shape"):
+            clip_norm(torch.ones(shape), 1.0)
     with pytest.raises(ValueError, match="max_norm = -1"):
         clip_norm(torch.ones(2), -1)
     with pytest.raises(TypeError, match=r"v has dtype torch\.int64"):
