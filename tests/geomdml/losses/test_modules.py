@@ -1,4 +1,4 @@
-"""SoftTripleLoss, HypHCLoss and CHESTLoss against slow code written from the equations (with geoopt-free distances)."""
+"""SoftTripleLoss, HypHCLoss and CHESTLoss against slow code written from the equations."""
 
 import math
 
@@ -7,8 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from geomdml import tangent
 from geomdml.euclidean import clip_norm
 from geomdml.losses import CHESTLoss, HypHCLoss, SoftTripleLoss
+from geomdml.losses.functional import hyphc
 from geomdml.losses.hyphc import draw_triplets
 from geomdml.nn import HyperbolicHead
 from geomdml.spaces import Euclidean, Hyperbolic
@@ -129,9 +131,6 @@ def test_hyphc_forms_have_their_signs():
             proxies = clip_norm(points, 2.3).requires_grad_()
             first, second = proxies[[0, 0, 1]], proxies[[1, 2, 2]]
             dist = space.dist(first, second)
-            from geomdml import tangent
-            from geomdml.losses.functional import hyphc
-
             depth = tangent.lca_depth(first, second, c=0.5) if form == "depth" else dist
             (grad,) = torch.autograd.grad(hyphc(torch.exp(-dist).detach()[None], depth[None], gamma=1.0), proxies)
             stepped = proxies - 1e-3 * grad / grad.norm()
