@@ -2,7 +2,8 @@
 
 Shape and dtype are always checked. Values (a curvature above zero, points inside the ball, finite numbers) cost a
 pass over the data and, on a GPU, a wait for it; so they are checked on eager CPU tensors, everywhere under
-`geomdml.validation(True)`, nowhere under `geomdml.validation(False)`, and never inside `torch.compile`.
+`geomdml.validation(True)`, nowhere under `geomdml.validation(False)`, and never inside `torch.compile` or a
+transform of `torch.func`.
 """
 
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ def validation(enabled: bool) -> Iterator[None]:
 
 
 def values_are_checked(*tensors: Tensor) -> bool:
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or any(torch._C._functorch.is_functorch_wrapped_tensor(t) for t in tensors):
         return False
     enabled = _validation.get()
     return all(t.device.type == "cpu" for t in tensors) if enabled is None else enabled
@@ -90,7 +91,10 @@ def positive(**values: int | float | Tensor) -> None:
 def finite(**tensors: Tensor) -> None:
     """Refuse NaN and infinity, where values are checked."""
     for name, tensor in tensors.items():
-        if values_are_checked(tensor) and not bool(torch.isfinite(tensor).all()):
+        # One pass finds the sum not finite; only then is it worth asking which entry.
+        if not values_are_checked(tensor) or bool(torch.isfinite(tensor.detach().sum())):
+            continue
+        if not bool(torch.isfinite(tensor).all()):
             raise ValueError(f"{name} has {int((~torch.isfinite(tensor)).sum())} entries that are NaN or infinite")
 
 

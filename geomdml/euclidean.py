@@ -1,10 +1,12 @@
 """Euclidean space, with the two functions that every space of the library has."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from geomdml import checks
+from geomdml import autograd, checks
 from geomdml.numerics import norm, result_dtype, squared_distances, tolerated_loss, wide
 
 
@@ -48,27 +50,41 @@ def pairwise_dist(x: Float[Tensor, "B D"], y: Float[Tensor, "P D"], *, squared: 
     """
     checks.pairs(x=x, y=y)
     checks.finite(x=x, y=y)
-    result = _SquaredDistance.apply(wide(x), wide(y), tolerated_loss(x, y))
+    result = _SquaredDistance.apply(x, y)
     if not squared:
         nonzero = result > 0
         result = torch.where(nonzero, torch.where(nonzero, result, 1.0).sqrt(), 0.0)
     return result.to(result_dtype(x, y))
 
 
+@autograd.operator("squared_distances(Tensor x, Tensor y) -> Tensor", lambda x, y: _empty(x, y))
+def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
+    return squared_distances(wide(x), wide(y), tolerated_loss(x, y))
+
+
+def _empty(x: Tensor, y: Tensor) -> Tensor:
+    return x.new_empty((len(x), len(y)), dtype=torch.float64)
+
+
 class _SquaredDistance(torch.autograd.Function):
-    """‖x_i − y_j‖² with the gradient 2(x_i − y_j), which needs no more than the inputs."""
+    """‖x_i − y_j‖² in float64 with the gradient 2(x_i − y_j), which needs no more than the inputs."""
+
+    generate_vmap_rule = True
 
     @staticmethod
-    def forward(ctx, x: Tensor, y: Tensor, tolerated: float) -> Tensor:
-        ctx.save_for_backward(x, y)
-        return squared_distances(x, y, tolerated)
+    def forward(x: Tensor, y: Tensor) -> Tensor:
+        return _squared_distances(x, y)
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
-        x, y = ctx.saved_tensors
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        x, y = map(wide, ctx.saved_tensors)
         grad_x = 2 * (grad.sum(1, keepdim=True) * x - grad @ y)
         grad_y = 2 * (grad.sum(0).unsqueeze(1) * y - grad.T @ x)
-        return grad_x, grad_y, None
+        return grad_x.to(ctx.saved_tensors[0].dtype), grad_y.to(ctx.saved_tensors[1].dtype)
 
 
 def clip_norm(v: Float[Tensor, "*#batch D"], max_norm: float) -> Float[Tensor, "*#batch D"]:

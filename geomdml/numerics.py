@@ -76,17 +76,6 @@ def tanh_ratio(z: Tensor) -> Tensor:
     return torch.where(nonzero, torch.tanh(safe) / safe, 1.0)
 
 
-def first_derivative_only() -> None:
-    """Refuse a second derivative, in the backward pass of a function whose gradient is given in closed form.
-
-    That gradient is made of saved constants: differentiated again, it would silently leave terms out.
-    """
-    if torch.is_grad_enabled():
-        raise NotImplementedError(
-            "hyperbolic distances have no second derivative: backward or grad was called with create_graph=True"
-        )
-
-
 def two_sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """(s, e) with s = fl(a + b) and s + e = a + b exactly (Knuth)."""
     s = a + b
@@ -108,28 +97,23 @@ def _split(a: Tensor) -> tuple[Tensor, Tensor]:
     return high, a - high
 
 
-def _squared_norm(x: Tensor) -> tuple[Tensor, Tensor]:
-    """‖x‖² over the last dimension, kept, as an unevaluated sum of two float64 (twice the digits)."""
-    high, low = two_product(x, x)
-    while (n := high.shape[-1]) > 1:
-        if n % 2:
-            high, low = (torch.nn.functional.pad(t, (0, 1)) for t in (high, low))
-        half = high.shape[-1] // 2
-        high, error = two_sum(high[..., :half], high[..., half:])
-        low = low[..., :half] + low[..., half:] + error
-    return high, low
-
-
-def boundary_gap(x: Tensor, c: Tensor) -> Tensor:
+def boundary_gap(x: Tensor, c: Tensor, *, squares_fit: bool = False) -> Tensor:
     """1 − c‖x‖², kept, with all its digits for a float64 x up to the last float inside the ball.
 
-    Near the boundary the naive form subtracts two numbers that agree in almost every digit. Here c‖x‖² is formed with
-    twice the digits; the exact value replaces the naive one, whose gradient is right.
+    Near the boundary the naive form subtracts two numbers that agree in almost every digit. So the squares are cut at a
+    fixed binary place, 50 bits below 1/c: their upper parts add up without any rounding, and the lower ones are too
+    small for theirs to matter. The exact value replaces the naive one, whose gradient is right. `squares_fit` says that
+    x came from a shorter dtype, so that its squares are exact.
     """
-    naive = 1 - c * (x * x).sum(-1, keepdim=True)
+    squares = x * x
+    naive = 1 - c * squares.sum(-1, keepdim=True)
     with torch.no_grad():
-        high, low = _squared_norm(x)
-        product, error = two_product(c.expand_as(high), high)
+        anchor = torch.ldexp(torch.full_like(c, 1.5), torch.frexp(1 / c).exponent + 2)
+        upper = (squares + anchor) - anchor
+        high, low = upper.sum(-1, keepdim=True), (squares - upper).sum(-1, keepdim=True)
+        if not squares_fit:
+            low = low + two_product(x, x)[1].sum(-1, keepdim=True)
+        product, error = two_product(c, high)
         exact = ((1 - product) - error) - c * low
     return naive + (exact - naive).detach()
 
@@ -151,8 +135,9 @@ def gram_squared_distances(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 def entries(mask: Tensor, width: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Rows and columns of the true entries of a mask, in blocks for which vectors of length `width` fit in memory."""
     block = max(1, 2**22 // max(1, width))
-    rows, columns = torch.nonzero(mask, as_tuple=True)
-    return zip(rows.split(block), columns.split(block), strict=True)
+    if mask.any():
+        rows, columns = torch.nonzero(mask, as_tuple=True)
+        yield from zip(rows.split(block), columns.split(block), strict=True)
 
 
 def squared_distances(x: Tensor, y: Tensor, tolerated: float) -> Tensor:
@@ -200,3 +185,9 @@ def difference_of_norms(u: Tensor, v: Tensor) -> Tensor:
     """‖u‖ − ‖v‖, one to one, as ⟨u − v, u + v⟩/(‖u‖ + ‖v‖): near-duplicates do not cancel."""
     total = norm(u) + norm(v)
     return ((u - v) * ((u + v) / torch.where(total > 0, total, 1.0))).sum(-1)
+
+
+def asinh_root(q: Tensor) -> Tensor:
+    """asinh √q for q ≥ 0 and √q far from overflow, by log1p: several times faster than torch.asinh, and as exact."""
+    root, above = q.sqrt(), (q + 1).sqrt_().add_(1)
+    return torch.div(q, above, out=above).add_(root).log1p_()

@@ -12,16 +12,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from geomdml import checks
+from geomdml import checks, pairs
+from geomdml.autograd import Differentiable
 from geomdml.numerics import (
     boundary_gap,
     curvature,
-    first_derivative_only,
     norm,
     result_dtype,
-    squared_distances,
     tanh_ratio,
-    tolerated_loss,
     wide,
 )
 
@@ -193,9 +191,10 @@ def dist(x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], *, c: Sca
     """
     checks.vectors(x=x, y=y)
     checks.positive(c=c)
+    inside(c, x=x, y=y)
     dtype, c64 = result_dtype(x, y), curvature(c, x)
     x, y = torch.broadcast_tensors(wide(x), wide(y))
-    return _Distance.apply(x, y, _gap("x", x, c64), _gap("y", y, c64), c64, None).to(dtype)
+    return Differentiable.apply(_value, _gradient, x, y, c64).to(dtype)
 
 
 def pairwise_dist(x: Float[Tensor, "B D"], y: Float[Tensor, "P D"], *, c: Scalar) -> Float[Tensor, "B P"]:
@@ -219,26 +218,36 @@ def pairwise_dist(x: Float[Tensor, "B D"], y: Float[Tensor, "P D"], *, c: Scalar
     """
     checks.pairs(x=x, y=y)
     checks.positive(c=c)
-    dtype, tolerated, c64 = result_dtype(x, y), tolerated_loss(x, y), curvature(c, x)
-    x, y = wide(x), wide(y)
-    return _Distance.apply(x, y, _gap("x", x, c64), _gap("y", y, c64), c64, tolerated).to(dtype)
+    inside(c, x=x, y=y)
+    return _all_distances(x, y, curvature(c, x))
 
 
 def inside(c: Scalar, **points: Tensor) -> None:
     """Refuse, by name, points that are not inside the ball, where values are checked."""
     for name, x in points.items():
-        _gap(name, wide(x.detach()), curvature(c, x).detach())
+        c64 = curvature(c, x).detach()
+        if not checks.values_are_checked(x, c64):
+            continue
+        x = x.detach()
+        clearly = c64 * torch.linalg.vector_norm(wide(x), dim=-1) ** 2 < 1 - 1e-9
+        if not bool(clearly.all()):
+            _refuse_outside(name, boundary_gap(wide(x), c64))
+
+
+def _refuse_outside(name: str, gap: Tensor) -> None:
+    if not bool((gap > 0).all()):
+        worst = float((1 - gap.nan_to_num(nan=float("-inf"))).max().sqrt())
+        raise ValueError(
+            f"{name} has {int((~(gap > 0)).sum())} points outside the ball c‖x‖² < 1 (largest √c‖x‖ = {worst:.9g}); "
+            "geomdml.poincare.project brings points inside"
+        )
 
 
 def _gap(name: str, x: Tensor, c: Tensor) -> Tensor:
     """1 − c‖x‖², kept; refuses a point that is not inside the ball, where values are checked."""
     gap = boundary_gap(x, c)
-    if checks.values_are_checked(x) and not bool((gap > 0).all()):
-        worst = float((1 - gap.detach().nan_to_num(nan=float("-inf"))).max().sqrt()) if gap.numel() else 0.0
-        raise ValueError(
-            f"{name} has {int((~(gap > 0)).sum())} points outside the ball c‖x‖² < 1 (largest √c‖x‖ = {worst:.9g}); "
-            "geomdml.poincare.project brings points inside"
-        )
+    if checks.values_are_checked(x, c):
+        _refuse_outside(name, gap.detach())
     return gap
 
 
@@ -265,41 +274,38 @@ def _rounded_inside(x: Tensor, c: Tensor, dtype: torch.dtype) -> Tensor:
     return (x + shift).to(dtype)
 
 
-class _Distance(torch.autograd.Function):
-    """Distances between float64 points, given 1 − c‖x‖² for each, with the gradient in closed form.
+def _value(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
+    """Distances one to one, of float64 points."""
+    return 2 * torch.asinh(_sinh_half(x, y, c)[0]) / c.sqrt()
 
-    With a `tolerated` loss for `squared_distances`: all pairs of two lists; without: one to one.
-    """
 
-    @staticmethod
-    def forward(ctx, x: Tensor, y: Tensor, gap_x: Tensor, gap_y: Tensor, c: Tensor, tolerated: float | None):
-        if tolerated is None:
-            square = ((x - y) ** 2).sum(-1)
-            gap_x, gap_y = gap_x.squeeze(-1), gap_y.squeeze(-1)
-        else:
-            square = squared_distances(x, y, tolerated)
-            gap_y = gap_y.T
-        z = (c * square / gap_x / gap_y).sqrt()
-        ctx.save_for_backward(x, y, gap_x, gap_y, square, z, c)
-        ctx.all_pairs = tolerated is not None
-        return 2 * torch.asinh(z) / c.sqrt()
+def _sinh_half(x: Tensor, y: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """√c‖x − y‖/√((1 − c‖x‖²)(1 − c‖y‖²)), and the two gaps, kept."""
+    gap_x, gap_y = boundary_gap(x, c), boundary_gap(y, c)
+    square = ((x - y) ** 2).sum(-1, keepdim=True)
+    return (c * square / gap_x / gap_y).sqrt().squeeze(-1), gap_x, gap_y
 
-    @staticmethod
-    def backward(ctx, grad: Tensor):
-        first_derivative_only()
-        x, y, gap_x, gap_y, square, z, c = ctx.saved_tensors
-        slope = z / torch.sqrt(1 + z * z)
-        radial = 2 * grad * slope / c.sqrt()  # ∂d/∂log z
-        apart = torch.where(square > 0, radial / torch.where(square > 0, square, 1.0), 0.0)  # 0 at duplicates
-        if ctx.all_pairs:
-            grad_x = apart.sum(1, keepdim=True) * x - apart @ y
-            grad_y = apart.sum(0).unsqueeze(1) * y - apart.T @ x
-            grad_gap_x = -radial.sum(1, keepdim=True) / (2 * gap_x)
-            grad_gap_y = -radial.sum(0).unsqueeze(1) / (2 * gap_y.T)
-        else:
-            grad_x = apart.unsqueeze(-1) * (x - y)
-            grad_y = -grad_x
-            grad_gap_x, grad_gap_y = (-(radial / (2 * gap)).unsqueeze(-1) for gap in (gap_x, gap_y))
-        # ∂d/∂c at fixed gaps: z/√(1+z²) − asinh z, which cancels for small z and is −z³/3 + 3z⁵/10 there.
-        bend = torch.where(z < 1e-3, z**3 * (-1 / 3 + 0.3 * z * z), slope - torch.asinh(z))
-        return grad_x, grad_y, grad_gap_x, grad_gap_y, (grad * bend).sum() / c**1.5, None
+
+def _gradient(grad: Tensor, x: Tensor, y: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradient of `_value`, in closed form: finite where the formula's own derivative is not."""
+    z, gap_x, gap_y = _sinh_half(x, y, c)
+    slope = z / torch.sqrt(1 + z * z)
+    by_log_z = (2 * grad * slope / c.sqrt()).unsqueeze(-1)
+    square = ((x - y) ** 2).sum(-1, keepdim=True)
+    apart = torch.where(square > 0, by_log_z / torch.where(square > 0, square, 1.0), 0.0) * (x - y)  # 0 at duplicates
+    by_x, by_y = apart + by_log_z * c * x / gap_x, by_log_z * c * y / gap_y - apart
+    # ∂d/∂c at fixed gaps: z/√(1+z²) − asinh z, which cancels for small z and is −z³/3 + 3z⁵/10 there.
+    bend = torch.where(z < 1e-3, z**3 * (-1 / 3 + 0.3 * z * z), slope - torch.asinh(z))
+    spread = ((x * x).sum(-1, keepdim=True) / gap_x + (y * y).sum(-1, keepdim=True) / gap_y) / 2
+    return by_x, by_y, (grad * bend).sum() / c**1.5 + (by_log_z * spread).sum()
+
+
+def _rows(x: Tensor, c: Tensor) -> pairs.Rows:
+    gap = boundary_gap(wide(x), c, squares_fit=x.dtype != torch.float64)
+    unit, length = pairs.polar(x)
+    stretch = 2 * c.sqrt() / gap
+    A = 2 * _artanh(c.sqrt() * length, gap)
+    return pairs.Rows(unit, length, A, stretch, growth=stretch * length)
+
+
+_all_distances = pairs.operator("ball", pairs.Chart(_rows, _value, _gradient))

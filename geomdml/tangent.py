@@ -16,22 +16,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from geomdml import checks, poincare
+from geomdml import checks, pairs, poincare
+from geomdml.autograd import Differentiable
 from geomdml.numerics import (
     LOG2,
     asinh_exp,
     curvature,
     difference_of_norms,
     direction,
-    entries,
-    first_derivative_only,
-    gram_squared_distances,
     half_sine,
     log_cosh,
     log_sinh,
     norm,
     result_dtype,
-    tolerated_loss,
     wide,
 )
 
@@ -64,7 +61,7 @@ def dist(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Sca
     checks.finite(u=u, v=v)
     dtype = result_dtype(u, v)
     u, v = torch.broadcast_tensors(wide(u), wide(v))
-    return _Distance.apply(u, v, curvature(c, u), None).to(dtype)
+    return Differentiable.apply(_value, _gradient, u, v, curvature(c, u)).to(dtype)
 
 
 def pairwise_dist(u: Float[Tensor, "B D"], v: Float[Tensor, "P D"], *, c: Scalar) -> Float[Tensor, "B P"]:
@@ -89,7 +86,7 @@ def pairwise_dist(u: Float[Tensor, "B D"], v: Float[Tensor, "P D"], *, c: Scalar
     checks.pairs(u=u, v=v)
     checks.positive(c=c)
     checks.finite(u=u, v=v)
-    return _Distance.apply(wide(u), wide(v), curvature(c, u), tolerated_loss(u, v)).to(result_dtype(u, v))
+    return _all_distances(u, v, curvature(c, u))
 
 
 def from_ball(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
@@ -143,7 +140,7 @@ def lca_depth(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c
     dtype = result_dtype(u, v)
     u, v = torch.broadcast_tensors(wide(u), wide(v))
     root_c = curvature(c, u).sqrt()
-    delta = root_c * _Distance.apply(u, v, root_c**2, None)
+    delta = root_c * Differentiable.apply(_value, _gradient, u, v, root_c**2)
     A, B = (2 * root_c * norm(w).squeeze(-1) for w in (u, v))
     sine, cosine = half_sine(u, v), half_sine(u, -v)  # of θ/2
     near, far = torch.minimum(A, B), torch.maximum(A, B)
@@ -158,57 +155,49 @@ def lca_depth(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c
     return (depth / root_c).to(dtype)
 
 
-class _Distance(torch.autograd.Function):
-    """Distances between float64 tangent vectors with the gradient in closed form.
+def _value(u: Tensor, v: Tensor, c: Tensor) -> Tensor:
+    """Distances one to one, of float64 vectors."""
+    return _law_of_cosines(u, v, c)[0] / c.sqrt()
 
-    With `tolerated`, the sin²(θ/2) below which the Gram matrix is not trusted: all pairs; without: one to one.
 
-    The closed form is finite where the formula's own derivative is not (at the origin, at duplicates, far out), and
-    needs two (B, P) matrices for the backward pass, never a (B, P, D) tensor.
-    """
+def _law_of_cosines(u: Tensor, v: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """δ, A, B and s."""
+    A, B = (2 * c.sqrt() * norm(w).squeeze(-1) for w in (u, v))
+    s = half_sine(u, v) ** 2
+    log_first = 2 * log_sinh(c.sqrt() * difference_of_norms(u, v).abs())
+    delta = 2 * asinh_exp(torch.logaddexp(log_first, log_sinh(A) + log_sinh(B) + s.log()) / 2)
+    return delta, A, B, s
 
-    @staticmethod
-    def forward(ctx, u: Tensor, v: Tensor, c: Tensor, tolerated: float | None) -> Tensor:
-        (u_hat, length_u), (v_hat, length_v) = direction(u), direction(v)
-        if tolerated is None:
-            length_u, length_v = length_u.squeeze(-1), length_v.squeeze(-1)
-            s, apart = half_sine(u, v) ** 2, difference_of_norms(u, v)
-        else:
-            length_v = length_v.T
-            s, apart = gram_squared_distances(u_hat, v_hat)[0] / 4, length_u - length_v
-            for i, j in entries(s < tolerated, u.shape[-1]):
-                s[i, j], apart[i, j] = half_sine(u[i], v[j]) ** 2, difference_of_norms(u[i], v[j])
-        A, B = 2 * c.sqrt() * length_u, 2 * c.sqrt() * length_v
-        log_first = 2 * log_sinh(c.sqrt() * apart.abs())
-        delta = 2 * asinh_exp(torch.logaddexp(log_first, log_sinh(A) + log_sinh(B) + s.log()) / 2)
-        ctx.save_for_backward(u_hat, v_hat, A, B, s, delta, c)
-        ctx.all_pairs = tolerated is not None
-        return delta / c.sqrt()
 
-    @staticmethod
-    def backward(ctx, grad: Tensor):
-        first_derivative_only()
-        u_hat, v_hat, A, B, s, delta, c = ctx.saved_tensors
-        grad = torch.where(delta > 0, grad, 0.0)  # the sub-gradient 0 at duplicates
-        log_sinh_delta = log_sinh(torch.where(delta > 0, delta, 1.0))
-        slope_A = _slope(A, B, s, log_sinh_delta)
-        slope_B = _slope(B, A, s, log_sinh_delta)
-        # Turning u by a right angle costs (sinh A / A)(sinh B / sinh δ); capped where it would leave float64.
-        aside = s > 0  # on one ray there is nothing to turn towards
-        turn_u = aside * _exp(_log_sinh_ratio(A) + log_sinh(B) - log_sinh_delta)
-        turn_v = aside * _exp(_log_sinh_ratio(B) + log_sinh(A) - log_sinh_delta)
-        cosine = 1 - 2 * s
-        grad_u = _contract(2 * grad, slope_A, turn_u, cosine, u_hat, v_hat, ctx.all_pairs)
-        if ctx.all_pairs:
-            grad_v = _contract(2 * grad.T, slope_B.T, turn_v.T, cosine.T, v_hat, u_hat, True)
-        else:
-            grad_v = _contract(2 * grad, slope_B, turn_v, cosine, v_hat, u_hat, False)
-        growth = A * slope_A + B * slope_B - delta
-        # For short vectors the three terms cancel; their sum is A²B²sin²θ/(3δ) to leading order.
-        short = torch.maximum(A, B) < 1e-4
-        series = (A * B) ** 2 * 4 * s * (1 - s) / (3 * torch.where(delta > 0, delta, 1.0))
-        grad_c = (grad * torch.where(short, series, growth)).sum() / (2 * c**1.5)
-        return grad_u, grad_v, grad_c, None
+def _gradient(grad: Tensor, u: Tensor, v: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradient of `_value`, in closed form: finite where the formula's own derivative is not."""
+    delta, A, B, s = _law_of_cosines(u, v, c)
+    (u_hat, _), (v_hat, _) = direction(u), direction(v)
+    grad = torch.where(delta > 0, grad, 0.0)  # the sub-gradient 0 at duplicates
+    log_sinh_delta = log_sinh(torch.where(delta > 0, delta, 1.0))
+    slope_A = _slope(A, B, s, log_sinh_delta)
+    slope_B = _slope(B, A, s, log_sinh_delta)
+    # Turning u by a right angle costs (sinh A / A)(sinh B / sinh δ); capped where it would leave float64.
+    aside = s > 0  # on one ray there is nothing to turn towards
+    turn_u = aside * _exp(_log_sinh_ratio(A) + log_sinh(B) - log_sinh_delta)
+    turn_v = aside * _exp(_log_sinh_ratio(B) + log_sinh(A) - log_sinh_delta)
+    cosine = 1 - 2 * s
+    by_u = _along_and_across(2 * grad, slope_A, turn_u, cosine, u_hat, v_hat)
+    by_v = _along_and_across(2 * grad, slope_B, turn_v, cosine, v_hat, u_hat)
+    growth = A * slope_A + B * slope_B - delta
+    # For short vectors the three terms cancel; their sum is A²B²sin²θ/(3δ) to leading order.
+    short = torch.maximum(A, B) < 1e-4
+    series = (A * B) ** 2 * 4 * s * (1 - s) / (3 * torch.where(delta > 0, delta, 1.0))
+    by_c = (grad * torch.where(short, series, growth)).sum() / (2 * c**1.5)
+    return by_u, by_v, by_c
+
+
+def _along_and_across(
+    grad: Tensor, slope: Tensor, turn: Tensor, cosine: Tensor, u_hat: Tensor, v_hat: Tensor
+) -> Tensor:
+    """grad · (slope û − turn (v̂ − cos θ û))."""
+    along, across = grad * (slope + turn * cosine), grad * turn
+    return along.unsqueeze(-1) * u_hat - across.unsqueeze(-1) * v_hat
 
 
 def _slope(A: Tensor, B: Tensor, s: Tensor, log_sinh_delta: Tensor) -> Tensor:
@@ -228,11 +217,10 @@ def _exp(x: Tensor) -> Tensor:
     return torch.exp(x.clamp(max=300.0))
 
 
-def _contract(
-    grad: Tensor, slope: Tensor, turn: Tensor, cosine: Tensor, u_hat: Tensor, v_hat: Tensor, all_pairs: bool
-) -> Tensor:
-    """Σ_j grad_ij (slope_ij û_i − turn_ij (v̂_j − cos θ_ij û_i)); without the sum when the points go one to one."""
-    along, across = grad * (slope + turn * cosine), grad * turn
-    if all_pairs:
-        return along.sum(-1, keepdim=True) * u_hat - across @ v_hat
-    return along.unsqueeze(-1) * u_hat - across.unsqueeze(-1) * v_hat
+def _rows(u: Tensor, c: Tensor) -> pairs.Rows:
+    unit, length = pairs.polar(u)
+    stretch, A = (2 * c.sqrt()).expand_as(length), 2 * c.sqrt() * length
+    return pairs.Rows(unit, length, A, stretch, growth=A)
+
+
+_all_distances = pairs.operator("tangent", pairs.Chart(_rows, _value, _gradient))

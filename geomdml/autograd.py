@@ -1,0 +1,74 @@
+"""Functions with a gradient of their own, for eager torch, `torch.compile` and the transforms of `torch.func`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class FirstDerivative(torch.autograd.Function):
+    """gradient(*inputs) for a function `gradient` of tensors, which refuses to be differentiated.
+
+    A gradient in closed form is made of what it takes for constants: differentiated again, it would silently leave
+    terms out.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(gradient: Callable[..., Any], *inputs: Any) -> Any:
+        return gradient(*inputs)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> None:
+        raise NotImplementedError("hyperbolic distances have no second derivative here: only the first is exact")
+
+
+class Differentiable(torch.autograd.Function):
+    """value(*inputs), whose derivatives by the inputs are gradient(grad, *inputs); only the inputs are kept for it."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(value: Callable[..., Any], gradient: Callable[..., Any], *inputs: Tensor) -> Tensor:
+        return value(*inputs)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.gradient = inputs[1]
+        ctx.save_for_backward(*inputs[2:])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        return (None, None, *FirstDerivative.apply(ctx.gradient, grad, *ctx.saved_tensors))
+
+
+def operator(schema: str, shapes: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorates a function of tensors, so that torch.compile takes it as one operation and never looks inside.
+
+    For what depends on the values of its inputs. `shapes` makes empty results; vmap runs one item after the other.
+    """
+    name, signature = schema.split("(", 1)
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        whole = torch.library.custom_op(f"geomdml::{name}", function, mutates_args=(), schema="(" + signature)
+        whole.register_fake(shapes)
+
+        def one_after_the_other(info: Any, dims: tuple[int | None, ...], *inputs: Any) -> Any:
+            results = [
+                whole(*(x if dim is None else x.select(dim, i) for x, dim in zip(inputs, dims, strict=True)))
+                for i in range(info.batch_size)
+            ]
+            if isinstance(results[0], Tensor):
+                return torch.stack(results), 0
+            return tuple(map(torch.stack, zip(*results, strict=True))), (0,) * len(results[0])
+
+        whole.register_vmap(one_after_the_other)
+        return getattr(torch.ops.geomdml, name).default
+
+    return decorate
