@@ -84,7 +84,7 @@ def two_sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def two_product(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """(p, e) with p = fl(a·b) and p + e = a·b exactly (Dekker, with Veltkamp's splitting of a float64)."""
+    """(p, e) with p = fl(a·b) and p + e = a·b exactly (Dekker, with Veltkamp's splitting)."""
     p = a * b
     a_high, a_low = _split(a)
     b_high, b_low = _split(b)
@@ -92,7 +92,7 @@ def two_product(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _split(a: Tensor) -> tuple[Tensor, Tensor]:
-    t = a * 134217729.0  # 2**27 + 1: the halves of a float64's 53 bits
+    t = a * (134217729.0 if a.dtype == torch.float64 else 4097.0)  # 2**27 + 1, 2**12 + 1: halves of 53 and 24 bits
     high = t - (t - a)
     return high, a - high
 
