@@ -7,10 +7,10 @@ the origin at unit curvature, X = sinh(A) û/√c: entries grow as e^A, and floa
 
 The distance falls as the product grows, and the product is an ordinary inner product once a sign is flipped: any
 maximum-inner-product index searches this space. Only near the centre, though: products lie between X₀Y₀ and 1/c, and
-what is much less than the former is lost in rounding. An index that multiplies in float32 ranks well for A ≤ 4; at A = 6
-a distance of 0.3 reads 0.32, at A = 9 it reads 0. `pairwise_inner` multiplies in float64 and ranks as `dist` does, but
-for what a float32 cannot tell apart, for A ≤ 8. For the same reason distances are not taken from the product, but from
-the law of cosines (see `geomdml.tangent`): they keep their digits at any radius.
+what is much less than the former is lost in rounding. An index that multiplies in float32 ranks well for A ≤ 4; at A
+= 6 a distance of 0.3 reads 0.32, at A = 9 it reads 0. `pairwise_inner` multiplies in float64 and ranks as `dist`
+does, but for what a float32 cannot tell apart, for A ≤ 8. For the same reason distances are not taken from the
+product, but from the law of cosines (see `geomdml.tangent`): they keep their digits at any radius.
 
 `c` > 0 is the absolute curvature: a number, or a 0-d tensor through which gradients flow. Formulas: Nickel and Kiela,
 "Learning continuous hierarchies in the Lorentz model of hyperbolic geometry" (2018), section 3.

@@ -1,10 +1,10 @@
 """The laws of hyperbolic geometry, each a plain function of an implementation.
 
 An implementation is a module, or any object, that has functions by the names and signatures of `geomdml.poincare`,
-`geomdml.tangent` or `geomdml.lorentz`; `BALL`, `TANGENT`, `LORENTZ` and `EUCLIDEAN` list them. A law evaluates it on the
-inputs given, returns the largest error that it found, and raises `Broken` (an `AssertionError`) with law, error, bar and
-inputs where it does not hold. Errors are relative and norm-wise, against fifty digits; what should be 0 must be exactly
-0.
+`geomdml.tangent` or `geomdml.lorentz`; `BALL`, `TANGENT`, `LORENTZ` and `EUCLIDEAN` list them. A law evaluates it on
+the inputs given, returns the largest error that it found, and raises `Broken` (an `AssertionError`) with law, error,
+bar and inputs where it does not hold. Errors are relative and norm-wise, against fifty digits; what should be 0 must
+be exactly 0.
 
 >>> import geomdml
 >>> x, y = torch.tensor([0.3, 0.4]), torch.tensor([0.0, 0.9])
