@@ -187,8 +187,8 @@ def inputs(f: Primitive, dtype: torch.dtype = torch.float32, **options: Any) -> 
 
 
 def _lorentz_lengths(nearest: float, farthest: float, c: float, dtype: torch.dtype) -> st.SearchStrategy[float]:
-    """‖X‖ = sinh(2√c‖u‖)/√c, at most half the largest float."""
-    last = math.asinh(min(1e300, math.sqrt(c) * torch.finfo(dtype).max / 2)) / 2
+    """‖X‖ = sinh(2√c‖u‖)/√c, at most a quarter of the largest float: a slope of a product is as long as two points."""
+    last = math.asinh(min(1e300, math.sqrt(c) * torch.finfo(dtype).max / 4)) / 2
     return radii(nearest, min(farthest, last)).map(lambda radius: math.sinh(2 * radius) / math.sqrt(c))
 
 
