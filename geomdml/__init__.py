@@ -1,9 +1,20 @@
 """Geometry-first deep metric learning: hyperbolic space, losses and scores that are right in floating point."""
 
-from geomdml import euclidean, losses, metrics, nn, poincare, spaces, tangent
+from geomdml import euclidean, lorentz, losses, metrics, nn, poincare, spaces, tangent
 from geomdml.checks import validation
 from geomdml.euclidean import clip_norm
 
 __version__ = "0.1.0"
 
-__all__ = ["clip_norm", "euclidean", "losses", "metrics", "nn", "poincare", "spaces", "tangent", "validation"]
+__all__ = [
+    "clip_norm",
+    "euclidean",
+    "lorentz",
+    "losses",
+    "metrics",
+    "nn",
+    "poincare",
+    "spaces",
+    "tangent",
+    "validation",
+]

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from geomdml import checks
 from geomdml.euclidean import clip_norm
-from geomdml.spaces import Hyperbolic
+from geomdml.spaces import Hyperbolic, in_tangent_chart
 
 START = 0.8  # √c‖u‖ of the points before training
 
@@ -43,14 +43,12 @@ class HyperbolicHead(nn.Module):
         self, in_features: int, out_features: int, *, space: Hyperbolic, norm: str = "layer", clip: float = 2.3
     ) -> None:
         super().__init__()
-        if not isinstance(space, Hyperbolic) or space.chart != "tangent":
-            raise ValueError(f'space = {space}; want Hyperbolic(..., chart="tangent")')
         if norm not in ("layer", "none"):
             raise ValueError(f"norm = {norm!r}; want 'layer' or 'none'")
         if not clip > 0:
             raise ValueError(f"clip = {clip}; want a radius above 0")
         checks.positive(in_features=in_features, out_features=out_features)
-        self.space, self.clip = space, float(clip)
+        self.space, self.clip = in_tangent_chart(space), float(clip)
         self.norm = nn.LayerNorm(in_features) if norm == "layer" else nn.Identity()
         self.linear = nn.Linear(in_features, out_features)
         if norm == "layer":

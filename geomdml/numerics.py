@@ -5,7 +5,7 @@ that float32 arithmetic has already lost, whatever the formula.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -71,9 +71,23 @@ def asinh_exp(p: Tensor) -> Tensor:
 
 def tanh_ratio(z: Tensor) -> Tensor:
     """tanh(z)/z, and 1 at z = 0."""
+    return _ratio(torch.tanh, z)
+
+
+def sinh_ratio(z: Tensor) -> Tensor:
+    """sinh(z)/z, and 1 at z = 0."""
+    return _ratio(torch.sinh, z)
+
+
+def asinh_ratio(z: Tensor) -> Tensor:
+    """asinh(z)/z, and 1 at z = 0."""
+    return _ratio(torch.asinh, z)
+
+
+def _ratio(f: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
     nonzero = z != 0
     safe = torch.where(nonzero, z, 1.0)
-    return torch.where(nonzero, torch.tanh(safe) / safe, 1.0)
+    return torch.where(nonzero, f(safe) / safe, 1.0)
 
 
 def two_sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,16 +4,24 @@ A space knows the distance between embeddings as they are stored (`dist`, one to
 the chart they are stored in, and how to move them to another chart.
 """
 
-from collections.abc import Callable
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from geomdml import checks, euclidean, poincare, tangent
+from geomdml import checks, euclidean, lorentz, poincare, tangent
 
-Chart = Literal["tangent", "ball"]
+Chart = Literal["tangent", "ball", "lorentz"]
+GEOMETRY: dict[Chart, Any] = {"tangent": tangent, "ball": poincare, "lorentz": lorentz}
+MOVES = {
+    ("tangent", "ball"): tangent.to_ball,
+    ("tangent", "lorentz"): lorentz.from_tangent,
+    ("ball", "tangent"): tangent.from_ball,
+    ("ball", "lorentz"): lorentz.from_ball,
+    ("lorentz", "tangent"): lorentz.to_tangent,
+    ("lorentz", "ball"): lorentz.to_ball,
+}
 
 
 @runtime_checkable
@@ -51,7 +59,8 @@ class Hyperbolic(nn.Module):
 
     Args:
         c: absolute curvature, > 0.
-        chart: "tangent" (tangent vectors at the origin; the default, to train in) or "ball" (the Poincaré ball).
+        chart: "tangent" (tangent vectors at the origin; the default, to train in), "ball" (the Poincaré ball) or
+            "lorentz" (space components in the Lorentz model).
         learnable: make c a parameter, positive by construction (its logarithm is learned).
 
     Raises:
@@ -86,31 +95,37 @@ class Hyperbolic(nn.Module):
         return float(self.log_c.detach().exp()) if self.learnable else self._c
 
     def dist(self, x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*#batch"]:
-        """See `geomdml.tangent.dist` and `geomdml.poincare.dist`."""
-        return self._in_chart(tangent.dist, poincare.dist)(x, y, c=self.c)
+        """See `dist` in `geomdml.tangent`, `geomdml.poincare` and `geomdml.lorentz`."""
+        return GEOMETRY[self.chart].dist(x, y, c=self.c)
 
     def dist0(self, x: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*#batch"]:
         """Distance from the origin."""
         return self.dist(x, torch.zeros_like(x))
 
     def pairwise_dist(self, x: Float[Tensor, "B D"], y: Float[Tensor, "P D"]) -> Float[Tensor, "B P"]:
-        """See `geomdml.tangent.pairwise_dist` and `geomdml.poincare.pairwise_dist`."""
-        return self._in_chart(tangent.pairwise_dist, poincare.pairwise_dist)(x, y, c=self.c)
+        """See `pairwise_dist` in `geomdml.tangent`, `geomdml.poincare` and `geomdml.lorentz`."""
+        return GEOMETRY[self.chart].pairwise_dist(x, y, c=self.c)
 
     def to(self, *args: Any, **kwargs: Any) -> Any:
         """`to(chart, x)` moves embeddings x from this space's chart to another; else as `torch.nn.Module.to`."""
         if len(args) != 2 or not isinstance(args[0], str) or not isinstance(args[1], Tensor):
             return super().to(*args, **kwargs)
         chart, x = _known(args[0]), args[1]
-        if chart == self.chart:
-            return x
-        return self._in_chart(tangent.to_ball, tangent.from_ball)(x, c=self.c)
+        return x if chart == self.chart else MOVES[self.chart, chart](x, c=self.c)
 
     def extra_repr(self) -> str:
         return f"c={self.curvature:g}, chart={self.chart!r}" + (", learnable=True" if self.learnable else "")
 
-    def _in_chart(self, in_tangent: Callable[..., Tensor], in_ball: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        return in_tangent if self.chart == "tangent" else in_ball
+
+def in_tangent_chart(space: Any) -> Hyperbolic:
+    """The space itself; refused where it is not hyperbolic or keeps its points in another chart.
+
+    >>> in_tangent_chart(Hyperbolic(c=0.5))
+    Hyperbolic(c=0.5, chart='tangent')
+    """
+    if not isinstance(space, Hyperbolic) or space.chart != "tangent":
+        raise ValueError(f'space = {space}; want Hyperbolic(..., chart="tangent")')
+    return space
 
 
 def _known(chart: str) -> Chart:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from geomdml import tangent
 from geomdml.losses.functional import hyphc
-from geomdml.spaces import Hyperbolic
+from geomdml.spaces import Hyperbolic, in_tangent_chart
 
 
 class HypHCLoss(nn.Module):
@@ -41,13 +41,12 @@ class HypHCLoss(nn.Module):
         live: bool = False,
     ) -> None:
         super().__init__()
-        if not isinstance(space, Hyperbolic) or space.chart != "tangent":
-            raise ValueError(f'space = {space}; want Hyperbolic(..., chart="tangent")')
         if form not in ("depth", "distance"):
             raise ValueError(f"form = {form!r}; want 'depth' or 'distance'")
         if triplets is not None and triplets < 1:
             raise ValueError(f"triplets = {triplets}; want at least 1")
-        self.space, self.triplets, self.gamma, self.form, self.live = space, triplets, gamma, form, live
+        self.space, self.triplets = in_tangent_chart(space), triplets
+        self.gamma, self.form, self.live = gamma, form, live
 
     def forward(self, proxies: Float[Tensor, "C K D"], *, generator: torch.Generator | None = None) -> Tensor:
         classes, centers = proxies.shape[:2]

@@ -1,9 +1,10 @@
 """The laws of hyperbolic geometry, each a plain function of an implementation.
 
-An implementation is a module, or any object, that has functions by the names and signatures of `geomdml.poincare` or
-`geomdml.tangent`; `BALL`, `TANGENT` and `EUCLIDEAN` list them. A law evaluates it on the inputs given, returns the
-largest error that it found, and raises `Broken` (an `AssertionError`) with law, error, bar and inputs where it does not
-hold. Errors are relative and norm-wise, against fifty digits; what should be 0 must be exactly 0.
+An implementation is a module, or any object, that has functions by the names and signatures of `geomdml.poincare`,
+`geomdml.tangent` or `geomdml.lorentz`; `BALL`, `TANGENT`, `LORENTZ` and `EUCLIDEAN` list them. A law evaluates it on
+the inputs given, returns the largest error that it found, and raises `Broken` (an `AssertionError`) with law, error,
+bar and inputs where it does not hold. Errors are relative and norm-wise, against fifty digits; what should be 0 must
+be exactly 0.
 
 >>> import geomdml
 >>> x, y = torch.tensor([0.3, 0.4]), torch.tensor([0.0, 0.9])
@@ -21,9 +22,9 @@ import torch
 from torch import Tensor
 
 from geomdml.testing import oracle
-from geomdml.testing.primitives import BALL, EUCLIDEAN, TANGENT, Primitive, relative_error
+from geomdml.testing.primitives import BALL, EUCLIDEAN, LORENTZ, TANGENT, Primitive, relative_error
 
-__all__ = ["BALL", "EUCLIDEAN", "TANGENT", "Broken", "Primitive"]
+__all__ = ["BALL", "EUCLIDEAN", "LORENTZ", "TANGENT", "Broken", "Primitive"]
 
 
 class Broken(AssertionError):
@@ -200,6 +201,49 @@ def charts_agree(ball: Any, tangent: Any, u: Tensor, v: Tensor, *, c: float) -> 
     expected = float(tangent.dist(u, v, c=c))
     error = abs(float(ball.dist(x, y, c=c)) - expected)
     return _hold("charts agree", error, moved + TANGENT["dist"].bar(u, v) * expected, (u, v), c)
+
+
+def lorentz_agrees(lorentz: Any, tangent: Any, u: Tensor, v: Tensor, *, c: float) -> float:
+    """Distances in the Lorentz model are those of the tangent chart, but for the rounding of its points.
+
+    A rounding moves X by a share of ‖X‖, and across the ray of X the space is as long as the numbers say.
+    """
+    X, Y = (lorentz.from_tangent(w, c=c) for w in (u, v))
+    expected = float(tangent.dist(u, v, c=c))
+    allowed = LORENTZ["from_tangent"].bar(u, v) * _lengths(X, Y) + LORENTZ["dist"].bar(u, v) * expected
+    error = abs(float(lorentz.dist(X, Y, c=c)) - expected)
+    return _hold("the Lorentz model agrees, in roundings", error / (allowed or 1.0), 1.0, (u, v), c)
+
+
+def boost_is_isometry(lorentz: Any, X: Tensor, Y: Tensor, V: Tensor, *, c: float) -> float:
+    """d(LX, LY) = d(X, Y) for the Lorentz boost L that takes the origin to V, but for the rounding of LX and LY."""
+    LX, LY = (torch.tensor([float(x) for x in oracle.boosted(Z, V, c=c)], dtype=Z.dtype) for Z in (X, Y))
+    expected = float(lorentz.dist(X, Y, c=c))
+    allowed = torch.finfo(X.dtype).eps * _lengths(LX, LY) + 2 * LORENTZ["dist"].bar(X, Y) * expected
+    error = abs(float(lorentz.dist(LX, LY, c=c)) - expected)
+    return _hold("a boost is an isometry, in roundings", error / (allowed or 1.0), 1.0, (X, Y, V), c)
+
+
+def lies_on_hyperboloid(lorentz: Any, X: Tensor, *, c: float) -> float:
+    """−c⟨X, X⟩ = 1."""
+    error = abs(-c * float(lorentz.inner(X, X, c=c)) - 1)
+    return _hold("−c⟨X, X⟩ = 1", error, LORENTZ["inner"].bar(X), (X,), c)
+
+
+def product_ranks_as_distance(lorentz: Any, X: Tensor, Ys: Tensor, *, c: float) -> float:
+    """In the order of their Lorentz products with X, (D,), the distances of Ys, (P, D), from X do not decrease.
+
+    But for what the rounding of a product, −cosh(√c·d)/c, can hide.
+    """
+    order = lorentz.pairwise_inner(X[None], Ys, c=c)[0].argsort(descending=True)
+    d = lorentz.pairwise_dist(X[None].double(), Ys.double(), c=c)[0, order]
+    cosh = torch.cosh(math.sqrt(c) * d)
+    error = float((cosh.cummax(0).values / cosh - 1).max())
+    return _hold("the product ranks as the distance", error, 2 * LORENTZ["pairwise_inner"].bar(X, Ys), (X, Ys), c)
+
+
+def _lengths(*vectors: Tensor) -> float:
+    return sum(float(x.double().norm()) for x in vectors)
 
 
 def half_is_float32_of_the_rounded(implementation: Any, f: Primitive, *vectors: Tensor, c: float) -> float:

@@ -31,7 +31,7 @@ class Reference:
 
     Args:
         definition: a function of vectors and the keyword c, all in `mpf`; its value is a number or a vector.
-        chart: "ball" or "tangent", where its vectors live.
+        chart: "ball", "tangent" or "lorentz", where its vectors live.
     """
 
     def __init__(self, definition: Callable[..., Any], chart: str) -> None:
@@ -43,7 +43,8 @@ class Reference:
         if self.chart == "ball":
             depth = sum(math.log(4) - math.log(gap(x, c)) for x in vectors) / math.log(10)
         else:
-            depth = sum(2 * math.sqrt(float(c)) * math.hypot(*map(float, u)) for u in vectors) / math.log(10)
+            lengths = (math.sqrt(float(c)) * math.hypot(*map(float, u)) for u in vectors)
+            depth = sum(2 * z if self.chart == "tangent" else math.asinh(z) for z in lengths) / math.log(10)
         smallest = min((abs(float(value)) for vector in vectors for value in vector if value != 0), default=1.0)
         span = max(0.0, -math.log10(math.sqrt(float(c)) * smallest))
         return math.ceil(60 + 2 * depth + 2 * (17 + span))
@@ -105,6 +106,11 @@ def in_ball(definition: Callable[..., Any]) -> Reference:
 def in_tangent_chart(definition: Callable[..., Any]) -> Reference:
     """Decorates a definition whose arguments are tangent vectors at the origin."""
     return Reference(definition, "tangent")
+
+
+def in_lorentz_model(definition: Callable[..., Any]) -> Reference:
+    """Decorates a definition whose arguments are the space components of points of the hyperboloid."""
+    return Reference(definition, "lorentz")
 
 
 def _cleared(values: Vector, digits: int) -> Vector:
@@ -210,3 +216,54 @@ def lca_depth(u: Vector, v: Vector, *, c: mpf) -> mpf:
 def euclidean_dist(x: Vector, y: Vector, *, c: mpf) -> mpf:
     """‖x − y‖; c has no part in it."""
     return norm(b - a for a, b in zip(x, y, strict=True))
+
+
+def _time(X: Vector, c: mpf) -> mpf:
+    return mp.sqrt(1 / c + _dot(X, X))
+
+
+def _along(length: mpf, x: Vector) -> Vector:
+    return _scaled(length / norm(x), x) if norm(x) else x
+
+
+@in_lorentz_model
+def hyperboloid_inner(X: Vector, Y: Vector, *, c: mpf) -> mpf:
+    """−X₀Y₀ + Σ XᵢYᵢ with X₀ = √(1/c + ‖X‖²)."""
+    return _dot(X, Y) - _time(X, c) * _time(Y, c)
+
+
+@in_lorentz_model
+def hyperboloid_dist(X: Vector, Y: Vector, *, c: mpf) -> mpf:
+    """arcosh(−c⟨X, Y⟩)/√c."""
+    return mpf(0) if X == Y else mp.acosh(-c * hyperboloid_inner.definition(X, Y, c=c)) / mp.sqrt(c)
+
+
+@in_lorentz_model
+def hyperboloid_to_tangent(X: Vector, *, c: mpf) -> Vector:
+    """The tangent vector along X whose length is half the distance from the origin, arcosh(√c·X₀)/√c."""
+    return _along(mp.acosh(mp.sqrt(c) * _time(X, c)) / (2 * mp.sqrt(c)), X)
+
+
+@in_lorentz_model
+def hyperboloid_to_ball(X: Vector, *, c: mpf) -> Vector:
+    """exp_0 of the tangent vector."""
+    return _expmap0(hyperboloid_to_tangent.definition(X, c=c), c)
+
+
+@in_tangent_chart
+def tangent_to_hyperboloid(u: Vector, *, c: mpf) -> Vector:
+    """sinh(A)/√c along u, A = 2√c‖u‖."""
+    return _along(mp.sinh(2 * mp.sqrt(c) * norm(u)) / mp.sqrt(c), u)
+
+
+@in_ball
+def ball_to_hyperboloid(x: Vector, *, c: mpf) -> Vector:
+    """The point of the tangent vector log_0(x)."""
+    return tangent_to_hyperboloid.definition(logmap0.definition(x, c=c), c=c)
+
+
+@in_lorentz_model
+def boosted(X: Vector, V: Vector, *, c: mpf) -> Vector:
+    """X under the Lorentz boost that takes the origin to V; textbook form, with γ = √c·V₀ and γβ = √c·V."""
+    gamma, g = mp.sqrt(c) * _time(V, c), _scaled(mp.sqrt(c), V)
+    return [x + a * (_time(X, c) + _dot(g, X) / (1 + gamma)) for x, a in zip(X, g, strict=True)]

@@ -59,6 +59,18 @@ def _twice_apart(x: Tensor, y: Tensor) -> Tensor:
     return 2 * (x - y).norm()
 
 
+def _apart(x: Tensor, y: Tensor) -> Tensor:
+    return (x - y).norm()
+
+
+def _twice(x: Tensor) -> Tensor:
+    return 2 * x
+
+
+def _half(x: Tensor) -> Tensor:
+    return x / 2
+
+
 def _itself(x: Tensor) -> Tensor:
     return x
 
@@ -78,6 +90,16 @@ TANGENT = _named(
     Primitive("lca_depth", oracle.lca_depth),
     Primitive("to_ball", oracle.expmap0, vectors=1, flat=_itself),
     Primitive("from_ball", oracle.logmap0, vectors=1, flat=_itself),
+)
+LORENTZ = _named(
+    Primitive("dist", oracle.hyperboloid_dist, 2.4e-7, flat=_apart),
+    Primitive("pairwise_dist", oracle.hyperboloid_dist, 2.4e-7, flat=_apart),
+    Primitive("inner", oracle.hyperboloid_inner, degree=2),
+    Primitive("pairwise_inner", oracle.hyperboloid_inner, degree=2),
+    Primitive("from_tangent", oracle.tangent_to_hyperboloid, vectors=1, flat=_twice),
+    Primitive("to_tangent", oracle.hyperboloid_to_tangent, vectors=1, flat=_half),
+    Primitive("from_ball", oracle.ball_to_hyperboloid, vectors=1, flat=_twice),
+    Primitive("to_ball", oracle.hyperboloid_to_ball, vectors=1, flat=_half),
 )
 EUCLIDEAN = _named(
     Primitive("dist", oracle.euclidean_dist, 2.4e-7, 4e-15),

@@ -50,6 +50,7 @@ APART = ("independent", "same radius")
 NEAREST = 1e-20
 FARTHEST_TANGENT = 300.0
 FARTHEST_POINT = 20.0  # tanh is 1 there in every dtype, and the point becomes the last float inside the ball
+FARTHEST_LORENTZ = 170.0  # sinh(2·170) has a square in float64; narrower dtypes end where their floats do
 
 
 def curvatures(smallest: float = 1e-8, largest: float = 1e3) -> st.SearchStrategy[float]:
@@ -137,12 +138,58 @@ def point_pairs(
     return Pair(_inside(x, curvature, dtype), _inside(y, curvature, dtype), curvature)
 
 
+@st.composite
+def lorentz_points(
+    draw: st.DrawFn,
+    dtype: torch.dtype = torch.float32,
+    *,
+    nearest: float = NEAREST,
+    farthest: float = FARTHEST_LORENTZ,
+    dimensions: Sequence[int] = DIMENSIONS,
+    c: st.SearchStrategy[float] | None = None,
+) -> Point:
+    """Points of the Lorentz model by their space components, up to where the dtype ends, now and then the origin."""
+    curvature, rng = draw(curvatures() if c is None else c), draw(_generators())
+    lengths = st.one_of(_lorentz_lengths(nearest, farthest, curvature, dtype), st.just(0.0))
+    X = draw(lengths) * _unit(rng, draw(st.sampled_from(dimensions)))
+    return Point(torch.tensor(X, dtype=dtype), curvature)
+
+
+@st.composite
+def lorentz_pairs(
+    draw: st.DrawFn,
+    dtype: torch.dtype = torch.float32,
+    *,
+    nearest: float = NEAREST,
+    farthest: float = FARTHEST_LORENTZ,
+    dimensions: Sequence[int] = DIMENSIONS,
+    relations: Sequence[str] = RELATIONS,
+    c: st.SearchStrategy[float] | None = None,
+) -> Pair:
+    """Pairs of points of the Lorentz model, up to where the dtype ends, in each of the `relations`."""
+    curvature, rng = draw(curvatures() if c is None else c), draw(_generators())
+    dim, lengths = draw(st.sampled_from(dimensions)), _lorentz_lengths(nearest, farthest, curvature, dtype)
+    X, Y = (draw(lengths) * _unit(rng, dim) for _ in range(2))
+    X, Y = _related(draw, rng, X, Y, relations)
+    return Pair(torch.tensor(X, dtype=dtype), torch.tensor(Y, dtype=dtype), curvature)
+
+
 def inputs(f: Primitive, dtype: torch.dtype = torch.float32, **options: Any) -> st.SearchStrategy[Point | Pair]:
     """Inputs of a primitive, in its chart; unpack as `*vectors, c`. The options are those of the strategies above."""
     if f.vectors == 1:
         options.pop("relations", None)
-        return (points if f.reference.chart == "ball" else tangents)(dtype, **options)
-    return (point_pairs if f.reference.chart == "ball" else tangent_pairs)(dtype, **options)
+    singly, in_pairs = {
+        "ball": (points, point_pairs),
+        "tangent": (tangents, tangent_pairs),
+        "lorentz": (lorentz_points, lorentz_pairs),
+    }[f.reference.chart]
+    return (singly if f.vectors == 1 else in_pairs)(dtype, **options)
+
+
+def _lorentz_lengths(nearest: float, farthest: float, c: float, dtype: torch.dtype) -> st.SearchStrategy[float]:
+    """‖X‖ = sinh(2√c‖u‖)/√c, at most a quarter of the largest float: a slope of a product is as long as two points."""
+    last = math.asinh(min(1e300, math.sqrt(c) * torch.finfo(dtype).max / 4)) / 2
+    return radii(nearest, min(farthest, last)).map(lambda radius: math.sinh(2 * radius) / math.sqrt(c))
 
 
 def _generators() -> st.SearchStrategy[np.random.Generator]:

@@ -8,7 +8,7 @@ TOUR = """
     import jaxtyping
     jaxtyping.install_import_hook("geomdml", "beartype.beartype")
     import torch, geomdml
-    from geomdml import euclidean, poincare, tangent
+    from geomdml import euclidean, lorentz, poincare, tangent
     from geomdml.losses import CHESTLoss, HypHCLoss, SoftTripleLoss, functional
     from geomdml.metrics import retrieval
     from geomdml.nn import HyperbolicHead
@@ -17,15 +17,19 @@ TOUR = """
     u, v, labels = 0.3 * torch.randn(6, 4), 0.3 * torch.randn(5, 4), torch.tensor([0, 0, 1, 1, 2, 2])
     for c in (0.5, torch.tensor(0.5)):
         x, y = tangent.to_ball(u, c=c), tangent.to_ball(v, c=c)
-        for chart, a, b in ((tangent, u, v), (poincare, x, y)):
+        X, Y = lorentz.from_tangent(u, c=c), lorentz.from_ball(y, c=c)
+        for chart, a, b in ((tangent, u, v), (poincare, x, y), (lorentz, X, Y)):
             assert chart.pairwise_dist(a, b, c=c).shape == (6, 5)
             assert chart.dist(a[:, None], b, c=c).shape == (6, 5)
+        lorentz.inner(X[:5], Y, c=c), lorentz.pairwise_inner(X, Y, c=c)
+        lorentz.to_tangent(X, c=c), lorentz.to_ball(X, c=c)
         tangent.from_ball(x, c=c), tangent.lca_depth(u[:5], v, c=c), poincare.mobius_add(x[:5], y, c=c)
         poincare.project(u, c=c), poincare.conformal_factor(x, c=c), poincare.dist0(x, c=c), poincare.logmap0(x, c=c)
     euclidean.pairwise_dist(u, v, squared=True), euclidean.dist(u[:5], v), geomdml.clip_norm(u, 0.1)
-    for space in (Euclidean(), Hyperbolic(c=0.5), Hyperbolic(c=0.5, chart="ball"), Hyperbolic(c=0.5, learnable=True)):
+    curved = [Hyperbolic(c=0.5, chart=chart) for chart in ("ball", "lorentz", "tangent")]
+    for space in (Euclidean(), *curved, Hyperbolic(c=0.5, learnable=True)):
         space.pairwise_dist(u, v), space.dist(u[:5], v), retrieval(u, labels, space=space)
-        SoftTripleLoss(3, 4, space=space if getattr(space, "chart", "") != "ball" else None)(u, labels)
+        SoftTripleLoss(3, 4, space=space if getattr(space, "chart", "tangent") == "tangent" else None)(u, labels)
     head = HyperbolicHead(4, 3, space=Hyperbolic())
     loss = CHESTLoss(3, 4)
     loss.proxies.start_at(u, labels)

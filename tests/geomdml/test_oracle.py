@@ -1,5 +1,6 @@
 """The oracle is right, the strategies draw what they promise, and the laws refuse implementations that are wrong."""
 
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -8,11 +9,11 @@ from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 from mpmath import mp, mpf
 
-from geomdml import poincare, tangent
+from geomdml import lorentz, poincare, tangent
 from geomdml.testing import laws, oracle, strategies
-from geomdml.testing.laws import BALL, TANGENT
+from geomdml.testing.laws import BALL, LORENTZ, TANGENT
 
-PRIMITIVES = [*BALL.values(), *TANGENT.values()]
+PRIMITIVES = [*BALL.values(), *TANGENT.values(), *LORENTZ.values()]
 EACH = pytest.mark.parametrize("f", PRIMITIVES, ids=lambda f: f"{f.reference.chart}-{f.name}")
 SEARCH = settings(max_examples=500, derandomize=True, deadline=None, database=None, phases=[Phase.generate])
 
@@ -61,6 +62,18 @@ def test_the_ancestor_is_the_nearest_point_of_the_geodesic(data):
         assert abs(oracle.lca_depth(u, v, c=c) - nearest) < mpf(10) ** -10 / mp.sqrt(c)
 
 
+@given(st.data())
+def test_a_boost_is_an_isometry_that_moves_the_origin(data):
+    X, Y, c = data.draw(strategies.lorentz_pairs(torch.float64, farthest=5.0, dimensions=(1, 2, 3)))
+    boost, product = oracle.boosted.definition, oracle.hyperboloid_inner.definition
+    with mp.workdps(400):
+        c, X, Y = mpf(c), oracle.exact(X), oracle.exact(Y)
+        for moved, still in zip(boost([0 * a for a in X], Y, c=c), Y, strict=True):
+            assert_fifty_digits(moved, still)
+        LX, LY = (boost(Z, [a - b for a, b in zip(X, Y, strict=True)], c=c) for Z in (X, Y))
+        assert_fifty_digits(product(LX, LY, c=c), product(X, Y, c=c))
+
+
 def test_known_values():
     x, zero = [0.5, 0.0], [0.0, 0.0]
     with mp.workdps(60):
@@ -69,6 +82,11 @@ def test_known_values():
         assert_fifty_digits(oracle.mobius_add(x, x, c=1.0)[0], mpf(4) / 5)  # (1/2 + 1/2)/(1 + 1/4)
         assert_fifty_digits(oracle.expmap0(x, c=1.0)[0], mp.tanh(mpf(1) / 2))
         assert_fifty_digits(oracle.tangent_dist(x, zero, c=0.3), mpf(1))  # 2‖u‖
+        assert_fifty_digits(oracle.hyperboloid_inner([3.0, 4.0], zero, c=1.0), -mp.sqrt(26))
+        assert_fifty_digits(oracle.hyperboloid_dist([3.0, 4.0], zero, c=1.0), mp.asinh(5))
+        assert_fifty_digits(oracle.hyperboloid_to_tangent([3.0, 0.0], c=1.0)[0], mp.asinh(3) / 2)
+        assert_fifty_digits(oracle.hyperboloid_to_ball([2.0, 0.0], c=0.75)[0], mpf(2) / 3)  # X/(1 + √c·X₀), X₀² = 16/3
+        assert_fifty_digits(oracle.ball_to_hyperboloid(x, c=1.0)[0], mpf(4) / 3)  # 2x/(1 − x²)
         right_angle = mp.acosh(mp.cosh(1) ** 2)  # Pythagoras: cosh of the hypotenuse is the product
         assert_fifty_digits(oracle.tangent_dist(x, [0.0, 0.5], c=1.0), right_angle)
 
@@ -130,6 +148,12 @@ def arcosh_dist(u, v, *, c):
     return (a.cosh() * b.cosh() - a.sinh() * b.sinh() * cosine).acosh() / c**0.5
 
 
+def arcosh_of_product(X, Y, *, c):
+    """The Lorentz model as it is printed."""
+    X0, Y0 = ((1 / c + (Z * Z).sum(-1)).sqrt() for Z in (X, Y))
+    return (c * (X0 * Y0 - (X * Y).sum(-1))).clamp(min=1).acosh() / c**0.5
+
+
 def depth_of_the_whole_geodesic(u, v, *, c):
     """As published with HypHC: the foot of the perpendicular, wherever it lies; in float64."""
     a, b = (2 * c**0.5 * w.double().norm(dim=-1) for w in (u, v))
@@ -176,6 +200,12 @@ WRONG = {
         printed_mobius_add,
     ),
     "arcosh": (strategies.tangent_pairs(farthest=5.0), laws.is_exact, TANGENT["dist"], arcosh_dist),
+    "arcosh of the product in float64": (
+        strategies.lorentz_pairs(torch.float64, farthest=5.0),
+        laws.is_exact,
+        LORENTZ["dist"],
+        arcosh_of_product,
+    ),
     "whole geodesic": (
         strategies.tangent_pairs(nearest=0.1, farthest=3.0, relations=strategies.APART),
         laws.is_exact,
@@ -206,6 +236,21 @@ def test_the_published_depth_is_0_on_a_ray_and_nan_at_the_origin(at_origin):
     u = torch.tensor([1.5, 0.0])
     with pytest.raises(laws.Broken, match="lca_depth is exact"):
         laws.is_exact(implementation, TANGENT["lca_depth"], u, 0 * u if at_origin else 2 * u / 3, c=1.0)
+
+
+def test_the_product_in_float32_ranks_wrong_far_out():
+    """At A = 9 what float32 keeps of the product is noise: distances of 0.1 to 1 come in no order."""
+    angles = torch.linspace(0.1, 1, 20) / math.sinh(9)
+    X, Ys = math.sinh(9) * torch.tensor([1.0, 0.0]), math.sinh(9) * torch.stack([angles.cos(), angles.sin()], 1)
+    in_float32 = SimpleNamespace(
+        pairwise_inner=lambda X, Y, *, c: (
+            X @ Y.T - (1 / c + X.square().sum(1)).sqrt()[:, None] * (1 / c + Y.square().sum(1)).sqrt()
+        ),
+        pairwise_dist=lorentz.pairwise_dist,
+    )
+    laws.product_ranks_as_distance(lorentz, X, Ys, c=1.0)
+    with pytest.raises(laws.Broken, match="ranks as the distance"):
+        laws.product_ranks_as_distance(in_float32, X, Ys, c=1.0)
 
 
 def test_refusals_are_missed_where_there_are_none():

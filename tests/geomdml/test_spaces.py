@@ -1,20 +1,26 @@
 """The spaces offer the geometry of their chart, move between charts, and learn their curvature."""
 
+import itertools
 import math
+from typing import get_args
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geomdml import euclidean, poincare, tangent
-from geomdml.spaces import Euclidean, Hyperbolic
+from geomdml import euclidean, lorentz, poincare, tangent
+from geomdml.spaces import GEOMETRY, Chart, Euclidean, Hyperbolic
 from geomdml.testing import strategies
 
 CHARTS = pytest.mark.parametrize(
     ("chart", "functions", "pairs"),
-    [("tangent", tangent, strategies.tangent_pairs), ("ball", poincare, strategies.point_pairs)],
-    ids=["tangent", "ball"],
+    [
+        ("tangent", tangent, strategies.tangent_pairs),
+        ("ball", poincare, strategies.point_pairs),
+        ("lorentz", lorentz, strategies.lorentz_pairs),
+    ],
+    ids=["tangent", "ball", "lorentz"],
 )
 
 
@@ -37,25 +43,46 @@ def test_euclidean_space(data):
 
 @given(st.data())
 def test_distances_stay_when_the_chart_changes(data):
+    """Along every way of one or two moves, and back at the start after three."""
     u, v, c = data.draw(strategies.tangent_pairs(torch.float64, nearest=1e-3, farthest=3.0))
-    space, ball = Hyperbolic(c=c), Hyperbolic(c=c, chart="ball")
-    x, y = space.to("ball", u), space.to("ball", v)
-    torch.testing.assert_close(ball.dist(x, y), space.dist(u, v), rtol=1e-9, atol=1e-11 / math.sqrt(c))
-    torch.testing.assert_close(ball.to("tangent", x), u, rtol=1e-10, atol=0)
-    assert space.to("tangent", u) is u
+    spaces = [Hyperbolic(c=c, chart=chart) for chart in get_args(Chart)]
+    expected = spaces[0].dist(u, v)
+    for first, second in itertools.permutations(spaces, 2):
+        once = [spaces[0].to(first.chart, w) for w in (u, v)]
+        twice = [first.to(second.chart, w) for w in once]
+        for space, points in ((first, once), (second, twice)):
+            torch.testing.assert_close(space.dist(*points), expected, rtol=1e-9, atol=1e-11 / math.sqrt(c))
+        torch.testing.assert_close(second.to("tangent", twice[0]), u, rtol=1e-10, atol=0)
+    assert all(space.to(space.chart, u) is u for space in spaces)
 
 
-def test_a_learned_curvature_is_positive_and_has_the_gradient_of_c():
-    u, v = torch.tensor([1.0, 0.5]), torch.tensor([-0.5, 1.0])
-    space = Hyperbolic(c=0.5, learnable=True)
-    space.dist(u, v).backward()
+@pytest.mark.parametrize("chart", get_args(Chart))
+def test_a_learned_curvature_is_positive_and_has_the_gradient_of_c(chart):
+    x, y = torch.tensor([0.8, 0.5]), torch.tensor([-0.5, 0.6])
+    space = Hyperbolic(c=0.5, chart=chart, learnable=True)
+    space.dist(x, y).backward()
     c = torch.tensor(0.5, requires_grad=True)
-    tangent.dist(u, v, c=c).backward()
-    assert c.grad is not None and space.log_c.grad is not None
+    GEOMETRY[chart].dist(x, y, c=c).backward()
+    assert c.grad is not None and space.log_c.grad is not None and space.log_c.grad != 0
     torch.testing.assert_close(space.log_c.grad, c.grad * c.detach())  # d/dlog c = c d/dc
     with torch.no_grad():
         space.log_c.fill_(-20.0)
         assert float(space.c) > 0
+
+
+def test_a_learned_curvature_learns_through_every_chart():
+    """d(d)/d(log c) of two tangent vectors is the same whichever charts their points were moved through."""
+    u, v = torch.tensor([[1.0, 0.5], [-0.5, 1.0]], dtype=torch.float64)
+    slopes = []
+    for charts in (("tangent",), *itertools.permutations(get_args(Chart))):
+        space = Hyperbolic(c=0.5, learnable=True).to(torch.float64)
+        x, y = u, v
+        for chart in charts:
+            x, y = space.to(chart, x), space.to(chart, y)
+            space.chart = chart
+        space.dist(x, y).backward()
+        slopes.append(space.log_c.grad)
+    torch.testing.assert_close(torch.stack(slopes), slopes[0].expand(len(slopes)))
 
 
 def test_only_a_learned_curvature_is_a_parameter():
@@ -76,7 +103,7 @@ def test_a_curvature_that_is_none_is_refused(c):
 
 
 def test_an_unknown_chart_is_refused():
-    with pytest.raises(ValueError, match="chart = 'klein'; want one of 'tangent', 'ball'"):
+    with pytest.raises(ValueError, match="chart = 'klein'; want one of 'tangent', 'ball', 'lorentz'"):
         Hyperbolic(chart="klein")
     with pytest.raises(ValueError, match="chart = 'klein'"):
         Hyperbolic().to("klein", torch.zeros(2))

@@ -1,0 +1,288 @@
+"""The Lorentz model: hyperbolic space as a sheet of the hyperboloid ⟨X, X⟩ = −1/c in Minkowski space.
+
+    ⟨X, Y⟩ = −X₀Y₀ + Σ XᵢYᵢ,        X₀ = √(1/c + ‖X‖²),        d = arcosh(−c⟨X, Y⟩)/√c
+
+A point is given by its D space components X alone; the time component X₀ follows. With A = 2√c‖u‖, its distance from
+the origin at unit curvature, X = sinh(A) û/√c: entries grow as e^A, and float32 ends near A = 88, float64 near A = 709.
+
+The distance falls as the product grows, and the product is an ordinary inner product once a sign is flipped: any
+maximum-inner-product index searches this space. Only near the centre, though: products lie between X₀Y₀ and 1/c, and
+what is much less than the former is lost in rounding. An index that multiplies in float32 ranks well for A ≤ 4; at A
+= 6 a distance of 0.3 reads 0.32, at A = 9 it reads 0. `pairwise_inner` multiplies in float64 and ranks as `dist`
+does, but for what a float32 cannot tell apart, for A ≤ 8. For the same reason distances are not taken from the
+product, but from the law of cosines (see `geomdml.tangent`): they keep their digits at any radius.
+
+`c` > 0 is the absolute curvature: a number, or a 0-d tensor through which gradients flow. Formulas: Nickel and Kiela,
+"Learning continuous hierarchies in the Lorentz model of hyperbolic geometry" (2018), section 3.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from geomdml import checks, poincare
+from geomdml.numerics import (
+    asinh_exp,
+    asinh_ratio,
+    boundary_gap,
+    curvature,
+    difference_of_norms,
+    direction,
+    entries,
+    first_derivative_only,
+    gram_squared_distances,
+    half_sine,
+    log_cosh,
+    log_sinh,
+    norm,
+    result_dtype,
+    sinh_ratio,
+    tolerated_loss,
+    wide,
+)
+
+Scalar = float | Float[Tensor, ""]
+
+
+def inner(X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:
+    """The Lorentz product ⟨X, Y⟩ = −X₀Y₀ + Σ XᵢYᵢ, at most −1/c.
+
+    Args:
+        X, Y: (..., D) space components of points; leading dimensions broadcast.
+        c: absolute curvature, > 0.
+
+    Returns:
+        (...) products, at least float32; −inf beyond the largest float. They are −cosh(√c·d)/c with the distance d, for
+        the two terms of the definition cancel: −c⟨X, X⟩ = 1 at any radius.
+
+    Raises:
+        ValueError, TypeError: as `dist`.
+
+    >>> X = torch.tensor([3.0, 4.0])
+    >>> float(inner(X, X, c=1.0)), float(inner(X, torch.zeros(2), c=1.0))  # −1, −X₀
+    (-1.0, -5.099019527435303)
+    """
+    checks.vectors(X=X, Y=Y)
+    checks.positive(c=c)
+    checks.finite(X=X, Y=Y)
+    c64 = curvature(c, X)
+    return (-torch.cosh(c64.sqrt() * dist(wide(X), wide(Y), c=c64)) / c64).to(result_dtype(X, Y))
+
+
+def pairwise_inner(X: Float[Tensor, "B D"], Y: Float[Tensor, "P D"], *, c: Scalar) -> Float[Tensor, "B P"]:
+    """All Lorentz products between two lists of points, by one matrix product in float64.
+
+    Args:
+        X, Y: (B, D) and (P, D) space components of points.
+        c: absolute curvature, > 0.
+
+    Returns:
+        (B, P) products, at least float32. Their error is 1e-16 X₀Y₀: for A ≤ 8 they rank as distances do, to the digits
+        of float32; see the module's docstring.
+
+    Raises:
+        ValueError, TypeError: as `dist`.
+
+    >>> X = torch.tensor([[3.0, 4.0], [0.0, 0.0]])
+    >>> pairwise_inner(X, X, c=1.0)
+    tensor([[-1.0000, -5.0990],
+            [-5.0990, -1.0000]])
+    """
+    checks.pairs(X=X, Y=Y)
+    checks.positive(c=c)
+    checks.finite(X=X, Y=Y)
+    c64, X64, Y64 = curvature(c, X), wide(X), wide(Y)
+    X0, Y0 = (torch.hypot(c64.rsqrt(), norm(Z)) for Z in (X64, Y64))
+    return torch.addmm(-X0 * Y0.T, X64, Y64.T).to(result_dtype(X, Y))
+
+
+def dist(X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:
+    """Hyperbolic distance arcosh(−c⟨X, Y⟩)/√c, without that formula's loss of digits.
+
+    Args:
+        X, Y: (..., D) space components of points; leading dimensions broadcast.
+        c: absolute curvature, > 0.
+
+    Returns:
+        (...) distances, at least float32. Equal points are at exactly 0; the gradient there is 0. As c → 0 the distance
+        tends to ‖X − Y‖.
+
+    Raises:
+        ValueError, TypeError: shapes that do not match, dtypes that are not real floating point, c ≤ 0, NaN.
+
+    Source: the hyperbolic law of cosines, as in `geomdml.tangent`, with sinh A = √c‖X‖ and sinh B = √c‖Y‖.
+
+    >>> X = torch.tensor([3.0, 4.0])
+    >>> dist(X, torch.zeros(2), c=1.0)  # asinh 5
+    tensor(2.3124)
+    """
+    checks.vectors(X=X, Y=Y)
+    checks.positive(c=c)
+    checks.finite(X=X, Y=Y)
+    dtype = result_dtype(X, Y)
+    X, Y = torch.broadcast_tensors(wide(X), wide(Y))
+    return _Distance.apply(X, Y, curvature(c, X), None)[0].to(dtype)
+
+
+def pairwise_dist(X: Float[Tensor, "B D"], Y: Float[Tensor, "P D"], *, c: Scalar) -> Float[Tensor, "B P"]:
+    """All hyperbolic distances between two lists of points, in O(B·P) memory.
+
+    Args:
+        X, Y: (B, D) and (P, D) space components of points.
+        c: absolute curvature, > 0.
+
+    Returns:
+        (B, P) distances, at least float32.
+
+    Raises:
+        ValueError, TypeError: as `dist`.
+
+    Source: as `dist`.
+
+    >>> X = torch.tensor([[0.5, 0.0], [0.0, 0.5]])
+    >>> pairwise_dist(X, X, c=0.5).diagonal()
+    tensor([0., 0.])
+    """
+    checks.pairs(X=X, Y=Y)
+    checks.positive(c=c)
+    checks.finite(X=X, Y=Y)
+    return _Distance.apply(wide(X), wide(Y), curvature(c, X), tolerated_loss(X, Y))[0].to(result_dtype(X, Y))
+
+
+def from_tangent(u: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
+    """The point sinh(2√c‖u‖) û/√c of the tangent vector u at the origin.
+
+    Args:
+        u: (..., D) tangent vectors at the origin.
+        c: absolute curvature, > 0.
+
+    Returns:
+        (..., D) space components, at least float32. Where ‖X‖ or √c‖X‖ would pass 0.9 of the range of the dtype (its
+        largest float to the power 0.9; at c = 1 that is A = 80 in float32, A = 639 in float64) the point stops there,
+        on the ray of u: the rest of the range is for the gradients.
+
+    Raises:
+        ValueError, TypeError: a dtype that is not real floating point, c ≤ 0, NaN.
+
+    >>> from_tangent(torch.tensor([0.5, 0.0]), c=1.0)  # sinh 1
+    tensor([1.1752, 0.0000])
+    """
+    checks.vectors(u=u)
+    checks.positive(c=c)
+    checks.finite(u=u)
+    dtype, c64, u64 = result_dtype(u), curvature(c, u), wide(u)
+    farthest = torch.asinh(c64.detach().sqrt().clamp(max=1.0) * torch.finfo(dtype).max ** 0.9)
+    A = 2 * c64.sqrt() * norm(u64)
+    short = farthest / A.clamp(min=farthest)  # 1 but for points too far out
+    return (2 * sinh_ratio(short * A) * short * u64).to(dtype)
+
+
+def to_tangent(X: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
+    """The tangent vector at the origin of a point, asinh(√c‖X‖) X̂/(2√c): the inverse of `from_tangent`.
+
+    >>> to_tangent(torch.tensor([1.1752, 0.0000]), c=1.0)
+    tensor([0.5000, 0.0000])
+    """
+    checks.vectors(X=X)
+    checks.positive(c=c)
+    checks.finite(X=X)
+    X64 = wide(X)
+    return (asinh_ratio(curvature(c, X).sqrt() * norm(X64)) * X64 / 2).to(result_dtype(X))
+
+
+def from_ball(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
+    """The point 2x/(1 − c‖x‖²) of a point x of the Poincaré ball.
+
+    Raises:
+        ValueError: a point outside the ball.
+
+    >>> from_ball(torch.tensor([0.5, 0.0]), c=1.0)
+    tensor([1.3333, 0.0000])
+    """
+    checks.vectors(x=x)
+    checks.positive(c=c)
+    poincare.inside(c, x=x)
+    return (2 * wide(x) / boundary_gap(wide(x), curvature(c, x))).to(result_dtype(x))
+
+
+def to_ball(X: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
+    """The point X/(1 + √(1 + c‖X‖²)) of the Poincaré ball, at most the last float inside: the inverse of `from_ball`.
+
+    >>> to_ball(torch.tensor([1.3333, 0.0000]), c=1.0)
+    tensor([0.5000, 0.0000])
+    """
+    checks.vectors(X=X)
+    checks.positive(c=c)
+    checks.finite(X=X)
+    X64 = wide(X)
+    sinh_A = curvature(c, X).sqrt() * norm(X64)
+    x = X64 / (1 + torch.hypot(torch.ones_like(sinh_A), sinh_A))
+    return poincare.project(x.to(result_dtype(X)), c=c)
+
+
+class _Distance(torch.autograd.Function):
+    """Distances between float64 points with the gradient in closed form; the other outputs are kept for it.
+
+    With `tolerated`, the sin²(θ/2) below which the Gram matrix is not trusted: all pairs; without: one to one.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(X: Tensor, Y: Tensor, c: Tensor, tolerated: float | None) -> tuple[Tensor, ...]:
+        (X_hat, length_X), (Y_hat, length_Y) = direction(X), direction(Y)
+        A, B = (torch.asinh(c.sqrt() * length) for length in (length_X, length_Y))
+        if tolerated is None:
+            A, B = A.squeeze(-1), B.squeeze(-1)
+            log_sine, apart = half_sine(X, Y).log(), _apart(X, Y, A, B, c)
+        else:
+            B = B.T
+            s, apart = gram_squared_distances(X_hat, Y_hat)[0] / 4, A - B
+            log_sine = s.log() / 2
+            for i, j in entries(s < tolerated, X.shape[-1]):
+                log_sine[i, j] = half_sine(X[i], Y[j]).log()
+                apart[i, j] = _apart(X[i], Y[j], A[i, 0], B[0, j], c)
+        log_across = log_sinh(A) + log_sinh(B) + 2 * log_sine
+        delta = 2 * asinh_exp(torch.logaddexp(2 * log_sinh(apart.abs() / 2), log_across) / 2)
+        return delta / c.sqrt(), X_hat, Y_hat, A, B, log_sine, apart, delta
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple, output: tuple[Tensor, ...]) -> None:
+        _, _, c, tolerated = inputs
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(*output[1:], c)
+        ctx.all_pairs = tolerated is not None
+
+    @staticmethod
+    def backward(ctx, grad: Tensor, *_: Tensor):
+        """∂d/∂X = (X·Y₀/X₀ − Y)/sinh δ = (sinh(A − B)/cosh A · X̂ + sinh B (X̂ − Ŷ))/sinh δ: nothing cancels far out."""
+        first_derivative_only()
+        X_hat, Y_hat, A, B, log_sine, apart, delta, c = ctx.saved_tensors
+        grad = torch.where(delta > 0, grad, 0.0)  # the sub-gradient 0 at duplicates
+        delta = torch.where(delta > 0, delta, 1.0)
+        log_sinh_delta, log_radial = log_sinh(delta), log_sinh(apart.abs()) - log_sinh(delta)
+        radial_X = torch.sign(apart) * torch.exp(log_radial - log_cosh(A))
+        radial_Y = -torch.sign(apart) * torch.exp(log_radial - log_cosh(B))
+        aside = log_sine > -torch.inf  # on one ray there is nothing to turn towards
+        turn_X, turn_Y = (aside * torch.exp((log_sinh(Z) - log_sinh_delta).clamp(max=700.0)) for Z in (B, A))
+        if ctx.all_pairs:
+            grad_X = (grad * (radial_X + turn_X)).sum(1, keepdim=True) * X_hat - (grad * turn_X) @ Y_hat
+            grad_Y = (grad * (radial_Y + turn_Y)).sum(0).unsqueeze(1) * Y_hat - (grad * turn_Y).T @ X_hat
+        else:
+            radial_X, radial_Y, turn_X, turn_Y, g = (
+                q.unsqueeze(-1) for q in (radial_X, radial_Y, turn_X, turn_Y, grad)
+            )
+            grad_X = g * (radial_X * X_hat + turn_X * (X_hat - Y_hat))
+            grad_Y = g * (radial_Y * Y_hat + turn_Y * (Y_hat - X_hat))
+        # ∂d/∂c at fixed X and Y: three terms, which cancel for points near the origin, to the series there.
+        stretch = torch.exp(log_sinh(apart.abs()) + log_radial - log_cosh(A) - log_cosh(B))
+        growth = stretch + 4 * torch.exp(log_sinh(A) + log_sinh(B) + 2 * log_sine - log_sinh_delta) - delta
+        series = -(delta**3) / 12 - (apart * (A + B)) ** 2 / (4 * delta)
+        grad_c = (grad * torch.where(torch.maximum(A, B) < 1e-4, series, growth)).sum() / (2 * c**1.5)
+        return grad_X, grad_Y, grad_c, None
+
+
+def _apart(X: Tensor, Y: Tensor, A: Tensor, B: Tensor, c: Tensor) -> Tensor:
+    """A − B, one to one; for near-duplicates from tanh((A − B)/2) = (sinh A − sinh B)/(cosh A + cosh B)."""
+    tanh = c.sqrt() * difference_of_norms(X, Y) / (torch.cosh(A) + torch.cosh(B))
+    return torch.where(tanh.abs() < 0.5, 2 * torch.atanh(tanh), A - B)
