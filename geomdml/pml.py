@@ -14,11 +14,12 @@ from geomdml.spaces import Space
 
 
 class SpaceDistance(BaseDistance):
-    """The distance of a space, for `distance=` of a loss or miner and for `CustomKNN`; embeddings are taken as they are.
+    """The distance of a space, as `distance=` of a loss or miner or in `CustomKNN`; embeddings are taken as they are.
 
     The curvature of a `Hyperbolic(..., learnable=True)` is among the parameters of a loss with this distance. Distances
-    are at least float32, whatever the embeddings. Settings of a loss (margins, temperatures) are in the space's unit:
-    hyperbolic distances tend to 2‖x − y‖ for short vectors.
+    are at least float32, but hand a loss float32 embeddings, under autocast too (`embeddings.float()`): some losses of
+    that library round their sums or their proxies to the embeddings' dtype. Margins and temperatures are in the unit of
+    the space, and hyperbolic distances tend to 2‖x − y‖ for short vectors.
 
     Args:
         space: whose `pairwise_dist` and `dist` are used, on embeddings in its chart.
