@@ -24,7 +24,7 @@ class SpaceDistance(BaseDistance):
     Args:
         space: whose `pairwise_dist` and `dist` are used, on embeddings in its chart.
         power: the losses see distances to this power, ≥ 1 (below that, the slope at duplicates is infinite).
-        collect_stats: keep the mean norms of the embeddings, as all of the library's distances do; None is its default.
+        collect_stats: keep the mean norms of the embeddings, as all distances of that library do; None is its default.
 
     Raises:
         TypeError: something that is no space.
