@@ -35,7 +35,7 @@ def error_against_radius(records: list[Record], path: Path) -> None:
     _remark(axes, max(r["radius"] for r in records), 1.2 * HALF_AN_ULP, "half an ulp", va="bottom")
     axes.set_yscale("log")
     axes.set_ylim(SMALLEST, LARGEST)
-    _save(figure, path, "× : NaN or infinity")
+    _save(figure, path, "×: NaN or infinity" + _dashed(records))
 
 
 def time_against_size(records: list[Record], path: Path) -> None:
@@ -52,7 +52,7 @@ def time_against_size(records: list[Record], path: Path) -> None:
     for size in sizes:
         failed = {f"{r['name']}: {r['failed']}": 0 for r in records if tuple(r["size"]) == size and "failed" in r}
         _remark(axes, _volume(size), 0.99, "\n".join(failed), va="top", transform=axes.get_xaxis_transform())
-    _save(figure, path)
+    _save(figure, path, _dashed(records).strip())
 
 
 def _axes(x: str, y: str, title: str) -> tuple[Figure, Axes]:
@@ -76,7 +76,7 @@ def _draw(axes: Axes, name: str, tf32: bool, x: list[float], y: list[float]) -> 
         x,
         y,
         color=COLOURS[name],
-        label=name + (" (TF32)" if tf32 else ""),
+        label=None if tf32 else name,
         marker="o",
         markersize=4,
         linestyle="--" if tf32 else "-",
@@ -90,10 +90,14 @@ def _volume(size: tuple[int, int, int]) -> int:
     return b * p * d
 
 
+def _dashed(records: list[Record]) -> str:
+    return "\n- - : with TF32" if any(r["tf32"] for r in records) else ""
+
+
 def _remark(axes: Axes, x: float, y: float, text: str, **options: Any) -> None:
     axes.text(x, y, text, color="#666666", fontsize=7.5, ha="right", **options)
 
 
-def _save(figure: Figure, path: Path, note: str | None = None) -> None:
-    figure.legend(loc="outside right upper", frameon=False, title=note, alignment="left")
+def _save(figure: Figure, path: Path, note: str) -> None:
+    figure.legend(loc="outside right upper", frameon=False, title=note or None, alignment="left")
     figure.savefig(path, dpi=150)

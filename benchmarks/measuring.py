@@ -35,7 +35,7 @@ def measure(step: Callable[[], object], *, device: str, seconds: float) -> dict[
     before = _forget_peak(device)
     step()
     times: list[float] = []
-    while len(times) < MOST_CALLS and sum(times) < (seconds if len(times) >= 3 else 10 * seconds):
+    while not times or (len(times) < MOST_CALLS and sum(times) < (seconds if len(times) >= 3 else 10 * seconds)):
         _wait(device)
         start = time.perf_counter()
         step()
