@@ -1,123 +1,157 @@
 """Are hyperbolic distances right, and what do they cost? `python -m benchmarks.distances`
 
-Accuracy: the largest relative error in float32 over random pairs at one radius, against fifty digits. Each
-implementation is held to the floats that it is given: points of the ball to the exact distance of those points, tangent
-vectors to theirs. Cost: forward and backward of all pairs, in a process of its own, as a ratio to a plain float32
-matrix product of the same size in the same run, with the peak memory that it added.
-
-Peers: geoopt 0.5.1, and the formula of the Hyp-ViT code (Möbius addition and artanh, clamped), both by broadcasting.
+Accuracy: the relative error in float32 over random pairs at one radius, against fifty digits. Each implementation is
+held to the floats that it is given: points of the ball to the distance of those points, tangent vectors to theirs.
+Cost: forward and backward of all pairs, in a process of its own, beside a float32 matrix product of the same size in
+the same run, with the peak memory that it added. What would not fit into memory, judged by its peak at a small size, is
+left out and says so. Tables, figures and plots go to `--out`, also when the run is broken off.
 """
 
 import argparse
-import resource
+import os
+import platform
 import statistics
-import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
-from geomdml import poincare, tangent
-from geomdml.testing import oracle
+from benchmarks import distance_report
+from benchmarks.implementations import IMPLEMENTATIONS, C, Implementation
+from benchmarks.measuring import available, in_own_process
+from geomdml import tangent
 
-C = 0.5
-Pairwise = Callable[[Tensor, Tensor], Tensor]
+Size = tuple[int, int, int]
+Record = dict[str, Any]
 
-
-def geoopt_pairwise(x: Tensor, y: Tensor) -> Tensor:
-    from geoopt import PoincareBall
-
-    return PoincareBall(c=C).dist(x.unsqueeze(1), y.unsqueeze(0))
-
-
-def mobius_pairwise(x: Tensor, y: Tensor) -> Tensor:
-    """The textbook form, (2/√c) artanh(√c‖−x ⊕ y‖), clamped below 1 by 1e-5 as the Hyp-ViT code does."""
-    xy, xx, yy = -x @ y.T, (x * x).sum(-1, keepdim=True), (y * y).sum(-1)
-    a, b = 1 + 2 * C * xy + C * yy, 1 - C * xx
-    sum_ = (b.unsqueeze(-1) * y - a.unsqueeze(-1) * x.unsqueeze(1)) / (1 + 2 * C * xy + C * C * xx * yy).unsqueeze(-1)
-    return 2 / C**0.5 * torch.atanh((C**0.5 * sum_.norm(dim=-1)).clamp(max=1 - 1e-5))
+SIZES: list[Size] = [(200, 1000, 384), (75, 22636, 384), (512, 100_000, 512)]
+RADII = [0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0]  # √c‖u‖
+DIMENSION, POINTS = 64, 12
+PROBE = (200, 1000)  # B and P at which the memory of larger ones is judged
+QUICK_SIZES: list[Size] = [(32, 128, 64), (128, 512, 64)]
+QUICK_RADII = [0.5, 2.0, 4.0, 8.0]
 
 
-IN_BALL: dict[str, Pairwise] = {
-    "geomdml.poincare": lambda x, y: poincare.pairwise_dist(x, y, c=C),
-    "geoopt": geoopt_pairwise,
-    "Hyp-ViT formula": mobius_pairwise,
-}
-TANGENT: dict[str, Pairwise] = {"geomdml.tangent": lambda u, v: tangent.pairwise_dist(u, v, c=C)}
-COST: dict[str, Pairwise] = {"matmul": lambda x, y: x @ y.T, **TANGENT, **IN_BALL}
-
-
-def accuracy(radii: list[float], dim: int, pairs: int) -> Table:
-    table = Table(title=f"Largest relative error, float32, D = {dim}, c = {C:g}, {pairs}² random pairs")
-    for column in ("radius √c‖u‖", *TANGENT, *IN_BALL):
-        table.add_column(column, justify="right")
-    for radius in radii:
-        torch.manual_seed(0)
-        u, v = (torch.nn.functional.normalize(torch.randn(pairs, dim)) * radius / C**0.5 for _ in range(2))
-        x, y = tangent.to_ball(u, c=C), tangent.to_ball(v, c=C)
-        cells = [
-            f"{largest_error(distance(*points), reference, *points):.1e}"
-            for functions, reference, points in ((TANGENT, oracle.tangent_dist, (u, v)), (IN_BALL, oracle.dist, (x, y)))
-            for distance in functions.values()
-        ]
-        table.add_row(f"{radius:g}", *cells)
-    return table
-
-
-def largest_error(found: Tensor, reference: oracle.Reference, x: Tensor, y: Tensor) -> float:
-    exact = [[reference(a, b, c=C) for b in y] for a in x]
-    return max(
-        float(abs(value - true) / true)
-        for row, truth in zip(found.tolist(), exact, strict=True)
-        for value, true in zip(row, truth, strict=True)
-    )
-
-
-def measure(name: str, sizes: tuple[int, int, int]) -> None:
-    """In a process of its own: print the seconds of forward and backward, and the peak memory added, in MB."""
+def accuracy(names: list[str], radius: float, points: int, device: str, tf32: bool) -> Iterator[Record]:
+    """Errors of each implementation over all pairs of two lists of random points at one radius."""
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
     torch.manual_seed(0)
-    b, p, d = sizes
-    x, y = ((0.5 * torch.randn(n, d) / d**0.5).requires_grad_() for n in (b, p))
-    before, seconds = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, []
-    while len(seconds) < 3 or (sum(seconds) < 2 and len(seconds) < 50):
-        start = time.perf_counter()
-        COST[name](x, y).sum().backward()
-        seconds.append(time.perf_counter() - start)
-    added = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    print(statistics.median(seconds), added)
+    u = [radius / C**0.5 * torch.nn.functional.normalize(torch.randn(points, DIMENSION)) for _ in range(2)]
+    x = [tangent.to_ball(w, c=C) for w in u]
+    exact = {}
+    for name in names:
+        implementation = IMPLEMENTATIONS[name]
+        reference, given = implementation.exact, x if implementation.in_ball else u
+        if reference is None:
+            continue
+        if reference not in exact:
+            exact[reference] = [reference(a, b, c=C) for a in given[0] for b in given[1]]
+        record = {"name": name, "tf32": tf32, "radius": radius}
+        yield record | errors(implementation, [w.to(device) for w in given], exact[reference])
 
 
-def cost(sizes: tuple[int, int, int]) -> Table:
-    b, p, d = sizes
-    table = Table(title=f"Forward + backward, B = {b}, P = {p}, D = {d}, float32, {torch.get_num_threads()} threads")
-    for column in ("", "ms", "× matmul", "peak MB added"):
-        table.add_column(column, justify="right" if column else "left")
-    command = [sys.executable, "-m", "benchmarks.distances", "--sizes", *map(str, sizes), "--measure"]
-    figures = {
-        name: list(
-            map(float, subprocess.run([*command, name], check=True, capture_output=True, text=True).stdout.split())
-        )
-        for name in COST
+def errors(implementation: Implementation, points: list[Tensor], exact: list[Any]) -> Record:
+    try:
+        found = implementation.pairwise(*points).cpu().flatten()
+    except ModuleNotFoundError:
+        return {"failed": "not installed"}
+    finite = [float(abs(a - b) / b) for a, b in zip(found.tolist(), exact, strict=True) if abs(a) < float("inf")]
+    return {
+        "largest": max(finite, default=None),
+        "median": statistics.median(finite) if finite else None,
+        "nan": int(found.isnan().sum()),
+        "inf": int(found.isinf().sum()),
+        "pairs": len(exact),
     }
-    for name, (seconds, added) in figures.items():
-        table.add_row(name, f"{1e3 * seconds:.1f}", f"{seconds / figures['matmul'][0]:.1f}", f"{added:.0f}")
-    return table
+
+
+def cost(name: str, size: Size, device: str, tf32: bool, seconds: float) -> Record:
+    """Seconds and memory of one implementation at one size, or why there are none."""
+    arguments = {"name": name, "size": size, "device": device, "tf32": tf32, "seconds": seconds}
+    times_larger = size[0] * size[1] / (PROBE[0] * PROBE[1])
+    result: Record = {}
+    if times_larger > 2:
+        result = in_own_process("benchmarks.one_distance", {**arguments, "size": (*PROBE, size[2]), "seconds": 0})
+        needed = result.get("bytes", 0) * times_larger
+        if needed > available(device):
+            result["failed"] = f"needs {distance_report.memory(needed)}"
+    if "failed" not in result:
+        result = in_own_process("benchmarks.one_distance", arguments)
+    return {"name": name, "tf32": tf32, "size": size} | ({"failed": result["failed"]} if "failed" in result else result)
+
+
+def machine(device: str) -> dict[str, str]:
+    """What the figures depend on."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    cpu = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor())
+    facts = {"CPU": f"{cpu}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"}
+    if hasattr(os, "getloadavg"):
+        facts["load before the run"] = f"{os.getloadavg()[0]:.1f}"
+    if device == "cuda":
+        facts["GPU"] = torch.cuda.get_device_name()
+    for package in ("torch", "geoopt", "hypll"):
+        try:
+            facts[package] = version(package)
+        except PackageNotFoundError:
+            facts[package] = "not installed"
+    return facts
+
+
+def size_of(text: str) -> Size:
+    b, p, d = map(int, text.split("x"))
+    return b, p, d
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--sizes", type=int, nargs=3, default=(200, 1000, 384), metavar=("B", "P", "D"))
-    parser.add_argument("--measure", choices=list(COST), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.measure:
-        return measure(arguments.measure, tuple(arguments.sizes))
-    console = Console(width=110)
-    console.print(accuracy([0.5, 1, 2, 3, 4, 6, 8], 64, 12))
-    console.print(cost(tuple(arguments.sizes)))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=size_of, nargs="+", metavar="BxPxD", help="such as 200x1000x384")
+    parser.add_argument("--only", nargs="+", choices=list(IMPLEMENTATIONS), default=list(IMPLEMENTATIONS))
+    parser.add_argument("--quick", action="store_true", help="small sizes and few points: to see whether it works")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="cuda: with and without TF32")
+    parser.add_argument("--seconds", type=float, help="how long each measurement is repeated")
+    parser.add_argument("--out", type=Path, default=Path("runs/bench"))
+    options = parser.parse_args()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: torch finds no GPU here")
+    sizes = options.sizes or (QUICK_SIZES if options.quick else SIZES)
+    radii = QUICK_RADII if options.quick else RADII
+    seconds = options.seconds or (0.1 if options.quick else 3.0)
+    products = [False, True] if options.device == "cuda" else [False]  # float32 or TF32
+
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    results: Record = {"machine": machine(options.device), "accuracy": [], "cost": []}
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    jobs = len(radii) + len(sizes) * len(options.only)
+    try:
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task("", total=jobs * len(products))
+            for tf32 in products:
+                for radius in radii:
+                    progress.update(task, description=f"accuracy at radius {radius:g}")
+                    results["accuracy"] += accuracy(
+                        options.only, radius, 4 if options.quick else POINTS, options.device, tf32
+                    )
+                    progress.advance(task)
+                for size in sizes:
+                    for name in options.only:
+                        progress.update(task, description=f"{name} at {distance_report.times(size)}")
+                        results["cost"].append(cost(name, size, options.device, tf32, seconds))
+                        progress.console.print(distance_report.line(results["cost"][-1]), highlight=False)
+                        distance_report.save(results, options.out)
+                        progress.advance(task)
+    except KeyboardInterrupt:
+        console.print("Stopped; what was measured is kept.")
+    distance_report.save(results, options.out)
+    distance_report.show(results, console)
+    distance_report.write(results, options.out)
+    console.print(f"Tables, figures and plots: {options.out}")
 
 
 if __name__ == "__main__":

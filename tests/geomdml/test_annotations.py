@@ -12,6 +12,7 @@ TOUR = """
     from geomdml.losses import CHESTLoss, HypHCLoss, SoftTripleLoss, functional
     from geomdml.metrics import retrieval
     from geomdml.nn import HyperbolicHead
+    from geomdml.pml import SpaceDistance
     from geomdml.spaces import Euclidean, Hyperbolic
 
     u, v, labels = 0.3 * torch.randn(6, 4), 0.3 * torch.randn(5, 4), torch.tensor([0, 0, 1, 1, 2, 2])
@@ -30,6 +31,7 @@ TOUR = """
     for space in (Euclidean(), *curved, Hyperbolic(c=0.5, learnable=True)):
         space.pairwise_dist(u, v), space.dist(u[:5], v), retrieval(u, labels, space=space)
         SoftTripleLoss(3, 4, space=space if getattr(space, "chart", "tangent") == "tangent" else None)(u, labels)
+        SpaceDistance(space)(u, v), SpaceDistance(space).pairwise_distance(u[:5], v)
     head = HyperbolicHead(4, 3, space=Hyperbolic())
     loss = CHESTLoss(3, 4)
     loss.proxies.start_at(u, labels)
