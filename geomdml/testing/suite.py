@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import accumulate, takewhile
 from random import Random
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from hypothesis import Phase, find, settings
 from hypothesis import strategies as st
-from hypothesis.errors import NoSuchExample
+from hypothesis.errors import HypothesisException, NoSuchExample
 
 from geomdml.testing import laws, strategies
 from geomdml.testing.laws import BALL, TANGENT, Broken, Error
@@ -27,7 +28,7 @@ Implementations = Mapping[str, Any]  # by chart
 CHARTS: dict[str, dict[str, Primitive]] = {"ball": BALL, "tangent": TANGENT}
 LENGTH_AT = {"ball": math.tanh, "tangent": float, "lorentz": lambda radius: math.sinh(2 * radius)}  # times √c
 GIVES_POINTS = {"mobius_add", "mobius_scalar_mul", "mobius_matvec", "expmap0", "expmap", "geodesic", "midpoint"}
-RADII = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0)  # √c‖u‖
+NEAREST, RADII = 1e-3, (0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0)  # √c‖u‖, to see how far out a law holds
 # Most libraries keep c in the dtype of the points, and are not to be blamed for its rounding.
 CURVATURES = strategies.curvatures().map(lambda c: float(np.float32(c)))
 MODERATE = strategies.curvatures(0.01, 100.0)
@@ -46,31 +47,30 @@ class Law(NamedTuple):
     keywords: Mapping[str, st.SearchStrategy[Any]]
     f: Primitive | None
 
-    def inputs(self, dtype: torch.dtype, radius: float) -> Inputs:
-        """((*vectors, c), keywords) with points up to that radius."""
+    def inputs(self, dtype: torch.dtype, nearest: float = 0.0, farthest: float = math.inf) -> Inputs:
+        """((*vectors, c), keywords) with points of these radii, so far as the law is asked of such points."""
         options = dict(self.options)
-        if (farthest := min(radius, options.get("farthest", math.inf))) < math.inf:
+        if nearest > 0:
+            options["nearest"] = nearest = max(nearest, options.get("nearest", 0.0))
+        if (farthest := min(farthest, self.farthest)) < math.inf:
             options["farthest"] = max(farthest, options.get("nearest", 0.0))
         return st.tuples(self.draw(dtype, **options), st.fixed_dictionaries(dict(self.keywords)))
 
+    @property
+    def farthest(self) -> float:
+        """The radius up to which it is asked; infinite: as far as points go."""
+        return float(self.options.get("farthest", math.inf))
+
 
 class Verdict(NamedTuple):
-    """What became of a law: the worst outcome up to each radius that was tried, and the smallest counter-example."""
+    """What became of a law: functions missing, the worst error, the smallest counter-example, and how far it holds."""
 
     law: Law
     missing: tuple[str, ...] = ()
-    worst: Mapping[float, Error] = {}
+    error: Error = Error(0.0, 0.0)
+    broken: Broken | None = None
+    by_radius: Mapping[float, Error] = {}  # the worst between `NEAREST` and each radius, where the law is broken
     holds_up_to: float = math.inf
-    smallest: Broken | None = None
-
-    @property
-    def holds(self) -> bool:
-        return not self.missing and self.smallest is None
-
-    @property
-    def error(self) -> Error:
-        """The worst of all."""
-        return self.worst[max(self.worst)]
 
 
 def table(dtype: torch.dtype = torch.float32) -> list[Law]:
@@ -151,40 +151,40 @@ def judge(
 ) -> Verdict:
     """Ask a law of an implementation, `examples` times for points up to `radius`.
 
-    Where it does not hold, it is asked again up to each smaller radius, and the smallest counter-example is looked for
-    up to the first of them at which it does not.
+    Where it does not hold, the smallest counter-example is looked for, and the law is asked again of the points between
+    `NEAREST` and each of the `RADII`.
     """
     asked = [implementations[chart] for chart in law.charts]
     if missing := tuple(name for name in law.needs if not hasattr(asked[0], name)):
         return Verdict(law, missing)
 
-    def searched(farthest: float, condition: Callable[[Any], Any], *phases: Phase) -> Any:
+    def search(inputs: Inputs, wanted: Callable[[Error | Broken], object], *phases: Phase) -> Any:
         options = settings(max_examples=examples, deadline=None, database=None, phases=(Phase.generate, *phases))
-        return find(law.inputs(dtype, farthest), condition, settings=options, random=Random(seed))
+        return find(inputs, lambda drawn: wanted(_outcome(law, asked, drawn)), settings=options, random=Random(seed))
 
-    def worst_up_to(farthest: float) -> Error | Broken:
-        outcomes: list[Error | Broken] = []
-
-        def compare(drawn: Any) -> None:
-            outcomes[:] = [max(*outcomes, _outcome(law, asked, drawn), key=_excess)] if outcomes else [
-                _outcome(law, asked, drawn)
-            ]
-
+    def worst(inputs: Inputs) -> Error | Broken:
+        seen: list[Error | Broken] = [Error(0.0, 0.0)]
         with suppress(NoSuchExample):
-            searched(farthest, compare)
-        return outcomes[0]
+            search(inputs, lambda outcome: seen.append(max(outcome, seen.pop(), key=_excess)))
+        return seen[0]
 
-    outcomes = {radius: worst_up_to(radius)}
-    if isinstance(outcomes[radius], Broken):
-        limit = min(radius, law.options.get("farthest", math.inf))
-        outcomes |= {farthest: worst_up_to(farthest) for farthest in RADII if farthest < limit}
-    broken = sorted(farthest for farthest, outcome in outcomes.items() if isinstance(outcome, Broken))
-    worst = {farthest: _error(outcomes[farthest]) for farthest in sorted(outcomes)}
-    if not broken:
-        return Verdict(law, (), worst)
-    breaks = lambda drawn: isinstance(_outcome(law, asked, drawn), Broken)
-    smallest = _outcome(law, asked, searched(broken[0], breaks, Phase.shrink))
-    return Verdict(law, (), worst, max((r for r in outcomes if r < broken[0]), default=0.0), smallest)
+    everywhere = law.inputs(dtype, farthest=radius)
+    outcome = worst(everywhere)
+    if isinstance(outcome, Error):
+        return Verdict(law, error=outcome)
+    broken = outcome
+    with suppress(HypothesisException):  # such as Flaky: an implementation that is not a function
+        smallest = _outcome(law, asked, search(everywhere, lambda outcome: isinstance(outcome, Broken), Phase.shrink))
+        broken = smallest if isinstance(smallest, Broken) else broken
+    limit = min(radius, law.farthest)
+    outcomes = {r: worst(law.inputs(dtype, NEAREST, r)) for r in sorted({*RADII, limit}) if NEAREST < r <= limit}
+    return Verdict(
+        law,
+        error=outcome.error,
+        broken=broken,
+        by_radius=dict(zip(outcomes, accumulate(map(_error, outcomes.values()), _worse), strict=True)),
+        holds_up_to=max(takewhile(lambda r: isinstance(outcomes[r], Error), outcomes), default=0.0),
+    )
 
 
 def errors_by_radius(
@@ -218,6 +218,10 @@ def _outcome(law: Law, asked: Sequence[Any], drawn: Any) -> Error | Broken:
         said = (str(error).strip().splitlines() or [""])[0]
         return Broken(law.name, f"raises {type(error).__name__}: {said}", filter(torch.is_tensor, vectors), c)
     return error if isinstance(error, Error) else Error(error, 0.0)
+
+
+def _worse(a: Error, b: Error) -> Error:
+    return max(b, a, key=_excess)
 
 
 def _error(outcome: Error | Broken) -> Error:
@@ -286,9 +290,9 @@ def _lists(f: Primitive, dtype: torch.dtype, **options: Any) -> Inputs:
 
 def _with_a_point_between(f: Primitive, dtype: torch.dtype, **options: Any) -> Inputs:
     """(x, y, z, c), y on the line through the origin and x, or half-way between x and z."""
-    between = st.one_of(
-        st.floats(-1, 1).map(lambda share: lambda x, z: share * x), st.just(lambda x, z: 0.5 * (x + z))
-    )
+    shares = st.one_of(st.tuples(st.floats(-1, 1), st.just(0.0)), st.just((0.5, 0.5)))
     return st.builds(
-        lambda pair, y: (pair.x, y(pair.x, pair.y), pair.y, pair.c), strategies.inputs(f, dtype, **options), between
+        lambda pair, share: (pair.x, share[0] * pair.x + share[1] * pair.y, pair.y, pair.c),
+        strategies.inputs(f, dtype, **options),
+        shares,
     )
