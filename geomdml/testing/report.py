@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from geomdml.testing.suite import NEAREST, RADII, Implementations, Verdict
+from geomdml.testing.suite import NEAREST, RADII, STEPS, Implementations, Verdict
 
 Accuracy = Mapping[str, list[float]]  # such as "ball, D = 8": the largest error of `dist` at each of the RADII
 
@@ -24,9 +24,11 @@ def lines(verdict: Verdict, implementations: Implementations) -> Iterator[str]:
 
 
 def summary(verdicts: Iterable[Verdict]) -> str:
-    """How many laws hold, of those whose functions are offered."""
+    """How many laws hold of those asked, and how many were not."""
+    verdicts = list(verdicts)
     holds = [verdict.broken is None for verdict in verdicts if not verdict.missing]
-    return f"{sum(holds)} of {len(holds)} laws hold"
+    rest = len(verdicts) - len(holds)
+    return f"{sum(holds)} of {len(holds)} laws hold" + f"; {rest} are about functions not offered" * bool(rest)
 
 
 def accuracy_lines(accuracy: Accuracy) -> Iterator[str]:
@@ -71,7 +73,7 @@ def counter_example(verdict: Verdict, implementations: Implementations) -> str:
     return f"{told}; {f.name} is {_vector(found)}, truly {_vector(f.reference(*broken.vectors, c=broken.c))}"
 
 
-_HEADS = [*(f"{radius:g}" for radius in RADII), "all"]
+_HEADS = [*(f"{radius:g}" for radius in STEPS), "farthest"]
 
 
 def _row(verdict: Verdict) -> list[str]:
@@ -87,7 +89,7 @@ def _row(verdict: Verdict) -> list[str]:
 def _errors_by_radius(verdict: Verdict) -> list[str]:
     """In the columns of the heads; a radius that was not asked for stays empty, the farthest stands last."""
     errors, farthest = verdict.by_radius, max(verdict.by_radius)
-    return [_number(errors[r]) if r in errors and r < farthest else "" for r in RADII] + [_number(errors[farthest])]
+    return [_number(errors[r]) if r in errors and r < farthest else "" for r in STEPS] + [_number(errors[farthest])]
 
 
 def _radius(radius: float) -> str:
