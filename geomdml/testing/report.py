@@ -15,7 +15,7 @@ Accuracy = Mapping[str, list[float]]  # such as "ball, D = 8": the largest error
 def lines(verdict: Verdict, implementations: Implementations) -> Iterator[str]:
     """A law in a line; under one that breaks, its errors by radius and its smallest counter-example."""
     _, holds, error, bar, radius = _row(verdict)
-    yield f"{holds:11} {verdict.law.name:44} " + (f"{error:8} (bar {bar})" if bar else error).rstrip()
+    yield f"{holds:11} {verdict.law.name:44} {error:8} {f'(bar {bar})' if bar else ''}".rstrip()
     if verdict.broken:
         if verdict.by_radius:
             errors = ", ".join(f"{_number(error)} to {_radius(r)}" for r, error in verdict.by_radius.items())
