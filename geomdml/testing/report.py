@@ -18,8 +18,10 @@ def lines(verdict: Verdict, implementations: Implementations) -> Iterator[str]:
     yield f"{holds:11} {verdict.law.name:44} {error:8} {f'(bar {bar})' if bar else ''}".rstrip()
     if verdict.broken:
         if verdict.by_radius:
-            errors = ", ".join(f"{_number(error)} to {_radius(r)}" for r, error in verdict.by_radius.items())
-            yield f"            holds up to radius {radius}" + f"; errors: {errors}" * bool(bar)
+            errors = ", ".join(f"{_radius(r)}: {_number(error)}" for r, error in verdict.by_radius.items())
+            yield f"            ordinary points: holds up to radius {radius}" + f"; errors by radius {errors}" * bool(
+                bar
+            )
         yield f"            {counter_example(verdict, implementations)}"
 
 
@@ -46,7 +48,8 @@ def markdown(heading: str, verdicts: Iterable[Verdict], accuracy: Accuracy, impl
     page = [
         f"# {heading}",
         f"{summary(verdicts)}. Errors are relative, against fifty digits; ∞ is no number, or a number where 0 is due. "
-        f"Points have any radius √c‖u‖; for the last column they have {NEAREST:g} to that radius.",
+        "Points are the hard ones too: origin, duplicates, near-duplicates, antipodes, last floats inside. For the "
+        f"last column they are ordinary: independent directions, radius √c‖u‖ from {NEAREST:g} to the one told.",
         _table(["law", "", "largest error", "bar", "holds up to radius"], map(_row, verdicts)),
     ]
     if accuracy:
@@ -54,7 +57,7 @@ def markdown(heading: str, verdicts: Iterable[Verdict], accuracy: Accuracy, impl
         page += [_table(["error of `dist`, random pairs at radius", *(f"{r:g}" for r in RADII)], errors)]
     if graded:
         errors = ([verdict.law.name, *_errors_by_radius(verdict)] for verdict in graded)
-        page += [_table([f"largest error, radius {NEAREST:g} to", *_HEADS], errors)]
+        page += [_table(["largest error, ordinary points up to radius", *_HEADS], errors)]
     if broken:
         page += ["Smallest counter-examples:"]
         page += ["\n".join(f"- {v.law.name}: `{counter_example(v, implementations)}`" for v in broken)]

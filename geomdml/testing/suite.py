@@ -49,11 +49,13 @@ class Law(NamedTuple):
     keywords: Mapping[str, st.SearchStrategy[Any]]
     f: Primitive | None
 
-    def inputs(self, dtype: torch.dtype, nearest: float = 0.0, farthest: float = math.inf) -> Inputs:
-        """((*vectors, c), keywords) with points of these radii, so far as the law is asked of such points."""
+    def inputs(self, dtype: torch.dtype, farthest: float = math.inf, *, ordinary: bool = False) -> Inputs:
+        """((*vectors, c), keywords), up to a radius; ordinary points lie independently, at `NEAREST` or farther."""
         options = dict(self.options)
-        if nearest > 0:
-            options["nearest"] = nearest = max(nearest, options.get("nearest", 0.0))
+        if ordinary:
+            options["nearest"] = max(NEAREST, options.get("nearest", 0.0))
+            if "relations" in options:
+                options["relations"] = strategies.APART[:1]
         if (farthest := min(farthest, self.farthest)) < math.inf:
             options["farthest"] = max(farthest, options.get("nearest", 0.0))
         return st.tuples(self.draw(dtype, **options), st.fixed_dictionaries(dict(self.keywords)))
@@ -71,7 +73,7 @@ class Verdict(NamedTuple):
     missing: tuple[str, ...] = ()
     error: Error = Error(0.0, 0.0)
     broken: Broken | None = None
-    by_radius: Mapping[float, Error] = {}  # the worst between `NEAREST` and each radius, where the law is broken
+    by_radius: Mapping[float, Error] = {}  # where it is broken: the worst of ordinary points up to each radius
     holds_up_to: float = math.inf
 
 
@@ -92,7 +94,7 @@ def table(dtype: torch.dtype = torch.float32) -> list[Law]:
         *each(laws.has_flat_limit, where=lambda f: f.flat is not None, farthest=1e-6, c=st.just(1e-12)),
         *each(laws.stays_inside, where=lambda f: f.name in GIVES_POINTS),
         *one(laws.has_identity_and_inverse, strategies.points, "mobius_add"),
-        *one(laws.left_cancellation, strategies.point_pairs, "mobius_add"),
+        *one(laws.left_cancellation, strategies.point_pairs, "mobius_add", relations=strategies.RELATIONS),
         *one(laws.exp_inverts_log, strategies.points, "expmap0", "logmap0"),
         *one(laws.log_inverts_exp, strategies.tangents, "expmap0", "logmap0", farthest=5.0),
         *one(laws.projects_inside, _anywhere, "project"),
@@ -124,11 +126,12 @@ def each(
 ) -> Iterator[Law]:
     """The law on every primitive; other arguments are options of the inputs or, as strategies, keywords of the law."""
     keywords = {name: value for name, value in others.items() if name != "c" and isinstance(value, st.SearchStrategy)}
-    common = {"c": CURVATURES} | {name: value for name, value in others.items() if name not in keywords}
+    common = {name: value for name, value in others.items() if name not in keywords}
     for chart, primitives in CHARTS.items():
         for f in filter(where, primitives.values()):
             name, check = f"{f.name} {_words(law)}", partial(_asked_of, law, f)
-            yield Law(name, check, (chart,), (f.name,), partial(draw, f), {**common, **options(f)}, keywords, f)
+            chosen = {"c": CURVATURES, "relations": strategies.RELATIONS, **common, **options(f)}
+            yield Law(name, check, (chart,), (f.name,), partial(draw, f), chosen, keywords, f)
 
 
 def one(
@@ -153,8 +156,8 @@ def judge(
 ) -> Verdict:
     """Ask a law of an implementation, `examples` times for points up to `radius`.
 
-    Where it does not hold, the smallest counter-example is looked for, and the law is asked again of the points between
-    `NEAREST` and each of the `STEPS`.
+    Where it does not hold, the smallest counter-example is looked for, and the law is asked again of ordinary points,
+    up to each of the `STEPS`.
     """
     asked = [implementations[chart] for chart in law.charts]
     if missing := tuple(name for name in law.needs if not hasattr(asked[0], name)):
@@ -170,7 +173,7 @@ def judge(
             search(inputs, lambda outcome: seen.append(max(outcome, seen.pop(), key=_excess)))
         return seen[0]
 
-    everywhere = law.inputs(dtype, farthest=radius)
+    everywhere = law.inputs(dtype, radius)
     outcome = worst(everywhere)
     if isinstance(outcome, Error):
         return Verdict(law, error=outcome)
@@ -179,10 +182,10 @@ def judge(
         smallest = _outcome(law, asked, search(everywhere, lambda outcome: isinstance(outcome, Broken), Phase.shrink))
         broken = smallest if isinstance(smallest, Broken) else broken
     limit = min(radius, law.farthest)
-    outcomes = {r: worst(law.inputs(dtype, NEAREST, r)) for r in sorted({*STEPS, limit}) if NEAREST < r <= limit}
+    outcomes = {r: worst(law.inputs(dtype, r, ordinary=True)) for r in sorted({*STEPS, limit}) if NEAREST < r <= limit}
     return Verdict(
         law,
-        error=outcome.error,
+        error=_error(max(outcome, *outcomes.values(), key=_excess)),
         broken=broken,
         by_radius=dict(zip(outcomes, accumulate(map(_error, outcomes.values()), _worse), strict=True)),
         holds_up_to=max(takewhile(lambda r: isinstance(outcomes[r], Error), outcomes), default=0.0),

@@ -73,7 +73,7 @@ def test_what_is_wrong_is_found_in_a_process_of_its_own(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "BREAKS      dist is exact                                0.001    (bar 2.4e-07)" in done.stdout
-    assert "holds up to radius 2; errors:" in done.stdout and "0.001 to 4" in done.stdout
+    assert "holds up to radius 2; errors by radius" in done.stdout and "4: 0.001" in done.stdout
     assert "c = 1: error 0.001 > 2.4e-07; dist is " in done.stdout and ", truly " in done.stdout
     assert "0 of 1 laws hold" in done.stdout
 
