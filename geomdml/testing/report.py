@@ -17,10 +17,10 @@ def lines(verdict: Verdict, implementations: Implementations) -> Iterator[str]:
     _, holds, error, bar, radius = _row(verdict)
     yield f"{holds:11} {verdict.law.name:44} {error:8} {f'(bar {bar})' if bar else ''}".rstrip()
     if verdict.broken:
-        if verdict.by_radius:
+        if radius:
             errors = ", ".join(f"{_radius(r)}: {_number(error)}" for r, error in verdict.by_radius.items())
-            yield f"            ordinary points: holds up to radius {radius}" + f"; errors by radius {errors}" * bool(
-                bar
+            yield f"            ordinary points: holds up to radius {radius}" + (
+                f"; errors by radius {errors}" if bar else ""
             )
         yield f"            {counter_example(verdict, implementations)}"
 
@@ -86,7 +86,7 @@ def _row(verdict: Verdict) -> list[str]:
     measures = [_number(error), _number(bar)] if bar else ["", ""]
     if not verdict.broken:
         return [name, "holds", *measures, "all"]
-    return [name, "BREAKS", *measures, _radius(verdict.holds_up_to)]
+    return [name, "BREAKS", *measures, _radius(verdict.holds_up_to) if verdict.by_radius else ""]
 
 
 def _errors_by_radius(verdict: Verdict) -> list[str]:

@@ -62,7 +62,7 @@ class Law(NamedTuple):
 
     @property
     def farthest(self) -> float:
-        """The radius up to which it is asked; infinite: as far as points go."""
+        """The radius up to which it is asked; infinite: as far as points go; 0: it is about no points."""
         return float(self.options.get("farthest", math.inf))
 
 
@@ -104,13 +104,14 @@ def table(dtype: torch.dtype = torch.float32) -> list[Law]:
         *each(laws.gradcheck, c=strategies.curvatures(0.2, 5.0), **near),
         *each(laws.half_is_float32_of_the_rounded, draw=_in_16_bits, nearest=1e-3, farthest=3.0, c=MODERATE),
         *each(laws.broadcasts, where=lambda f: not _is_pairwise(f)),
-        *each(laws.empty_gives_empty, draw=_fixed(), dtype=st.just(dtype)),
-        *each(laws.refuses_what_cannot_be, draw=_fixed()),
-        *each(laws.refuses_points_outside, where=_takes_points, draw=_fixed(OUTSIDE, c=1.0)),
+        *each(laws.empty_gives_empty, draw=_fixed(), dtype=st.just(dtype), farthest=0),
+        *each(laws.refuses_what_cannot_be, draw=_fixed(), farthest=0),
+        *each(laws.refuses_points_outside, where=_takes_points, draw=_fixed(OUTSIDE, c=1.0), farthest=0),
         *each(
             laws.refuses_vectors_not_finite,
             where=lambda f: not _takes_points(f),
             draw=_fixed(st.sampled_from((math.nan, math.inf))),
+            farthest=0,
         ),
     ]
     return sorted(lines, key=lambda law: list(CHARTS).index(law.charts[0]))
