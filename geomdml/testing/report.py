@@ -17,11 +17,9 @@ def lines(verdict: Verdict, implementations: Implementations) -> Iterator[str]:
     _, holds, error, bar, radius = _row(verdict)
     yield f"{holds:11} {verdict.law.name:44} {error:8} {f'(bar {bar})' if bar else ''}".rstrip()
     if verdict.broken:
-        if radius:
-            errors = ", ".join(f"{_radius(r)}: {_number(error)}" for r, error in verdict.by_radius.items())
-            yield f"            ordinary points: holds up to radius {radius}" + (
-                f"; errors by radius {errors}" if bar else ""
-            )
+        errors = ", ".join(f"{_radius(r)}: {_number(error)}" for r, error in verdict.by_radius.items())
+        if errors:
+            yield f"            holds for ordinary points up to radius {radius}" + f"; errors {errors}" * bool(bar)
         yield f"            {counter_example(verdict, implementations)}"
 
 
@@ -69,7 +67,8 @@ def counter_example(verdict: Verdict, implementations: Implementations) -> str:
     broken, f = verdict.broken, verdict.law.f
     assert broken is not None
     inputs = ", ".join(map(_vector, broken.vectors))
-    told = f"{inputs}, c = {float(broken.c):.9g}: {' '.join(broken.what.split())}"
+    part = f"{broken.law}: " if broken.law != verdict.law.name else ""
+    told = f"{inputs}, c = {float(broken.c):.9g}: {part}{' '.join(broken.what.split())}"
     if f is None or not broken.error.bar or [x.ndim for x in broken.vectors] != [1] * f.vectors:
         return told
     found = f(implementations[verdict.law.charts[0]], *broken.vectors, c=broken.c)

@@ -186,7 +186,7 @@ def judge(
     outcomes = {r: worst(law.inputs(dtype, r, ordinary=True)) for r in sorted({*STEPS, limit}) if NEAREST < r <= limit}
     return Verdict(
         law,
-        error=_error(max(outcome, *outcomes.values(), key=_excess)),
+        error=_error(max([outcome, *outcomes.values()], key=_excess)),
         broken=broken,
         by_radius=dict(zip(outcomes, accumulate(map(_error, outcomes.values()), _worse), strict=True)),
         holds_up_to=max(takewhile(lambda r: isinstance(outcomes[r], Error), outcomes), default=0.0),

@@ -73,7 +73,7 @@ def test_what_is_wrong_is_found_in_a_process_of_its_own(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "BREAKS      dist is exact                                0.001    (bar 2.4e-07)" in done.stdout
-    assert "holds up to radius 2; errors by radius" in done.stdout and "4: 0.001" in done.stdout
+    assert "holds for ordinary points up to radius 2; errors 1: " in done.stdout and "4: 0.001" in done.stdout
     assert "c = 1: error 0.001 > 2.4e-07; dist is " in done.stdout and ", truly " in done.stdout
     assert "0 of 1 laws hold" in done.stdout
 
@@ -87,6 +87,13 @@ def test_the_counter_example_breaks_the_law_and_is_small():
     with pytest.raises(laws.Broken, match="dist is exact"):
         laws.is_exact(wrong, BALL["dist"], *verdict.broken.vectors, c=verdict.broken.c)
     assert suite.judge(law("dist is exact"), {"ball": wrong}, radius=1.9, examples=20).broken is None
+
+
+def test_a_law_about_no_points_has_no_radius(capsys, monkeypatch):
+    monkeypatch.setattr(runner, "poincare", SimpleNamespace(dist=lambda x, y, *, c: (x - y).norm(dim=-1)))
+    assert runner.main(["--laws", "dist refuses what cannot be", "--examples", "5"]) == 1
+    said = capsys.readouterr().out
+    assert "raises ValueError about ['c = ']: it did not" in said and "radius" not in said
 
 
 def test_judging_twice_is_the_same():
