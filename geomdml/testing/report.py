@@ -48,7 +48,7 @@ def markdown(heading: str, verdicts: Iterable[Verdict], accuracy: Accuracy, impl
         f"{summary(verdicts)}. Errors are relative, against fifty digits; ∞ is no number, or a number where 0 is due. "
         "Points are the hard ones too: origin, duplicates, near-duplicates, antipodes, last floats inside. For the "
         f"last column they are ordinary: independent directions, radius √c‖u‖ from {NEAREST:g} to the one told.",
-        _table(["law", "", "largest error", "bar", "holds up to radius"], map(_row, verdicts)),
+        _table(["law", "", "largest error", "bar", "ordinary points: up to radius"], map(_row, verdicts)),
     ]
     if accuracy:
         errors = ([name, *map(_number, errors)] for name, errors in accuracy.items())
