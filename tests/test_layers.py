@@ -21,6 +21,7 @@ LAYERS = [  # from the bottom; a module may import from its own layer's package 
 CORE = {"torch", "numpy", "scipy", "jaxtyping"}
 EXTRAS = {
     "geomdml.testing": {"hypothesis", "mpmath"},
+    "geomdml.testing.peers": {"geoopt", "hypll"},
     "geomdml.pml": {"pytorch_metric_learning"},
     "geomdml.search": {"faiss"},
     "geomdml.metrics.modules": {"torchmetrics"},

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.gradcheck import GradcheckError
 
 from geomdml.testing import oracle
 from geomdml.testing.primitives import BALL, EUCLIDEAN, LORENTZ, TANGENT, Primitive, relative_error
@@ -27,8 +28,25 @@ from geomdml.testing.primitives import BALL, EUCLIDEAN, LORENTZ, TANGENT, Primit
 __all__ = ["BALL", "EUCLIDEAN", "LORENTZ", "TANGENT", "Broken", "Primitive"]
 
 
+class Error(float):
+    """An error that a law found, and the `bar` that it was held to."""
+
+    bar: float
+
+    def __new__(cls, error: float, bar: float) -> "Error":
+        self = super().__new__(cls, error)
+        self.bar = bar
+        return self
+
+
 class Broken(AssertionError):
-    """A law does not hold."""
+    """A law does not hold: what was found, at which `vectors` and `c`, and by how much where that has a measure."""
+
+    def __init__(self, law: str, what: str, vectors: Iterable[Any], c: Any, error: Error | None = None) -> None:
+        self.law, self.what, self.vectors, self.c = law, what, tuple(vectors), c
+        self.error = Error(math.inf, 0.0) if error is None else error
+        inputs = "".join(f"\n  {x.dtype} {x.tolist()}" for x in self.vectors)
+        super().__init__(f"{law}: {what}, at c = {c!r} and{inputs}")
 
 
 def is_exact(implementation: Any, f: Primitive, *vectors: Tensor, c: float, bar: float | None = None) -> float:
@@ -72,10 +90,10 @@ def gradient_is_exact(implementation: Any, f: Primitive, *vectors: Tensor, c: fl
         size = float(oracle.norm(expected))
         by_c = i == len(vectors)
         if limits.tiny / limits.eps < size < limits.max:
-            error = float(oracle.norm(a - b for a, b in zip(oracle.exact(derivative.flatten()), expected, strict=True)))
-            allowed = bar * size + (1e-12 * float(value.norm()) / c if by_c else 0.0)
-            _hold(f"derivative of {f.name} by {'c' if by_c else f'input {i}'}", error, allowed, vectors, c)
-            worst = max(worst, error / size if size and not by_c else 0.0)
+            difference = oracle.norm(a - b for a, b in zip(oracle.exact(derivative.flatten()), expected, strict=True))
+            scale = size + (1e-12 / bar * float(value.norm()) / c if by_c else 0.0)
+            name = f"derivative of {f.name} by {'c' if by_c else f'input {i}'}"
+            worst = max(worst, _hold(name, float(difference) / scale, bar, vectors, c))
     return worst
 
 
@@ -95,7 +113,10 @@ def gradients_are_finite(implementation: Any, f: Primitive, *vectors: Tensor, c:
 def gradcheck(implementation: Any, f: Primitive, *vectors: Tensor, c: float) -> float:
     """torch's own check, in float64, c included."""
     inputs = [x.double().requires_grad_() for x in (*vectors, torch.tensor(c))]
-    torch.autograd.gradcheck(lambda *given: f(implementation, *given[:-1], c=given[-1]), inputs, atol=1e-6, rtol=1e-5)
+    try:
+        torch.autograd.gradcheck(lambda *xs: f(implementation, *xs[:-1], c=xs[-1]), inputs, atol=1e-6, rtol=1e-5)
+    except GradcheckError as error:
+        raise _broken(f"gradcheck of {f.name}", str(error).splitlines()[0], vectors, c) from error
     return 0.0
 
 
@@ -149,7 +170,8 @@ def left_cancellation(ball: Any, x: Tensor, y: Tensor, *, c: float) -> float:
     if math.sqrt(c) * bar * length > 0.1 * gap_z:
         return 0.0
     error = float((ball.mobius_add(-x, z, c=c) - y).norm())
-    return _hold("left cancellation", error, bar * (float(y.norm()) + 2 * length * gap_y / gap_z), (x, y), c)
+    scale = float(y.norm()) + 2 * length * gap_y / gap_z
+    return _hold("left cancellation", error / (scale or 1.0), bar, (x, y), c)
 
 
 def has_identity_and_inverse(ball: Any, x: Tensor, *, c: float) -> float:
@@ -199,8 +221,9 @@ def charts_agree(ball: Any, tangent: Any, u: Tensor, v: Tensor, *, c: float) -> 
     x, y = (tangent.to_ball(w, c=c) for w in (u, v))
     moved = sum(4 * float(z.norm()) / float(oracle.gap(z, c)) for z in (x, y)) * TANGENT["to_ball"].bar(u, v)
     expected = float(tangent.dist(u, v, c=c))
+    scale = moved + TANGENT["dist"].bar(u, v) * expected
     error = abs(float(ball.dist(x, y, c=c)) - expected)
-    return _hold("charts agree", error, moved + TANGENT["dist"].bar(u, v) * expected, (u, v), c)
+    return _hold("charts agree, in roundings", error / (scale or 1.0), 1.0, (u, v), c)
 
 
 def lorentz_agrees(lorentz: Any, tangent: Any, u: Tensor, v: Tensor, *, c: float) -> float:
@@ -336,10 +359,8 @@ def _gradient(x: Tensor) -> Tensor:
 
 def _hold(law: str, error: float, bar: float, vectors: Iterable[Tensor], c: Any) -> float:
     if not error <= bar:
-        raise _broken(law, f"error {error:.3g} > {bar:.3g}", vectors, c)
-    return max(error, 0.0)
+        raise Broken(law, f"error {error:.3g} > {bar:.3g}", vectors, c, Error(error, bar))
+    return Error(max(error, 0.0), bar)
 
 
-def _broken(law: str, what: str, vectors: Iterable[Tensor], c: Any) -> Broken:
-    inputs = "".join(f"\n  {x.dtype} {x.tolist()}" for x in vectors)
-    return Broken(f"{law}: {what}, at c = {c!r} and{inputs}")
+_broken = Broken

@@ -1,0 +1,140 @@
+"""Does a library of hyperbolic geometry keep the laws in floating point? `python -m geomdml.testing`
+
+Draws hard points (the origin, duplicates, near-duplicates, antipodes, the last floats inside the ball), holds every
+function against fifty digits and the geometry against its laws, and prints what holds, to what accuracy, and the
+smallest counter-example to what does not. The exit status is 0 where every law holds whose functions are offered.
+"""
+
+import argparse
+import importlib
+import io
+import math
+import sys
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from fnmatch import fnmatch
+from itertools import product
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from geomdml import poincare, tangent
+from geomdml.testing import peers, report, suite
+
+PEERS = {"geoopt": (peers.Geoopt, "geoopt==0.5.1"), "hypll": (peers.Hypll, "hypll==0.1.1")}
+
+
+class Refused(Exception):
+    """What was asked for cannot be; the message is a line for the user."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace", line_buffering=True)  # a line as soon as a law is judged
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # those of the library under judgement
+            return _run(options)
+    except Refused as refusal:
+        print(f"geomdml.testing: {refusal}", file=sys.stderr)
+        return 2
+
+
+def _run(options: argparse.Namespace) -> int:
+    implementations = _implementations(options.implementation, options.chart)
+    dtype = getattr(torch, options.dtype)
+    laws = [law for law in suite.table(dtype) if set(law.charts) <= set(implementations)]
+    laws = [law for law in laws if fnmatch(law.name, f"*{options.laws}*")]
+    if not laws:
+        raise Refused(f"no law has a name like {options.laws!r}")
+    if options.markdown and not options.markdown.parent.is_dir():
+        raise Refused(f"--markdown {options.markdown}: there is no folder {options.markdown.parent}")
+
+    heading = f"{options.implementation}, {options.dtype}, {options.examples} examples a law, seed {options.seed}"
+    verdicts: list[suite.Verdict] = []
+    accuracy: dict[str, list[float]] = {}
+    interrupted, chart = False, None
+    print(heading)
+    try:
+        for law in laws:
+            if law.charts[0] != chart:
+                chart = law.charts[0]
+                print(f"\n{chart}")
+            choices = {"examples": options.examples, "seed": options.seed, "radius": options.radius}
+            verdicts.append(suite.judge(law, implementations, dtype, **choices))
+            print(*report.lines(verdicts[-1], implementations), sep="\n")
+        for chart, dim in product(implementations, () if options.laws else (8, 64)):
+            with suppress(Exception):  # no `dist`, or one that raises: told above
+                accuracy[f"{chart}, D = {dim}"] = suite.errors_by_radius(implementations[chart], chart, dim)
+    except KeyboardInterrupt:
+        interrupted = True
+    print(f"\n{report.summary(verdicts)}" + f", of {len(laws)} to be judged: interrupted" * interrupted)
+    if accuracy:
+        print("\nLargest relative error of dist in float32, 50 random pairs at one radius √c‖u‖, c = 0.5")
+        print(*report.accuracy_lines(accuracy), sep="\n")
+    if options.markdown:
+        options.markdown.write_text(report.markdown(heading, verdicts, accuracy, implementations), encoding="utf-8")
+    return 130 if interrupted else int(any(verdict.broken for verdict in verdicts))
+
+
+def _implementations(name: str, chart: str) -> dict[str, Any]:
+    """By chart; `module:attribute` is imported."""
+    if name == "geomdml":
+        return {"ball": poincare, "tangent": tangent}
+    if name in PEERS:
+        adapter, package = PEERS[name]
+        try:
+            return {"ball": adapter()}
+        except ModuleNotFoundError as error:
+            raise Refused(f"{name} cannot be imported ({error}): pip install {package}") from None
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        raise Refused(f"{name!r} is not known; want geomdml, {', '.join(PEERS)} or module:attribute")
+    try:
+        found = importlib.import_module(module)
+        implementation = attrgetter(attribute)(found) if attribute else found
+    except (ImportError, AttributeError) as error:
+        raise Refused(f"{name!r}: {error}") from None
+    if not any(hasattr(implementation, f) for f in suite.CHARTS[chart]):
+        raise Refused(f"{name!r} has none of the functions {', '.join(suite.CHARTS[chart])}")
+    return {chart: implementation}
+
+
+def _parser() -> argparse.ArgumentParser:
+    assert __doc__ is not None
+    parser = argparse.ArgumentParser(prog="python -m geomdml.testing", description=__doc__.partition("\n\n")[2])
+    add = parser.add_argument
+    add("--implementation", default="geomdml", help="geomdml, geoopt, hypll, or your own: module:attribute, any object "
+        "with functions by the names of geomdml.poincare; default %(default)s")  # fmt: skip
+    add("--chart", default="ball", choices=suite.CHARTS, help="the chart of your own object; default %(default)s")
+    add("--dtype", default="float32", choices=["float32", "float64"], help="default %(default)s")
+    add("--examples", type=_count, default=100, metavar="N", help="draws for each law; default %(default)s")
+    add("--seed", type=int, default=0, help="of the draws; default %(default)s")
+    add("--laws", default="", metavar="PATTERN", help="only laws whose name contains this; * and ? are wild")
+    add("--radius", type=_radius, default=math.inf, help="only points up to √c‖u‖; default: to the last float inside")
+    add("--markdown", type=Path, metavar="FILE", help="write the tables there too")
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r}; want a whole number above 0")
+    return int(text)
+
+
+def _radius(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not number > 0:
+        raise argparse.ArgumentTypeError(f"{text!r}; want a number above 0")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

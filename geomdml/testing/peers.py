@@ -1,0 +1,117 @@
+"""Other libraries of the Poincaré ball, under the names of `geomdml.poincare`, for the laws to be run on.
+
+Both compute in the dtype of the points, and so take c in it. They are judged by the functions below their manifold
+classes, which project into the ball where the classes do, at exactly that c: `geoopt.PoincareBall(c=1e-3)` itself keeps
+c through a softplus, to 2e-5. What a library does not offer is not here.
+"""
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Geoopt:
+    """geoopt 0.5.1; its curvature is k = −c."""
+
+    def __init__(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its torch.jit.script is deprecated
+            from geoopt.manifolds.stereographic import math
+        self._math = math
+
+    def conformal_factor(self, x: Tensor, *, c: Any) -> Tensor:
+        return self._math.lambda_x(x, k=-_like(x, c))
+
+    def project(self, x: Tensor, *, c: Any) -> Tensor:
+        return self._math.project(x, k=-_like(x, c))
+
+    def expmap0(self, v: Tensor, *, c: Any) -> Tensor:
+        return self.project(self._math.expmap0(v, k=-_like(v, c)), c=c)
+
+    def logmap0(self, y: Tensor, *, c: Any) -> Tensor:
+        return self._math.logmap0(y, k=-_like(y, c))
+
+    def expmap(self, x: Tensor, v: Tensor, *, c: Any) -> Tensor:
+        return self.project(self._math.expmap(x, v, k=-_like(x, c)), c=c)
+
+    def logmap(self, x: Tensor, y: Tensor, *, c: Any) -> Tensor:
+        return self._math.logmap(x, y, k=-_like(x, c))
+
+    def mobius_add(self, x: Tensor, y: Tensor, *, c: Any) -> Tensor:
+        return self.project(self._math.mobius_add(x, y, k=-_like(x, c)), c=c)
+
+    def mobius_scalar_mul(self, r: Any, x: Tensor, *, c: Any) -> Tensor:
+        return self.project(self._math.mobius_scalar_mul(_like(x, r), x, k=-_like(x, c)), c=c)
+
+    def mobius_matvec(self, M: Tensor, x: Tensor, *, c: Any) -> Tensor:
+        return self.project(self._math.mobius_matvec(M, x, k=-_like(x, c)), c=c)
+
+    def gyration(self, x: Tensor, y: Tensor, v: Tensor, *, c: Any) -> Tensor:
+        return self._math.gyration(x, y, v, k=-_like(x, c))
+
+    def dist0(self, x: Tensor, *, c: Any) -> Tensor:
+        return self._math.dist0(x, k=-_like(x, c))
+
+    def dist(self, x: Tensor, y: Tensor, *, c: Any) -> Tensor:
+        return self._math.dist(x, y, k=-_like(x, c))
+
+    def pairwise_dist(self, x: Tensor, y: Tensor, *, c: Any) -> Tensor:
+        return self.dist(x.unsqueeze(1), y.unsqueeze(0), c=c)
+
+    def geodesic(self, x: Tensor, y: Tensor, t: Any, *, c: Any) -> Tensor:
+        return self._math.geodesic(_like(x, t), x, y, k=-_like(x, c))
+
+    def parallel_transport(self, x: Tensor, y: Tensor, v: Tensor, *, c: Any) -> Tensor:
+        return self._math.parallel_transport(x, y, v, k=-_like(x, c))
+
+    def midpoint(self, x: Tensor, weights: Tensor | None = None, *, c: Any) -> Tensor:
+        return self.project(self._math.weighted_midpoint(x, weights, k=-_like(x, c), reducedim=[-2]), c=c)
+
+
+class Hypll:
+    """HypLL 0.1.1."""
+
+    def __init__(self) -> None:
+        from hypll.manifolds.poincare_ball.math import diffgeom, stats
+
+        self._math, self._stats = diffgeom, stats
+
+    def project(self, x: Tensor, *, c: Any) -> Tensor:
+        return self._math.project(x, _like(x, c))
+
+    def expmap0(self, v: Tensor, *, c: Any) -> Tensor:
+        return self._math.expmap0(v, _like(v, c))
+
+    def logmap0(self, y: Tensor, *, c: Any) -> Tensor:
+        return self._math.logmap0(y, _like(y, c))
+
+    def expmap(self, x: Tensor, v: Tensor, *, c: Any) -> Tensor:
+        return self._math.expmap(x, v, _like(x, c))
+
+    def logmap(self, x: Tensor, y: Tensor, *, c: Any) -> Tensor:
+        return self._math.logmap(x, y, _like(x, c))
+
+    def mobius_add(self, x: Tensor, y: Tensor, *, c: Any) -> Tensor:
+        return self._math.mobius_add(x, y, _like(x, c))
+
+    def gyration(self, x: Tensor, y: Tensor, v: Tensor, *, c: Any) -> Tensor:
+        return self._math.gyration(x, y, v, _like(x, c))
+
+    def dist(self, x: Tensor, y: Tensor, *, c: Any) -> Tensor:
+        return self._math.dist(x, y, _like(x, c))
+
+    def pairwise_dist(self, x: Tensor, y: Tensor, *, c: Any) -> Tensor:
+        return self._math.cdist(x.unsqueeze(0), y.unsqueeze(0), _like(x, c)).squeeze(0)
+
+    def parallel_transport(self, x: Tensor, y: Tensor, v: Tensor, *, c: Any) -> Tensor:
+        return self._math.transp(x, y, v, _like(x, c))
+
+    def midpoint(self, x: Tensor, weights: Tensor | None = None, *, c: Any) -> Tensor:
+        weights = None if weights is None else weights.unsqueeze(-1)
+        return self._stats.midpoint(x, _like(x, c), batch_dim=-2, w=weights)
+
+
+def _like(x: Tensor, number: Any) -> Tensor:
+    return torch.as_tensor(number, dtype=x.dtype, device=x.device)
