@@ -20,24 +20,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from geomdml import checks, poincare
+from geomdml import checks, pairs, poincare
+from geomdml.autograd import Differentiable
 from geomdml.numerics import (
-    asinh_exp,
     asinh_ratio,
     boundary_gap,
     curvature,
     difference_of_norms,
     direction,
-    entries,
-    first_derivative_only,
-    gram_squared_distances,
     half_sine,
+    law_of_cosines,
     log_cosh,
     log_sinh,
     norm,
     result_dtype,
     sinh_ratio,
-    tolerated_loss,
     wide,
 )
 
@@ -121,7 +118,7 @@ def dist(X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], *, c: Sca
     checks.finite(X=X, Y=Y)
     dtype = result_dtype(X, Y)
     X, Y = torch.broadcast_tensors(wide(X), wide(Y))
-    return _Distance.apply(X, Y, curvature(c, X), None)[0].to(dtype)
+    return Differentiable.apply(_value, _gradient, X, Y, curvature(c, X)).to(dtype)
 
 
 def pairwise_dist(X: Float[Tensor, "B D"], Y: Float[Tensor, "P D"], *, c: Scalar) -> Float[Tensor, "B P"]:
@@ -146,7 +143,7 @@ def pairwise_dist(X: Float[Tensor, "B D"], Y: Float[Tensor, "P D"], *, c: Scalar
     checks.pairs(X=X, Y=Y)
     checks.positive(c=c)
     checks.finite(X=X, Y=Y)
-    return _Distance.apply(wide(X), wide(Y), curvature(c, X), tolerated_loss(X, Y))[0].to(result_dtype(X, Y))
+    return _all_distances(X, Y, curvature(c, X))
 
 
 def from_tangent(u: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
@@ -220,69 +217,52 @@ def to_ball(X: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     return poincare.project(x.to(result_dtype(X)), c=c)
 
 
-class _Distance(torch.autograd.Function):
-    """Distances between float64 points with the gradient in closed form; the other outputs are kept for it.
+def _value(X: Tensor, Y: Tensor, c: Tensor) -> Tensor:
+    """Distances one to one, of float64 points."""
+    return _law_of_cosines(X, Y, c)[0] / c.sqrt()
 
-    With `tolerated`, the sin²(θ/2) below which the Gram matrix is not trusted: all pairs; without: one to one.
-    """
 
-    generate_vmap_rule = True
+def _law_of_cosines(X: Tensor, Y: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+    """δ, A, B, A − B and log sin(θ/2)."""
+    A, B = (torch.asinh(c.sqrt() * norm(Z).squeeze(-1)) for Z in (X, Y))
+    apart, log_sine = _apart(X, Y, A, B, c), half_sine(X, Y).log()
+    return law_of_cosines(A, B, apart, log_sine), A, B, apart, log_sine
 
-    @staticmethod
-    def forward(X: Tensor, Y: Tensor, c: Tensor, tolerated: float | None) -> tuple[Tensor, ...]:
-        (X_hat, length_X), (Y_hat, length_Y) = direction(X), direction(Y)
-        A, B = (torch.asinh(c.sqrt() * length) for length in (length_X, length_Y))
-        if tolerated is None:
-            A, B = A.squeeze(-1), B.squeeze(-1)
-            log_sine, apart = half_sine(X, Y).log(), _apart(X, Y, A, B, c)
-        else:
-            B = B.T
-            s, apart = gram_squared_distances(X_hat, Y_hat)[0] / 4, A - B
-            log_sine = s.log() / 2
-            for i, j in entries(s < tolerated, X.shape[-1]):
-                log_sine[i, j] = half_sine(X[i], Y[j]).log()
-                apart[i, j] = _apart(X[i], Y[j], A[i, 0], B[0, j], c)
-        log_across = log_sinh(A) + log_sinh(B) + 2 * log_sine
-        delta = 2 * asinh_exp(torch.logaddexp(2 * log_sinh(apart.abs() / 2), log_across) / 2)
-        return delta / c.sqrt(), X_hat, Y_hat, A, B, log_sine, apart, delta
 
-    @staticmethod
-    def setup_context(ctx, inputs: tuple, output: tuple[Tensor, ...]) -> None:
-        _, _, c, tolerated = inputs
-        ctx.mark_non_differentiable(*output[1:])
-        ctx.save_for_backward(*output[1:], c)
-        ctx.all_pairs = tolerated is not None
+def _gradient(grad: Tensor, X: Tensor, Y: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradient of `_value`: ∂d/∂X = (sinh(A − B)/cosh A · X̂ + sinh B (X̂ − Ŷ))/sinh δ, where nothing cancels."""
+    delta, A, B, apart, log_sine = _law_of_cosines(X, Y, c)
+    (X_hat, _), (Y_hat, _) = direction(X), direction(Y)
+    grad = torch.where(delta > 0, grad, 0.0)  # the sub-gradient 0 at duplicates
+    delta = torch.where(delta > 0, delta, 1.0)
+    log_sinh_delta = log_sinh(delta)
+    log_radial = log_sinh(apart.abs()) - log_sinh_delta
+    aside = log_sine > -torch.inf  # on one ray there is nothing to turn towards
 
-    @staticmethod
-    def backward(ctx, grad: Tensor, *_: Tensor):
-        """∂d/∂X = (X·Y₀/X₀ − Y)/sinh δ = (sinh(A − B)/cosh A · X̂ + sinh B (X̂ − Ŷ))/sinh δ: nothing cancels far out."""
-        first_derivative_only()
-        X_hat, Y_hat, A, B, log_sine, apart, delta, c = ctx.saved_tensors
-        grad = torch.where(delta > 0, grad, 0.0)  # the sub-gradient 0 at duplicates
-        delta = torch.where(delta > 0, delta, 1.0)
-        log_sinh_delta, log_radial = log_sinh(delta), log_sinh(apart.abs()) - log_sinh(delta)
-        radial_X = torch.sign(apart) * torch.exp(log_radial - log_cosh(A))
-        radial_Y = -torch.sign(apart) * torch.exp(log_radial - log_cosh(B))
-        aside = log_sine > -torch.inf  # on one ray there is nothing to turn towards
-        turn_X, turn_Y = (aside * torch.exp((log_sinh(Z) - log_sinh_delta).clamp(max=700.0)) for Z in (B, A))
-        if ctx.all_pairs:
-            grad_X = (grad * (radial_X + turn_X)).sum(1, keepdim=True) * X_hat - (grad * turn_X) @ Y_hat
-            grad_Y = (grad * (radial_Y + turn_Y)).sum(0).unsqueeze(1) * Y_hat - (grad * turn_Y).T @ X_hat
-        else:
-            radial_X, radial_Y, turn_X, turn_Y, g = (
-                q.unsqueeze(-1) for q in (radial_X, radial_Y, turn_X, turn_Y, grad)
-            )
-            grad_X = g * (radial_X * X_hat + turn_X * (X_hat - Y_hat))
-            grad_Y = g * (radial_Y * Y_hat + turn_Y * (Y_hat - X_hat))
-        # ∂d/∂c at fixed X and Y: three terms, which cancel for points near the origin, to the series there.
-        stretch = torch.exp(log_sinh(apart.abs()) + log_radial - log_cosh(A) - log_cosh(B))
-        growth = stretch + 4 * torch.exp(log_sinh(A) + log_sinh(B) + 2 * log_sine - log_sinh_delta) - delta
-        series = -(delta**3) / 12 - (apart * (A + B)) ** 2 / (4 * delta)
-        grad_c = (grad * torch.where(torch.maximum(A, B) < 1e-4, series, growth)).sum() / (2 * c**1.5)
-        return grad_X, grad_Y, grad_c, None
+    def by_point(sign: Tensor, C: Tensor, other: Tensor, unit: Tensor, other_unit: Tensor) -> Tensor:
+        radial = sign * torch.exp(log_radial - log_cosh(C))
+        turn = aside * torch.exp((log_sinh(other) - log_sinh_delta).clamp(max=700.0))
+        return (grad * radial).unsqueeze(-1) * unit + (grad * turn).unsqueeze(-1) * (unit - other_unit)
+
+    # ∂d/∂c at fixed X and Y: three terms, which cancel for points near the origin, to the series there.
+    stretch = torch.exp(log_sinh(apart.abs()) + log_radial - log_cosh(A) - log_cosh(B))
+    growth = stretch + 4 * torch.exp(log_sinh(A) + log_sinh(B) + 2 * log_sine - log_sinh_delta) - delta
+    series = -(delta**3) / 12 - (apart * (A + B)) ** 2 / (4 * delta)
+    by_c = (grad * torch.where(torch.maximum(A, B) < 1e-4, series, growth)).sum() / (2 * c**1.5)
+    sign = torch.sign(apart)
+    return by_point(sign, A, B, X_hat, Y_hat), by_point(-sign, B, A, Y_hat, X_hat), by_c
 
 
 def _apart(X: Tensor, Y: Tensor, A: Tensor, B: Tensor, c: Tensor) -> Tensor:
     """A − B, one to one; for near-duplicates from tanh((A − B)/2) = (sinh A − sinh B)/(cosh A + cosh B)."""
     tanh = c.sqrt() * difference_of_norms(X, Y) / (torch.cosh(A) + torch.cosh(B))
     return torch.where(tanh.abs() < 0.5, 2 * torch.atanh(tanh), A - B)
+
+
+def _rows(X: Tensor, c: Tensor) -> pairs.Rows:
+    unit, length = direction(wide(X))  # ‖X‖² may be too large for a float64
+    A = torch.asinh(c.sqrt() * length)
+    return pairs.Rows(unit, length, A, stretch=c.sqrt() / A.cosh(), growth=A.tanh())
+
+
+_all_distances = pairs.operator("lorentz", pairs.Chart(_rows, _value, _gradient))

@@ -69,6 +69,15 @@ def asinh_exp(p: Tensor) -> Tensor:
     return torch.where(large, large_value, small_value)
 
 
+def law_of_cosines(A: Tensor, B: Tensor, apart: Tensor, log_sine: Tensor) -> Tensor:
+    """δ from sinh²(δ/2) = sinh²((A − B)/2) + sinh A · sinh B · sin²(θ/2), given A − B and log sin(θ/2) apart.
+
+    Both terms are positive, so that nothing cancels; in logarithms, so that nothing overflows.
+    """
+    across = log_sinh(A) + log_sinh(B) + 2 * log_sine
+    return 2 * asinh_exp(torch.logaddexp(2 * log_sinh(apart.abs() / 2), across) / 2)
+
+
 def tanh_ratio(z: Tensor) -> Tensor:
     """tanh(z)/z, and 1 at z = 0."""
     return _ratio(torch.tanh, z)

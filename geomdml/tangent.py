@@ -25,6 +25,7 @@ from geomdml.numerics import (
     difference_of_norms,
     direction,
     half_sine,
+    law_of_cosines,
     log_cosh,
     log_sinh,
     norm,
@@ -163,10 +164,8 @@ def _value(u: Tensor, v: Tensor, c: Tensor) -> Tensor:
 def _law_of_cosines(u: Tensor, v: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """δ, A, B and s."""
     A, B = (2 * c.sqrt() * norm(w).squeeze(-1) for w in (u, v))
-    s = half_sine(u, v) ** 2
-    log_first = 2 * log_sinh(c.sqrt() * difference_of_norms(u, v).abs())
-    delta = 2 * asinh_exp(torch.logaddexp(log_first, log_sinh(A) + log_sinh(B) + s.log()) / 2)
-    return delta, A, B, s
+    sine = half_sine(u, v)
+    return law_of_cosines(A, B, 2 * c.sqrt() * difference_of_norms(u, v), sine.log()), A, B, sine**2
 
 
 def _gradient(grad: Tensor, u: Tensor, v: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
