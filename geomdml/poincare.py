@@ -361,7 +361,8 @@ def geodesic(
     dtype, c64 = result_dtype(x, y), curvature(c, x)
     x, y, t = wide(x), wide(y), _column(t, x)
     gap_x, gap_y = _gap("x", x, c64), _gap("y", y, c64)
-    share = t.clamp(0, 1)
+    beyond = (t < 0) | (t > 1)
+    share = torch.where(beyond, 0.5, t)
     delta = 2 * torch.asinh(c64.sqrt() * norm(x - y) / (gap_x * gap_y).sqrt())
     weight_x, weight_y = (s * sinh_ratio(s * delta) / sinh_ratio(delta) for s in (1 - share, share))
     u_x, u_y = weight_x / gap_x, weight_y / gap_y
@@ -371,8 +372,8 @@ def geodesic(
         torch.where(t < 0.5, a, b) for a, b in ((x, y), (y, x), (gap_x, gap_y), (gap_y, gap_x), (t, 1 - t))
     )
     scale, step = _log(x, y, gap_x, gap_y, c64)
-    beyond = _exp(x, t * scale * step, t * scale * gap_x * across(x, y), gap_x, c64)
-    return _rounded_inside(torch.where(t < 0, beyond, between), c64, dtype)
+    onward = _exp(x, t * scale * step, t * scale * gap_x * across(x, y), gap_x, c64)
+    return _rounded_inside(torch.where(beyond, onward, between), c64, dtype)
 
 
 def midpoint(
@@ -566,15 +567,17 @@ def _gyrated(x: Tensor, y: Tensor, gap_x: Tensor, gap_y: Tensor, v: Tensor, c: T
     """gyr[x, y]v = v + 2 (k Ωv + Ω²v)/(k² + ‖c x ∧ y‖²), with Ωv = c(⟨y, v⟩x − ⟨x, v⟩y) and k = 1 + c⟨x, y⟩.
 
     That is the rotation by twice the argument of 1 + c x ȳ, were the plane of x and y that of complex numbers. With
-    w = x + y in place of y in Ω (which changes nothing), k = (c‖w‖² + gap_x + gap_y)/2 and the denominator
-    c‖w‖² + gap_x gap_y, no digits are lost where x and y nearly cancel at the boundary.
+    w = x + y, k = (c‖w‖² + gap_x + gap_y)/2 and the denominator c‖w‖² + gap_x gap_y; and Ω stays what it is with w in
+    place of y. So no digits are lost where x and y nearly cancel at the boundary.
     """
     w = x + y
+    square_w = c * (w * w).sum(-1, keepdim=True)
+    other = torch.where(square_w < 1 - gap_y, w, y)
 
     def omega(v: Tensor) -> Tensor:
-        return c * ((w * v).sum(-1, keepdim=True) * x - (x * v).sum(-1, keepdim=True) * w)
+        return c * ((other * v).sum(-1, keepdim=True) * x - (x * v).sum(-1, keepdim=True) * other)
 
-    square_w, turned = c * (w * w).sum(-1, keepdim=True), omega(v)
+    turned = omega(v)
     k = (square_w + gap_x + gap_y) / 2
     return v + 2 * (k * turned + omega(turned)) / (square_w + gap_x * gap_y)
 

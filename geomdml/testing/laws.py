@@ -25,6 +25,8 @@ from geomdml.testing.primitives import BALL, EUCLIDEAN, TANGENT, Primitive, rela
 
 __all__ = ["BALL", "EUCLIDEAN", "TANGENT", "Broken", "Primitive"]
 
+LENGTHS = ("point", "points", "vector")  # what scales and turns with space
+
 
 class Broken(AssertionError):
     """A law does not hold."""
@@ -32,8 +34,9 @@ class Broken(AssertionError):
 
 def is_exact(implementation: Any, f: Primitive, *vectors: Tensor, c: float, bar: float | None = None) -> float:
     """The value is that of the fifty-digit reference."""
-    error = relative_error(f(implementation, *vectors, c=c), f.reference(*vectors, c=c))
-    return _hold(f"{f.name} is exact", error, bar or f.bar(*vectors), vectors, c)
+    exact = f.reference(*vectors, c=c)
+    error = relative_error(f(implementation, *vectors, c=c), exact)
+    return _hold(f"{f.name} is exact", error, (bar or f.bar(*vectors)) + f.cancelled(exact, *vectors), vectors, c)
 
 
 def all_pairs_are_exact(implementation: Any, f: Primitive, xs: Tensor, ys: Tensor, *, c: float) -> float:
@@ -114,9 +117,11 @@ def triangle_inequality(implementation: Any, f: Primitive, x: Tensor, y: Tensor,
 def scales_with_curvature(implementation: Any, f: Primitive, *vectors: Tensor, c: float, exponent: int = 1) -> float:
     """d_{c/s²}(s x, s y) = s·d_c(x, y) and the like; s is a power of two, by which floats scale exactly."""
     s = 2.0**exponent
-    scaled = f(implementation, *(s * x for x in vectors), c=c / s**2) / s**f.degree
-    error = relative_error(scaled, f(implementation, *vectors, c=c))
-    return _hold(f"{f.name} scales between curvatures", error, 2 * f.bar(*vectors), vectors, c)
+    longer = (s * x if kind in LENGTHS else x for x, kind in zip(vectors, f.kinds, strict=True))
+    scaled = f(implementation, *longer, c=c / s**2) / s**f.degree
+    value = f(implementation, *vectors, c=c)
+    bar = 2 * (f.bar(*vectors) + f.cancelled(value.flatten(), *vectors))
+    return _hold(f"{f.name} scales between curvatures", relative_error(scaled, value), bar, vectors, c)
 
 
 def has_flat_limit(implementation: Any, f: Primitive, *vectors: Tensor, c: float) -> float:
@@ -130,12 +135,16 @@ def has_flat_limit(implementation: Any, f: Primitive, *vectors: Tensor, c: float
 
 def commutes_with_rotation(implementation: Any, f: Primitive, *vectors: Tensor, c: float, seed: int = 0) -> float:
     """Turned inputs give turned results, and the same distances; a signed permutation turns floats exactly."""
-    rng, dim = np.random.default_rng(seed), len(vectors[0])
+    rng = np.random.default_rng(seed)
+    dim = next(x.shape[-1] for x, kind in zip(vectors, f.kinds, strict=True) if kind in LENGTHS)
     order, signs = torch.tensor(rng.permutation(dim)), torch.tensor(rng.choice([-1, 1], dim))
     value = f(implementation, *vectors, c=c)
-    turned = f(implementation, *(signs * x[order] for x in vectors), c=c)
-    error = relative_error(turned, signs * value[order] if value.ndim else value)
-    return _hold(f"{f.name} under rotation", error, 2 * f.bar(*vectors), vectors, c)
+    turns = (kind in (*LENGTHS, "matrix") for kind in f.kinds)  # the matrix turned back: M' x' = M x
+    turned = (signs * x[..., order] if turn else x for x, turn in zip(vectors, turns, strict=True))
+    expected = signs * value[order] if value.ndim and "matrix" not in f.kinds else value
+    bar = 2 * (f.bar(*vectors) + f.cancelled(value.flatten(), *vectors))
+    error = relative_error(f(implementation, *turned, c=c), expected)
+    return _hold(f"{f.name} under rotation", error, bar, vectors, c)
 
 
 def left_cancellation(ball: Any, x: Tensor, y: Tensor, *, c: float) -> float:
@@ -218,18 +227,19 @@ def half_is_float32_of_the_rounded(implementation: Any, f: Primitive, *vectors: 
 def broadcasts(implementation: Any, f: Primitive, *vectors: Tensor, c: float) -> float:
     """Leading dimensions broadcast: (2, 1, D) beside (3, D) gives (2, 3) times the value of the vectors."""
     value = f(implementation, *vectors, c=c)
-    shapes = ((2, 1), (3,)) if len(vectors) == 2 else ((2, 3),)
-    tensors = (x.expand(*shape, -1) for x, shape in zip(vectors, shapes, strict=True))
-    many = getattr(implementation, f.name)(*tensors, c=c)
+    batched = sum(kind != "matrix" for kind in f.kinds)
+    shapes = iter({1: [(2, 3)], 2: [(2, 1), (3,)], 3: [(2, 1), (3,), ()]}[batched])
+    leads = (() if kind == "matrix" else next(shapes) for kind in f.kinds)
+    many = getattr(implementation, f.name)(*(x.expand((*a, *x.shape)) for x, a in zip(vectors, leads, strict=True)), c=c)
     if many.shape != (2, 3, *value.shape):
         raise _broken(f"{f.name} broadcasts", f"shape {tuple(many.shape)}", vectors, c)
-    error = relative_error(many, value.expand_as(many))
-    return _hold(f"{f.name} broadcasts", error, 2 * f.bar(*vectors), vectors, c)
+    bar = 2 * (f.bar(*vectors) + f.cancelled(value.flatten(), *vectors))
+    return _hold(f"{f.name} broadcasts", relative_error(many, value.expand_as(many)), bar, vectors, c)
 
 
 def empty_gives_empty(implementation: Any, f: Primitive, *, dtype: torch.dtype, c: float = 0.5) -> float:
     """No vectors, no values, and a backward pass that runs."""
-    inputs = [torch.zeros((0, 3), dtype=dtype, requires_grad=True) for _ in range(f.vectors)]
+    inputs = [_filled(kind, 0.0, (0,)).to(dtype).requires_grad_() for kind in f.kinds]
     value = getattr(implementation, f.name)(*inputs, c=c)
     value.sum().backward()
     if value.numel() or any(_gradient(x).shape != x.shape for x in inputs):
@@ -240,14 +250,15 @@ def empty_gives_empty(implementation: Any, f: Primitive, *, dtype: torch.dtype, 
 def refuses_what_cannot_be(implementation: Any, f: Primitive, *, c: float = 0.5) -> float:
     """Curvature, dtype and shape that make no sense are refused, by a message that names the argument."""
     function, names = getattr(implementation, f.name), _arguments(implementation, f)
-    good = [torch.full((2, 3), 0.1) for _ in names]
+    good = [_filled(kind, 0.1) for kind in f.kinds]
     for wrong in (0.0, -1.0, math.nan, math.inf, torch.tensor(0.0), torch.tensor(math.nan)):
         _refused(ValueError, ["c = "], function, good, wrong)
+    long = {name for name, kind in zip(names, f.kinds, strict=True) if kind in ("point", "vector", "matrix")}
     for i, name in enumerate(names):
         for dtype in (torch.int64, torch.bool, torch.complex64):
-            _refused(TypeError, [name], function, [*good[:i], torch.zeros((2, 3), dtype=dtype), *good[i + 1 :]], c)
-        if len(names) > 1:
-            _refused(ValueError, names, function, [*good[:i], torch.full((2, 4), 0.1), *good[i + 1 :]], c)
+            _refused(TypeError, [name], function, [*good[:i], good[i].to(dtype), *good[i + 1 :]], c)
+        if len(long) > 1 and name in long:
+            _refused(ValueError, sorted(long), function, [*good[:i], torch.full((2, 4), 0.1), *good[i + 1 :]], c)
     return 0.0
 
 
@@ -255,8 +266,10 @@ def refuses_points_outside(ball: Any, f: Primitive, outside: Tensor, *, c: float
     """A point that is not inside the ball is refused, by a message that names the argument."""
     names = _arguments(ball, f)
     for i, name in enumerate(names):
-        inputs = [(outside if i == j else torch.zeros_like(outside)).unsqueeze(0) for j in range(len(names))]
-        _refused(ValueError, [name], getattr(ball, f.name), inputs, c)
+        if f.kinds[i] in ("point", "points"):
+            inputs = [_filled(kind, 0.1, (1,), len(outside)) for kind in f.kinds]
+            inputs[i] = outside.expand_as(inputs[i])
+            _refused(ValueError, [name], getattr(ball, f.name), inputs, c)
     return 0.0
 
 
@@ -264,13 +277,19 @@ def refuses_vectors_not_finite(implementation: Any, f: Primitive, value: float, 
     """A vector with a NaN or an infinity is refused, by a message that names the argument."""
     names = _arguments(implementation, f)
     for i, name in enumerate(names):
-        inputs = [torch.full((1, 2), value if i == j else 0.1) for j in range(len(names))]
+        inputs = [_filled(kind, value if i == j else 0.1, (1,)) for j, kind in enumerate(f.kinds)]
         _refused(ValueError, [name], getattr(implementation, f.name), inputs, c)
     return 0.0
 
 
 def _arguments(implementation: Any, f: Primitive) -> list[str]:
     return [name for name in inspect.signature(getattr(implementation, f.name)).parameters if name != "c"][: f.vectors]
+
+
+def _filled(kind: str, value: float, lead: tuple[int, ...] = (2,), dim: int = 3) -> Tensor:
+    """A tensor of one value, of the shape that an argument of this kind has."""
+    shapes = {"number": lead, "matrix": (2, dim), "points": (*lead, 2, dim), "weights": (*lead, 2)}
+    return torch.full(shapes.get(kind, (*lead, dim)), value)
 
 
 def _refused(
