@@ -85,7 +85,7 @@ def numbers(shape: torch.Size, **values: int | float | Tensor) -> None:
                 torch.broadcast_shapes(value.shape, shape)
             except RuntimeError:
                 raise ValueError(
-                    f"{name} has shape {tuple(value.shape)}; want a number, or a tensor that broadcasts to {tuple(shape)}"
+                    f"{name} has shape {tuple(value.shape)}; want a number, or what broadcasts to {tuple(shape)}"
                 ) from None
             finite(**{name: value})
         elif isinstance(value, bool) or not isinstance(value, int | float):
@@ -100,7 +100,7 @@ def weights(shape: torch.Size, **values: Tensor) -> None:
         floating(**{name: value})
         numbers(shape, **values)
         if value.shape[-1:] != shape[-1:]:
-            raise ValueError(f"{name} has shape {tuple(value.shape)}; want (..., {shape[-1]}), one weight for each point")
+            raise ValueError(f"{name} has shape {tuple(value.shape)}; want one for each of {shape[-1]} points")
         if values_are_checked(value) and not bool(((value >= 0).all(-1) & (value > 0).any(-1)).all()):
             raise ValueError(f"{name} has values below 0, or nothing above 0; want weights of a mean")
 

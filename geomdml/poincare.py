@@ -148,7 +148,7 @@ def expmap(x: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: S
 
 
 def logmap(x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
-    """log_x(y), the tangent vector at x that leads to y: the inverse of `expmap`, of Riemannian length λ_x‖·‖ = d(x, y).
+    """log_x(y), the tangent vector at x that leads to y: the inverse of `expmap`, of length λ_x‖·‖ = d(x, y).
 
     Args:
         x, y: (..., D) points inside the ball; leading dimensions broadcast.
@@ -235,9 +235,7 @@ def mobius_scalar_mul(
     return _rounded_inside(_exp0(_column(r, x64) * log, c64), c64, result_dtype(x))
 
 
-def mobius_matvec(
-    M: Float[Tensor, "E D"], x: Float[Tensor, "*#batch D"], *, c: Scalar
-) -> Float[Tensor, "*#batch E"]:
+def mobius_matvec(M: Float[Tensor, "E D"], x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch E"]:
     """Möbius matrix product M ⊗ x = exp_0(M log_0 x).
 
     Args:
@@ -541,7 +539,7 @@ def _exp(x: Tensor, v: Tensor, v_across: Tensor, gap: Tensor, c: Tensor) -> Tens
 
     Möbius addition of x and y = tanh(a) v̂/√c, a = √c‖v‖/gap, has the right gradient. But y is far out and rounded, by
     what can be a long way where x ⊕ y is near the origin. So the value comes from hyperbolic polar coordinates, twice
-    the unit-curvature distances A = 2a and B from x and the origin, θ the angle between x and v, and v_⊥ the part across:
+    the unit-curvature distances A = 2a and B from x and the origin, θ the angle between x and v, v_⊥ the part across:
 
         √c exp_x(v) = ((sinh(B − A) + (1 + cos θ) sinh A cosh B) x̂ + sinh A v_⊥/‖v‖) /
                       (1 + cosh(B − A) + (1 + cos θ) sinh A sinh B).

@@ -160,6 +160,171 @@ def left_cancellation(ball: Any, x: Tensor, y: Tensor, *, c: float) -> float:
     return _hold("left cancellation", error, bar * (float(y.norm()) + 2 * length * gap_y / gap_z), (x, y), c)
 
 
+def _rounding(x: Tensor) -> float:
+    """The largest relative error of a point of the ball that was computed and rounded."""
+    return 2 * BALL["mobius_add"].bar(x)
+
+
+def _moved(x: Tensor, c: float) -> float:
+    """How far in hyperbolic space rounding moves a point of the ball."""
+    return 2 * _rounding(x) * float(x.double().norm()) / float(oracle.gap(x, c))
+
+
+def _same_point(law: str, x: Tensor, y: Tensor, far: float, vectors: Iterable[Tensor], c: float) -> float:
+    """x and y are no farther apart than `far`; where that is a tenth of the unit of length, there is nothing to ask."""
+    far = far + _moved(x, c) + _moved(y, c)
+    return _hold(law, float(oracle.dist(x, y, c=c)), far, vectors, c) if math.sqrt(c) * far < 0.1 else 0.0
+
+
+def gyroassociativity(ball: Any, x: Tensor, y: Tensor, z: Tensor, *, c: float) -> float:
+    """x ⊕ (y ⊕ z) = (x ⊕ y) ⊕ gyr[x, y]z; a change of x ⊕ y is stretched by cosh of the way on, below 2/gap."""
+    xy, yz, turned = ball.mobius_add(x, y, c=c), ball.mobius_add(y, z, c=c), ball.gyration(x, y, z, c=c)
+    turned = ball.project(turned, c=c)
+    left, right = ball.mobius_add(x, yz, c=c), ball.mobius_add(xy, turned, c=c)
+    far = _moved(yz, c) + _moved(turned, c) + 2 * _moved(xy, c) / float(oracle.gap(turned, c))
+    return _same_point("gyroassociativity", left, right, far, (x, y, z), c)
+
+
+def gyrocommutativity(ball: Any, x: Tensor, y: Tensor, *, c: float) -> float:
+    """x ⊕ y = gyr[x, y](y ⊕ x)."""
+    turned = ball.gyration(x, y, ball.mobius_add(y, x, c=c), c=c)
+    error = relative_error(turned, ball.mobius_add(x, y, c=c))
+    return _hold("gyrocommutativity", error, BALL["gyration"].bar(x) + 2 * _rounding(x), (x, y), c)
+
+
+def left_loop(ball: Any, x: Tensor, y: Tensor, v: Tensor, *, c: float) -> float:
+    """gyr[x ⊕ y, y] = gyr[x, y]: the angle is the area of a triangle, which changes no faster than its corners move."""
+    z = ball.mobius_add(x, y, c=c)
+    bar = 2 * BALL["gyration"].bar(x) + 2 * math.sqrt(c) * _moved(z, c)
+    error = relative_error(ball.gyration(z, y, v, c=c), ball.gyration(x, y, v, c=c))
+    return _hold("left loop", error, bar, (x, y, v), c)
+
+
+def gyration_rotates(ball: Any, x: Tensor, y: Tensor, u: Tensor, v: Tensor, *, c: float) -> float:
+    """⟨gyr[x, y]u, gyr[x, y]v⟩ = ⟨u, v⟩, so lengths and angles stay; and gyr[y, x] turns back."""
+    before = torch.stack([w / (float(w.norm()) or 1.0) for w in (u, v)])
+    after = ball.gyration(x, y, before, c=c)
+    products = [w.double() @ w.double().T for w in (before, after)]
+    error = float((products[1] - products[0]).abs().max())
+    back = float((ball.gyration(y, x, after, c=c) - before).norm())
+    return _hold("gyration is a rotation", max(error, back), 3 * BALL["gyration"].bar(x), (x, y, u, v), c)
+
+
+def translation_is_an_isometry(ball: Any, z: Tensor, x: Tensor, y: Tensor, *, c: float) -> float:
+    """d(z ⊕ x, z ⊕ y) = d(x, y)."""
+    there = [ball.mobius_add(z, w, c=c) for w in (x, y)]
+    far, length = sum(_moved(w, c) for w in there), float(ball.dist(x, y, c=c))
+    if math.sqrt(c) * far > 0.1:
+        return 0.0
+    error = abs(float(ball.dist(*there, c=c)) - length)
+    return _hold("translation is an isometry", error, far + 2 * BALL["dist"].bar(x) * length, (z, x, y), c)
+
+
+def scalars_distribute(ball: Any, r: float, s: float, x: Tensor, *, c: float) -> float:
+    """(r + s) ⊗ x = r ⊗ x ⊕ s ⊗ x and (r s) ⊗ x = r ⊗ (s ⊗ x), for numbers whose sum and product are exact.
+
+    A change of r ⊗ x is stretched by cosh of the way on; one of s ⊗ x, at D from the origin, by sinh(r D)/sinh D or r.
+    """
+    rx, sx = (ball.mobius_scalar_mul(k, x, c=c) for k in (r, s))
+    far = 2 * _moved(rx, c) / float(oracle.gap(sx, c)) + _moved(sx, c)
+    total = ball.mobius_scalar_mul(r + s, x, c=c)
+    error = _same_point("scalars distribute", ball.mobius_add(rx, sx, c=c), total, far, (x,), c)
+    D = math.sqrt(c) * float(ball.dist0(sx, c=c))
+    stretch = max(abs(r), math.sinh(min(abs(r) * D, 300.0)) / math.sinh(D)) if D else abs(r)
+    twice, once = ball.mobius_scalar_mul(r, sx, c=c), ball.mobius_scalar_mul(r * s, x, c=c)
+    return max(error, _same_point("scalars associate", twice, once, _moved(sx, c) * stretch, (x,), c))
+
+
+def scalar_multiples_keep_the_line(ball: Any, r: float, x: Tensor, *, c: float) -> float:
+    """r ⊗ x lies on the ray of x, or its opposite, at r times the distance from the origin."""
+    rx, d = ball.mobius_scalar_mul(r, x, c=c), float(ball.dist0(x, c=c))
+    bar = BALL["mobius_scalar_mul"].bar(x)
+    error = relative_error(rx.double() * x.double().norm(), math.copysign(1, r) * x.double() * rx.double().norm())
+    _hold("scalar multiples keep the line", error, bar, (x,), c)
+    if math.sqrt(c) * _moved(rx, c) > 0.1:
+        return error
+    apart = abs(float(ball.dist0(rx, c=c)) - abs(r) * d)
+    return max(error, _hold("‖r ⊗ x‖ = |r| ‖x‖", apart, _moved(rx, c) + 3 * bar * abs(r) * d, (x,), c))
+
+
+def exp_at_inverts_log_at(ball: Any, x: Tensor, y: Tensor, *, c: float) -> float:
+    """exp_x(log_x(y)) = y, but for the rounding of the vector: along it as far as it is long, across sinh of that."""
+    v, d = ball.logmap(x, y, c=c), math.sqrt(c) * float(ball.dist(x, y, c=c))
+    far = BALL["logmap"].bar(x) * (d + math.sinh(d)) / math.sqrt(c)
+    return _same_point("exp at x inverts log at x", ball.expmap(x, v, c=c), y, far, (x, y), c)
+
+
+def log_at_inverts_exp_at(ball: Any, x: Tensor, v: Tensor, *, c: float) -> float:
+    """log_x(exp_x(v)) = v, but for the rounding of the point: log at x brings nothing farther apart."""
+    y, stretch = ball.expmap(x, v, c=c), 2 / float(oracle.gap(x, c))
+    far = _moved(y, c) + 2 * _rounding(x) * float(x.double().norm()) * stretch
+    if math.sqrt(c) * far > 0.1:
+        return 0.0
+    error = stretch * float((ball.logmap(x, y, c=c).double() - v.double()).norm())
+    bar = 2 * BALL["expmap"].bar(x) * stretch * float(v.double().norm())
+    return _hold("log at x inverts exp at x", error, far + bar, (x, v), c)
+
+
+def log_is_as_long_as_the_way(ball: Any, x: Tensor, y: Tensor, *, c: float) -> float:
+    """λ_x‖log_x(y)‖ = d(x, y)."""
+    length = 2 / float(oracle.gap(x, c)) * ball.logmap(x, y, c=c).double().norm()
+    error = relative_error(length, ball.dist(x, y, c=c))
+    return _hold("λ_x‖log_x(y)‖ = d(x, y)", error, 2 * BALL["logmap"].bar(x), (x, y), c)
+
+
+def geodesic_has_its_ends_and_speed(ball: Any, x: Tensor, y: Tensor, t: float, *, c: float) -> float:
+    """γ(0) = x, γ(1) = y, and γ(t) is at |t| d(x, y) from x and |1 − t| d(x, y) from y."""
+    bar = BALL["geodesic"].bar(x)
+    ends = zip((0.0, 1.0), (x, y), strict=True)
+    error = max(relative_error(ball.geodesic(x, y, end, c=c), point) for end, point in ends)
+    _hold("ends of a geodesic", error, bar, (x, y), c)
+    z, d = ball.geodesic(x, y, t, c=c), float(ball.dist(x, y, c=c))
+    if math.sqrt(c) * _moved(z, c) > 0.1:
+        return error
+    for point, share in ((x, abs(t)), (y, abs(1 - t))):
+        apart = abs(float(ball.dist(point, z, c=c)) - share * d)
+        error = max(error, _hold(f"speed of a geodesic at {t}", apart, 2 * _moved(z, c) + bar * share * d, (x, y), c))
+    return error
+
+
+def transport_is_an_isometry(ball: Any, x: Tensor, y: Tensor, v: Tensor, *, c: float) -> float:
+    """λ_y‖P v‖ = λ_x‖v‖; the way back undoes it; from the origin, P v = (1 − c‖y‖²) v; and P log_x(y) = −log_y(x)."""
+    bar, zero = BALL["parallel_transport"].bar(x), torch.zeros_like(x)
+    there = ball.parallel_transport(x, y, v, c=c)
+    gap_x, gap_y = float(oracle.gap(x, c)), float(oracle.gap(y, c))
+    pairs = {
+        "length": (there.double().norm() / gap_y, v.double().norm() / gap_x),
+        "way back": (ball.parallel_transport(y, x, there, c=c), v),
+        "from the origin": (ball.parallel_transport(zero, y, v, c=c), gap_y * v.double()),
+        "tangent": (ball.parallel_transport(x, y, ball.logmap(x, y, c=c), c=c), -ball.logmap(y, x, c=c)),
+    }
+    held = (_hold(f"parallel transport, {k}", relative_error(*p), 3 * bar, (x, y, v), c) for k, p in pairs.items())
+    return max(held)
+
+
+def midpoint_is_in_the_middle(ball: Any, x: Tensor, y: Tensor, z: Tensor, *, c: float) -> float:
+    """Of two points: on their geodesic, as far from either. Of more: whatever their order, and wherever they are moved.
+
+    A point that moves takes the midpoint of several with it by no more than its own way.
+    """
+    middle, f = ball.midpoint(torch.stack([x, y]), c=c), BALL["midpoint"]
+    half = ball.geodesic(x, y, 0.5, c=c)
+    bar = 2 * (f.bar(x) + f.cancelled(half, torch.stack([x, y]), x))
+    error = _hold("midpoint of two is γ(1/2)", relative_error(middle, half), bar, (x, y), c)
+    far, (to_x, to_y) = 2 * _moved(middle, c), (float(ball.dist(middle, w, c=c)) for w in (x, y))
+    if math.sqrt(c) * far < 0.1:
+        bar = far + 2 * BALL["dist"].bar(x) * to_x
+        error = max(error, _hold("midpoint is equally far from both", abs(to_x - to_y), bar, (x, y), c))
+    points, weights = torch.stack([x, y, -x / 2]), torch.tensor([1.0, 2.0, 3.0], dtype=x.dtype)
+    middle = ball.midpoint(points, weights, c=c)
+    turned = ball.midpoint(points.flip(0), weights.flip(0), c=c)
+    error = max(error, _same_point("midpoint in any order", turned, middle, 0.0, (x, y), c))
+    moved = ball.mobius_add(z, points, c=c)
+    far = max(_moved(w, c) for w in moved) + _moved(middle, c)
+    there, found = ball.mobius_add(z, middle, c=c), ball.midpoint(moved, weights, c=c)
+    return max(error, _same_point("midpoint moves along", found, there, far, (x, y, z), c))
+
+
 def has_identity_and_inverse(ball: Any, x: Tensor, *, c: float) -> float:
     """0 ⊕ x = x ⊕ 0 = x, and (−x) ⊕ x = 0 exactly."""
     bar, zero = BALL["mobius_add"].bar(x), torch.zeros_like(x)
@@ -230,7 +395,9 @@ def broadcasts(implementation: Any, f: Primitive, *vectors: Tensor, c: float) ->
     batched = sum(kind != "matrix" for kind in f.kinds)
     shapes = iter({1: [(2, 3)], 2: [(2, 1), (3,)], 3: [(2, 1), (3,), ()]}[batched])
     leads = (() if kind == "matrix" else next(shapes) for kind in f.kinds)
-    many = getattr(implementation, f.name)(*(x.expand((*a, *x.shape)) for x, a in zip(vectors, leads, strict=True)), c=c)
+    many = getattr(implementation, f.name)(
+        *(x.expand((*a, *x.shape)) for x, a in zip(vectors, leads, strict=True)), c=c
+    )
     if many.shape != (2, 3, *value.shape):
         raise _broken(f"{f.name} broadcasts", f"shape {tuple(many.shape)}", vectors, c)
     bar = 2 * (f.bar(*vectors) + f.cancelled(value.flatten(), *vectors))

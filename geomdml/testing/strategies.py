@@ -138,7 +138,9 @@ def point_pairs(
 
 
 @st.composite
-def arguments(draw: st.DrawFn, kinds: Sequence[str], dtype: torch.dtype = torch.float32, **options: Any) -> tuple[Any, ...]:
+def arguments(
+    draw: st.DrawFn, kinds: Sequence[str], dtype: torch.dtype = torch.float32, **options: Any
+) -> tuple[Any, ...]:
     """Arguments of mixed kinds in the ball: points in each of the relations, vectors in each to the way from the origin.
 
     Options are those of `point_pairs`. An "antipode" among the vectors leads from the first point to the origin.
@@ -150,7 +152,9 @@ def arguments(draw: st.DrawFn, kinds: Sequence[str], dtype: torch.dtype = torch.
         gap, length = float(oracle.gap(x, c)), math.sqrt(c) * float(x.double().norm())
         radius = (math.log1p(length) - math.log(gap) / 2) * gap / math.sqrt(c)
         away = radius / (float(x.double().norm()) or 1.0) * x.double().numpy()
-        free = gap / math.sqrt(c) * draw(radii(options.get("nearest", NEAREST), options.get("farthest", FARTHEST_POINT)))
+        free = (
+            gap / math.sqrt(c) * draw(radii(options.get("nearest", NEAREST), options.get("farthest", FARTHEST_POINT)))
+        )
         _, v = _related(draw, rng, away, free * _unit(rng, dim), options.get("relations", RELATIONS))
         return torch.tensor(v, dtype=dtype)
 
