@@ -395,9 +395,8 @@ def broadcasts(implementation: Any, f: Primitive, *vectors: Tensor, c: float) ->
     batched = sum(kind != "matrix" for kind in f.kinds)
     shapes = iter({1: [(2, 3)], 2: [(2, 1), (3,)], 3: [(2, 1), (3,), ()]}[batched])
     leads = (() if kind == "matrix" else next(shapes) for kind in f.kinds)
-    many = getattr(implementation, f.name)(
-        *(x.expand((*a, *x.shape)) for x, a in zip(vectors, leads, strict=True)), c=c
-    )
+    tensors = (x.expand((*lead, *x.shape)) for x, lead in zip(vectors, leads, strict=True))
+    many = getattr(implementation, f.name)(*tensors, c=c)
     if many.shape != (2, 3, *value.shape):
         raise _broken(f"{f.name} broadcasts", f"shape {tuple(many.shape)}", vectors, c)
     bar = 2 * (f.bar(*vectors) + f.cancelled(value.flatten(), *vectors))

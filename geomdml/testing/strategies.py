@@ -139,23 +139,29 @@ def point_pairs(
 
 @st.composite
 def arguments(
-    draw: st.DrawFn, kinds: Sequence[str], dtype: torch.dtype = torch.float32, **options: Any
+    draw: st.DrawFn,
+    kinds: Sequence[str],
+    dtype: torch.dtype = torch.float32,
+    *,
+    nearest: float = NEAREST,
+    farthest: float = FARTHEST_POINT,
+    relations: Sequence[str] = RELATIONS,
+    **options: Any,
 ) -> tuple[Any, ...]:
-    """Arguments of mixed kinds in the ball: points in each of the relations, vectors in each to the way from the origin.
+    """Arguments of mixed kinds in the ball, and c; further options are those of `point_pairs`.
 
-    Options are those of `point_pairs`. An "antipode" among the vectors leads from the first point to the origin.
+    The two points are in each of the `relations`, and so is a vector at the first of them, with the vector that leads
+    on from the origin just as far as the point is: its "antipode" leads to the origin.
     """
-    x, y, c = draw(point_pairs(dtype, **options))
+    x, y, c = draw(point_pairs(dtype, nearest=nearest, farthest=farthest, relations=relations, **options))
     rng, points, dim = draw(_generators()), iter((x, y)), len(x)
 
     def vector() -> Tensor:
         gap, length = float(oracle.gap(x, c)), math.sqrt(c) * float(x.double().norm())
         radius = (math.log1p(length) - math.log(gap) / 2) * gap / math.sqrt(c)
         away = radius / (float(x.double().norm()) or 1.0) * x.double().numpy()
-        free = (
-            gap / math.sqrt(c) * draw(radii(options.get("nearest", NEAREST), options.get("farthest", FARTHEST_POINT)))
-        )
-        _, v = _related(draw, rng, away, free * _unit(rng, dim), options.get("relations", RELATIONS))
+        free = gap / math.sqrt(c) * draw(radii(nearest, farthest)) * _unit(rng, dim)
+        _, v = _related(draw, rng, away, free, relations)
         return torch.tensor(v, dtype=dtype)
 
     def number() -> Tensor:
