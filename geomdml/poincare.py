@@ -129,7 +129,8 @@ def expmap(x: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: S
         c: absolute curvature, > 0.
 
     Returns:
-        (..., D) points of the ball, at least float32; far out, the last floats inside the ball.
+        (..., D) points of the ball, at least float32; far out, the last floats inside the ball. Where v leads
+        back to the origin, x and the way along v cancel: the error there is 1e-14 ‖x‖.
 
     Raises:
         ValueError, TypeError: shapes that do not match, a point outside the ball, NaN or infinity, c ≤ 0.
@@ -244,7 +245,8 @@ def mobius_matvec(M: Float[Tensor, "E D"], x: Float[Tensor, "*#batch D"], *, c: 
         c: absolute curvature, > 0.
 
     Returns:
-        (..., E) points of the ball, at least float32; far out, the last floats inside the ball.
+        (..., E) points of the ball, at least float32; far out, the last floats inside the ball. As exact as the
+        product M x is in float64.
 
     Raises:
         ValueError, TypeError: shapes that do not match, a point outside the ball, M not finite, c ≤ 0.
@@ -340,7 +342,8 @@ def geodesic(
         c: absolute curvature, > 0.
 
     Returns:
-        (..., D) points of the ball, at least float32; far out, the last floats inside the ball.
+        (..., D) points of the ball, at least float32; far out, the last floats inside the ball. Exactly x and
+        y, but for rounding, at t = 0 and 1; where the geodesic passes the origin, the error is 1e-14 of ‖x‖ or ‖y‖.
 
     Raises:
         ValueError, TypeError: shapes that do not match, a point outside the ball, t not finite, c ≤ 0.
@@ -385,7 +388,7 @@ def midpoint(
         c: absolute curvature, > 0.
 
     Returns:
-        (..., D) points of the ball, at least float32.
+        (..., D) points of the ball, at least float32. Where points cancel, the error is 1e-14 of the longest of them.
 
     Raises:
         ValueError, TypeError: shapes that do not match, a point outside the ball, weights that cannot be, c ≤ 0.

@@ -393,7 +393,7 @@ def broadcasts(implementation: Any, f: Primitive, *vectors: Tensor, c: float) ->
     """Leading dimensions broadcast: (2, 1, D) beside (3, D) gives (2, 3) times the value of the vectors."""
     value = f(implementation, *vectors, c=c)
     batched = sum(kind != "matrix" for kind in f.kinds)
-    shapes = iter({1: [(2, 3)], 2: [(2, 1), (3,)], 3: [(2, 1), (3,), ()]}[batched])
+    shapes = iter([(2, 1), (3,), ()] if batched > 1 else [(2, 3)])
     leads = (() if kind == "matrix" else next(shapes) for kind in f.kinds)
     tensors = (x.expand((*lead, *x.shape)) for x, lead in zip(vectors, leads, strict=True))
     many = getattr(implementation, f.name)(*tensors, c=c)
