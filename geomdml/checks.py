@@ -6,6 +6,7 @@ pass over the data and, on a GPU, a wait for it; so they are checked on eager CP
 transform of `torch.func`.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -54,8 +55,7 @@ def vectors(**tensors: Tensor) -> None:
     for name, tensor in tensors.items():
         if tensor.ndim == 0 or tensor.shape[-1] == 0:
             raise ValueError(f"{name} has shape {tuple(tensor.shape)}; want vectors in the last dimension")
-    if len({tensor.shape[-1] for tensor in tensors.values()}) > 1:
-        raise ValueError(f"last dimensions differ: {_shapes(tensors)}; want vectors of the same length")
+    same_length(**tensors)
     try:
         torch.broadcast_shapes(*(tensor.shape for tensor in tensors.values()))
     except RuntimeError:
@@ -68,8 +68,42 @@ def pairs(**tensors: Tensor) -> None:
     for name, tensor in tensors.items():
         if tensor.ndim != 2 or tensor.shape[-1] == 0:
             raise ValueError(f"{name} has shape {tuple(tensor.shape)}; want a list of vectors, (count, D)")
+    same_length(**tensors)
+
+
+def same_length(**tensors: Tensor) -> None:
+    """Refuse vectors whose lengths, the last dimensions, differ."""
     if len({tensor.shape[-1] for tensor in tensors.values()}) > 1:
         raise ValueError(f"last dimensions differ: {_shapes(tensors)}; want vectors of the same length")
+
+
+def numbers(shape: torch.Size, **values: int | float | Tensor) -> None:
+    """Refuse what is not a finite number, or a tensor of them that broadcasts to the leading dimensions `shape`."""
+    for name, value in values.items():
+        if isinstance(value, Tensor):
+            floating(**{name: value})
+            try:
+                torch.broadcast_shapes(value.shape, shape)
+            except RuntimeError:
+                raise ValueError(
+                    f"{name} has shape {tuple(value.shape)}; want a number, or what broadcasts to {tuple(shape)}"
+                ) from None
+            finite(**{name: value})
+        elif isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"{name} is a {type(value).__name__}; want a number or a tensor")
+        elif not math.isfinite(value):
+            raise ValueError(f"{name} = {value}; want a finite number")
+
+
+def weights(shape: torch.Size, **values: Tensor) -> None:
+    """Refuse weights that do not broadcast to `shape`, are below 0 or not finite, or sum to 0 in the last dimension."""
+    for name, value in values.items():
+        floating(**{name: value})
+        numbers(shape, **values)
+        if value.shape[-1:] != shape[-1:]:
+            raise ValueError(f"{name} has shape {tuple(value.shape)}; want one for each of {shape[-1]} points")
+        if values_are_checked(value) and not bool(((value >= 0).all(-1) & (value > 0).any(-1)).all()):
+            raise ValueError(f"{name} has values below 0, or nothing above 0; want weights of a mean")
 
 
 def positive(**values: int | float | Tensor) -> None:

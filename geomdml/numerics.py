@@ -175,6 +175,22 @@ def squared_distances(x: Tensor, y: Tensor, tolerated: float) -> Tensor:
     return squared
 
 
+def across(u: Tensor, v: Tensor) -> Tensor:
+    """The part of v at a right angle to u, without gradient, with all its digits however small it is beside v.
+
+    With u_k the largest entry of u, u_k v − v_k u is u_k times this part plus a multiple of u; its products are formed
+    with twice the digits, so that what they have in common cancels exactly.
+    """
+    with torch.no_grad():
+        u_hat, _ = direction(u)
+        u, v = torch.broadcast_tensors(_to_unit_scale(u), v)
+        largest = u.abs().argmax(-1, keepdim=True)
+        u_k, v_k = u.gather(-1, largest), v.gather(-1, largest)
+        (p, p_error), (q, q_error) = two_product(u_k, v), two_product(v_k, u)
+        z = torch.where(u_k != 0, ((p - q) + (p_error - q_error)) / torch.where(u_k != 0, u_k, 1.0), v)
+        return z - (z * u_hat).sum(-1, keepdim=True) * u_hat
+
+
 def half_sine(u: Tensor, v: Tensor) -> Tensor:
     """sin(θ/2), θ the angle between u and v, one to one, with all its digits: exactly 0 for vectors on one ray.
 

@@ -15,15 +15,20 @@ from torch import Tensor
 from geomdml import checks, pairs
 from geomdml.autograd import Differentiable
 from geomdml.numerics import (
+    across,
+    asinh_ratio,
     boundary_gap,
     curvature,
+    direction,
     norm,
     result_dtype,
+    sinh_ratio,
     tanh_ratio,
     wide,
 )
 
 Scalar = float | Float[Tensor, ""]
+FAR = 100.0  # √c times half a distance: whoever goes that far from any float arrives at the boundary
 
 
 def conformal_factor(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:
@@ -87,8 +92,8 @@ def expmap0(v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     checks.vectors(v=v)
     checks.positive(c=c)
     checks.finite(v=v)
-    c64, v64 = curvature(c, v), wide(v)
-    return _rounded_inside(tanh_ratio(c64.sqrt() * norm(v64)) * v64, c64, result_dtype(v))
+    c64 = curvature(c, v)
+    return _rounded_inside(_exp0(wide(v), c64), c64, result_dtype(v))
 
 
 def logmap0(y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
@@ -110,11 +115,62 @@ def logmap0(y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     checks.vectors(y=y)
     checks.positive(c=c)
     c64, y64 = curvature(c, y), wide(y)
-    z = c64.sqrt() * norm(y64)
-    nonzero = z > 0
-    safe = torch.where(nonzero, z, 1.0)
-    ratio = torch.where(nonzero, _artanh(safe, torch.where(nonzero, _gap("y", y64, c64), 1.0)) / safe, 1.0)
-    return (ratio * y64).to(result_dtype(y))
+    return _log0(y64, _gap("y", y64, c64), c64).to(result_dtype(y))
+
+
+def expmap(x: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
+    """exp_x(v) = x ⊕ tanh(√c λ_x‖v‖/2) v/(√c‖v‖): the point reached from x along v; its distance from x is λ_x‖v‖.
+
+    Args:
+        x: (..., D) points inside the ball.
+        v: (..., D) tangent vectors at x; leading dimensions broadcast.
+        c: absolute curvature, > 0.
+
+    Returns:
+        (..., D) points of the ball, at least float32; far out, the last floats inside the ball. Where v leads
+        back to the origin, x and the way along v cancel: the error there is 1e-14 ‖x‖.
+
+    Raises:
+        ValueError, TypeError: shapes that do not match, a point outside the ball, NaN or infinity, c ≤ 0.
+
+    Source: CHEST (arXiv 2510.05643) equation (3), with the direction outside the tanh.
+
+    >>> expmap(torch.tensor([0.5, 0.0]), torch.tensor([-0.5, 0.0]), c=1.0)
+    tensor([-0.1168,  0.0000])
+    """
+    checks.vectors(x=x, v=v)
+    checks.positive(c=c)
+    checks.finite(v=v)
+    dtype, c64 = result_dtype(x, v), curvature(c, x)
+    x, v = wide(x), wide(v)
+    return _rounded_inside(_exp(x, v, across(x, v), _gap("x", x, c64), c64), c64, dtype)
+
+
+def logmap(x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
+    """log_x(y), the tangent vector at x that leads to y: the inverse of `expmap`, of length λ_x‖·‖ = d(x, y).
+
+    Args:
+        x, y: (..., D) points inside the ball; leading dimensions broadcast.
+        c: absolute curvature, > 0.
+
+    Returns:
+        (..., D) tangent vectors at x, at least float32; exactly 0 where y = x.
+
+    Raises:
+        ValueError, TypeError: shapes that do not match, a point outside the ball, c ≤ 0.
+
+    Source: 2/(√c λ_x) artanh(√c‖z‖) z/‖z‖ with z = −x ⊕ y (Ganea et al. 2018, lemma 2), rewritten with w = y − x and
+    sinh(√c d/2) = √c‖w‖/√((1 − c‖x‖²)(1 − c‖y‖²)): no artanh, and no digits lost between near-duplicates.
+
+    >>> logmap(torch.tensor([0.5, 0.0]), torch.tensor([-0.5, 0.0]), c=1.0)  # (1 − ‖x‖²) d/2, d = 4 artanh(1/2)
+    tensor([-0.8240,  0.0000])
+    """
+    checks.vectors(x=x, y=y)
+    checks.positive(c=c)
+    dtype, c64 = result_dtype(x, y), curvature(c, x)
+    x, y = wide(x), wide(y)
+    scale, step = _log(x, y, _gap("x", x, c64), _gap("y", y, c64), c64)
+    return (scale * step).to(dtype)
 
 
 def mobius_add(
@@ -147,6 +203,213 @@ def mobius_add(
     w = x64 + y64
     square_w = c64 * (w * w).sum(-1, keepdim=True)
     return _rounded_inside((gap_x * w + square_w * x64) / (square_w + gap_x * gap_y), c64, result_dtype(x, y))
+
+
+def mobius_scalar_mul(
+    r: float | Float[Tensor, "*#batch"], x: Float[Tensor, "*#batch D"], *, c: Scalar
+) -> Float[Tensor, "*#batch D"]:
+    """Möbius scalar multiple r ⊗ x = exp_0(r log_0 x): the point r times as far from the origin, on the line of x.
+
+    Args:
+        r: a number, or (...) numbers that broadcast to the leading dimensions of x.
+        x: (..., D) points inside the ball.
+        c: absolute curvature, > 0.
+
+    Returns:
+        (..., D) points of the ball, at least float32; far out, the last floats inside the ball.
+
+    Raises:
+        ValueError, TypeError: shapes that do not match, a point outside the ball, r not finite, c ≤ 0.
+
+    Source: Ganea et al. (2018) equation (6).
+
+    >>> mobius_scalar_mul(2, torch.tensor([0.5, 0.0]), c=1.0)  # tanh(2 artanh(1/2))
+    tensor([0.8000, 0.0000])
+    """
+    checks.vectors(x=x)
+    checks.numbers(x.shape[:-1], r=r)
+    checks.positive(c=c)
+    c64, x64 = curvature(c, x), wide(x)
+    log = _log0(x64, _gap("x", x64, c64), c64)
+    return _rounded_inside(_exp0(_column(r, x64) * log, c64), c64, result_dtype(x))
+
+
+def mobius_matvec(M: Float[Tensor, "E D"], x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch E"]:
+    """Möbius matrix product M ⊗ x = exp_0(M log_0 x).
+
+    Args:
+        M: (E, D) matrix.
+        x: (..., D) points inside the ball.
+        c: absolute curvature, > 0.
+
+    Returns:
+        (..., E) points of the ball, at least float32; far out, the last floats inside the ball. As exact as the
+        product M x is in float64.
+
+    Raises:
+        ValueError, TypeError: shapes that do not match, a point outside the ball, M not finite, c ≤ 0.
+
+    Source: Ganea et al. (2018) lemma 6.
+
+    >>> mobius_matvec(torch.tensor([[0.0, 2.0], [2.0, 0.0]]), torch.tensor([0.5, 0.0]), c=1.0)
+    tensor([0.0000, 0.8000])
+    """
+    checks.pairs(M=M)
+    checks.vectors(x=x)
+    checks.same_length(M=M, x=x)
+    checks.positive(c=c)
+    checks.finite(M=M)
+    c64, x64 = curvature(c, x), wide(x)
+    log = _log0(x64, _gap("x", x64, c64), c64)
+    return _rounded_inside(_exp0(log @ wide(M).T, c64), c64, result_dtype(M, x))
+
+
+def gyration(
+    x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Scalar
+) -> Float[Tensor, "*#batch D"]:
+    """gyr[x, y]v = −(x ⊕ y) ⊕ (x ⊕ (y ⊕ v)): the rotation by which Möbius addition fails to be associative.
+
+    Args:
+        x, y: (..., D) points inside the ball.
+        v: (..., D) vectors, of any length: the rotation is linear. Leading dimensions broadcast.
+        c: absolute curvature, > 0.
+
+    Returns:
+        (..., D) vectors as long as v, at least float32.
+
+    Raises:
+        ValueError, TypeError: shapes that do not match, a point outside the ball, NaN or infinity, c ≤ 0.
+
+    Source: Ungar, "A gyrovector space approach to hyperbolic geometry" (2009), equation (1.29), rewritten as a rotation
+    in the plane of x and y; see `_gyrated`.
+
+    >>> x, y = torch.tensor([0.5, 0.0]), torch.tensor([0.0, 0.5])
+    >>> gyration(x, y, torch.tensor([17.0, 0.0]), c=1.0)
+    tensor([15., -8.])
+    """
+    checks.vectors(x=x, y=y, v=v)
+    checks.positive(c=c)
+    checks.finite(v=v)
+    dtype, c64 = result_dtype(x, y, v), curvature(c, x)
+    x, y = wide(x), wide(y)
+    return _gyrated(x, y, _gap("x", x, c64), _gap("y", y, c64), wide(v), c64).to(dtype)
+
+
+def parallel_transport(
+    x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Scalar
+) -> Float[Tensor, "*#batch D"]:
+    """P_{x→y}(v) = (λ_x/λ_y) gyr[y, −x]v: the tangent vector v at x carried to y along the geodesic between them.
+
+    Args:
+        x, y: (..., D) points inside the ball.
+        v: (..., D) tangent vectors at x; leading dimensions broadcast.
+        c: absolute curvature, > 0.
+
+    Returns:
+        (..., D) tangent vectors at y, of the Riemannian length of v, at least float32.
+
+    Raises:
+        ValueError, TypeError: shapes that do not match, a point outside the ball, NaN or infinity, c ≤ 0.
+
+    Source: Ganea et al. (2018) theorem 4, at any base point.
+
+    >>> parallel_transport(torch.zeros(2), torch.tensor([0.5, 0.0]), torch.tensor([0.0, 1.0]), c=1.0)
+    tensor([0.0000, 0.7500])
+    """
+    checks.vectors(x=x, y=y, v=v)
+    checks.positive(c=c)
+    checks.finite(v=v)
+    dtype, c64 = result_dtype(x, y, v), curvature(c, x)
+    x, y = wide(x), wide(y)
+    gap_x, gap_y = _gap("x", x, c64), _gap("y", y, c64)
+    return (gap_y / gap_x * _gyrated(y, -x, gap_y, gap_x, wide(v), c64)).to(dtype)
+
+
+def geodesic(
+    x: Float[Tensor, "*#batch D"],
+    y: Float[Tensor, "*#batch D"],
+    t: float | Float[Tensor, "*#batch"],
+    *,
+    c: Scalar,
+) -> Float[Tensor, "*#batch D"]:
+    """γ(t) = x ⊕ (t ⊗ (−x ⊕ y)): the point at t·d(x, y) from x on the geodesic through x, at t = 0, and y, at t = 1.
+
+    Args:
+        x, y: (..., D) points inside the ball; leading dimensions broadcast.
+        t: a number, or (...) numbers that broadcast to the leading dimensions.
+        c: absolute curvature, > 0.
+
+    Returns:
+        (..., D) points of the ball, at least float32; far out, the last floats inside the ball. Exactly x and
+        y, but for rounding, at t = 0 and 1; where the geodesic passes the origin, the error is 1e-14 of ‖x‖ or ‖y‖.
+
+    Raises:
+        ValueError, TypeError: shapes that do not match, a point outside the ball, t not finite, c ≤ 0.
+
+    Source: Ganea et al. (2018) section 2.4. Between x and y it is computed as the sum of both points in the Lorentz
+    model with the weights sinh((1 − t)δ)/sinh δ and sinh(tδ)/sinh δ, δ = √c d(x, y): no term cancels.
+
+    >>> geodesic(torch.tensor([0.5, 0.0]), torch.tensor([-0.5, 0.0]), torch.tensor([0.0, 0.5, 1.0]), c=1.0)
+    tensor([[ 0.5000,  0.0000],
+            [ 0.0000,  0.0000],
+            [-0.5000,  0.0000]])
+    """
+    checks.vectors(x=x, y=y)
+    checks.numbers(torch.broadcast_shapes(x.shape, y.shape)[:-1], t=t)
+    checks.positive(c=c)
+    dtype, c64 = result_dtype(x, y), curvature(c, x)
+    x, y, t = wide(x), wide(y), _column(t, x)
+    gap_x, gap_y = _gap("x", x, c64), _gap("y", y, c64)
+    beyond = (t < 0) | (t > 1)
+    share = torch.where(beyond, 0.5, t)
+    delta = 2 * torch.asinh(c64.sqrt() * norm(x - y) / (gap_x * gap_y).sqrt())
+    weight_x, weight_y = (s * sinh_ratio(s * delta) / sinh_ratio(delta) for s in (1 - share, share))
+    u_x, u_y = weight_x / gap_x, weight_y / gap_y
+    between = (u_x * x + u_y * y) / (u_x + u_y + (1 - weight_x - weight_y) / 2)
+    # Beyond the ends those weights have both signs; there the way goes on from the nearer end.
+    x, y, gap_x, gap_y, t = (
+        torch.where(t < 0.5, a, b) for a, b in ((x, y), (y, x), (gap_x, gap_y), (gap_y, gap_x), (t, 1 - t))
+    )
+    scale, step = _log(x, y, gap_x, gap_y, c64)
+    onward = _exp(x, t * scale * step, t * scale * gap_x * across(x, y), gap_x, c64)
+    return _rounded_inside(torch.where(beyond, onward, between), c64, dtype)
+
+
+def midpoint(
+    x: Float[Tensor, "*#batch N D"], weights: Float[Tensor, "*#batch N"] | None = None, *, c: Scalar
+) -> Float[Tensor, "*#batch D"]:
+    """Einstein midpoint of N points: in the Klein model their mean, weighted with their Lorentz factors.
+
+    Args:
+        x: (..., N, D) points inside the ball.
+        weights: (..., N), not below 0, their sums above 0; equal by default. Leading dimensions broadcast.
+        c: absolute curvature, > 0.
+
+    Returns:
+        (..., D) points of the ball, at least float32. Where points cancel, the error is 1e-14 of the longest of them.
+
+    Raises:
+        ValueError, TypeError: shapes that do not match, a point outside the ball, weights that cannot be, c ≤ 0.
+
+    Source: Ungar, "A gyrovector space approach to hyperbolic geometry" (2009), section 3.8; the same as the centroid of
+    the Lorentz model. With u = w/(1 − c‖x‖²) and the mean m of the points under u, it is m·2U/(2U − 1 + √(1 + 4UV)),
+    U = Σ u and V = Σ u c‖x − m‖² for weights that sum to 1: nothing cancels on the way to the Klein model and back.
+
+    >>> midpoint(torch.tensor([[0.5, 0.0], [0.5, 0.0], [-0.5, 0.0]]), torch.tensor([1.0, 0.0, 1.0]), c=1.0)
+    tensor([0., 0.])
+    """
+    checks.vectors(x=x)
+    if x.ndim < 2 or x.shape[-2] == 0:
+        raise ValueError(f"x has shape {tuple(x.shape)}; want points in the last two dimensions, (..., N, D)")
+    weights = torch.ones(x.shape[-2], device=x.device) if weights is None else weights
+    checks.weights(x.shape[:-1], weights=weights)
+    checks.positive(c=c)
+    c64, x64, w = curvature(c, x), wide(x), wide(weights)
+    u = (w / w.sum(-1, keepdim=True)).unsqueeze(-1) / _gap("x", x64, c64)
+    U = u.sum(-2)
+    mean = (u * x64).sum(-2) / U
+    V = c64 * (u * (x64 - mean.unsqueeze(-2)) ** 2).sum((-2, -1)).unsqueeze(-1)
+    return _rounded_inside(mean * 2 * U / (2 * U - 1 + torch.sqrt(1 + 4 * U * V)), c64, result_dtype(x))
 
 
 def dist0(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:
@@ -257,6 +520,76 @@ def _artanh(z: Tensor, gap: Tensor) -> Tensor:
     inner = torch.atanh(torch.where(near, z, 0.0))
     outer = torch.log1p(z) - torch.log(torch.where(near, 1.0, gap)) / 2
     return torch.where(near, inner, outer)
+
+
+def _column(r: float | Tensor, like: Tensor) -> Tensor:
+    """Numbers, one for each vector of `like`, in float64, ready to be multiplied with them."""
+    return torch.as_tensor(r, dtype=torch.float64, device=like.device).unsqueeze(-1)
+
+
+def _exp0(v: Tensor, c: Tensor) -> Tensor:
+    return tanh_ratio(c.sqrt() * norm(v)) * v
+
+
+def _log0(y: Tensor, gap: Tensor, c: Tensor) -> Tensor:
+    z = c.sqrt() * norm(y)
+    nonzero = z > 0
+    safe = torch.where(nonzero, z, 1.0)
+    return torch.where(nonzero, _artanh(safe, torch.where(nonzero, gap, 1.0)) / safe, 1.0) * y
+
+
+def _log(x: Tensor, y: Tensor, gap_x: Tensor, gap_y: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """A number and a vector whose product is log_x(y); across x, the vector is gap_x times what y is."""
+    w = y - x
+    z = c.sqrt() * norm(w) / (gap_x * gap_y).sqrt()  # sinh(√c d/2)
+    step = gap_x * w - c * (w * w).sum(-1, keepdim=True) * x
+    return asinh_ratio(z) / (torch.sqrt(1 + z * z) * gap_y), step
+
+
+def _exp(x: Tensor, v: Tensor, v_across: Tensor, gap: Tensor, c: Tensor) -> Tensor:
+    """exp_x(v), given the part of v across x with all its digits, and gap = 1 − c‖x‖².
+
+    Möbius addition of x and y = tanh(a) v̂/√c, a = √c‖v‖/gap, has the right gradient. But y is far out and rounded, by
+    what can be a long way where x ⊕ y is near the origin. So the value comes from hyperbolic polar coordinates, twice
+    the unit-curvature distances A = 2a and B from x and the origin, θ the angle between x and v, v_⊥ the part across:
+
+        √c exp_x(v) = ((sinh(B − A) + (1 + cos θ) sinh A cosh B) x̂ + sinh A v_⊥/‖v‖) /
+                      (1 + cosh(B − A) + (1 + cos θ) sinh A sinh B).
+    """
+    a = c.sqrt() * norm(v) / gap
+    y = tanh_ratio(a) / gap * v
+    w, gap_y = x + y, torch.cosh(a.clamp(max=FAR)) ** -2
+    square_w = c * (w * w).sum(-1, keepdim=True)
+    naive = (gap * w + square_w * x) / (square_w + gap * gap_y)
+    with torch.no_grad():
+        (x_hat, x_length), (v_hat, v_length) = direction(x), direction(v)
+        A, B = 2 * a.clamp(max=FAR), 2 * _artanh(c.sqrt() * x_length, gap)
+        aside = v_across / torch.where(v_length > 0, v_length, 1.0)
+        cosine = (x_hat * v_hat).sum(-1, keepdim=True)
+        obtuse = (aside * aside).sum(-1, keepdim=True) / (1 - cosine.clamp(max=0.0))
+        turn = torch.where(cosine < 0, obtuse, 1 + cosine) * torch.sinh(A)  # (1 + cos θ) sinh A
+        along = torch.sinh(B - A) + turn * torch.cosh(B)
+        exact = (along * x_hat + torch.sinh(A) * aside) / (1 + torch.cosh(B - A) + turn * torch.sinh(B)) / c.sqrt()
+    return naive + (exact - naive).detach()
+
+
+def _gyrated(x: Tensor, y: Tensor, gap_x: Tensor, gap_y: Tensor, v: Tensor, c: Tensor) -> Tensor:
+    """gyr[x, y]v = v + 2 (k Ωv + Ω²v)/(k² + ‖c x ∧ y‖²), with Ωv = c(⟨y, v⟩x − ⟨x, v⟩y) and k = 1 + c⟨x, y⟩.
+
+    That is the rotation by twice the argument of 1 + c x ȳ, were the plane of x and y that of complex numbers. With
+    w = x + y, k = (c‖w‖² + gap_x + gap_y)/2 and the denominator c‖w‖² + gap_x gap_y; and Ω stays what it is with w in
+    place of y. So no digits are lost where x and y nearly cancel at the boundary.
+    """
+    w = x + y
+    square_w = c * (w * w).sum(-1, keepdim=True)
+    other = torch.where(square_w < 1 - gap_y, w, y)
+
+    def omega(v: Tensor) -> Tensor:
+        return c * ((other * v).sum(-1, keepdim=True) * x - (x * v).sum(-1, keepdim=True) * other)
+
+    turned = omega(v)
+    k = (square_w + gap_x + gap_y) / 2
+    return v + 2 * (k * turned + omega(turned)) / (square_w + gap_x * gap_y)
 
 
 def _rounded_inside(x: Tensor, c: Tensor, dtype: torch.dtype) -> Tensor:

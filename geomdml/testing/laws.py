@@ -39,6 +39,9 @@ class Error(float):
         return self
 
 
+LENGTHS = ("point", "points", "vector")  # what scales and turns with space
+
+
 class Broken(AssertionError):
     """A law does not hold: what was found, at which `vectors` and `c`, and by how much where that has a measure."""
 
@@ -51,8 +54,9 @@ class Broken(AssertionError):
 
 def is_exact(implementation: Any, f: Primitive, *vectors: Tensor, c: float, bar: float | None = None) -> float:
     """The value is that of the fifty-digit reference."""
-    error = relative_error(f(implementation, *vectors, c=c), f.reference(*vectors, c=c))
-    return _hold(f"{f.name} is exact", error, bar or f.bar(*vectors), vectors, c)
+    exact = f.reference(*vectors, c=c)
+    error = relative_error(f(implementation, *vectors, c=c), exact)
+    return _hold(f"{f.name} is exact", error, (bar or f.bar(*vectors)) + f.cancelled(exact, *vectors), vectors, c)
 
 
 def all_pairs_are_exact(implementation: Any, f: Primitive, xs: Tensor, ys: Tensor, *, c: float) -> float:
@@ -136,9 +140,11 @@ def triangle_inequality(implementation: Any, f: Primitive, x: Tensor, y: Tensor,
 def scales_with_curvature(implementation: Any, f: Primitive, *vectors: Tensor, c: float, exponent: int = 1) -> float:
     """d_{c/s²}(s x, s y) = s·d_c(x, y) and the like; s is a power of two, by which floats scale exactly."""
     s = 2.0**exponent
-    scaled = f(implementation, *(s * x for x in vectors), c=c / s**2) / s**f.degree
-    error = relative_error(scaled, f(implementation, *vectors, c=c))
-    return _hold(f"{f.name} scales between curvatures", error, 2 * f.bar(*vectors), vectors, c)
+    longer = (s * x if kind in LENGTHS else x for x, kind in zip(vectors, f.kinds, strict=True))
+    scaled = f(implementation, *longer, c=c / s**2) / s**f.degree
+    value = f(implementation, *vectors, c=c)
+    bar = 2 * (f.bar(*vectors) + f.cancelled(value.flatten(), *vectors))
+    return _hold(f"{f.name} scales between curvatures", relative_error(scaled, value), bar, vectors, c)
 
 
 def has_flat_limit(implementation: Any, f: Primitive, *vectors: Tensor, c: float) -> float:
@@ -152,12 +158,16 @@ def has_flat_limit(implementation: Any, f: Primitive, *vectors: Tensor, c: float
 
 def commutes_with_rotation(implementation: Any, f: Primitive, *vectors: Tensor, c: float, seed: int = 0) -> float:
     """Turned inputs give turned results, and the same distances; a signed permutation turns floats exactly."""
-    rng, dim = np.random.default_rng(seed), len(vectors[0])
+    rng = np.random.default_rng(seed)
+    dim = next(x.shape[-1] for x, kind in zip(vectors, f.kinds, strict=True) if kind in LENGTHS)
     order, signs = torch.tensor(rng.permutation(dim)), torch.tensor(rng.choice([-1, 1], dim))
     value = f(implementation, *vectors, c=c)
-    turned = f(implementation, *(signs * x[order] for x in vectors), c=c)
-    error = relative_error(turned, signs * value[order] if value.ndim else value)
-    return _hold(f"{f.name} under rotation", error, 2 * f.bar(*vectors), vectors, c)
+    turns = (kind in (*LENGTHS, "matrix") for kind in f.kinds)  # the matrix turned back: M' x' = M x
+    turned = (signs * x[..., order] if turn else x for x, turn in zip(vectors, turns, strict=True))
+    expected = signs * value[order] if value.ndim and "matrix" not in f.kinds else value
+    bar = 2 * (f.bar(*vectors) + f.cancelled(value.flatten(), *vectors))
+    error = relative_error(f(implementation, *turned, c=c), expected)
+    return _hold(f"{f.name} under rotation", error, bar, vectors, c)
 
 
 def left_cancellation(ball: Any, x: Tensor, y: Tensor, *, c: float) -> float:
@@ -172,6 +182,171 @@ def left_cancellation(ball: Any, x: Tensor, y: Tensor, *, c: float) -> float:
     error = float((ball.mobius_add(-x, z, c=c) - y).norm())
     scale = float(y.norm()) + 2 * length * gap_y / gap_z
     return _hold("left cancellation", error / (scale or 1.0), bar, (x, y), c)
+
+
+def _rounding(x: Tensor) -> float:
+    """The largest relative error of a point of the ball that was computed and rounded."""
+    return 2 * BALL["mobius_add"].bar(x)
+
+
+def _moved(x: Tensor, c: float) -> float:
+    """How far in hyperbolic space rounding moves a point of the ball."""
+    return 2 * _rounding(x) * float(x.double().norm()) / float(oracle.gap(x, c))
+
+
+def _same_point(law: str, x: Tensor, y: Tensor, far: float, vectors: Iterable[Tensor], c: float) -> float:
+    """x and y are no farther apart than `far`; where that is a tenth of the unit of length, there is nothing to ask."""
+    far = far + _moved(x, c) + _moved(y, c)
+    return _hold(law, float(oracle.dist(x, y, c=c)), far, vectors, c) if math.sqrt(c) * far < 0.1 else 0.0
+
+
+def gyroassociativity(ball: Any, x: Tensor, y: Tensor, z: Tensor, *, c: float) -> float:
+    """x ⊕ (y ⊕ z) = (x ⊕ y) ⊕ gyr[x, y]z; a change of x ⊕ y is stretched by cosh of the way on, below 2/gap."""
+    xy, yz, turned = ball.mobius_add(x, y, c=c), ball.mobius_add(y, z, c=c), ball.gyration(x, y, z, c=c)
+    turned = ball.project(turned, c=c)
+    left, right = ball.mobius_add(x, yz, c=c), ball.mobius_add(xy, turned, c=c)
+    far = _moved(yz, c) + _moved(turned, c) + 2 * _moved(xy, c) / float(oracle.gap(turned, c))
+    return _same_point("gyroassociativity", left, right, far, (x, y, z), c)
+
+
+def gyrocommutativity(ball: Any, x: Tensor, y: Tensor, *, c: float) -> float:
+    """x ⊕ y = gyr[x, y](y ⊕ x)."""
+    turned = ball.gyration(x, y, ball.mobius_add(y, x, c=c), c=c)
+    error = relative_error(turned, ball.mobius_add(x, y, c=c))
+    return _hold("gyrocommutativity", error, BALL["gyration"].bar(x) + 2 * _rounding(x), (x, y), c)
+
+
+def left_loop(ball: Any, x: Tensor, y: Tensor, v: Tensor, *, c: float) -> float:
+    """gyr[x ⊕ y, y] = gyr[x, y]: the angle is the area of a triangle, which changes no faster than its corners move."""
+    z = ball.mobius_add(x, y, c=c)
+    bar = 2 * BALL["gyration"].bar(x) + 2 * math.sqrt(c) * _moved(z, c)
+    error = relative_error(ball.gyration(z, y, v, c=c), ball.gyration(x, y, v, c=c))
+    return _hold("left loop", error, bar, (x, y, v), c)
+
+
+def gyration_rotates(ball: Any, x: Tensor, y: Tensor, u: Tensor, v: Tensor, *, c: float) -> float:
+    """⟨gyr[x, y]u, gyr[x, y]v⟩ = ⟨u, v⟩, so lengths and angles stay; and gyr[y, x] turns back."""
+    before = torch.stack([w / (float(w.norm()) or 1.0) for w in (u, v)])
+    after = ball.gyration(x, y, before, c=c)
+    products = [w.double() @ w.double().T for w in (before, after)]
+    error = float((products[1] - products[0]).abs().max())
+    back = float((ball.gyration(y, x, after, c=c) - before).norm())
+    return _hold("gyration is a rotation", max(error, back), 3 * BALL["gyration"].bar(x), (x, y, u, v), c)
+
+
+def translation_is_an_isometry(ball: Any, z: Tensor, x: Tensor, y: Tensor, *, c: float) -> float:
+    """d(z ⊕ x, z ⊕ y) = d(x, y)."""
+    there = [ball.mobius_add(z, w, c=c) for w in (x, y)]
+    far, length = sum(_moved(w, c) for w in there), float(ball.dist(x, y, c=c))
+    if math.sqrt(c) * far > 0.1:
+        return 0.0
+    error = abs(float(ball.dist(*there, c=c)) - length)
+    return _hold("translation is an isometry", error, far + 2 * BALL["dist"].bar(x) * length, (z, x, y), c)
+
+
+def scalars_distribute(ball: Any, r: float, s: float, x: Tensor, *, c: float) -> float:
+    """(r + s) ⊗ x = r ⊗ x ⊕ s ⊗ x and (r s) ⊗ x = r ⊗ (s ⊗ x), for numbers whose sum and product are exact.
+
+    A change of r ⊗ x is stretched by cosh of the way on; one of s ⊗ x, at D from the origin, by sinh(r D)/sinh D or r.
+    """
+    rx, sx = (ball.mobius_scalar_mul(k, x, c=c) for k in (r, s))
+    far = 2 * _moved(rx, c) / float(oracle.gap(sx, c)) + _moved(sx, c)
+    total = ball.mobius_scalar_mul(r + s, x, c=c)
+    error = _same_point("scalars distribute", ball.mobius_add(rx, sx, c=c), total, far, (x,), c)
+    D = math.sqrt(c) * float(ball.dist0(sx, c=c))
+    stretch = max(abs(r), math.sinh(min(abs(r) * D, 300.0)) / math.sinh(D)) if D else abs(r)
+    twice, once = ball.mobius_scalar_mul(r, sx, c=c), ball.mobius_scalar_mul(r * s, x, c=c)
+    return max(error, _same_point("scalars associate", twice, once, _moved(sx, c) * stretch, (x,), c))
+
+
+def scalar_multiples_keep_the_line(ball: Any, r: float, x: Tensor, *, c: float) -> float:
+    """r ⊗ x lies on the ray of x, or its opposite, at r times the distance from the origin."""
+    rx, d = ball.mobius_scalar_mul(r, x, c=c), float(ball.dist0(x, c=c))
+    bar = BALL["mobius_scalar_mul"].bar(x)
+    error = relative_error(rx.double() * x.double().norm(), math.copysign(1, r) * x.double() * rx.double().norm())
+    _hold("scalar multiples keep the line", error, bar, (x,), c)
+    if math.sqrt(c) * _moved(rx, c) > 0.1:
+        return error
+    apart = abs(float(ball.dist0(rx, c=c)) - abs(r) * d)
+    return max(error, _hold("‖r ⊗ x‖ = |r| ‖x‖", apart, _moved(rx, c) + 3 * bar * abs(r) * d, (x,), c))
+
+
+def exp_at_inverts_log_at(ball: Any, x: Tensor, y: Tensor, *, c: float) -> float:
+    """exp_x(log_x(y)) = y, but for the rounding of the vector: along it as far as it is long, across sinh of that."""
+    v, d = ball.logmap(x, y, c=c), math.sqrt(c) * float(ball.dist(x, y, c=c))
+    far = BALL["logmap"].bar(x) * (d + math.sinh(d)) / math.sqrt(c)
+    return _same_point("exp at x inverts log at x", ball.expmap(x, v, c=c), y, far, (x, y), c)
+
+
+def log_at_inverts_exp_at(ball: Any, x: Tensor, v: Tensor, *, c: float) -> float:
+    """log_x(exp_x(v)) = v, but for the rounding of the point: log at x brings nothing farther apart."""
+    y, stretch = ball.expmap(x, v, c=c), 2 / float(oracle.gap(x, c))
+    far = _moved(y, c) + 2 * _rounding(x) * float(x.double().norm()) * stretch
+    if math.sqrt(c) * far > 0.1:
+        return 0.0
+    error = stretch * float((ball.logmap(x, y, c=c).double() - v.double()).norm())
+    bar = 2 * BALL["expmap"].bar(x) * stretch * float(v.double().norm())
+    return _hold("log at x inverts exp at x", error, far + bar, (x, v), c)
+
+
+def log_is_as_long_as_the_way(ball: Any, x: Tensor, y: Tensor, *, c: float) -> float:
+    """λ_x‖log_x(y)‖ = d(x, y)."""
+    length = 2 / float(oracle.gap(x, c)) * ball.logmap(x, y, c=c).double().norm()
+    error = relative_error(length, ball.dist(x, y, c=c))
+    return _hold("λ_x‖log_x(y)‖ = d(x, y)", error, 2 * BALL["logmap"].bar(x), (x, y), c)
+
+
+def geodesic_has_its_ends_and_speed(ball: Any, x: Tensor, y: Tensor, t: float, *, c: float) -> float:
+    """γ(0) = x, γ(1) = y, and γ(t) is at |t| d(x, y) from x and |1 − t| d(x, y) from y."""
+    bar = BALL["geodesic"].bar(x)
+    ends = zip((0.0, 1.0), (x, y), strict=True)
+    error = max(relative_error(ball.geodesic(x, y, end, c=c), point) for end, point in ends)
+    _hold("ends of a geodesic", error, bar, (x, y), c)
+    z, d = ball.geodesic(x, y, t, c=c), float(ball.dist(x, y, c=c))
+    if math.sqrt(c) * _moved(z, c) > 0.1:
+        return error
+    for point, share in ((x, abs(t)), (y, abs(1 - t))):
+        apart = abs(float(ball.dist(point, z, c=c)) - share * d)
+        error = max(error, _hold(f"speed of a geodesic at {t}", apart, 2 * _moved(z, c) + bar * share * d, (x, y), c))
+    return error
+
+
+def transport_is_an_isometry(ball: Any, x: Tensor, y: Tensor, v: Tensor, *, c: float) -> float:
+    """λ_y‖P v‖ = λ_x‖v‖; the way back undoes it; from the origin, P v = (1 − c‖y‖²) v; and P log_x(y) = −log_y(x)."""
+    bar, zero = BALL["parallel_transport"].bar(x), torch.zeros_like(x)
+    there = ball.parallel_transport(x, y, v, c=c)
+    gap_x, gap_y = float(oracle.gap(x, c)), float(oracle.gap(y, c))
+    pairs = {
+        "length": (there.double().norm() / gap_y, v.double().norm() / gap_x),
+        "way back": (ball.parallel_transport(y, x, there, c=c), v),
+        "from the origin": (ball.parallel_transport(zero, y, v, c=c), gap_y * v.double()),
+        "tangent": (ball.parallel_transport(x, y, ball.logmap(x, y, c=c), c=c), -ball.logmap(y, x, c=c)),
+    }
+    held = (_hold(f"parallel transport, {k}", relative_error(*p), 3 * bar, (x, y, v), c) for k, p in pairs.items())
+    return max(held)
+
+
+def midpoint_is_in_the_middle(ball: Any, x: Tensor, y: Tensor, z: Tensor, *, c: float) -> float:
+    """Of two points: on their geodesic, as far from either. Of more: whatever their order, and wherever they are moved.
+
+    A point that moves takes the midpoint of several with it by no more than its own way.
+    """
+    middle, f = ball.midpoint(torch.stack([x, y]), c=c), BALL["midpoint"]
+    half = ball.geodesic(x, y, 0.5, c=c)
+    bar = 2 * (f.bar(x) + f.cancelled(half, torch.stack([x, y]), x))
+    error = _hold("midpoint of two is γ(1/2)", relative_error(middle, half), bar, (x, y), c)
+    far, (to_x, to_y) = 2 * _moved(middle, c), (float(ball.dist(middle, w, c=c)) for w in (x, y))
+    if math.sqrt(c) * far < 0.1:
+        bar = far + 2 * BALL["dist"].bar(x) * to_x
+        error = max(error, _hold("midpoint is equally far from both", abs(to_x - to_y), bar, (x, y), c))
+    points, weights = torch.stack([x, y, -x / 2]), torch.tensor([1.0, 2.0, 3.0], dtype=x.dtype)
+    middle = ball.midpoint(points, weights, c=c)
+    turned = ball.midpoint(points.flip(0), weights.flip(0), c=c)
+    error = max(error, _same_point("midpoint in any order", turned, middle, 0.0, (x, y), c))
+    moved = ball.mobius_add(z, points, c=c)
+    far = max(_moved(w, c) for w in moved) + _moved(middle, c)
+    there, found = ball.mobius_add(z, middle, c=c), ball.midpoint(moved, weights, c=c)
+    return max(error, _same_point("midpoint moves along", found, there, far, (x, y, z), c))
 
 
 def has_identity_and_inverse(ball: Any, x: Tensor, *, c: float) -> float:
@@ -285,18 +460,20 @@ def half_is_float32_of_the_rounded(implementation: Any, f: Primitive, *vectors: 
 def broadcasts(implementation: Any, f: Primitive, *vectors: Tensor, c: float) -> float:
     """Leading dimensions broadcast: (2, 1, D) beside (3, D) gives (2, 3) times the value of the vectors."""
     value = f(implementation, *vectors, c=c)
-    shapes = ((2, 1), (3,)) if len(vectors) == 2 else ((2, 3),)
-    tensors = (x.expand(*shape, -1) for x, shape in zip(vectors, shapes, strict=True))
+    batched = sum(kind != "matrix" for kind in f.kinds)
+    shapes = iter([(2, 1), (3,), ()] if batched > 1 else [(2, 3)])
+    leads = (() if kind == "matrix" else next(shapes) for kind in f.kinds)
+    tensors = (x.expand((*lead, *x.shape)) for x, lead in zip(vectors, leads, strict=True))
     many = getattr(implementation, f.name)(*tensors, c=c)
     if many.shape != (2, 3, *value.shape):
         raise _broken(f"{f.name} broadcasts", f"shape {tuple(many.shape)}", vectors, c)
-    error = relative_error(many, value.expand_as(many))
-    return _hold(f"{f.name} broadcasts", error, 2 * f.bar(*vectors), vectors, c)
+    bar = 2 * (f.bar(*vectors) + f.cancelled(value.flatten(), *vectors))
+    return _hold(f"{f.name} broadcasts", relative_error(many, value.expand_as(many)), bar, vectors, c)
 
 
 def empty_gives_empty(implementation: Any, f: Primitive, *, dtype: torch.dtype, c: float = 0.5) -> float:
     """No vectors, no values, and a backward pass that runs."""
-    inputs = [torch.zeros((0, 3), dtype=dtype, requires_grad=True) for _ in range(f.vectors)]
+    inputs = [_filled(kind, 0.0, (0,)).to(dtype).requires_grad_() for kind in f.kinds]
     value = getattr(implementation, f.name)(*inputs, c=c)
     value.sum().backward()
     if value.numel() or any(_gradient(x).shape != x.shape for x in inputs):
@@ -307,14 +484,15 @@ def empty_gives_empty(implementation: Any, f: Primitive, *, dtype: torch.dtype, 
 def refuses_what_cannot_be(implementation: Any, f: Primitive, *, c: float = 0.5) -> float:
     """Curvature, dtype and shape that make no sense are refused, by a message that names the argument."""
     function, names = getattr(implementation, f.name), _arguments(implementation, f)
-    good = [torch.full((2, 3), 0.1) for _ in names]
+    good = [_filled(kind, 0.1) for kind in f.kinds]
     for wrong in (0.0, -1.0, math.nan, math.inf, torch.tensor(0.0), torch.tensor(math.nan)):
         _refused(ValueError, ["c = "], function, good, wrong)
+    long = {name for name, kind in zip(names, f.kinds, strict=True) if kind in ("point", "vector", "matrix")}
     for i, name in enumerate(names):
         for dtype in (torch.int64, torch.bool, torch.complex64):
-            _refused(TypeError, [name], function, [*good[:i], torch.zeros((2, 3), dtype=dtype), *good[i + 1 :]], c)
-        if len(names) > 1:
-            _refused(ValueError, names, function, [*good[:i], torch.full((2, 4), 0.1), *good[i + 1 :]], c)
+            _refused(TypeError, [name], function, [*good[:i], good[i].to(dtype), *good[i + 1 :]], c)
+        if len(long) > 1 and name in long:
+            _refused(ValueError, sorted(long), function, [*good[:i], torch.full((2, 4), 0.1), *good[i + 1 :]], c)
     return 0.0
 
 
@@ -322,8 +500,10 @@ def refuses_points_outside(ball: Any, f: Primitive, outside: Tensor, *, c: float
     """A point that is not inside the ball is refused, by a message that names the argument."""
     names = _arguments(ball, f)
     for i, name in enumerate(names):
-        inputs = [(outside if i == j else torch.zeros_like(outside)).unsqueeze(0) for j in range(len(names))]
-        _refused(ValueError, [name], getattr(ball, f.name), inputs, c)
+        if f.kinds[i] in ("point", "points"):
+            inputs = [_filled(kind, 0.1, (1,), len(outside)) for kind in f.kinds]
+            inputs[i] = outside.expand_as(inputs[i])
+            _refused(ValueError, [name], getattr(ball, f.name), inputs, c)
     return 0.0
 
 
@@ -331,13 +511,19 @@ def refuses_vectors_not_finite(implementation: Any, f: Primitive, value: float, 
     """A vector with a NaN or an infinity is refused, by a message that names the argument."""
     names = _arguments(implementation, f)
     for i, name in enumerate(names):
-        inputs = [torch.full((1, 2), value if i == j else 0.1) for j in range(len(names))]
+        inputs = [_filled(kind, value if i == j else 0.1, (1,)) for j, kind in enumerate(f.kinds)]
         _refused(ValueError, [name], getattr(implementation, f.name), inputs, c)
     return 0.0
 
 
 def _arguments(implementation: Any, f: Primitive) -> list[str]:
     return [name for name in inspect.signature(getattr(implementation, f.name)).parameters if name != "c"][: f.vectors]
+
+
+def _filled(kind: str, value: float, lead: tuple[int, ...] = (2,), dim: int = 3) -> Tensor:
+    """A tensor of one value, of the shape that an argument of this kind has."""
+    shapes = {"number": lead, "matrix": (2, dim), "points": (*lead, 2, dim), "weights": (*lead, 2)}
+    return torch.full(shapes.get(kind, (*lead, dim)), value)
 
 
 def _refused(

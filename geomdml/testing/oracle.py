@@ -24,6 +24,7 @@ from torch import Tensor
 
 Vector = list[mpf]
 Floats = Tensor | Sequence[Any]
+FAR = 60  # digits to walk far enough, from points that are not farther, to end at the boundary to fifty digits
 
 
 class Reference:
@@ -32,20 +33,26 @@ class Reference:
     Args:
         definition: a function of vectors and the keyword c, all in `mpf`; its value is a number or a vector.
         chart: "ball", "tangent" or "lorentz", where its vectors live.
+        kinds: what each argument is, where they are not all vectors of the chart: "point", "points", "vector" (at the
+            first point), "number", "matrix" or "weights". It comes to the definition as a flat list.
     """
 
-    def __init__(self, definition: Callable[..., Any], chart: str) -> None:
-        self.definition, self.chart = definition, chart
+    def __init__(self, definition: Callable[..., Any], chart: str, kinds: Sequence[str] = ()) -> None:
+        self.definition, self.chart, self.kinds = definition, chart, tuple(kinds)
         self.__name__, self.__doc__ = definition.__name__, definition.__doc__
 
     def digits(self, *vectors: Floats, c: Any) -> int:
         """Digits to work with, as the module's docstring says."""
         if self.chart == "ball":
-            depth = sum(math.log(4) - math.log(gap(x, c)) for x in vectors) / math.log(10)
+            kinds = self.kinds or ("point",) * len(vectors)
+            points = [x for x, kind in zip(vectors, kinds, strict=True) if kind == "point"]
+            points += [x for xs, kind in zip(vectors, kinds, strict=True) if kind == "points" for x in xs]
+            depth = sum(math.log(4) - math.log(gap(x, c)) for x in points) / math.log(10)
+            depth += FAR * sum(kind in ("vector", "number", "matrix") for kind in kinds)
         else:
             lengths = (math.sqrt(float(c)) * math.hypot(*map(float, u)) for u in vectors)
             depth = sum(2 * z if self.chart == "tangent" else math.asinh(z) for z in lengths) / math.log(10)
-        smallest = min((abs(float(value)) for vector in vectors for value in vector if value != 0), default=1.0)
+        smallest = min((abs(value) for vector in vectors for value in _flat(vector) if value != 0), default=1.0)
         span = max(0.0, -math.log10(math.sqrt(float(c)) * smallest))
         return math.ceil(60 + 2 * depth + 2 * (17 + span))
 
@@ -81,7 +88,7 @@ class Reference:
 
 def exact(vector: Floats) -> Vector:
     """The entries as the numbers they are."""
-    return [mpf(float(value)) for value in vector]
+    return [mpf(value) for value in _flat(vector)]
 
 
 def gap(x: Floats, c: Any) -> Fraction:
@@ -111,6 +118,15 @@ def in_tangent_chart(definition: Callable[..., Any]) -> Reference:
 def in_lorentz_model(definition: Callable[..., Any]) -> Reference:
     """Decorates a definition whose arguments are the space components of points of the hyperboloid."""
     return Reference(definition, "lorentz")
+
+
+def taking(*kinds: str) -> Callable[[Callable[..., Any]], Reference]:
+    """Decorates a definition in the ball with arguments of these kinds."""
+    return lambda definition: Reference(definition, "ball", kinds)
+
+
+def _flat(vector: Floats) -> list[float]:
+    return vector.detach().flatten().tolist() if isinstance(vector, Tensor) else [float(value) for value in vector]
 
 
 def _cleared(values: Vector, digits: int) -> Vector:
@@ -171,6 +187,80 @@ def logmap0(y: Vector, *, c: mpf) -> Vector:
     """artanh(√c‖y‖) y/(√c‖y‖)."""
     z = mp.sqrt(c) * norm(y)
     return _scaled(mp.atanh(z) / z if z else mpf(1), y)
+
+
+def _expmap(x: Vector, v: Vector, c: mpf) -> Vector:
+    return _mobius_add(x, _expmap0(_scaled(1 / (1 - c * _dot(x, x)), v), c), c)
+
+
+def _multiple(r: mpf, x: Vector, c: mpf) -> Vector:
+    z = mp.sqrt(c) * norm(x)
+    return _scaled(mp.tanh(r * mp.atanh(z)) / z if z else r, x)
+
+
+def _gyration(x: Vector, y: Vector, v: Vector, c: mpf) -> Vector:
+    if not any(v):
+        return v
+    into_ball = 1 / (2 * mp.sqrt(c) * norm(v))  # gyrations are linear, their definition is for points
+    z = _mobius_add(x, _mobius_add(y, _scaled(into_ball, v), c), c)
+    return _scaled(1 / into_ball, _mobius_add(_scaled(-1, _mobius_add(x, y, c)), z, c))
+
+
+@taking("point", "vector")
+def expmap(x: Vector, v: Vector, *, c: mpf) -> Vector:
+    """x ⊕ tanh(√c λ_x‖v‖/2) v/(√c‖v‖)."""
+    return _expmap(x, v, c)
+
+
+@in_ball
+def logmap(x: Vector, y: Vector, *, c: mpf) -> Vector:
+    """2/(√c λ_x) artanh(√c‖z‖) z/‖z‖ with z = −x ⊕ y."""
+    z = _mobius_add(_scaled(-1, x), y, c) if x != y else _scaled(0, x)
+    length = mp.sqrt(c) * norm(z)
+    return _scaled((1 - c * _dot(x, x)) * (mp.atanh(length) / length if length else 1), z)
+
+
+@taking("number", "point")
+def mobius_scalar_mul(r: Vector, x: Vector, *, c: mpf) -> Vector:
+    """tanh(r artanh(√c‖x‖)) x/(√c‖x‖)."""
+    return _multiple(r[0], x, c)
+
+
+@taking("matrix", "point")
+def mobius_matvec(M: Vector, x: Vector, *, c: mpf) -> Vector:
+    """tanh(‖Mx‖/‖x‖ artanh(√c‖x‖)) Mx/(√c‖Mx‖)."""
+    product = [_dot(M[i : i + len(x)], x) for i in range(0, len(M), len(x))]
+    z, length = mp.sqrt(c) * norm(x), mp.sqrt(c) * norm(product)
+    return _scaled(mp.tanh(length / z * mp.atanh(z)) / length if length else mpf(1), product)
+
+
+@taking("point", "point", "vector")
+def gyration(x: Vector, y: Vector, v: Vector, *, c: mpf) -> Vector:
+    """−(x ⊕ y) ⊕ (x ⊕ (y ⊕ v)), for a v short enough, and linear in v."""
+    return _gyration(x, y, v, c)
+
+
+@taking("point", "point", "vector")
+def parallel_transport(x: Vector, y: Vector, v: Vector, *, c: mpf) -> Vector:
+    """(λ_x/λ_y) gyr[y, −x]v."""
+    return _scaled((1 - c * _dot(y, y)) / (1 - c * _dot(x, x)), _gyration(y, _scaled(-1, x), v, c))
+
+
+@taking("point", "point", "number")
+def geodesic(x: Vector, y: Vector, t: Vector, *, c: mpf) -> Vector:
+    """x ⊕ (t ⊗ (−x ⊕ y))."""
+    return _mobius_add(x, _multiple(t[0], _mobius_add(_scaled(-1, x), y, c), c), c)
+
+
+@taking("points", "weights")
+def midpoint(points: Vector, weights: Vector, *, c: mpf) -> Vector:
+    """Mean of the points k of the Klein model with their weights times (1 − c‖k‖²)^(−1/2), mapped back."""
+    dim = len(points) // len(weights)
+    rows = [points[i : i + dim] for i in range(0, len(points), dim)]
+    klein = [_scaled(2 / (1 + c * _dot(x, x)), x) for x in rows]
+    factors = [w / mp.sqrt(1 - c * _dot(k, k)) for w, k in zip(weights, klein, strict=True)]
+    mean = [mp.fdot(factors, entries) / mp.fsum(factors) for entries in zip(*klein, strict=True)]
+    return _scaled(1 / (1 + mp.sqrt(1 - c * _dot(mean, mean))), mean)
 
 
 @in_tangent_chart

@@ -21,6 +21,12 @@ class Primitive(NamedTuple):
     vectors: int = 2
     degree: int = 1  # f at curvature c/s² of s·x is s**degree times f at c of x
     flat: Callable[..., Tensor] | None = None  # the limit c → 0
+    sums: bool = False  # the result is a sum in which points may cancel
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What each argument is; see `oracle.Reference`."""
+        return self.reference.kinds or ("point" if self.reference.chart == "ball" else "vector",) * self.vectors
 
     def __call__(self, implementation: Any, *vectors: Tensor, c: Any) -> Tensor:
         """The value for single vectors, of a pairwise function too."""
@@ -32,6 +38,15 @@ class Primitive(NamedTuple):
     def bar(self, *vectors: Tensor) -> float:
         """The largest relative error that the dtype of the inputs allows."""
         return self.float64 if all(x.dtype == torch.float64 for x in vectors) else self.float32
+
+    def cancelled(self, exact: Any, *vectors: Tensor) -> float:
+        """The relative error that evaluation in float64 leaves where the points that it sums nearly cancel."""
+        if not self.sums:
+            return 0.0
+        points = [x for x, kind in zip(vectors, self.kinds, strict=True) if kind in ("point", "points")]
+        largest = max(float(x.double().norm(dim=-1).max()) for x in points)
+        size = float(oracle.norm(oracle.exact(exact)))
+        return 2e-14 * largest / size if size else 0.0
 
 
 def relative_error(value: Tensor, exact: Any) -> float:
@@ -75,6 +90,14 @@ def _itself(x: Tensor) -> Tensor:
     return x
 
 
+def _weighted_mean(x: Tensor, weights: Tensor) -> Tensor:
+    return weights @ x / weights.sum()
+
+
+def _last(*vectors: Tensor) -> Tensor:
+    return vectors[-1]
+
+
 BALL = _named(
     Primitive("dist", oracle.dist, 2.4e-7, 4e-15, flat=_twice_apart),
     Primitive("pairwise_dist", oracle.dist, 2.4e-7, 4e-15, flat=_twice_apart),
@@ -83,6 +106,14 @@ BALL = _named(
     Primitive("expmap0", oracle.expmap0, vectors=1, flat=_itself),
     Primitive("logmap0", oracle.logmap0, vectors=1, flat=_itself),
     Primitive("conformal_factor", oracle.conformal_factor, vectors=1, degree=0, flat=lambda x: 0 * x[0] + 2),
+    Primitive("expmap", oracle.expmap, flat=torch.add, sums=True),
+    Primitive("logmap", oracle.logmap, flat=lambda x, y: y - x),
+    Primitive("mobius_scalar_mul", oracle.mobius_scalar_mul, flat=torch.mul),
+    Primitive("mobius_matvec", oracle.mobius_matvec, flat=torch.mv),
+    Primitive("gyration", oracle.gyration, vectors=3, flat=_last),
+    Primitive("parallel_transport", oracle.parallel_transport, vectors=3, flat=_last),
+    Primitive("geodesic", oracle.geodesic, vectors=3, flat=torch.lerp, sums=True),
+    Primitive("midpoint", oracle.midpoint, flat=_weighted_mean, sums=True),
 )
 TANGENT = _named(
     Primitive("dist", oracle.tangent_dist, 2.4e-7, flat=_twice_apart),

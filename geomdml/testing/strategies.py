@@ -174,8 +174,55 @@ def lorentz_pairs(
     return Pair(torch.tensor(X, dtype=dtype), torch.tensor(Y, dtype=dtype), curvature)
 
 
-def inputs(f: Primitive, dtype: torch.dtype = torch.float32, **options: Any) -> st.SearchStrategy[Point | Pair]:
+@st.composite
+def arguments(
+    draw: st.DrawFn,
+    kinds: Sequence[str],
+    dtype: torch.dtype = torch.float32,
+    *,
+    nearest: float = NEAREST,
+    farthest: float = FARTHEST_POINT,
+    relations: Sequence[str] = RELATIONS,
+    **options: Any,
+) -> tuple[Any, ...]:
+    """Arguments of mixed kinds in the ball, and c; further options are those of `point_pairs`.
+
+    The two points are in each of the `relations`, and so is a vector at the first of them, with the vector that leads
+    on from the origin just as far as the point is: its "antipode" leads to the origin.
+    """
+    x, y, c = draw(point_pairs(dtype, nearest=nearest, farthest=farthest, relations=relations, **options))
+    rng, points, dim = draw(_generators()), iter((x, y)), len(x)
+
+    def vector() -> Tensor:
+        gap, length = float(oracle.gap(x, c)), math.sqrt(c) * float(x.double().norm())
+        radius = (math.log1p(length) - math.log(gap) / 2) * gap / math.sqrt(c)
+        away = radius / (float(x.double().norm()) or 1.0) * x.double().numpy()
+        free = gap / math.sqrt(c) * draw(radii(nearest, farthest)) * _unit(rng, dim)
+        _, v = _related(draw, rng, away, free, relations)
+        return torch.tensor(v, dtype=dtype)
+
+    def number() -> Tensor:
+        return torch.tensor(draw(st.one_of(st.sampled_from((0.0, 0.5, 1.0)), st.floats(-2, 3, width=16))), dtype=dtype)
+
+    def matrix() -> Tensor:
+        rows = draw(st.integers(1, 4))
+        return torch.tensor(10.0 ** draw(st.integers(-2, 1)) * rng.standard_normal((rows, dim)) / dim, dtype=dtype)
+
+    make = {
+        "point": lambda: next(points),
+        "points": lambda: torch.stack([x, y, -x / 2]),
+        "vector": vector,
+        "number": number,
+        "matrix": matrix,
+        "weights": lambda: torch.tensor(0.1 + rng.random(3), dtype=dtype),
+    }
+    return (*(make[kind]() for kind in kinds), c)
+
+
+def inputs(f: Primitive, dtype: torch.dtype = torch.float32, **options: Any) -> st.SearchStrategy[Any]:
     """Inputs of a primitive, in its chart; unpack as `*vectors, c`. The options are those of the strategies above."""
+    if f.reference.kinds:
+        return arguments(f.reference.kinds, dtype, **options)
     if f.vectors == 1:
         options.pop("relations", None)
     singly, in_pairs = {

@@ -25,6 +25,12 @@ TOUR = """
         lorentz.inner(X[:5], Y, c=c), lorentz.pairwise_inner(X, Y, c=c)
         lorentz.to_tangent(X, c=c), lorentz.to_ball(X, c=c)
         tangent.from_ball(x, c=c), tangent.lca_depth(u[:5], v, c=c), poincare.mobius_add(x[:5], y, c=c)
+        for move in (poincare.gyration, poincare.parallel_transport):
+            assert move(x[:5], y, v, c=c).shape == (5, 4)
+        poincare.expmap(x, u, c=c), poincare.logmap(x[:5], y, c=c), poincare.mobius_matvec(torch.ones(3, 4), x, c=c)
+        for number in (0.5, torch.rand(5), torch.rand(2, 1)):
+            poincare.geodesic(x[:5], y, number, c=c), poincare.mobius_scalar_mul(number, y, c=c)
+        poincare.midpoint(x, c=c), poincare.midpoint(x.expand(2, 6, 4), torch.rand(6), c=c)
         poincare.project(u, c=c), poincare.conformal_factor(x, c=c), poincare.dist0(x, c=c), poincare.logmap0(x, c=c)
     euclidean.pairwise_dist(u, v, squared=True), euclidean.dist(u[:5], v), geomdml.clip_norm(u, 0.1)
     curved = [Hyperbolic(c=0.5, chart=chart) for chart in ("ball", "lorentz", "tangent")]

@@ -16,6 +16,8 @@ SMALL = (2, 1, 3, 5)
 EACH = pytest.mark.parametrize("f", BALL.values(), ids=BALL.keys())
 DISTANCE = pytest.mark.parametrize("f", [BALL["dist"], BALL["pairwise_dist"]], ids=lambda f: f.name)
 DTYPE = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+WALKS = ("expmap", "geodesic", "mobius_scalar_mul", "mobius_matvec")  # their slope vanishes far out
+CANCELLING = ("multiple", "antipode", "near-antipode")
 HALF = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 
 
@@ -30,14 +32,15 @@ def test_values_are_exact(f, dtype, data):
 @EACH
 @given(st.data())
 def test_gradients_are_exact(f, data):
-    *vectors, c = data.draw(strategies.inputs(f, dimensions=SMALL, relations=strategies.DISTINCT))
+    options = {"farthest": CURVED} if f.name in WALKS else {}
+    *vectors, c = data.draw(strategies.inputs(f, dimensions=SMALL, relations=strategies.DISTINCT, **options))
     laws.gradient_is_exact(poincare, f, *vectors, c=c)
 
 
 @EACH
 @given(st.data())
 def test_gradients_are_exact_in_float64(f, data):
-    options = {"farthest": CURVED, "dimensions": SMALL, "relations": strategies.DISTINCT}
+    options = {"farthest": 1.0 if f.name in WALKS else CURVED, "dimensions": SMALL, "relations": strategies.DISTINCT}
     *vectors, c = data.draw(strategies.inputs(f, torch.float64, **options))
     laws.gradient_is_exact(poincare, f, *vectors, c=c, bar=1e-9)
 
@@ -70,7 +73,8 @@ def test_scaling_between_curvatures(f, dtype, data, exponent):
 @DTYPE
 @given(st.data())
 def test_flat_limit(f, dtype, data):
-    *vectors, c = data.draw(strategies.inputs(f, dtype, c=FLAT, farthest=1e-6))
+    relations = [relation for relation in strategies.RELATIONS if not (f.sums and relation in CANCELLING)]
+    *vectors, c = data.draw(strategies.inputs(f, dtype, c=FLAT, farthest=1e-6, relations=relations))
     laws.has_flat_limit(poincare, f, *vectors, c=c)
 
 
