@@ -7,7 +7,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import geomdml
 from geomdml import lorentz, tangent
 from geomdml.numerics import direction
 from geomdml.testing import laws, strategies
@@ -203,16 +202,3 @@ def test_vectors_that_are_not_finite_are_refused(f, value):
 
 def test_points_outside_the_ball_are_refused():
     laws.refuses_points_outside(lorentz, LORENTZ["from_ball"], torch.tensor([1.0, 0.0]), c=1.0)
-
-
-def test_a_second_derivative_is_refused():
-    X = torch.ones(2, requires_grad=True)
-    with pytest.raises(NotImplementedError, match="no second derivative"):
-        torch.autograd.grad(lorentz.dist(X, torch.zeros(2), c=1.0), X, create_graph=True)
-
-
-def test_functions_map_over_batches():
-    X, Y = torch.randn(2, 4, 3)
-    with geomdml.validation(False):
-        mapped = torch.func.vmap(lambda a, b: lorentz.dist(a, b, c=0.5))(X, Y)
-    assert torch.equal(mapped, lorentz.dist(X, Y, c=0.5))

@@ -175,11 +175,3 @@ def test_refusals(f):
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_vectors_that_are_not_finite_are_refused(f, value):
     laws.refuses_vectors_not_finite(tangent, f, value)
-
-
-def test_a_second_derivative_is_refused():
-    u = torch.ones(2, requires_grad=True)
-    for distance in (tangent.dist(u, torch.zeros(2), c=1.0), tangent.pairwise_dist(u[None], u[None] / 2, c=1.0)):
-        (first,) = torch.autograd.grad(distance.sum(), u, create_graph=True)
-        with pytest.raises(NotImplementedError, match="no second derivative"):
-            first.sum().backward()
