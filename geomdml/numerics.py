@@ -120,22 +120,19 @@ def _split(a: Tensor) -> tuple[Tensor, Tensor]:
     return high, a - high
 
 
-def boundary_gap(x: Tensor, c: Tensor, *, squares_fit: bool = False) -> Tensor:
+def boundary_gap(x: Tensor, c: Tensor) -> Tensor:
     """1 − c‖x‖², kept, with all its digits for a float64 x up to the last float inside the ball.
 
     Near the boundary the naive form subtracts two numbers that agree in almost every digit. So the squares are cut at a
     fixed binary place, 50 bits below 1/c: their upper parts add up without any rounding, and the lower ones are too
-    small for theirs to matter. The exact value replaces the naive one, whose gradient is right. `squares_fit` says that
-    x came from a shorter dtype, so that its squares are exact.
+    small for theirs to matter. The exact value replaces the naive one, whose gradient is right.
     """
     squares = x * x
     naive = 1 - c * squares.sum(-1, keepdim=True)
     with torch.no_grad():
         anchor = torch.ldexp(torch.full_like(c, 1.5), torch.frexp(1 / c).exponent + 2)
         upper = (squares + anchor) - anchor
-        high, low = upper.sum(-1, keepdim=True), (squares - upper).sum(-1, keepdim=True)
-        if not squares_fit:
-            low = low + two_product(x, x)[1].sum(-1, keepdim=True)
+        high, low = upper.sum(-1, keepdim=True), (squares - upper + two_product(x, x)[1]).sum(-1, keepdim=True)
         product, error = two_product(c, high)
         exact = ((1 - product) - error) - c * low
     return naive + (exact - naive).detach()

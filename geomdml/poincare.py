@@ -654,10 +654,13 @@ def _gradient(grad: Tensor, x: Tensor, y: Tensor, c: Tensor) -> tuple[Tensor, Te
 
 
 def _rows(x: Tensor, c: Tensor) -> pairs.Rows:
-    gap = boundary_gap(wide(x), c, squares_fit=x.dtype != torch.float64)
     unit, length = pairs.polar(x)
-    stretch = 2 * c.sqrt() / gap
-    A = 2 * _artanh(c.sqrt() * length, gap)
+    gap = 1 - c * length * length
+    near = (
+        (gap.squeeze(-1) < (1.0 if x.dtype == torch.float64 else 1e-6)).nonzero().squeeze(-1)
+    )  # where digits are lost
+    gap[near] = boundary_gap(wide(x[near]), c)
+    A, stretch = 2 * _artanh(c.sqrt() * length, gap), 2 * c.sqrt() / gap
     return pairs.Rows(unit, length, A, stretch, growth=stretch * length)
 
 
