@@ -62,7 +62,8 @@ def all_pairs_are_exact(implementation: Any, f: Primitive, xs: Tensor, ys: Tenso
 def gradient_is_exact(implementation: Any, f: Primitive, *vectors: Tensor, c: float, bar: float = 1e-5) -> float:
     """The derivatives by each vector and by c are those of the reference, norm-wise, where the dtype can hold them.
 
-    The derivative by c is a difference of terms as large as f/c, so it is asked for to twelve digits of those.
+    The derivative by c is a difference of terms as large as f/c, or as the points that f sums, over c, so it is asked
+    for to twelve digits of those.
     """
     found = torch.autograd.functional.jacobian(
         lambda *inputs: f(implementation, *inputs[:-1], c=inputs[-1]), (*vectors, torch.tensor(c, dtype=torch.float64))
@@ -75,7 +76,7 @@ def gradient_is_exact(implementation: Any, f: Primitive, *vectors: Tensor, c: fl
         by_c = i == len(vectors)
         if limits.tiny / limits.eps < size < limits.max:
             error = float(oracle.norm(a - b for a, b in zip(oracle.exact(derivative.flatten()), expected, strict=True)))
-            allowed = bar * size + (1e-12 * float(value.norm()) / c if by_c else 0.0)
+            allowed = bar * size + (1e-12 * max(float(value.norm()), f.largest(*vectors)) / c if by_c else 0.0)
             _hold(f"derivative of {f.name} by {'c' if by_c else f'input {i}'}", error, allowed, vectors, c)
             worst = max(worst, error / size if size and not by_c else 0.0)
     return worst
