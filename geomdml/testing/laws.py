@@ -82,14 +82,14 @@ def all_pairs_are_exact(implementation: Any, f: Primitive, xs: Tensor, ys: Tenso
 def gradient_is_exact(implementation: Any, f: Primitive, *vectors: Tensor, c: float, bar: float = 1e-5) -> float:
     """The derivatives by each vector and by c are those of the reference, norm-wise, where the dtype can hold them.
 
-    The derivative by c is a difference of terms as large as f/c, or as the vectors/c where f sums vectors, so it is
-    asked for to twelve digits of those.
+    The derivative by c is a difference of terms as large as f/c, or as the points that f sums, over c, so it is asked
+    for to twelve digits of those.
     """
     found = torch.autograd.functional.jacobian(
         lambda *inputs: f(implementation, *inputs[:-1], c=inputs[-1]), (*vectors, torch.tensor(c, dtype=torch.float64))
     )
     limits, worst = torch.finfo(vectors[0].dtype), 0.0
-    terms = max(float(x.norm()) for x in (f(implementation, *vectors, c=c), *(vectors if f.sums else ())))
+    terms = max(float(f(implementation, *vectors, c=c).norm()), f.largest(*vectors))
     for i, (derivative, columns) in enumerate(zip(found, f.reference.jacobian(*vectors, c=c), strict=True)):
         expected = [entry for row in zip(*columns, strict=True) for entry in row]
         size = float(oracle.norm(expected))

@@ -32,15 +32,29 @@ def test_values_are_exact(f, dtype, data):
 @EACH
 @given(st.data())
 def test_gradients_are_exact(f, data):
-    options = {"farthest": CURVED} if f.name in WALKS else {}
-    *vectors, c = data.draw(strategies.inputs(f, dimensions=SMALL, relations=strategies.DISTINCT, **options))
+    options = {"dimensions": SMALL, "relations": strategies.DISTINCT}
+    if f.reference.kinds:
+        options |= {
+            "dimensions": SMALL[:3],
+            "nearest": 1e-3,
+            "farthest": CURVED if f.name in WALKS else strategies.FARTHEST_POINT,
+        }
+    *vectors, c = data.draw(strategies.inputs(f, **options))
     laws.gradient_is_exact(poincare, f, *vectors, c=c)
 
 
 @EACH
 @given(st.data())
 def test_gradients_are_exact_in_float64(f, data):
-    options = {"farthest": 1.0 if f.name in WALKS else CURVED, "dimensions": SMALL, "relations": strategies.DISTINCT}
+    options = {"farthest": CURVED, "dimensions": SMALL, "relations": strategies.DISTINCT}
+    if f.reference.kinds:  # near relations reach the boundary, where float64 has no digits to spare
+        relations = [relation for relation in strategies.DISTINCT if not relation.startswith("near")]
+        options |= {
+            "dimensions": SMALL[:3],
+            "nearest": 1e-3,
+            "farthest": 1.0 if f.name in WALKS else CURVED,
+            "relations": relations,
+        }
     *vectors, c = data.draw(strategies.inputs(f, torch.float64, **options))
     laws.gradient_is_exact(poincare, f, *vectors, c=c, bar=1e-9)
 
