@@ -192,22 +192,13 @@ def half_sine(u: Tensor, v: Tensor) -> Tensor:
     """sin(θ/2), θ the angle between u and v, one to one, with all its digits: exactly 0 for vectors on one ray.
 
     ‖û − v̂‖/2 carries the rounding of the two unit vectors, about 1e-16: not small far out in hyperbolic space, where it
-    is multiplied by sinh A · sinh B. For small angles the part of v across u is taken from z = u_k v − v_k u, with u_k
-    the largest entry of u: that is u_k times this part, plus a multiple of u, and its products have twice the digits.
+    is multiplied by sinh A · sinh B. For small angles the part of v `across` u is right.
     """
     (u_hat, _), (v_hat, _) = direction(u), direction(v)
     naive = norm(u_hat - v_hat).squeeze(-1) / 2
     with torch.no_grad():
-        u, v = _to_unit_scale(u), _to_unit_scale(v)
-        largest = u.abs().argmax(-1, keepdim=True)
-        u_k, v_k = u.gather(-1, largest), v.gather(-1, largest)
-        (p, p_error), (q, q_error) = two_product(u_k, v), two_product(v_k, u)
-        z = (p - q) + (p_error - q_error)
-        z = z - (z * u_hat).sum(-1, keepdim=True) * u_hat
-        small = (naive < 0.3) & (u_k != 0).squeeze(-1) & (v != 0).any(-1)
-        sine = (norm(z) / torch.where(u_k != 0, u_k.abs(), 1.0)).squeeze(-1) / torch.where(
-            small, norm(v).squeeze(-1), 1.0
-        )
+        small, v = (naive < 0.3) & (v != 0).any(-1), _to_unit_scale(v)
+        sine = norm(across(u, v)).squeeze(-1) / torch.where(small, norm(v).squeeze(-1), 1.0)
         exact = sine / (2 * torch.sqrt(1 - naive.clamp(max=0.5) ** 2))
     return naive + torch.where(small, exact - naive, 0.0).detach()
 

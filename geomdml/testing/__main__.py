@@ -9,6 +9,7 @@ import argparse
 import importlib
 import io
 import math
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -21,9 +22,10 @@ from typing import Any
 
 import torch
 
-from geomdml import poincare, tangent
+from geomdml import lorentz, poincare, tangent
 from geomdml.testing import peers, report, suite
 
+OWN: dict[str, Any] = {"ball": poincare, "tangent": tangent, "lorentz": lorentz}
 PEERS = {"geoopt": (peers.Geoopt, "geoopt==0.5.1"), "hypll": (peers.Hypll, "hypll==0.1.1")}
 
 
@@ -39,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # those of the library under judgement
             return _run(options)
+    except BrokenPipeError:  # who reads, such as `head`, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left to be flushed
+        return 141
     except Refused as refusal:
         print(f"geomdml.testing: {refusal}", file=sys.stderr)
         return 2
@@ -57,13 +62,13 @@ def _run(options: argparse.Namespace) -> int:
     heading = f"{options.implementation}, {options.dtype}, {options.examples} examples a law, seed {options.seed}"
     verdicts: list[suite.Verdict] = []
     accuracy: dict[str, list[float]] = {}
-    interrupted, chart = False, None
+    interrupted, told = False, ("", "")
     print(heading)
     try:
         for law in laws:
-            if law.charts[0] != chart:
-                chart = law.charts[0]
-                print(f"\n{chart}")
+            if (law.charts[0], law.group) != told:
+                told = law.charts[0], law.group
+                print(f"\n{': '.join(told)}")
             choices = {"examples": options.examples, "seed": options.seed, "radius": options.radius}
             verdicts.append(suite.judge(law, implementations, dtype, **choices))
             print(*report.lines(verdicts[-1], implementations), sep="\n")
@@ -84,7 +89,7 @@ def _run(options: argparse.Namespace) -> int:
 def _implementations(name: str, chart: str) -> dict[str, Any]:
     """By chart; `module:attribute` is imported."""
     if name == "geomdml":
-        return {"ball": poincare, "tangent": tangent}
+        return OWN
     if name in PEERS:
         adapter, package = PEERS[name]
         try:
@@ -110,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--implementation", default="geomdml", help="geomdml, geoopt, hypll, or your own: module:attribute, any object "
         "with functions by the names of geomdml.poincare; default %(default)s")  # fmt: skip
-    add("--chart", default="ball", choices=suite.CHARTS, help="the chart of your own object; default %(default)s")
+    add("--chart", default="ball", choices=OWN, help="the chart of your own object; default %(default)s")
     add("--dtype", default="float32", choices=["float32", "float64"], help="default %(default)s")
     add("--examples", type=_count, default=100, metavar="N", help="draws for each law; default %(default)s")
     add("--seed", type=int, default=0, help="of the draws; default %(default)s")

@@ -64,7 +64,7 @@ def all_pairs_are_exact(implementation: Any, f: Primitive, xs: Tensor, ys: Tenso
     xs, ys = xs.clone().requires_grad_(), ys.clone().requires_grad_()
     matrix = getattr(implementation, f.name)(xs, ys, c=c)
     if matrix.shape != (len(xs), len(ys)):
-        raise _broken(f"{f.name} is (B, P)", f"shape {tuple(matrix.shape)}", (xs, ys), c)
+        raise Broken(f"{f.name} is (B, P)", f"shape {tuple(matrix.shape)}", (xs, ys), c)
     pairs = [(i, j, xs[i], ys[j]) for i in range(len(xs)) for j in range(len(ys))]
     error = max(
         _hold(f"{f.name} is exact", relative_error(matrix[i, j], f.reference(x, y, c=c)), f.bar(x, y), (x, y), c)
@@ -109,9 +109,9 @@ def gradients_are_finite(implementation: Any, f: Primitive, *vectors: Tensor, c:
     f(implementation, *inputs, c=curvature).sum().backward()
     gradients = [_gradient(x) for x in (*inputs, curvature)]
     if not all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
-        raise _broken(f"gradients of {f.name} are finite", f"found {gradients}", vectors, c)
+        raise Broken(f"gradients of {f.name} are finite", f"found {gradients}", vectors, c)
     if "dist" in f.name and len(vectors) == 2 and torch.equal(*vectors) and any(bool(g.any()) for g in gradients):
-        raise _broken(f"gradients of {f.name} are 0 at duplicates", f"found {gradients}", vectors, c)
+        raise Broken(f"gradients of {f.name} are 0 at duplicates", f"found {gradients}", vectors, c)
     return 0.0
 
 
@@ -121,7 +121,7 @@ def gradcheck(implementation: Any, f: Primitive, *vectors: Tensor, c: float) -> 
     try:
         torch.autograd.gradcheck(lambda *xs: f(implementation, *xs[:-1], c=xs[-1]), inputs, atol=1e-6, rtol=1e-5)
     except GradcheckError as error:
-        raise _broken(f"gradcheck of {f.name}", str(error).splitlines()[0], vectors, c) from error
+        raise Broken(f"gradcheck of {f.name}", str(error).splitlines()[0], vectors, c) from error
     return 0.0
 
 
@@ -235,14 +235,14 @@ def gyration_rotates(ball: Any, x: Tensor, y: Tensor, u: Tensor, v: Tensor, *, c
     return _hold("gyration is a rotation", max(error, back), 3 * BALL["gyration"].bar(x), (x, y, u, v), c)
 
 
-def translation_is_an_isometry(ball: Any, z: Tensor, x: Tensor, y: Tensor, *, c: float) -> float:
+def translation_is_an_isometry(ball: Any, x: Tensor, y: Tensor, z: Tensor, *, c: float) -> float:
     """d(z ⊕ x, z ⊕ y) = d(x, y)."""
     there = [ball.mobius_add(z, w, c=c) for w in (x, y)]
     far, length = sum(_moved(w, c) for w in there), float(ball.dist(x, y, c=c))
     if math.sqrt(c) * far > 0.1:
         return 0.0
     error = abs(float(ball.dist(*there, c=c)) - length)
-    return _hold("translation is an isometry", error, far + 2 * BALL["dist"].bar(x) * length, (z, x, y), c)
+    return _hold("translation is an isometry", error, far + 2 * BALL["dist"].bar(x) * length, (x, y, z), c)
 
 
 def scalars_distribute(ball: Any, r: float, s: float, x: Tensor, *, c: float) -> float:
@@ -253,11 +253,11 @@ def scalars_distribute(ball: Any, r: float, s: float, x: Tensor, *, c: float) ->
     rx, sx = (ball.mobius_scalar_mul(k, x, c=c) for k in (r, s))
     far = 2 * _moved(rx, c) / float(oracle.gap(sx, c)) + _moved(sx, c)
     total = ball.mobius_scalar_mul(r + s, x, c=c)
-    error = _same_point("scalars distribute", ball.mobius_add(rx, sx, c=c), total, far, (x,), c)
+    error = _same_point(f"{r} and {s} distribute", ball.mobius_add(rx, sx, c=c), total, far, (x,), c)
     D = math.sqrt(c) * float(ball.dist0(sx, c=c))
     stretch = max(abs(r), math.sinh(min(abs(r) * D, 300.0)) / math.sinh(D)) if D else abs(r)
     twice, once = ball.mobius_scalar_mul(r, sx, c=c), ball.mobius_scalar_mul(r * s, x, c=c)
-    return max(error, _same_point("scalars associate", twice, once, _moved(sx, c) * stretch, (x,), c))
+    return max(error, _same_point(f"{r} and {s} associate", twice, once, _moved(sx, c) * stretch, (x,), c))
 
 
 def scalar_multiples_keep_the_line(ball: Any, r: float, x: Tensor, *, c: float) -> float:
@@ -265,11 +265,11 @@ def scalar_multiples_keep_the_line(ball: Any, r: float, x: Tensor, *, c: float) 
     rx, d = ball.mobius_scalar_mul(r, x, c=c), float(ball.dist0(x, c=c))
     bar = BALL["mobius_scalar_mul"].bar(x)
     error = relative_error(rx.double() * x.double().norm(), math.copysign(1, r) * x.double() * rx.double().norm())
-    _hold("scalar multiples keep the line", error, bar, (x,), c)
+    _hold(f"{r} ⊗ x is on the line of x", error, bar, (x,), c)
     if math.sqrt(c) * _moved(rx, c) > 0.1:
         return error
     apart = abs(float(ball.dist0(rx, c=c)) - abs(r) * d)
-    return max(error, _hold("‖r ⊗ x‖ = |r| ‖x‖", apart, _moved(rx, c) + 3 * bar * abs(r) * d, (x,), c))
+    return max(error, _hold(f"‖{r} ⊗ x‖ = |{r}| ‖x‖", apart, _moved(rx, c) + 3 * bar * abs(r) * d, (x,), c))
 
 
 def exp_at_inverts_log_at(ball: Any, x: Tensor, y: Tensor, *, c: float) -> float:
@@ -362,7 +362,7 @@ def stays_inside(ball: Any, f: Primitive, *vectors: Tensor, c: float) -> float:
     """What lies in the ball lies there after rounding too."""
     value = f(ball, *vectors, c=c)
     if oracle.gap(value, c) <= 0:
-        raise _broken(f"{f.name} stays inside", f"found {value.tolist()}", vectors, c)
+        raise Broken(f"{f.name} stays inside", f"found {value.tolist()}", vectors, c)
     return 0.0
 
 
@@ -384,9 +384,9 @@ def projects_inside(ball: Any, x: Tensor, *, c: float) -> float:
     """What `project` returns lies inside, on the ray of x; a point that is inside already comes back as it is."""
     inside = ball.project(x, c=c)
     if oracle.gap(inside, c) <= 0:
-        raise _broken("project gives points inside", f"found {inside.tolist()}", (x,), c)
+        raise Broken("project gives points inside", f"found {inside.tolist()}", (x,), c)
     if oracle.gap(x, c) > 0 and not torch.equal(inside, x):
-        raise _broken("project leaves points inside as they are", f"found {inside.tolist()}", (x,), c)
+        raise Broken("project leaves points inside as they are", f"found {inside.tolist()}", (x,), c)
     length = x.double().norm()
     error = relative_error(inside.double() * length, x.double() * inside.double().norm())
     return _hold("project keeps the direction", error, BALL["expmap0"].bar(x), (x,), c)
@@ -452,9 +452,9 @@ def half_is_float32_of_the_rounded(implementation: Any, f: Primitive, *vectors: 
     with torch.autocast("cpu", dtype=torch.bfloat16):
         cast = f(implementation, *vectors, c=c)
     if not bool(torch.isfinite(value).all()):
-        raise _broken(f"{f.name} of 16-bit inputs is finite", f"found {value}", vectors, c)
+        raise Broken(f"{f.name} of 16-bit inputs is finite", f"found {value}", vectors, c)
     if value.dtype != torch.float32 or not torch.equal(value, expected) or not torch.equal(cast, expected):
-        raise _broken(f"{f.name} of 16-bit inputs is that of float32", f"{value}, {cast}, {expected}", vectors, c)
+        raise Broken(f"{f.name} of 16-bit inputs is that of float32", f"{value}, {cast}, {expected}", vectors, c)
     return 0.0
 
 
@@ -467,7 +467,7 @@ def broadcasts(implementation: Any, f: Primitive, *vectors: Tensor, c: float) ->
     tensors = (x.expand((*lead, *x.shape)) for x, lead in zip(vectors, leads, strict=True))
     many = getattr(implementation, f.name)(*tensors, c=c)
     if many.shape != (2, 3, *value.shape):
-        raise _broken(f"{f.name} broadcasts", f"shape {tuple(many.shape)}", vectors, c)
+        raise Broken(f"{f.name} broadcasts", f"shape {tuple(many.shape)}", vectors, c)
     bar = 2 * (f.bar(*vectors) + f.cancelled(value.flatten(), *vectors))
     return _hold(f"{f.name} broadcasts", relative_error(many, value.expand_as(many)), bar, vectors, c)
 
@@ -478,7 +478,7 @@ def empty_gives_empty(implementation: Any, f: Primitive, *, dtype: torch.dtype, 
     value = getattr(implementation, f.name)(*inputs, c=c)
     value.sum().backward()
     if value.numel() or any(_gradient(x).shape != x.shape for x in inputs):
-        raise _broken(f"{f.name} of nothing is nothing", f"found {value}", inputs, c)
+        raise Broken(f"{f.name} of nothing is nothing", f"found {value}", inputs, c)
     return 0.0
 
 
@@ -535,9 +535,9 @@ def _refused(
     except error as refusal:
         words = str(refusal).replace(":", " ").replace(",", " ").split()
         if not all(name in str(refusal) if " " in name else name in words for name in named):
-            raise _broken(f"{function.__name__} names {named}", f"said {refusal}", inputs, c) from refusal
+            raise Broken(f"{function.__name__} names {named}", f"said {refusal}", inputs, c) from refusal
     else:
-        raise _broken(f"{function.__name__} raises {error.__name__} about {named}", "it did not", inputs, c)
+        raise Broken(f"{function.__name__} raises {error.__name__} about {named}", "it did not", inputs, c)
 
 
 def _gradient(x: Tensor) -> Tensor:
@@ -548,6 +548,3 @@ def _hold(law: str, error: float, bar: float, vectors: Iterable[Tensor], c: Any)
     if not error <= bar:
         raise Broken(law, f"error {error:.3g} > {bar:.3g}", vectors, c, Error(error, bar))
     return Error(max(error, 0.0), bar)
-
-
-_broken = Broken

@@ -22,6 +22,7 @@ class Primitive(NamedTuple):
     degree: int = 1  # f at curvature c/s² of s·x is s**degree times f at c of x
     flat: Callable[..., Tensor] | None = None  # the limit c → 0
     sums: bool = False  # the result is a sum in which points may cancel
+    farthest: float = math.inf  # the radius √c‖u‖ up to which it is held to its bars
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -126,9 +127,9 @@ TANGENT = _named(
 LORENTZ = _named(
     Primitive("dist", oracle.hyperboloid_dist, 2.4e-7, flat=_apart),
     Primitive("pairwise_dist", oracle.hyperboloid_dist, 2.4e-7, flat=_apart),
-    Primitive("inner", oracle.hyperboloid_inner, degree=2),
-    Primitive("pairwise_inner", oracle.hyperboloid_inner, degree=2),
-    Primitive("from_tangent", oracle.tangent_to_hyperboloid, vectors=1, flat=_twice),
+    Primitive("inner", oracle.hyperboloid_inner, degree=2, farthest=10.0),
+    Primitive("pairwise_inner", oracle.hyperboloid_inner, degree=2, farthest=2.0),
+    Primitive("from_tangent", oracle.tangent_to_hyperboloid, vectors=1, flat=_twice, farthest=35.0),
     Primitive("to_tangent", oracle.hyperboloid_to_tangent, vectors=1, flat=_half),
     Primitive("from_ball", oracle.ball_to_hyperboloid, vectors=1, flat=_twice),
     Primitive("to_ball", oracle.hyperboloid_to_ball, vectors=1, flat=_half),

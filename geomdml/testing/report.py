@@ -1,7 +1,8 @@
 """How the judgement of an implementation is told: lines for the terminal, a page of tables in Markdown."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -10,6 +11,15 @@ from torch import Tensor
 from geomdml.testing.suite import NEAREST, RADII, STEPS, Implementations, Verdict
 
 Accuracy = Mapping[str, list[float]]  # such as "ball, D = 8": the largest error of `dist` at each of the RADII
+GROUPS = {  # what a table of laws is about
+    "values": "Against fifty digits.",
+    "geometry": "Identities, isometries and limits; allowed is what the rounding of points makes of them.",
+    "gradients": "Against fifty digits, as numbers everywhere, and by torch's own check.",
+    "dtypes and shapes": "Batches and no vectors at all, and 16-bit inputs, whose float32 results are a promise of "
+    "geomdml.",
+    "refusals": "That arguments without a meaning are refused, by name, is the manner of geomdml, not mathematics: "
+    "another library may promise nothing of the kind.",
+}
 
 
 def lines(verdict: Verdict, implementations: Implementations) -> Iterator[str]:
@@ -24,11 +34,14 @@ def lines(verdict: Verdict, implementations: Implementations) -> Iterator[str]:
 
 
 def summary(verdicts: Iterable[Verdict]) -> str:
-    """How many laws hold of those asked, and how many were not."""
+    """How many laws hold of those asked, in all and group by group, and how many were not asked."""
     verdicts = list(verdicts)
-    holds = [verdict.broken is None for verdict in verdicts if not verdict.missing]
-    rest = len(verdicts) - len(holds)
-    return f"{sum(holds)} of {len(holds)} laws hold" + f"; {rest} are about functions not offered" * bool(rest)
+    asked = [verdict for verdict in verdicts if not verdict.missing]
+    told = f"{_share(asked)} laws hold"
+    if groups := ", ".join(f"{group} {_share(of_it)}" for group, of_it in _by_group(asked)):
+        told += f": {groups}"
+    rest = len(verdicts) - len(asked)
+    return told + f"; {rest} are about functions not offered" * bool(rest)
 
 
 def accuracy_lines(accuracy: Accuracy) -> Iterator[str]:
@@ -45,20 +58,25 @@ def markdown(heading: str, verdicts: Iterable[Verdict], accuracy: Accuracy, impl
     graded = [verdict for verdict in broken if verdict.by_radius and verdict.error.bar]
     page = [
         f"# {heading}",
-        f"{summary(verdicts)}. Errors are relative, against fifty digits; ∞ is no number, or a number where 0 is due. "
-        "Points are the hard ones too: origin, duplicates, near-duplicates, antipodes, last floats inside. For the "
-        f"last column they are ordinary: independent directions, radius √c‖u‖ from {NEAREST:g} to the one told.",
-        _table(["law", "", "largest error", "bar", "ordinary points: up to radius"], map(_row, verdicts)),
+        f"{summary(verdicts)}. Errors are relative; ∞ is no number, or a number where 0 is due. Points are the hard "
+        "ones too: origin, duplicates, near-duplicates, antipodes, last floats inside. For the last column they are "
+        f"ordinary: independent directions, radius √c‖u‖ from {NEAREST:g} to the one told.",
     ]
+    for group, of_it in _by_group(verdicts):
+        page += [f"## {group.capitalize()}", GROUPS[group]]
+        rows = ([verdict.law.charts[0], *_row(verdict)] for verdict in of_it)
+        page += [_table(["chart", "law", "", "largest error", "bar", "ordinary points: up to radius"], rows)]
     if accuracy:
+        page += ["## Accuracy of distances, by radius"]
         errors = ([name, *map(_number, errors)] for name, errors in accuracy.items())
         page += [_table(["error of `dist`, random pairs at radius", *(f"{r:g}" for r in RADII)], errors)]
     if graded:
-        errors = ([verdict.law.name, *_errors_by_radius(verdict)] for verdict in graded)
+        page += ["## Laws that break, by radius"]
+        errors = ([_full_name(verdict), *_errors_by_radius(verdict)] for verdict in graded)
         page += [_table(["largest error, ordinary points up to radius", *_HEADS], errors)]
     if broken:
-        page += ["Smallest counter-examples:"]
-        page += ["\n".join(f"- {v.law.name}: `{counter_example(v, implementations)}`" for v in broken)]
+        page += ["## Smallest counter-examples"]
+        page += ["\n".join(f"- {_full_name(v)}: `{counter_example(v, implementations)}`" for v in broken)]
     return "\n\n".join(page) + "\n"
 
 
@@ -73,6 +91,18 @@ def counter_example(verdict: Verdict, implementations: Implementations) -> str:
         return told
     found = f(implementations[verdict.law.charts[0]], *broken.vectors, c=broken.c)
     return f"{told}; {f.name} is {_vector(found)}, truly {_vector(f.reference(*broken.vectors, c=broken.c))}"
+
+
+def _by_group(verdicts: Iterable[Verdict]) -> Iterator[tuple[str, list[Verdict]]]:
+    return ((group, list(of_it)) for group, of_it in groupby(verdicts, lambda verdict: verdict.law.group))
+
+
+def _share(verdicts: Sequence[Verdict]) -> str:
+    return f"{sum(verdict.broken is None for verdict in verdicts)} of {len(verdicts)}"
+
+
+def _full_name(verdict: Verdict) -> str:
+    return f"{verdict.law.charts[0]}, {verdict.law.name}"
 
 
 _HEADS = [*(f"{radius:g}" for radius in STEPS), "farthest"]

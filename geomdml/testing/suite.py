@@ -1,39 +1,41 @@
 """The table of laws, the inputs on which each is asked, and the judgement of an implementation by them.
 
 To add a law, write it in `geomdml.testing.laws` and give it a line in `table`: `each` asks it of every primitive of
-every chart, `one` of the functions named. `python -m geomdml.testing` runs the table.
+every chart, `one` of the functions named. `python -m geomdml.testing` and our own tests run the table.
 """
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import accumulate, takewhile
+from itertools import accumulate, chain, takewhile
 from random import Random
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from hypothesis import Phase, find, settings
 from hypothesis import strategies as st
 from hypothesis.errors import HypothesisException, NoSuchExample
 
-from geomdml.testing import laws, strategies
-from geomdml.testing.laws import BALL, TANGENT, Broken, Error
+from geomdml.testing import laws, oracle, strategies
+from geomdml.testing.laws import BALL, EUCLIDEAN, LORENTZ, TANGENT, Broken, Error
 from geomdml.testing.primitives import Primitive, relative_error
 
 Inputs = st.SearchStrategy[Any]  # (*vectors, c)
 Implementations = Mapping[str, Any]  # by chart
 
-CHARTS: dict[str, dict[str, Primitive]] = {"ball": BALL, "tangent": TANGENT}
+CHARTS: dict[str, dict[str, Primitive]] = {"ball": BALL, "tangent": TANGENT, "lorentz": LORENTZ, "euclidean": EUCLIDEAN}
 LENGTH_AT = {"ball": math.tanh, "tangent": float, "lorentz": lambda radius: math.sinh(2 * radius)}  # times √c
-GIVES_POINTS = {"mobius_add", "mobius_scalar_mul", "mobius_matvec", "expmap0", "expmap", "geodesic", "midpoint"}
+GIVES_POINTS = {  # of the ball
+    *("mobius_add", "mobius_scalar_mul", "mobius_matvec", "expmap0", "expmap", "geodesic", "midpoint", "to_ball")
+}
 SYMMETRIC = {"dist", "pairwise_dist", "lca_depth", "inner", "pairwise_inner"}
+WALKS = {"expmap", "geodesic", "mobius_scalar_mul", "mobius_matvec"}  # their slope vanishes far out
 RADII = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0)  # √c‖u‖
 NEAREST, STEPS = 1e-3, (1.0, 2.0, 4.0, 8.0)  # to see how far out a law holds that breaks somewhere
-# Most libraries keep c in the dtype of the points, and are not to be blamed for its rounding.
-CURVATURES = strategies.curvatures().map(lambda c: float(np.float32(c)))
 MODERATE = strategies.curvatures(0.01, 100.0)
+CURVED = 3.0  # the radius within which rounding a point of the ball does not blur it
+NUMBERS = st.sampled_from((-1.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 3.0))  # sums and products are floats
 OUTSIDE = st.sampled_from(([1.0, 0.0], [0.8, 0.7], [math.inf, 0.0], [math.nan, 0.0])).map(torch.tensor)
 
 
@@ -48,16 +50,25 @@ class Law(NamedTuple):
     options: Mapping[str, Any]
     keywords: Mapping[str, st.SearchStrategy[Any]]
     f: Primitive | None
+    group: str = ""
 
-    def inputs(self, dtype: torch.dtype, farthest: float = math.inf, *, ordinary: bool = False) -> Inputs:
+    def inputs(
+        self,
+        dtype: torch.dtype,
+        farthest: float = math.inf,
+        *,
+        ordinary: bool = False,
+        c: st.SearchStrategy[float] | None = None,
+    ) -> Inputs:
         """((*vectors, c), keywords), up to a radius; ordinary points lie independently, at `NEAREST` or farther."""
-        options = dict(self.options)
+        options = {"c": c, **self.options}
         if ordinary:
             options["nearest"] = max(NEAREST, options.get("nearest", 0.0))
             if "relations" in options:
                 options["relations"] = strategies.APART[:1]
-        if (farthest := min(farthest, self.farthest)) < math.inf:
-            options["farthest"] = max(farthest, options.get("nearest", 0.0))
+        options["farthest"] = max(min(farthest, self.farthest), options.get("nearest", 0.0))
+        if options["farthest"] == math.inf:
+            del options["farthest"]
         return st.tuples(self.draw(dtype, **options), st.fixed_dictionaries(dict(self.keywords)))
 
     @property
@@ -78,43 +89,81 @@ class Verdict(NamedTuple):
 
 
 def table(dtype: torch.dtype = torch.float32) -> list[Law]:
-    """Every law, chart by chart.
+    """Every law, group by group, and chart by chart in each.
 
     >>> [law.name for law in table() if "inverts" in law.name]
-    ['exp inverts log', 'log inverts exp']
+    ['exp inverts log', 'log inverts exp', 'exp at inverts log at', 'log at inverts exp at']
     """
+    pairs: dict[str, Any] = {"relations": strategies.RELATIONS}
     near: dict[str, Any] = {"nearest": 0.1, "farthest": 1.0, "dimensions": (2, 3), "relations": strategies.APART}
-    lines = [
-        *each(laws.is_exact),
-        *each(laws.is_symmetric, where=lambda f: f.name in SYMMETRIC),
-        *each(laws.triangle_inequality, where=_is_distance, draw=_with_a_point_between),
-        *each(laws.all_pairs_are_exact, where=_is_pairwise, draw=_lists, farthest=3.0),
-        *each(laws.scales_with_curvature, exponent=st.integers(-4, 4)),
-        *each(laws.commutes_with_rotation, seed=st.integers(0, 999)),
-        *each(laws.has_flat_limit, where=lambda f: f.flat is not None, farthest=1e-6, c=st.just(1e-12)),
-        *each(laws.stays_inside, where=lambda f: f.name in GIVES_POINTS),
-        *one(laws.has_identity_and_inverse, strategies.points, "mobius_add"),
-        *one(laws.left_cancellation, strategies.point_pairs, "mobius_add", relations=strategies.RELATIONS),
-        *one(laws.exp_inverts_log, strategies.points, "expmap0", "logmap0"),
-        *one(laws.log_inverts_exp, strategies.tangents, "expmap0", "logmap0", farthest=5.0),
-        *one(laws.projects_inside, _anywhere, "project"),
-        *one(laws.charts_agree, strategies.tangent_pairs, "dist", charts=("ball", "tangent"), farthest=3.0),
-        *each(laws.gradients_are_finite),
-        *each(laws.gradient_is_exact, options=_smooth(dtype), bar=st.just(1e-5 if dtype == torch.float32 else 1e-8)),
-        *each(laws.gradcheck, c=strategies.curvatures(0.2, 5.0), **near),
-        *each(laws.half_is_float32_of_the_rounded, draw=_in_16_bits, nearest=1e-3, farthest=3.0, c=MODERATE),
-        *each(laws.broadcasts, where=lambda f: not _is_pairwise(f)),
-        *each(laws.empty_gives_empty, draw=_fixed(), dtype=st.just(dtype), farthest=0),
-        *each(laws.refuses_what_cannot_be, draw=_fixed(), farthest=0),
-        *each(laws.refuses_points_outside, where=_takes_points, draw=_fixed(OUTSIDE, c=1.0), farthest=0),
-        *each(
-            laws.refuses_vectors_not_finite,
-            where=lambda f: not _takes_points(f),
-            draw=_fixed(st.sampled_from((math.nan, math.inf))),
-            farthest=0,
-        ),
+    vectors_at_points = partial(strategies.inputs, BALL["parallel_transport"])
+    points, point_pairs = _near_too(strategies.points), _near_too(strategies.point_pairs)
+    groups = {
+        "values": [
+            each(laws.is_exact),
+            each(laws.all_pairs_are_exact, where=_is_pairwise, draw=_lists, options=_crowded),
+        ],
+        "geometry": [
+            each(laws.is_symmetric, where=lambda f: f.name in SYMMETRIC),
+            each(laws.triangle_inequality, where=_is_distance, draw=_with_a_point_between),
+            each(laws.scales_with_curvature, where=_has_an_end, exponent=st.integers(-4, 0)),
+            each(laws.scales_with_curvature, where=lambda f: not _has_an_end(f), exponent=st.integers(-4, 4)),
+            each(laws.commutes_with_rotation, seed=st.integers(0, 999)),
+            each(laws.has_flat_limit, where=lambda f: f.flat is not None, options=_nearly_flat),
+            each(laws.stays_inside, where=lambda f: f.name in GIVES_POINTS),
+            one(laws.has_identity_and_inverse, strategies.points, "mobius_add"),
+            one(laws.left_cancellation, point_pairs, "mobius_add", **pairs),
+            one(laws.gyroassociativity, _triples, "mobius_add", "gyration", "project", **pairs),
+            one(laws.gyrocommutativity, point_pairs, "mobius_add", "gyration", **pairs),
+            one(laws.left_loop, vectors_at_points, "mobius_add", "gyration", **pairs),
+            one(laws.gyration_rotates, _two_vectors, "gyration", **pairs),
+            one(laws.translation_is_an_isometry, _triples, "mobius_add", "dist", **pairs),
+            one(laws.scalars_distribute, _after(2, points), "mobius_scalar_mul", "mobius_add", "dist0"),
+            one(laws.scalar_multiples_keep_the_line, _after(1, points), "mobius_scalar_mul", "dist0"),
+            one(laws.exp_inverts_log, strategies.points, "expmap0", "logmap0"),
+            one(laws.log_inverts_exp, strategies.tangents, "expmap0", "logmap0", farthest=5.0),
+            one(laws.exp_at_inverts_log_at, point_pairs, "expmap", "logmap", "dist", **pairs),
+            one(laws.log_at_inverts_exp_at, partial(strategies.inputs, BALL["expmap"]), "expmap", "logmap",
+                farthest=CURVED, **pairs),
+            one(laws.log_is_as_long_as_the_way, point_pairs, "logmap", "dist", **pairs),
+            one(laws.geodesic_has_its_ends_and_speed, _and_a_number(point_pairs), "geodesic", "dist", **pairs),
+            one(laws.transport_is_an_isometry, vectors_at_points, "parallel_transport", "logmap",
+                nearest=1e-10, **pairs),
+            one(laws.midpoint_is_in_the_middle, _triples, "midpoint", "geodesic", "dist", "mobius_add", **pairs),
+            one(laws.projects_inside, _anywhere, "project"),
+            one(laws.charts_agree, strategies.tangent_pairs, "dist", charts=("ball", "tangent"), farthest=3.0, **pairs),
+            one(laws.lorentz_agrees, strategies.tangent_pairs, "dist", "from_tangent", charts=("lorentz", "tangent"),
+                farthest=5.0, **pairs),
+            one(laws.boost_is_isometry, _boosts, "dist", charts=("lorentz",), farthest=3.0, dimensions=(2, 3, 8),
+                **pairs),
+            one(laws.lies_on_hyperboloid, strategies.lorentz_points, "inner", charts=("lorentz",)),
+            one(laws.product_ranks_as_distance, _clouds, "pairwise_inner", "pairwise_dist", charts=("lorentz",),
+                farthest=LORENTZ["pairwise_inner"].farthest, **pairs),
+        ],
+        "gradients": [
+            each(laws.gradients_are_finite, options=_as_far_as_slopes),
+            each(laws.gradient_is_exact, options=_smooth(dtype)),
+            each(laws.gradcheck, c=strategies.curvatures(0.2, 5.0), **near),
+        ],
+        "dtypes and shapes": [
+            each(laws.half_is_float32_of_the_rounded, draw=_in_16_bits, nearest=1e-3, c=MODERATE),
+            each(laws.broadcasts, where=lambda f: not _is_pairwise(f)),
+            each(laws.empty_gives_empty, draw=_fixed(), dtype=st.sampled_from((dtype, torch.bfloat16)), farthest=0.0),
+        ],
+        "refusals": [
+            each(laws.refuses_what_cannot_be, where=_is_curved, draw=_fixed(), farthest=0.0),
+            each(laws.refuses_points_outside, where=_takes("point", "points"), draw=_fixed(OUTSIDE, c=1.0),
+                 farthest=0.0),
+            each(laws.refuses_vectors_not_finite, where=_takes("vector"),
+                 draw=_fixed(st.sampled_from((math.nan, math.inf))), farthest=0.0),
+        ],
+    }  # fmt: skip
+    order = list(CHARTS).index
+    return [
+        law._replace(group=group)
+        for group, lines in groups.items()
+        for law in sorted(chain(*lines), key=lambda law: order(law.charts[0]))
     ]
-    return sorted(lines, key=lambda law: list(CHARTS).index(law.charts[0]))
 
 
 def each(
@@ -123,16 +172,21 @@ def each(
     where: Callable[[Primitive], bool] = lambda f: True,
     draw: Callable[..., Inputs] = strategies.inputs,
     options: Callable[[Primitive], Mapping[str, Any]] = lambda f: {},
+    farthest: float = math.inf,
     **others: Any,
 ) -> Iterator[Law]:
-    """The law on every primitive; other arguments are options of the inputs or, as strategies, keywords of the law."""
-    keywords = {name: value for name, value in others.items() if name != "c" and isinstance(value, st.SearchStrategy)}
-    common = {name: value for name, value in others.items() if name not in keywords}
+    """The law on every primitive, as far out as that one goes unless `options` says otherwise.
+
+    Other arguments, and `options`, are options of the inputs or, where they are strategies, keywords of the law.
+    """
     for chart, primitives in CHARTS.items():
         for f in filter(where, primitives.values()):
+            limit = min(farthest, f.farthest)
+            chosen = {"relations": strategies.RELATIONS, "farthest": limit, **others, **options(f)}
+            keywords = {k: v for k, v in chosen.items() if k != "c" and isinstance(v, st.SearchStrategy)}
+            of_inputs = {k: v for k, v in chosen.items() if k not in keywords}
             name, check = f"{f.name} {_words(law)}", partial(_asked_of, law, f)
-            chosen = {"c": CURVATURES, "relations": strategies.RELATIONS, **common, **options(f)}
-            yield Law(name, check, (chart,), (f.name,), partial(draw, f), chosen, keywords, f)
+            yield Law(name, check, (chart,), (f.name,), partial(draw, f), of_inputs, keywords, f)
 
 
 def one(
@@ -143,7 +197,7 @@ def one(
     **options: Any,
 ) -> Iterator[Law]:
     """The law on the functions that it needs."""
-    yield Law(_words(law), law, charts, needs, draw, {"c": CURVATURES} | options, {}, None)
+    yield Law(_words(law), law, charts, needs, draw, options, {}, None)
 
 
 def judge(
@@ -174,7 +228,9 @@ def judge(
             search(inputs, lambda outcome: seen.append(max(outcome, seen.pop(), key=_excess)))
         return seen[0]
 
-    everywhere = law.inputs(dtype, radius)
+    # Most libraries keep c in the dtype of the points, and are not to be blamed for its rounding.
+    curvatures = strategies.curvatures().map(lambda c: torch.tensor(c, dtype=dtype).item())
+    everywhere = law.inputs(dtype, radius, c=curvatures)
     outcome = worst(everywhere)
     if isinstance(outcome, Error):
         return Verdict(law, error=outcome)
@@ -183,7 +239,8 @@ def judge(
         smallest = _outcome(law, asked, search(everywhere, lambda outcome: isinstance(outcome, Broken), Phase.shrink))
         broken = smallest if isinstance(smallest, Broken) else broken
     limit = min(radius, law.farthest)
-    outcomes = {r: worst(law.inputs(dtype, r, ordinary=True)) for r in sorted({*STEPS, limit}) if NEAREST < r <= limit}
+    steps = (r for r in sorted({*STEPS, limit}) if NEAREST < r <= limit)
+    outcomes = {r: worst(law.inputs(dtype, r, ordinary=True, c=curvatures)) for r in steps}
     return Verdict(
         law,
         error=_error(max([outcome, *outcomes.values()], key=_excess)),
@@ -255,25 +312,54 @@ def _is_pairwise(f: Primitive) -> bool:
     return f.name.startswith("pairwise")
 
 
-def _takes_points(f: Primitive) -> bool:
-    return f.reference.chart == "ball"
+def _is_curved(f: Primitive) -> bool:
+    return f.reference is not oracle.euclidean_dist
+
+
+def _has_an_end(f: Primitive) -> bool:
+    """Does its range end where the floats do? What is longer is no number there."""
+    return "lorentz" in f.reference.chart or f is LORENTZ["from_tangent"]
+
+
+def _takes(*kinds: str) -> Callable[[Primitive], bool]:
+    return lambda f: not set(kinds).isdisjoint(f.kinds)
+
+
+def _crowded(f: Primitive) -> Mapping[str, Any]:
+    """Where the gradient of a sum of distances still is that, to the digits of its float32 parts."""
+    return {"farthest": {"ball": 8.0, "tangent": 3.0, "lorentz": 2.0}[f.reference.chart]}
+
+
+def _nearly_flat(f: Primitive) -> Mapping[str, Any]:
+    cancelling = ("multiple", "antipode", "near-antipode") if f.sums else ()
+    relations = [relation for relation in strategies.RELATIONS if relation not in cancelling]
+    return {"farthest": 1e-6, "c": st.just(1e-12), "relations": relations}
+
+
+def _as_far_as_slopes(f: Primitive) -> Mapping[str, Any]:
+    """Beyond the values too; products of the Lorentz model leave float64 there."""
+    return {"farthest": 150.0 if f.reference.chart == "lorentz" else math.inf}
 
 
 def _smooth(dtype: torch.dtype) -> Callable[[Primitive], Mapping[str, Any]]:
     """Where a function has a gradient, and its dtype the digits and the range for it."""
+    double = dtype == torch.float64
 
     def options(f: Primitive) -> Mapping[str, Any]:
-        relations = [relation for relation in strategies.DISTINCT if f.name != "lca_depth" or relation in _DEPTH]
-        if dtype == torch.float64:
-            relations = [relation for relation in relations if relation != "near-duplicate"]
-            return {"farthest": 3.0, "dimensions": (2, 3, 5), "relations": relations}
-        far = {} if _takes_points(f) else {"farthest": 60.0}
-        return {"dimensions": (2, 3, 5), "relations": relations, **far}
+        in_ball, relations = BALL.get(f.name) is f, strategies.DISTINCT
+        if f.name == "lca_depth":  # it has no gradient where it is 0
+            relations = (*strategies.APART, "near-duplicate", "near-antipode")
+        if double and not in_ball:  # whose last digits float64 lacks
+            relations = tuple(relation for relation in relations if relation != "near-duplicate")
+        if double or f.name in WALKS:
+            farthest = 1.0 if double and f.name in WALKS else CURVED
+        else:
+            farthest = 60.0 if f in TANGENT.values() and f.reference.chart == "tangent" else math.inf
+        bar = (1e-9 if in_ball else 1e-8) if double else 1e-5
+        limits = {"farthest": min(farthest, f.farthest), "dimensions": (2, 1, 3, 5), "relations": relations}
+        return {**limits, "bar": st.just(bar)}
 
     return options
-
-
-_DEPTH = (*strategies.APART, "near-duplicate", "near-antipode")  # a depth has no gradient where it is 0
 
 
 def _fixed(*values: st.SearchStrategy[Any], c: float = 0.5) -> Callable[..., Inputs]:
@@ -288,14 +374,68 @@ def _anywhere(dtype: torch.dtype, **options: Any) -> Inputs:
     return st.one_of(strategies.points(dtype, **options), strategies.tangents(dtype, **options))
 
 
+def _near_too(draw: Callable[..., Inputs]) -> Callable[..., Inputs]:
+    """Every other time within `CURVED`, where the rounding of points leaves something to ask."""
+
+    def inputs(dtype: torch.dtype, farthest: float = strategies.FARTHEST_POINT, **options: Any) -> Inputs:
+        return st.one_of(*(draw(dtype, farthest=r, **options) for r in (min(CURVED, farthest), farthest)))
+
+    return inputs
+
+
+def _after(count: int, draw: Callable[..., Inputs]) -> Callable[..., Inputs]:
+    """Numbers, and what is drawn."""
+    numbers = st.tuples(*[NUMBERS] * count)
+    return lambda dtype, **options: st.builds(lambda r, drawn: (*r, *drawn), numbers, draw(dtype, **options))
+
+
+def _and_a_number(draw: Callable[..., Inputs]) -> Callable[..., Inputs]:
+    return lambda dtype, **options: st.builds(
+        lambda drawn, t: (*drawn[:-1], t, drawn[-1]), draw(dtype, **options), NUMBERS
+    )
+
+
+def _triples(dtype: torch.dtype, **options: Any) -> Inputs:
+    """Two points in each of the relations, and a third."""
+    pairs = _near_too(strategies.point_pairs)(dtype, **options)
+    turned = st.sampled_from((-1, 0.5))
+    return st.builds(lambda pair, share: (pair.x, pair.y, share * pair.x.roll(1), pair.c), pairs, turned)
+
+
+def _two_vectors(dtype: torch.dtype, **options: Any) -> Inputs:
+    drawn: Inputs = strategies.inputs(BALL["gyration"], dtype, **options)
+    return drawn.map(lambda drawn: (*drawn[:3], drawn[0] + 2 * drawn[1], drawn[3]))
+
+
+def _boosts(dtype: torch.dtype, **options: Any) -> Inputs:
+    """(X, Y, V, c), the boost to V one to the points, away from one, or elsewhere."""
+    shares = st.sampled_from(((1, 0), (0, 1), (-1, 0), (1, -1)))
+    return st.builds(
+        lambda pair, share: (pair.x, pair.y, share[0] * pair.x + share[1] * pair.y, pair.c),
+        strategies.lorentz_pairs(dtype, **options),
+        shares,
+    )
+
+
+def _clouds(dtype: torch.dtype, **options: Any) -> Inputs:
+    """A point, and fifty between the origin, it and another."""
+
+    def cloud(pair: strategies.Pair, seed: int) -> tuple[Any, ...]:
+        s, t = torch.rand((2, 50, 1), generator=torch.Generator().manual_seed(seed), dtype=dtype)
+        return pair.x, s * pair.x + (1 - s) * t * pair.y, pair.c
+
+    return st.builds(cloud, strategies.lorentz_pairs(dtype, **options), st.integers(0, 999))
+
+
 def _lists(f: Primitive, dtype: torch.dtype, **options: Any) -> Inputs:
     pairs: Inputs = strategies.inputs(f, dtype, **options)
     return pairs.map(lambda pair: (torch.stack([pair.x, pair.y, -pair.x]), torch.stack([pair.y, pair.x]), pair.c))
 
 
 def _with_a_point_between(f: Primitive, dtype: torch.dtype, **options: Any) -> Inputs:
-    """(x, y, z, c), y on the line through the origin and x, or half-way between x and z."""
-    shares = st.one_of(st.tuples(st.floats(-1, 1), st.just(0.0)), st.just((0.5, 0.5)))
+    """(x, y, z, c), y on the line through the origin and x, the origin, or half-way between x and z."""
+    reach = 2 if f.reference.chart == "tangent" else 1  # no end of the space, or of the floats, is passed
+    shares = st.one_of(st.tuples(st.floats(-reach, reach), st.just(0.0)), st.sampled_from(((0.5, 0.5), (0.0, 0.0))))
     return st.builds(
         lambda pair, share: (pair.x, share[0] * pair.x + share[1] * pair.y, pair.y, pair.c),
         strategies.inputs(f, dtype, **options),

@@ -1,7 +1,6 @@
-"""Euclidean distances to the last digit, and the clipping of norms."""
+"""Squared Euclidean distances and the clipping of norms; the laws are asked in `test_laws.py`."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,67 +9,9 @@ from hypothesis import strategies as st
 
 import geomdml
 from geomdml import euclidean
-from geomdml.testing import laws, strategies
-from geomdml.testing.laws import EUCLIDEAN
+from geomdml.testing import strategies
 
-FLAT_SPACE = SimpleNamespace(  # as the laws call it: c has no part in it
-    dist=lambda x, y, *, c: euclidean.dist(x, y), pairwise_dist=lambda x, y, *, c: euclidean.pairwise_dist(x, y)
-)
-EACH = pytest.mark.parametrize("f", EUCLIDEAN.values(), ids=EUCLIDEAN.keys())
 DTYPE = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-
-
-@EACH
-@DTYPE
-@given(st.data())
-def test_values_are_exact_and_metric(f, dtype, data):
-    x, y, c = data.draw(strategies.tangent_pairs(dtype))
-    laws.is_exact(FLAT_SPACE, f, x, y, c=c)
-    laws.is_symmetric(FLAT_SPACE, f, x, y, c=c)
-    laws.triangle_inequality(FLAT_SPACE, f, x, 0.5 * (x + y), y, c=c)
-    laws.scales_with_curvature(FLAT_SPACE, f, x, y, c=c)
-    laws.commutes_with_rotation(FLAT_SPACE, f, x, y, c=c)
-
-
-@EACH
-@given(st.data())
-def test_gradients_are_exact(f, data):
-    x, y, c = data.draw(strategies.tangent_pairs(dimensions=(2, 3, 5), relations=strategies.DISTINCT))
-    laws.gradient_is_exact(FLAT_SPACE, f, x, y, c=c)
-
-
-@EACH
-@DTYPE
-@given(st.data())
-def test_gradients_are_finite(f, dtype, data):
-    x, y, _ = data.draw(strategies.tangent_pairs(dtype))
-    laws.gradients_are_finite(FLAT_SPACE, f, x, y, c=1.0)
-
-
-@DTYPE
-@given(st.data())
-def test_all_pairs(dtype, data):
-    x, y, c = data.draw(strategies.tangent_pairs(dtype))
-    laws.all_pairs_are_exact(FLAT_SPACE, EUCLIDEAN["pairwise_dist"], torch.stack([x, y, -x]), torch.stack([y, x]), c=c)
-
-
-@EACH
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
-@given(st.data())
-def test_half_precision(f, dtype, data):
-    x, y, _ = data.draw(strategies.tangent_pairs(dtype, nearest=1e-3, c=st.just(1.0)))
-    laws.half_is_float32_of_the_rounded(FLAT_SPACE, f, x, y, c=1.0)
-
-
-@EACH
-def test_nothing_gives_nothing(f):
-    laws.empty_gives_empty(FLAT_SPACE, f, dtype=torch.float32)
-
-
-@EACH
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_vectors_that_are_not_finite_are_refused(f, value):
-    laws.refuses_vectors_not_finite(FLAT_SPACE, f, value)
 
 
 def test_squared():

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from geomdml import poincare, tangent
 from geomdml.testing import __main__ as runner
-from geomdml.testing import laws, peers, strategies, suite
+from geomdml.testing import laws, peers, report, strategies, suite
 from geomdml.testing.laws import BALL
 
 ROOT = Path(__file__).parents[2]
@@ -48,8 +49,11 @@ def test_geomdml_keeps_every_law(capsys, tmp_path):
     assert runner.main(["--examples", "2", "--markdown", str(tmp_path / "laws.md")]) == 0
     said, page = capsys.readouterr().out, (tmp_path / "laws.md").read_text(encoding="utf-8")
     assert "BREAKS" not in said + page and "not offered" not in said + page
-    for name in [law.name for law in suite.table()] + ["tangent, D = 64"]:
+    told = [law.name for law in suite.table() if law.charts[0] in runner.OWN]
+    for name in [*told, "tangent, D = 64", "lorentz, D = 8"]:
         assert name in said and f"| {name} |" in page
+    for group in report.GROUPS:
+        assert f"\n## {group.capitalize()}\n" in page and re.search(rf"laws hold: .*{group} (\d+) of \1\b", said)
 
 
 def test_every_law_and_every_primitive_has_a_line():
@@ -90,7 +94,7 @@ def test_the_counter_example_breaks_the_law_and_is_small():
 
 
 def test_a_law_about_no_points_has_no_radius(capsys, monkeypatch):
-    monkeypatch.setattr(runner, "poincare", SimpleNamespace(dist=lambda x, y, *, c: (x - y).norm(dim=-1)))
+    monkeypatch.setitem(runner.OWN, "ball", SimpleNamespace(dist=lambda x, y, *, c: (x - y).norm(dim=-1)))
     assert runner.main(["--laws", "dist refuses what cannot be", "--examples", "5"]) == 1
     said = capsys.readouterr().out
     assert "raises ValueError about ['c = ']: it did not" in said and "radius" not in said
@@ -105,7 +109,7 @@ def test_what_an_implementation_raises_is_reported(capsys, monkeypatch):
     def dist(x, y, *, c):
         raise RuntimeError("no luck\ntoday")
 
-    monkeypatch.setattr(runner, "poincare", SimpleNamespace(dist=dist))
+    monkeypatch.setitem(runner.OWN, "ball", SimpleNamespace(dist=dist))
     assert runner.main(["--laws", "dist0 is exact", "--examples", "1"]) == 0
     assert "not offered" in capsys.readouterr().out
     assert runner.main(["--laws", "dist has flat limit", "--examples", "2"]) == 1
@@ -134,6 +138,13 @@ def test_a_library_that_is_not_installed_is_named(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "hypll.manifolds.poincare_ball.math", None)
     assert runner.main(["--implementation", "hypll"]) == 2
     assert capsys.readouterr().err.endswith("pip install hypll==0.1.1\n")
+
+
+def test_a_reader_that_has_read_enough_ends_it_quietly():
+    command = [sys.executable, "-m", "geomdml.testing", "--laws", "dist is exact", "--examples", "1"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        running.stdout.close()
+        assert running.stderr.read() == "" and running.wait() == 141
 
 
 def test_an_interruption_keeps_what_is_done(capsys, monkeypatch, tmp_path):

@@ -1,0 +1,29 @@
+"""Every law of the table, on every chart: in float32 and float64, on the hard points."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geomdml import euclidean
+from geomdml.testing import suite
+from geomdml.testing.__main__ import OWN
+
+FLAT_SPACE = SimpleNamespace(  # as the laws call it: c has no part in it
+    dist=lambda x, y, *, c: euclidean.dist(x, y), pairwise_dist=lambda x, y, *, c: euclidean.pairwise_dist(x, y)
+)
+CHARTS = {**OWN, "euclidean": FLAT_SPACE}
+CASES = [
+    pytest.param(law, dtype, id=f"{law.charts[0]}-{str(dtype).removeprefix('torch.')}-{law.name}")
+    for dtype in (torch.float32, torch.float64)
+    for law in suite.table(dtype)
+]
+
+
+@pytest.mark.parametrize(("law", "dtype"), CASES)
+@given(st.data())
+def test_law(law, dtype, data):
+    (*vectors, c), keywords = data.draw(law.inputs(dtype))
+    law.check(*(CHARTS[chart] for chart in law.charts), *vectors, c=c, **keywords)
