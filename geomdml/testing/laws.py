@@ -82,7 +82,8 @@ def all_pairs_are_exact(implementation: Any, f: Primitive, xs: Tensor, ys: Tenso
 def gradient_is_exact(implementation: Any, f: Primitive, *vectors: Tensor, c: float, bar: float = 1e-5) -> float:
     """The derivatives by each vector and by c are those of the reference, norm-wise, where the dtype can hold them.
 
-    The derivative by c is a difference of terms as large as f/c, so it is asked for to twelve digits of those.
+    The derivative by c is a difference of terms as large as f/c, so it is asked for to twelve digits of those, and no
+    nearer than f where points cancel.
     """
     found = torch.autograd.functional.jacobian(
         lambda *inputs: f(implementation, *inputs[:-1], c=inputs[-1]), (*vectors, torch.tensor(c, dtype=torch.float64))
@@ -95,7 +96,8 @@ def gradient_is_exact(implementation: Any, f: Primitive, *vectors: Tensor, c: fl
         by_c = i == len(vectors)
         if limits.tiny / limits.eps < size < limits.max:
             difference = oracle.norm(a - b for a, b in zip(oracle.exact(derivative.flatten()), expected, strict=True))
-            scale = size + (1e-12 / bar * float(value.norm()) / c if by_c else 0.0)
+            digits = 1e-12 + f.cancelled(value.flatten(), *vectors)
+            scale = size + (digits / bar * float(value.norm()) / c if by_c else 0.0)
             name = f"derivative of {f.name} by {'c' if by_c else f'input {i}'}"
             worst = max(worst, _hold(name, float(difference) / scale, bar, vectors, c))
     return worst
