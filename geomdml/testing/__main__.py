@@ -77,7 +77,7 @@ def _run(options: argparse.Namespace) -> int:
                 accuracy[f"{chart}, D = {dim}"] = suite.errors_by_radius(implementations[chart], chart, dim)
     except KeyboardInterrupt:
         interrupted = True
-    print(f"\n{report.summary(verdicts)}" + f", of {len(laws)} to be judged: interrupted" * interrupted)
+    print(f"\n{report.summary(verdicts)}" + f"; interrupted, {len(laws)} were to be judged" * interrupted)
     if accuracy:
         print("\nLargest relative error of dist in float32, 50 random pairs at one radius √c‖u‖, c = 0.5")
         print(*report.accuracy_lines(accuracy), sep="\n")

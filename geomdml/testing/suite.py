@@ -101,7 +101,7 @@ def table(dtype: torch.dtype = torch.float32) -> list[Law]:
     groups = {
         "values": [
             each(laws.is_exact),
-            each(laws.all_pairs_are_exact, where=_is_pairwise, draw=_lists, options=_crowded),
+            each(laws.all_pairs_are_exact, where=_is_pairwise, draw=_lists, options=_crowded, dimensions=(2, 3, 8, 64)),
         ],
         "geometry": [
             each(laws.is_symmetric, where=lambda f: f.name in SYMMETRIC),

@@ -19,6 +19,7 @@ CASES = [
     pytest.param(law, dtype, id=f"{law.charts[0]}-{str(dtype).removeprefix('torch.')}-{law.name}")
     for dtype in (torch.float32, torch.float64)
     for law in suite.table(dtype)
+    if dtype == torch.float64 or not law.name.endswith("gradcheck")  # which is in float64 in either table
 ]
 
 

@@ -155,7 +155,7 @@ def test_an_interruption_keeps_what_is_done(capsys, monkeypatch, tmp_path):
 
     monkeypatch.setattr(suite, "judge", judge)
     assert runner.main(["--markdown", str(tmp_path / "laws.md")]) == 130
-    assert "2 of 2 laws hold, of " in capsys.readouterr().out
+    assert "2 of 2 laws hold: values 2 of 2; interrupted, " in capsys.readouterr().out
     assert "| pairwise_dist is exact |" in (tmp_path / "laws.md").read_text(encoding="utf-8")
 
 
