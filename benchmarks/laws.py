@@ -1,7 +1,7 @@
 """Which laws of hyperbolic geometry hold in float32, and in whose library? `python -m benchmarks.laws`
 
-The property suite (`geomdml.testing`) on the Poincaré ball of geomdml, geoopt and HypLL, each law told for all functions
-together: how many keep it, the largest error, and up to which radius √c‖u‖ of ordinary points it holds for all of them.
+The property suite (`geomdml.testing`) on the Poincaré ball of geomdml, geoopt and HypLL, each law told for all its
+functions together: how many keep it, the largest error, and up to which radius √c‖u‖ of ordinary points all of them do.
 The refusals, which are manners and not mathematics, are left out. `python -m geomdml.testing` tells each law and its
 smallest counter-example. Writes laws.md to `--out`.
 """
