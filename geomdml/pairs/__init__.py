@@ -47,7 +47,7 @@ def distances(chart: Chart, x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tupl
     result, kept = _empty(x, y, c, keep)
     for i, j in _tiles(result):
         row, column, q = rows.part(i), columns.part(j), kept[i, j]
-        if twofloat.wanted(x.device):
+        if twofloat.wanted(x, y):
             result[i, j], near = twofloat.values(row, column, c, x.device)
         else:
             result[i, j], near = float64.values(row, column, c, tolerated_loss(x, y), q)
@@ -117,7 +117,7 @@ def operator(name: str, chart: Chart) -> Callable[[Tensor, Tensor, Tensor], Tens
             return (*autograd.FirstDerivative.apply(derivatives, grad, *ctx.saved_tensors, by_c), None)
 
     def all_distances(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
-        keep = torch.is_grad_enabled() and not twofloat.wanted(x.device)
+        keep = torch.is_grad_enabled() and not twofloat.wanted(x, y)
         return Distances.apply(x, y, c, keep)[0]
 
     return all_distances

@@ -124,10 +124,15 @@ def test_vectors_too_long_for_exact_products_are_refused():
         twofloat.product(torch.zeros(1, 2**24), torch.zeros(1, 2**24), 44, torch.device("cpu"))
 
 
-def test_the_device_decides():
-    assert not twofloat.wanted(torch.device("cpu"))
-    assert twofloat.wanted(torch.device("mps"))
+def test_the_device_decides_and_float64_stays_float64(monkeypatch):
+    single, double = torch.zeros(1, 2), torch.zeros(1, 2, dtype=torch.float64)
+    assert not twofloat.wanted(single, single)
     with twofloat.two_floats(True):
-        assert twofloat.wanted(torch.device("cpu"))
-    with twofloat.two_floats(False):
-        assert not twofloat.wanted(torch.device("mps"))
+        assert twofloat.wanted(single, single) and not twofloat.wanted(single, double)
+    gpu = torch.empty(0, device="meta")
+    monkeypatch.setattr(torch.Tensor, "device", torch.device("cuda"))
+    for capability, expected in (((8, 9), True), ((12, 0), True), ((8, 0), False), ((9, 0), False)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, value=capability: value)
+        assert twofloat.wanted(gpu, gpu) is expected
+    monkeypatch.setattr(torch.Tensor, "device", torch.device("mps"))
+    assert twofloat.wanted(gpu, gpu)
