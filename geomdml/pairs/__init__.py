@@ -42,7 +42,10 @@ class Chart(NamedTuple):
 
 
 def distances(chart: Chart, x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
-    """(B, P) distances and, to `keep` for the backward pass, q: infinite where a pair was computed one to one."""
+    """(B, P) distances and, to `keep` for the backward pass, q: infinite where a pair was computed one to one.
+
+    x and y are of the dtype of the result.
+    """
     rows, columns = chart.rows(x, c), chart.rows(y, c)
     result, kept = _empty(x, y, c, keep)
     for i, j in _tiles(result):
@@ -117,7 +120,8 @@ def operator(name: str, chart: Chart) -> Callable[[Tensor, Tensor, Tensor], Tens
             return (*autograd.FirstDerivative.apply(derivatives, grad, *ctx.saved_tensors, by_c), None)
 
     def all_distances(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
-        keep = torch.is_grad_enabled() and not twofloat.wanted(x, y)
+        keep, dtype = torch.is_grad_enabled() and not twofloat.wanted(x, y), result_dtype(x, y)
+        x, y = x.to(dtype), y.to(dtype)  # the longer of them says how exact the rows must be
         return Distances.apply(x, y, c, keep)[0]
 
     return all_distances

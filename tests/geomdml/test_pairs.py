@@ -99,6 +99,12 @@ def test_tiles_make_no_difference(chart, f, draw, forced, monkeypatch):
 
 
 @CHARTS
+def test_mixed_dtypes_are_as_exact_as_the_longer(chart, f, draw):
+    x, y = points(chart, 5, 3, 0), points(chart, 4, 3, 1).double()
+    assert torch.equal(chart.pairwise_dist(x, y, c=1.0), chart.pairwise_dist(x.double(), y, c=1.0))
+
+
+@CHARTS
 def test_without_gradients_no_matrix_is_kept(chart, f, draw):
     x, y = points(chart, 5, 3, 0), points(chart, 4, 3, 1)
     with torch.no_grad():
