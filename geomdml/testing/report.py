@@ -60,7 +60,7 @@ def markdown(heading: str, verdicts: Iterable[Verdict], accuracy: Accuracy, impl
         f"# {heading}",
         f"{summary(verdicts)}. Errors are relative; ∞ is no number, or a number where 0 is due. Points are the hard "
         "ones too: origin, duplicates, near-duplicates, antipodes, last floats inside. For the last column they are "
-        f"ordinary: independent directions, radius √c‖u‖ from {NEAREST:g} to the one told.",
+        f"ordinary: independent directions, c from 0.01 to 100, radius √c‖u‖ from {NEAREST:g} to the one told.",
     ]
     for group, of_it in _by_group(verdicts):
         page += [f"## {group.capitalize()}", GROUPS[group]]

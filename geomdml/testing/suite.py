@@ -60,10 +60,14 @@ class Law(NamedTuple):
         ordinary: bool = False,
         c: st.SearchStrategy[float] | None = None,
     ) -> Inputs:
-        """((*vectors, c), keywords), up to a radius; ordinary points lie independently, at `NEAREST` or farther."""
+        """((*vectors, c), keywords), up to a radius.
+
+        Ordinary points lie independently, at `NEAREST` or farther, and on no line, where such would be antipodes.
+        """
         options = {"c": c, **self.options}
         if ordinary:
             options["nearest"] = max(NEAREST, options.get("nearest", 0.0))
+            options["dimensions"] = [D for D in options.get("dimensions", strategies.DIMENSIONS) if D > 1]
             if "relations" in options:
                 options["relations"] = strategies.APART[:1]
         options["farthest"] = max(min(farthest, self.farthest), options.get("nearest", 0.0))
@@ -228,9 +232,11 @@ def judge(
             search(inputs, lambda outcome: seen.append(max(outcome, seen.pop(), key=_excess)))
         return seen[0]
 
-    # Most libraries keep c in the dtype of the points, and are not to be blamed for its rounding.
-    curvatures = strategies.curvatures().map(lambda c: torch.tensor(c, dtype=dtype).item())
-    everywhere = law.inputs(dtype, radius, c=curvatures)
+    def rounded(c: float) -> float:
+        """Most libraries keep c in the dtype of the points, and are not to be blamed for its rounding."""
+        return torch.tensor(c, dtype=dtype).item()
+
+    everywhere = law.inputs(dtype, radius, c=strategies.curvatures().map(rounded))
     outcome = worst(everywhere)
     if isinstance(outcome, Error):
         return Verdict(law, error=outcome)
@@ -240,7 +246,7 @@ def judge(
         broken = smallest if isinstance(smallest, Broken) else broken
     limit = min(radius, law.farthest)
     steps = (r for r in sorted({*STEPS, limit}) if NEAREST < r <= limit)
-    outcomes = {r: worst(law.inputs(dtype, r, ordinary=True, c=curvatures)) for r in steps}
+    outcomes = {r: worst(law.inputs(dtype, r, ordinary=True, c=MODERATE.map(rounded))) for r in steps}
     return Verdict(
         law,
         error=_error(max([outcome, *outcomes.values()], key=_excess)),
