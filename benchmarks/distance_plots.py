@@ -12,6 +12,7 @@ COLOURS = {  # Okabe and Ito
     "matmul": "#999999",
     "torch.cdist": "#000000",
     "geomdml.tangent": "#D55E00",
+    "geomdml.tangent, float32 pairs": "#8B4513",
     "geomdml.poincare": "#E69F00",
     "geoopt": "#0072B2",
     "HypLL": "#009E73",

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from geomdml import poincare, tangent
+from geomdml.pairs.twofloat import two_floats
 from geomdml.testing import oracle
 
 C = 0.5
@@ -51,11 +52,18 @@ def mobius_pairwise(x: Tensor, y: Tensor) -> Tensor:
     return 2 / C**0.5 * torch.atanh((C**0.5 * sum_.norm(dim=-1)).clamp(max=1 - 1e-5))
 
 
+def tangent_in_two_floats(u: Tensor, v: Tensor) -> Tensor:
+    """As on a device without fast float64."""
+    with two_floats(True):
+        return tangent.pairwise_dist(u, v, c=C)
+
+
 BASE, OURS = "matmul", "geomdml.tangent"
 IMPLEMENTATIONS = {
     BASE: Implementation(lambda x, y: x @ y.T),
     "torch.cdist": Implementation(torch.cdist),
     OURS: Implementation(lambda u, v: tangent.pairwise_dist(u, v, c=C), oracle.tangent_dist),
+    "geomdml.tangent, float32 pairs": Implementation(tangent_in_two_floats, oracle.tangent_dist),
     "geomdml.poincare": Implementation(lambda x, y: poincare.pairwise_dist(x, y, c=C), oracle.dist),
     "geoopt": Implementation(geoopt_pairwise, oracle.dist),
     "HypLL": Implementation(hypll_pairwise, oracle.dist),

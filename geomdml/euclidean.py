@@ -22,6 +22,8 @@ def dist(x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"]) -> Float[
     Raises:
         ValueError, TypeError: shapes that do not match, dtypes that are not real floating point.
 
+    Source: the definition, evaluated in float64.
+
     >>> dist(torch.tensor([3.0, 0.0]), torch.tensor([0.0, 4.0]))
     tensor(5.)
     """
@@ -42,6 +44,8 @@ def pairwise_dist(x: Float[Tensor, "B D"], y: Float[Tensor, "P D"], *, squared: 
 
     Raises:
         ValueError, TypeError: as `dist`.
+
+    Source: ‖x‖² + ‖y‖² − 2⟨x, y⟩ in float64, and the difference itself where that cancels.
 
     >>> x = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
     >>> pairwise_dist(x, x)

@@ -55,6 +55,8 @@ def inner(X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], *, c: Sc
     Raises:
         ValueError, TypeError: as `dist`.
 
+    Source: Nickel and Kiela (2018) section 3.
+
     >>> X = torch.tensor([3.0, 4.0])
     >>> float(inner(X, X, c=1.0)), float(inner(X, torch.zeros(2), c=1.0))  # −1, −X₀
     (-1.0, -5.099019527435303)
@@ -79,6 +81,8 @@ def pairwise_inner(X: Float[Tensor, "B D"], Y: Float[Tensor, "P D"], *, c: Scala
 
     Raises:
         ValueError, TypeError: as `dist`.
+
+    Source: as `inner`.
 
     >>> X = torch.tensor([[3.0, 4.0], [0.0, 0.0]])
     >>> pairwise_inner(X, X, c=1.0)
@@ -161,6 +165,8 @@ def from_tangent(u: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "
     Raises:
         ValueError, TypeError: a dtype that is not real floating point, c ≤ 0, NaN.
 
+    Source: the exponential map at the origin, Nickel and Kiela (2018) section 3, of the vector 2u.
+
     >>> from_tangent(torch.tensor([0.5, 0.0]), c=1.0)  # sinh 1
     tensor([1.1752, 0.0000])
     """
@@ -177,6 +183,18 @@ def from_tangent(u: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "
 def to_tangent(X: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
     """The tangent vector at the origin of a point, asinh(√c‖X‖) X̂/(2√c): the inverse of `from_tangent`.
 
+    Args:
+        X: (..., D) space components of points.
+        c: absolute curvature, > 0.
+
+    Returns:
+        (..., D) tangent vectors at the origin, at least float32.
+
+    Raises:
+        ValueError, TypeError: as `from_tangent`.
+
+    Source: as `from_tangent`.
+
     >>> to_tangent(torch.tensor([1.1752, 0.0000]), c=1.0)
     tensor([0.5000, 0.0000])
     """
@@ -190,8 +208,17 @@ def to_tangent(X: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#
 def from_ball(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
     """The point 2x/(1 − c‖x‖²) of a point x of the Poincaré ball.
 
+    Args:
+        x: (..., D) points inside the ball.
+        c: absolute curvature, > 0.
+
+    Returns:
+        (..., D) space components, at least float32.
+
     Raises:
-        ValueError: a point outside the ball.
+        ValueError, TypeError: a point outside the ball, a dtype that is not real floating point, c ≤ 0.
+
+    Source: stereographic projection, Nickel and Kiela (2018) section 3.
 
     >>> from_ball(torch.tensor([0.5, 0.0]), c=1.0)
     tensor([1.3333, 0.0000])
@@ -204,6 +231,18 @@ def from_ball(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#b
 
 def to_ball(X: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
     """The point X/(1 + √(1 + c‖X‖²)) of the Poincaré ball, at most the last float inside: the inverse of `from_ball`.
+
+    Args:
+        X: (..., D) space components of points.
+        c: absolute curvature, > 0.
+
+    Returns:
+        (..., D) points of the ball, at least float32.
+
+    Raises:
+        ValueError, TypeError: as `dist`.
+
+    Source: as `from_ball`.
 
     >>> to_ball(torch.tensor([1.3333, 0.0000]), c=1.0)
     tensor([0.5000, 0.0000])

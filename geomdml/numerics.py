@@ -120,22 +120,19 @@ def _split(a: Tensor) -> tuple[Tensor, Tensor]:
     return high, a - high
 
 
-def boundary_gap(x: Tensor, c: Tensor, *, squares_fit: bool = False) -> Tensor:
+def boundary_gap(x: Tensor, c: Tensor) -> Tensor:
     """1 − c‖x‖², kept, with all its digits for a float64 x up to the last float inside the ball.
 
     Near the boundary the naive form subtracts two numbers that agree in almost every digit. So the squares are cut at a
     fixed binary place, 50 bits below 1/c: their upper parts add up without any rounding, and the lower ones are too
-    small for theirs to matter. The exact value replaces the naive one, whose gradient is right. `squares_fit` says that
-    x came from a shorter dtype, so that its squares are exact.
+    small for theirs to matter. The exact value replaces the naive one, whose gradient is right.
     """
     squares = x * x
     naive = 1 - c * squares.sum(-1, keepdim=True)
     with torch.no_grad():
         anchor = torch.ldexp(torch.full_like(c, 1.5), torch.frexp(1 / c).exponent + 2)
         upper = (squares + anchor) - anchor
-        high, low = upper.sum(-1, keepdim=True), (squares - upper).sum(-1, keepdim=True)
-        if not squares_fit:
-            low = low + two_product(x, x)[1].sum(-1, keepdim=True)
+        high, low = upper.sum(-1, keepdim=True), (squares - upper + two_product(x, x)[1]).sum(-1, keepdim=True)
         product, error = two_product(c, high)
         exact = ((1 - product) - error) - c * low
     return naive + (exact - naive).detach()
@@ -195,22 +192,13 @@ def half_sine(u: Tensor, v: Tensor) -> Tensor:
     """sin(θ/2), θ the angle between u and v, one to one, with all its digits: exactly 0 for vectors on one ray.
 
     ‖û − v̂‖/2 carries the rounding of the two unit vectors, about 1e-16: not small far out in hyperbolic space, where it
-    is multiplied by sinh A · sinh B. For small angles the part of v across u is taken from z = u_k v − v_k u, with u_k
-    the largest entry of u: that is u_k times this part, plus a multiple of u, and its products have twice the digits.
+    is multiplied by sinh A · sinh B. For small angles the part of v `across` u is right.
     """
     (u_hat, _), (v_hat, _) = direction(u), direction(v)
     naive = norm(u_hat - v_hat).squeeze(-1) / 2
     with torch.no_grad():
-        u, v = _to_unit_scale(u), _to_unit_scale(v)
-        largest = u.abs().argmax(-1, keepdim=True)
-        u_k, v_k = u.gather(-1, largest), v.gather(-1, largest)
-        (p, p_error), (q, q_error) = two_product(u_k, v), two_product(v_k, u)
-        z = (p - q) + (p_error - q_error)
-        z = z - (z * u_hat).sum(-1, keepdim=True) * u_hat
-        small = (naive < 0.3) & (u_k != 0).squeeze(-1) & (v != 0).any(-1)
-        sine = (norm(z) / torch.where(u_k != 0, u_k.abs(), 1.0)).squeeze(-1) / torch.where(
-            small, norm(v).squeeze(-1), 1.0
-        )
+        small, v = (naive < 0.3) & (v != 0).any(-1), _to_unit_scale(v)
+        sine = norm(across(u, v)).squeeze(-1) / torch.where(small, norm(v).squeeze(-1), 1.0)
         exact = sine / (2 * torch.sqrt(1 - naive.clamp(max=0.5) ** 2))
     return naive + torch.where(small, exact - naive, 0.0).detach()
 

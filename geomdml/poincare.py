@@ -38,8 +38,13 @@ def conformal_factor(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tenso
         x: (..., D) points inside the ball.
         c: absolute curvature, > 0.
 
+    Returns:
+        (...) factors, at least float32.
+
     Raises:
         ValueError, TypeError: a point outside the ball, a dtype that is not real floating point, c ≤ 0.
+
+    Source: Ganea et al. (2018) section 2.
 
     >>> float(conformal_factor(torch.tensor([0.6, 0.0], dtype=torch.float64), c=1.0))
     3.125
@@ -59,6 +64,11 @@ def project(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
 
     Returns:
         (..., D) points with c‖x‖² < 1, at least float32.
+
+    Raises:
+        ValueError, TypeError: NaN or infinity, a dtype that is not real floating point, c ≤ 0.
+
+    Source: the definition; a point that is pulled back is rounded towards the origin.
 
     >>> project(torch.tensor([[0.5, 0.0], [3.0, 4.0]]), c=1.0)
     tensor([[0.5000, 0.0000],
@@ -84,6 +94,9 @@ def expmap0(v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     Returns:
         (..., D) points of the ball, at least float32; far out, the last floats inside the ball.
 
+    Raises:
+        ValueError, TypeError: NaN or infinity, a dtype that is not real floating point, c ≤ 0.
+
     Source: CHEST (arXiv 2510.05643) equation (4).
 
     >>> expmap0(torch.tensor([0.5, 0.0]), c=1.0)
@@ -107,7 +120,9 @@ def logmap0(y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
         (..., D) tangent vectors at the origin, at least float32.
 
     Raises:
-        ValueError: a point outside the ball.
+        ValueError, TypeError: a point outside the ball, a dtype that is not real floating point, c ≤ 0.
+
+    Source: Ganea et al. (2018) section 2.4.
 
     >>> logmap0(torch.tensor([0.4621, 0.0000]), c=1.0)
     tensor([0.5000, 0.0000])
@@ -221,7 +236,7 @@ def mobius_scalar_mul(
     Raises:
         ValueError, TypeError: shapes that do not match, a point outside the ball, r not finite, c ≤ 0.
 
-    Source: Ganea et al. (2018) equation (6).
+    Source: Ganea et al. (2018) section 2.
 
     >>> mobius_scalar_mul(2, torch.tensor([0.5, 0.0]), c=1.0)  # tanh(2 artanh(1/2))
     tensor([0.8000, 0.0000])
@@ -280,7 +295,7 @@ def gyration(
     Raises:
         ValueError, TypeError: shapes that do not match, a point outside the ball, NaN or infinity, c ≤ 0.
 
-    Source: Ungar, "A gyrovector space approach to hyperbolic geometry" (2009), equation (1.29), rewritten as a rotation
+    Source: Ungar, "A gyrovector space approach to hyperbolic geometry" (2009), chapter 1, rewritten as a rotation
     in the plane of x and y; see `_gyrated`.
 
     >>> x, y = torch.tensor([0.5, 0.0]), torch.tensor([0.0, 0.5])
@@ -391,7 +406,7 @@ def midpoint(
     Raises:
         ValueError, TypeError: shapes that do not match, a point outside the ball, weights that cannot be, c ≤ 0.
 
-    Source: Ungar, "A gyrovector space approach to hyperbolic geometry" (2009), section 3.8; the same as the centroid of
+    Source: Ungar, "A gyrovector space approach to hyperbolic geometry" (2009), chapter 3; the same as the centroid of
     the Lorentz model. With u = w/(1 − c‖x‖²) and the mean m of the points under u, it is m·2U/(2U − 1 + √(1 + 4UV)),
     U = Σ u and V = Σ u c‖x − m‖² for weights that sum to 1: nothing cancels on the way to the Klein model and back.
 
@@ -419,8 +434,13 @@ def dist0(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch
         x: (..., D) points inside the ball.
         c: absolute curvature, > 0.
 
+    Returns:
+        (...) distances, at least float32.
+
     Raises:
-        ValueError: a point outside the ball.
+        ValueError, TypeError: a point outside the ball, a dtype that is not real floating point, c ≤ 0.
+
+    Source: CHEST (arXiv 2510.05643) equation (2) at x = 0.
 
     >>> dist0(expmap0(torch.tensor([3.0, 4.0]), c=0.01), c=0.01)
     tensor(10.)
@@ -634,10 +654,13 @@ def _gradient(grad: Tensor, x: Tensor, y: Tensor, c: Tensor) -> tuple[Tensor, Te
 
 
 def _rows(x: Tensor, c: Tensor) -> pairs.Rows:
-    gap = boundary_gap(wide(x), c, squares_fit=x.dtype != torch.float64)
     unit, length = pairs.polar(x)
-    stretch = 2 * c.sqrt() / gap
-    A = 2 * _artanh(c.sqrt() * length, gap)
+    gap = 1 - c * length * length
+    near = (
+        (gap.squeeze(-1) < (1.0 if x.dtype == torch.float64 else 1e-6)).nonzero().squeeze(-1)
+    )  # where digits are lost
+    gap[near] = boundary_gap(wide(x[near]), c)
+    A, stretch = 2 * _artanh(c.sqrt() * length, gap), 2 * c.sqrt() / gap
     return pairs.Rows(unit, length, A, stretch, growth=stretch * length)
 
 

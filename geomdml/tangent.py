@@ -93,6 +93,18 @@ def pairwise_dist(u: Float[Tensor, "B D"], v: Float[Tensor, "P D"], *, c: Scalar
 def from_ball(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
     """The tangent vector u of a point x of the ball: log_0(x).
 
+    Args:
+        x: (..., D) points inside the ball.
+        c: absolute curvature, > 0.
+
+    Returns:
+        (..., D) tangent vectors at the origin, at least float32.
+
+    Raises:
+        ValueError, TypeError: as `dist`; a point outside the ball.
+
+    Source: `geomdml.poincare.logmap0`.
+
     >>> from_ball(torch.tensor([0.5, 0.0]), c=1.0)
     tensor([0.5493, 0.0000])
     """
@@ -104,6 +116,18 @@ def from_ball(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#b
 
 def to_ball(u: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
     """The point of the ball with tangent vector u: exp_0(u), at most the last float inside the ball.
+
+    Args:
+        u: (..., D) tangent vectors at the origin.
+        c: absolute curvature, > 0.
+
+    Returns:
+        (..., D) points of the ball, at least float32.
+
+    Raises:
+        ValueError, TypeError: as `dist`.
+
+    Source: CHEST (arXiv 2510.05643) equation (4), `geomdml.poincare.expmap0`.
 
     >>> to_ball(torch.tensor([0.5, 0.0]), c=1.0)
     tensor([0.4621, 0.0000])

@@ -61,20 +61,20 @@ def distances(chart: Chart, x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tupl
 def gradients(chart: Chart, g: Tensor, x: Tensor, y: Tensor, c: Tensor, q: Tensor, by_c: bool) -> tuple[Tensor, ...]:
     """The gradient of `distances` by x, by y and, where it is asked for, by c, from the gradient g of the matrix."""
     sides = rows, columns = chart.rows(x, c), chart.rows(y, c)
-    sums = [Slopes(torch.zeros_like(side.A), torch.zeros_like(side.unit)) for side in sides]
+    sums: tuple[dict[int, Slopes], ...] = {}, {}
     grad_c, one_to_one = torch.zeros_like(c), []
     kernel = float64 if len(q) == len(x) else twofloat
     for i, j in _tiles(g):
         *parts, growth, near = kernel.slopes(rows.part(i), columns.part(j), g[i, j], q[i, j], by_c)
         for total, block, part in zip(sums, (i, j), parts, strict=True):
-            total.along[block] += part.along
-            total.turn[block] += part.turn
+            before = total.get(block.start)
+            total[block.start] = part if before is None else before.plus(part)
         grad_c += growth / (2 * c**1.5)
         one_to_one += [(i.start + k, j.start + m) for k, m in entries(near, x.shape[-1])]
     by_points = []
-    for side, (along, turn) in zip(sides, sums, strict=True):
+    for side, total in zip(sides, sums, strict=True):
+        along, inward, turn = Slopes.joined(total.values(), side)
         lever = kernel.lever(side) / c.sqrt()
-        inward = torch.linalg.vecdot(turn, side.unit).unsqueeze(-1)
         radial = along * side.stretch / c.sqrt() + lever * inward
         by_points.append(turn.mul_(-lever).addcmul_(radial, side.unit))
     for k, m in one_to_one:

@@ -1,5 +1,6 @@
 """What the points of a list bring to a matrix of distances, and what they take back from it."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import torch
@@ -22,10 +23,24 @@ class Rows(NamedTuple):
 
 
 class Slopes(NamedTuple):
-    """Sums over the points of the other side, at v̂ and B, with weights g; `lever` · turn is −∂δ/∂u across û."""
+    """Sums over the points of the other side, weighted with g, for the derivatives along û and across it.
+
+    Across, −∂δ/∂u is lever · (turn − inward û), with the `lever` of the kernel.
+    """
 
     along: Tensor  # (N, 1) Σ g ∂δ/∂A
+    inward: Tensor  # (N, 1) ⟨turn, û⟩
     turn: Tensor  # (N, D)
+
+    def plus(self, other: "Slopes") -> "Slopes":
+        return Slopes(*(mine.add_(theirs) for mine, theirs in zip(self, other, strict=True)))
+
+    @classmethod
+    def joined(cls, parts: Collection["Slopes"], side: Rows) -> "Slopes":
+        """The blocks of a side, one below the other; zeros if there are none."""
+        if not parts:
+            return cls(torch.zeros_like(side.A), torch.zeros_like(side.A), torch.zeros_like(side.unit))
+        return cls(*(column[0] if len(column) == 1 else torch.cat(column) for column in zip(*parts, strict=True)))
 
 
 def polar(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -109,8 +109,8 @@ def slopes(row: Rows, column: Rows, g: Tensor, _: Tensor, by_c: bool) -> tuple[S
         angular = around * (a * coth_a + b * coth_b)
         growth = (g * ((a - b) * apart + angular - delta)).masked_fill_(near, 0.0).sum()
     return (
-        Slopes(wide(along_row), wide(_weighted(weights, column.unit))),
-        Slopes(wide(along_column), wide(_weighted(weights.T, row.unit))),
+        _sums(along_row, weights, row, column),
+        _sums(along_column, weights.T, column, row),
         wide(growth),
         near,
     )
@@ -132,10 +132,10 @@ def _coth(side: Rows) -> Tensor:
     return 1 / side.A.clamp(min=NEAREST).tanh()
 
 
-def _weighted(weights: Tensor, unit: Tensor) -> Tensor:
-    """Σ_j weights_ij unit_j, to float32's precision."""
+def _sums(along: Tensor, weights: Tensor, mine: Rows, other: Rows) -> Slopes:
     scale = weights.abs().amax(1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
-    return product(weights / scale, unit.T, 26, weights.device)[0] * scale
+    turn = wide(product(weights / scale, other.unit.T, 26, weights.device)[0] * scale)
+    return Slopes(wide(along), torch.linalg.vecdot(turn, mine.unit).unsqueeze(-1), turn)
 
 
 def product(x: Tensor, y: Tensor, bits: int, device: torch.device) -> Pair:

@@ -42,12 +42,13 @@ class Primitive(NamedTuple):
 
     def cancelled(self, exact: Any, *vectors: Tensor) -> float:
         """The relative error that evaluation in float64 leaves where the points that it sums nearly cancel."""
-        if not self.sums:
-            return 0.0
-        points = [x for x, kind in zip(vectors, self.kinds, strict=True) if kind in ("point", "points")]
-        largest = max(float(x.double().norm(dim=-1).max()) for x in points)
-        size = float(oracle.norm(oracle.exact(exact)))
-        return 2e-14 * largest / size if size else 0.0
+        size = float(oracle.norm(oracle.exact(exact))) if self.sums else 0.0
+        return 2e-14 * self.largest(*vectors) / size if size else 0.0
+
+    def largest(self, *vectors: Tensor) -> float:
+        """Norm of the longest of the points that are summed, 0 where none are."""
+        points = (x for x, kind in zip(vectors, self.kinds, strict=True) if kind in ("point", "points"))
+        return max(float(x.double().norm(dim=-1).max()) for x in points) if self.sums else 0.0
 
 
 def relative_error(value: Tensor, exact: Any) -> float:

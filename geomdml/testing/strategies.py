@@ -206,7 +206,7 @@ def arguments(
 
     def matrix() -> Tensor:
         rows = draw(st.integers(1, 4))
-        return torch.tensor(10.0 ** draw(st.integers(-2, 1)) * rng.standard_normal((rows, dim)) / dim, dtype=dtype)
+        return torch.tensor(10.0 ** draw(st.integers(-2, 0)) * rng.standard_normal((rows, dim)) / dim, dtype=dtype)
 
     make = {
         "point": lambda: next(points),

@@ -7,7 +7,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import geomdml
 from geomdml import lorentz
 from geomdml.numerics import direction
 from geomdml.testing import laws, strategies
@@ -34,17 +33,3 @@ def test_distances_near_the_end_of_float64():
         assert math.isclose(d.detach(), 2 * math.asinh(0.5), rel_tol=1e-12)
         (slope,) = torch.autograd.grad(d, Y)
         torch.testing.assert_close(slope, torch.tensor([0.0, 1.25**-0.5], dtype=torch.float64), atol=1e-9, rtol=0)
-
-
-def test_a_second_derivative_is_refused():
-    X = torch.ones(2, requires_grad=True)
-    (first,) = torch.autograd.grad(lorentz.dist(X, torch.zeros(2), c=1.0), X, create_graph=True)
-    with pytest.raises(NotImplementedError, match="no second derivative"):
-        first.sum().backward()
-
-
-def test_functions_map_over_batches():
-    X, Y = torch.randn(2, 4, 3)
-    with geomdml.validation(False):
-        mapped = torch.func.vmap(lambda a, b: lorentz.dist(a, b, c=0.5))(X, Y)
-    assert torch.equal(mapped, lorentz.dist(X, Y, c=0.5))

@@ -31,11 +31,3 @@ def test_points_on_one_ray_are_as_far_apart_as_their_radii(scale):
         torch.testing.assert_close(tangent.dist(u, share * u, c=1.0).double(), expected, rtol=3e-7, atol=0)
         depth = tangent.lca_depth(u, share * u, c=1.0).double()
         torch.testing.assert_close(depth, 2 * share * u.double().norm(), rtol=3e-7, atol=0)
-
-
-def test_a_second_derivative_is_refused():
-    u = torch.ones(2, requires_grad=True)
-    for distance in (tangent.dist(u, torch.zeros(2), c=1.0), tangent.pairwise_dist(u[None], u[None] / 2, c=1.0)):
-        (first,) = torch.autograd.grad(distance.sum(), u, create_graph=True)
-        with pytest.raises(NotImplementedError, match="no second derivative"):
-            first.sum().backward()

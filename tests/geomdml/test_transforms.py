@@ -1,0 +1,109 @@
+"""Every function goes through torch.compile in one graph, through torch.func.vmap and grad, and under a learned c."""
+
+import pytest
+import torch
+
+import geomdml
+from geomdml import euclidean, lorentz, poincare, tangent
+from geomdml.losses import functional
+
+X = torch.tensor([[0.3, 0.4, 0.0], [0.1, -0.2, 0.5], [0.0, 0.0, 0.0], [0.3, 0.4, 0.0]])
+Y = torch.tensor([[0.3, 0.4, 0.0], [-0.6, 0.1, 0.2], [0.2, 0.2, 0.2], [-0.3, -0.4, 0.1]])
+V = torch.tensor([[1.0, 0.0, 2.0], [0.0, 0.5, 0.0], [0.1, 0.1, 0.1], [-1.0, 2.0, 0.5]])
+
+FUNCTIONS = {
+    "tangent.dist": lambda x, y, v, c: tangent.dist(x, y, c=c),
+    "tangent.pairwise_dist": lambda x, y, v, c: tangent.pairwise_dist(x, y, c=c),
+    "tangent.to_ball": lambda x, y, v, c: tangent.to_ball(v, c=c),
+    "tangent.from_ball": lambda x, y, v, c: tangent.from_ball(x, c=c),
+    "tangent.lca_depth": lambda x, y, v, c: tangent.lca_depth(x, y, c=c),
+    "poincare.dist": lambda x, y, v, c: poincare.dist(x, y, c=c),
+    "poincare.pairwise_dist": lambda x, y, v, c: poincare.pairwise_dist(x, y, c=c),
+    "poincare.dist0": lambda x, y, v, c: poincare.dist0(x, c=c),
+    "poincare.conformal_factor": lambda x, y, v, c: poincare.conformal_factor(x, c=c),
+    "poincare.project": lambda x, y, v, c: poincare.project(v, c=c),
+    "poincare.expmap0": lambda x, y, v, c: poincare.expmap0(v, c=c),
+    "poincare.logmap0": lambda x, y, v, c: poincare.logmap0(x, c=c),
+    "poincare.expmap": lambda x, y, v, c: poincare.expmap(x, v, c=c),
+    "poincare.logmap": lambda x, y, v, c: poincare.logmap(x, y, c=c),
+    "poincare.mobius_add": lambda x, y, v, c: poincare.mobius_add(x, y, c=c),
+    "poincare.mobius_scalar_mul": lambda x, y, v, c: poincare.mobius_scalar_mul(1.5, x, c=c),
+    "poincare.mobius_matvec": lambda x, y, v, c: poincare.mobius_matvec(v, x, c=c),
+    "poincare.gyration": lambda x, y, v, c: poincare.gyration(x, y, v, c=c),
+    "poincare.parallel_transport": lambda x, y, v, c: poincare.parallel_transport(x, y, v, c=c),
+    "poincare.geodesic": lambda x, y, v, c: poincare.geodesic(x, y, 0.3, c=c),
+    "poincare.midpoint": lambda x, y, v, c: poincare.midpoint(x, c=c),
+    "lorentz.inner": lambda x, y, v, c: lorentz.inner(x, y, c=c),
+    "lorentz.pairwise_inner": lambda x, y, v, c: lorentz.pairwise_inner(x, y, c=c),
+    "lorentz.dist": lambda x, y, v, c: lorentz.dist(x, y, c=c),
+    "lorentz.pairwise_dist": lambda x, y, v, c: lorentz.pairwise_dist(x, y, c=c),
+    "lorentz.from_ball": lambda x, y, v, c: lorentz.from_ball(x, c=c),
+    "lorentz.to_ball": lambda x, y, v, c: lorentz.to_ball(v, c=c),
+    "lorentz.from_tangent": lambda x, y, v, c: lorentz.from_tangent(v, c=c),
+    "lorentz.to_tangent": lambda x, y, v, c: lorentz.to_tangent(v, c=c),
+    "euclidean.dist": lambda x, y, v, c: euclidean.dist(x, y),
+    "euclidean.pairwise_dist": lambda x, y, v, c: euclidean.pairwise_dist(x, y),
+    "clip_norm": lambda x, y, v, c: geomdml.clip_norm(v, 0.5),
+    "SoftTriple on distances": lambda x, y, v, c: functional.soft_triple(
+        tangent.pairwise_dist(x, y, c=c).reshape(4, 2, 2), torch.tensor([0, 1, 0, 1]), gamma=1.0, scale=5.0, margin=0.1
+    ),
+}
+EACH = pytest.mark.parametrize("f", FUNCTIONS.values(), ids=FUNCTIONS.keys())
+
+
+def value_and_gradients(f, x=X, y=Y, v=V, c=0.5):
+    inputs = [t.clone().requires_grad_() for t in (x, y, v, torch.tensor(c, dtype=torch.float64))]
+    value = f(*inputs)
+    gradients = torch.autograd.grad(value.sum(), inputs, allow_unused=True, materialize_grads=True)
+    return [value.detach(), *gradients]
+
+
+def test_no_public_function_is_left_out():
+    modules = {"tangent": tangent, "poincare": poincare, "lorentz": lorentz, "euclidean": euclidean}
+    public = {
+        f"{name}.{function}"
+        for name, module in modules.items()
+        for function, value in vars(module).items()
+        if callable(value) and getattr(value, "__module__", "") == module.__name__ and not function.startswith("_")
+    }
+    assert public - set(FUNCTIONS) == {"poincare.inside", "euclidean.clip_norm"}
+
+
+@EACH
+def test_compiled_in_one_graph(f):
+    torch.compiler.reset()
+    compiled = torch.compile(f, fullgraph=True, backend="aot_eager")
+    for found, expected in zip(value_and_gradients(compiled), value_and_gradients(f), strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+@EACH
+def test_mapped_over_batches(f):
+    many = [torch.stack([t, 0.5 * t, -t]) for t in (X, Y, V)]
+    mapped = torch.func.vmap(lambda x, y, v: f(x, y, v, 0.5))(*many)
+    singly = [value_and_gradients(f, *inputs) for inputs in zip(*many, strict=True)]
+    torch.testing.assert_close(mapped, torch.stack([values[0] for values in singly]))
+    gradients = torch.func.vmap(torch.func.grad(lambda x, y, v: f(x, y, v, 0.5).sum(), argnums=(0, 1, 2)))(*many)
+    for found, *expected in zip(gradients, *(values[1:4] for values in singly), strict=True):
+        torch.testing.assert_close(found, torch.stack(expected))
+
+
+@EACH
+def test_mapped_over_curvatures(f):
+    curvatures = torch.tensor([0.25, 0.5, 1.0], dtype=torch.float64)
+    mapped = torch.func.vmap(lambda c: f(X, Y, V, c) + 0 * c)(curvatures)  # the last term for functions without c
+    torch.testing.assert_close(mapped, torch.stack([f(X, Y, V, float(c)) for c in curvatures]), check_dtype=False)
+
+
+@pytest.mark.parametrize("chart", [tangent, poincare, lorentz], ids=lambda module: module.__name__)
+def test_a_second_derivative_is_refused(chart):
+    x = X[:2].clone().requires_grad_()
+    for distance in (chart.dist(x, Y[:2], c=1.0), chart.pairwise_dist(x, Y, c=1.0)):
+        (first,) = torch.autograd.grad(distance.sum(), x, create_graph=True)
+        with pytest.raises(NotImplementedError, match="no second derivative"):
+            first.sum().backward()
+
+
+def test_euclidean_distances_have_a_second_derivative():
+    x = X[:2].double().requires_grad_()
+    assert torch.autograd.gradgradcheck(lambda x: euclidean.pairwise_dist(x, Y.double() + 1, squared=True), x)
