@@ -149,12 +149,17 @@ def scales_with_curvature(implementation: Any, f: Primitive, *vectors: Tensor, c
 
 
 def has_flat_limit(implementation: Any, f: Primitive, *vectors: Tensor, c: float) -> float:
-    """As c → 0: 2‖x − y‖ for a distance, x + y for Möbius addition, the vector itself for the maps; to O(c‖x‖²)."""
+    """As c → 0: 2‖x − y‖ for a distance, x + y for Möbius addition, the vector itself for the maps; to O(c‖x‖²).
+
+    Where points are summed, of the longest of them.
+    """
     if f.flat is None:
         raise TypeError(f"{f.name} has no flat limit on record")
     curved = 10 * c * sum(float(x.double().square().sum()) for x in vectors)
-    error = relative_error(f(implementation, *vectors, c=c), f.flat(*(x.double() for x in vectors)))
-    return _hold(f"{f.name} as c → 0", error, 2 * f.bar(*vectors) + curved, vectors, c)
+    flat = f.flat(*(x.double() for x in vectors))
+    error = float((f(implementation, *vectors, c=c).double() - flat).norm())
+    scale = max(float(flat.norm()), f.largest(*vectors)) or 1.0
+    return _hold(f"{f.name} as c → 0", error / scale, 2 * f.bar(*vectors) + curved, vectors, c)
 
 
 def commutes_with_rotation(implementation: Any, f: Primitive, *vectors: Tensor, c: float, seed: int = 0) -> float:

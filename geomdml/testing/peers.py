@@ -43,7 +43,7 @@ class Geoopt:
         return self.project(self._math.mobius_add(x, y, k=-_like(x, c)), c=c)
 
     def mobius_scalar_mul(self, r: Any, x: Tensor, *, c: Any) -> Tensor:
-        return self.project(self._math.mobius_scalar_mul(_like(x, r), x, k=-_like(x, c)), c=c)
+        return self.project(self._math.mobius_scalar_mul(_like(x, r).unsqueeze(-1), x, k=-_like(x, c)), c=c)
 
     def mobius_matvec(self, M: Tensor, x: Tensor, *, c: Any) -> Tensor:
         return self.project(self._math.mobius_matvec(M, x, k=-_like(x, c)), c=c)
@@ -61,7 +61,7 @@ class Geoopt:
         return self.dist(x.unsqueeze(1), y.unsqueeze(0), c=c)
 
     def geodesic(self, x: Tensor, y: Tensor, t: Any, *, c: Any) -> Tensor:
-        return self._math.geodesic(_like(x, t), x, y, k=-_like(x, c))
+        return self._math.geodesic(_like(x, t).unsqueeze(-1), x, y, k=-_like(x, c))
 
     def parallel_transport(self, x: Tensor, y: Tensor, v: Tensor, *, c: Any) -> Tensor:
         return self._math.parallel_transport(x, y, v, k=-_like(x, c))

@@ -34,14 +34,16 @@ def lines(verdict: Verdict, implementations: Implementations) -> Iterator[str]:
 
 
 def summary(verdicts: Iterable[Verdict]) -> str:
-    """How many laws hold of those asked, in all and group by group, and how many were not asked."""
+    """How many laws hold of those asked, in all and group by group, the refusals apart, and how many were not asked."""
     verdicts = list(verdicts)
     asked = [verdict for verdict in verdicts if not verdict.missing]
-    told = f"{_share(asked)} laws hold"
-    if groups := ", ".join(f"{group} {_share(of_it)}" for group, of_it in _by_group(asked)):
-        told += f": {groups}"
-    rest = len(verdicts) - len(asked)
-    return told + f"; {rest} are about functions not offered" * bool(rest)
+    groups = {group: f"{group} {_share(of_it)}" for group, of_it in _by_group(asked)}
+    manners, rest = groups.pop("refusals", ""), len(verdicts) - len(asked)
+    parts = [f"{_share([verdict for verdict in asked if verdict.law.group != 'refusals'])} laws hold"]
+    parts[0] += f": {', '.join(groups.values())}" * bool(groups)
+    parts += [f"manners of geomdml, not mathematics: {manners}"] * bool(manners)
+    parts += [f"{rest} are about functions not offered"] * bool(rest)
+    return "; ".join(parts)
 
 
 def accuracy_lines(accuracy: Accuracy) -> Iterator[str]:
@@ -60,7 +62,7 @@ def markdown(heading: str, verdicts: Iterable[Verdict], accuracy: Accuracy, impl
         f"# {heading}",
         f"{summary(verdicts)}. Errors are relative; ∞ is no number, or a number where 0 is due. Points are the hard "
         "ones too: origin, duplicates, near-duplicates, antipodes, last floats inside. For the last column they are "
-        f"ordinary: independent directions, radius √c‖u‖ from {NEAREST:g} to the one told.",
+        f"ordinary: independent directions, c from 0.01 to 100, radius √c‖u‖ from {NEAREST:g} to the one told.",
     ]
     for group, of_it in _by_group(verdicts):
         page += [f"## {group.capitalize()}", GROUPS[group]]

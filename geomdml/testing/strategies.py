@@ -7,6 +7,7 @@ out whatever the curvature; the hyperbolic distance from the origin is 2/√c ti
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,12 +54,14 @@ FARTHEST_POINT = 20.0  # tanh is 1 there in every dtype, and the point becomes t
 FARTHEST_LORENTZ = 170.0  # sinh(2·170) has a square in float64; narrower dtypes end where their floats do
 
 
+@lru_cache  # a strategy that is made anew is examined anew, at every draw
 def curvatures(smallest: float = 1e-8, largest: float = 1e3) -> st.SearchStrategy[float]:
     """Absolute curvatures, their logarithms uniform."""
     exponents = st.floats(math.log10(smallest), math.log10(largest))
     return exponents.map(lambda exponent: min(max(10.0**exponent, smallest), largest))
 
 
+@lru_cache
 def radii(nearest: float, farthest: float) -> st.SearchStrategy[float]:
     """Radii at unit curvature: where space is curved, of any magnitude, or the farthest."""
     exponents = st.floats(math.log10(nearest), math.log10(farthest))
@@ -239,6 +242,7 @@ def _lorentz_lengths(nearest: float, farthest: float, c: float, dtype: torch.dty
     return radii(nearest, min(farthest, last)).map(lambda radius: math.sinh(2 * radius) / math.sqrt(c))
 
 
+@lru_cache
 def _generators() -> st.SearchStrategy[np.random.Generator]:
     return st.integers(0, 2**32 - 1).map(np.random.default_rng)
 

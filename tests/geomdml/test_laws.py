@@ -16,15 +16,15 @@ FLAT_SPACE = SimpleNamespace(  # as the laws call it: c has no part in it
 )
 CHARTS = {**OWN, "euclidean": FLAT_SPACE}
 CASES = [
-    pytest.param(law, dtype, id=f"{law.charts[0]}-{str(dtype).removeprefix('torch.')}-{law.name}")
+    pytest.param(law, law.inputs(dtype), id=f"{law.charts[0]}-{str(dtype).removeprefix('torch.')}-{law.name}")
     for dtype in (torch.float32, torch.float64)
     for law in suite.table(dtype)
     if dtype == torch.float64 or not law.name.endswith("gradcheck")  # which is in float64 in either table
 ]
 
 
-@pytest.mark.parametrize(("law", "dtype"), CASES)
+@pytest.mark.parametrize(("law", "inputs"), CASES)
 @given(st.data())
-def test_law(law, dtype, data):
-    (*vectors, c), keywords = data.draw(law.inputs(dtype))
+def test_law(law, inputs, data):
+    (*vectors, c), keywords = data.draw(inputs)
     law.check(*(CHARTS[chart] for chart in law.charts), *vectors, c=c, **keywords)
