@@ -91,7 +91,7 @@ def test_tiles_make_no_difference(chart, f, draw, forced, monkeypatch):
     weights = torch.rand(11, 9, generator=torch.Generator().manual_seed(2)) - 0.5
     with twofloat.two_floats(forced):
         whole = with_gradients(chart, x, y, weights)
-        monkeypatch.setattr(pairs, "TILE", 4)
+        monkeypatch.setattr(pairs, "BLOCK", 4)
         tiled = with_gradients(chart, x, y, weights)
     for a, b in zip(tiled, whole, strict=True):
         assert (a - b).norm() <= 1e-5 * b.norm()
