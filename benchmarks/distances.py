@@ -3,8 +3,8 @@
 Accuracy: the relative error in float32 over random pairs at one radius, against fifty digits. Each implementation is
 held to the floats that it is given: points of the ball to the distance of those points, tangent vectors to theirs.
 Cost: forward and backward of all pairs, in a process of its own, beside a float32 matrix product of the same size in
-the same run, with the peak memory that it added. What would not fit into memory, judged by its peak at a small size, is
-left out and says so. Tables, figures and plots go to `--out`, also when the run is broken off.
+the same run, with the peak memory that it added. What broadcasts and would not fit into memory, judged by its
+peak at a small size, is left out and says so. Tables, figures and plots go to `--out`, also when the run is broken off.
 """
 
 import argparse
@@ -76,7 +76,7 @@ def cost(name: str, size: Size, device: str, tf32: bool, seconds: float) -> Reco
     arguments = {"name": name, "size": size, "device": device, "tf32": tf32, "seconds": seconds}
     times_larger = size[0] * size[1] / (PROBE[0] * PROBE[1])
     result: Record = {}
-    if times_larger > 2:
+    if IMPLEMENTATIONS[name].broadcasts and times_larger > 2:
         result = in_own_process("benchmarks.one_distance", {**arguments, "size": (*PROBE, size[2]), "seconds": 0})
         needed = result.get("bytes", 0) * times_larger
         if needed > available(device):

@@ -24,6 +24,8 @@ class Implementation(NamedTuple):
     pairwise: Callable[[Tensor, Tensor], Tensor]
     exact: oracle.Reference | None = None  # None: no distance, or none of this geometry
 
+    broadcasts: bool = False  # makes a (B, P, D) tensor, so that its memory can be foretold
+
     @property
     def in_ball(self) -> bool:
         return self.exact is oracle.dist
@@ -65,7 +67,7 @@ IMPLEMENTATIONS = {
     OURS: Implementation(lambda u, v: tangent.pairwise_dist(u, v, c=C), oracle.tangent_dist),
     "geomdml.tangent, float32 pairs": Implementation(tangent_in_two_floats, oracle.tangent_dist),
     "geomdml.poincare": Implementation(lambda x, y: poincare.pairwise_dist(x, y, c=C), oracle.dist),
-    "geoopt": Implementation(geoopt_pairwise, oracle.dist),
-    "HypLL": Implementation(hypll_pairwise, oracle.dist),
-    "Hyp-ViT formula": Implementation(mobius_pairwise, oracle.dist),
+    "geoopt": Implementation(geoopt_pairwise, oracle.dist, broadcasts=True),
+    "HypLL": Implementation(hypll_pairwise, oracle.dist, broadcasts=True),
+    "Hyp-ViT formula": Implementation(mobius_pairwise, oracle.dist, broadcasts=True),
 }
