@@ -27,6 +27,7 @@ check: .venv/.dev
 
 bench: .venv/.dev
 	$(RUN) benchmarks.distances
+	$(RUN) benchmarks.laws
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

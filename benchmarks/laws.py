@@ -3,21 +3,24 @@
 The property suite (`geomdml.testing`) on the Poincaré ball of geomdml, geoopt and HypLL, each law told for all its
 functions together: how many keep it, the largest error, and up to which radius √c‖u‖ of ordinary points all of them do.
 The refusals, which are manners and not mathematics, are left out. `python -m geomdml.testing` tells each law and its
-smallest counter-example. Writes laws.md to `--out`.
+smallest counter-example. Then the errors of every function of geomdml, values and gradients. Writes laws.md to `--out`.
 """
 
 import argparse
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.progress import track
 
 from geomdml import poincare
 from geomdml.testing import peers, suite
+from geomdml.testing.__main__ import OWN
 
+MODULES = {"ball": "poincare", "tangent": "tangent", "lorentz": "lorentz"}
 LIBRARIES: dict[str, Any] = {"geomdml": lambda: poincare, "geoopt": peers.Geoopt, "HypLL": peers.Hypll}
 
 
@@ -57,15 +60,36 @@ def cell(judged: list[suite.Verdict]) -> str:
     return told
 
 
+def budget(examples: int) -> Iterator[list[str]]:
+    """A row for each function of geomdml: the largest errors of values and gradients that the suite found."""
+    errors: dict[tuple[str, str], dict[str, float]] = {}
+    for dtype in (torch.float32, torch.float64):
+        exact = [law for law in suite.table(dtype) if law.charts[0] in OWN and law.name.endswith(" is exact")]
+        for law in track(exact, description=f"{dtype}"):
+            (chart,), f = law.charts, law.f
+            assert f is not None
+            verdict = suite.judge(law, OWN, dtype, examples=examples)
+            kind = "gradient" if "gradient" in law.name else "value"
+            errors.setdefault((chart, f.name), {})[f"{kind} {dtype}"] = float(verdict.error)
+    for (chart, function), found in errors.items():
+        columns = ("value torch.float32", "value torch.float64", "gradient torch.float32", "gradient torch.float64")
+        yield [MODULES[chart], f"`{function}`", *(f"{found[name]:.1e}" for name in columns)]
+
+
+def markdown(head: list[str], rows: Iterable[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows)) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--examples", type=int, default=100, help="draws a law")
     parser.add_argument("--out", type=Path, default=Path("runs/bench"))
     options = parser.parse_args()
-    head = ["about", "law", *LIBRARIES]
-    lines = [head, ["---"] * len(head), *rows(verdicts(options.examples))]
+    text = markdown(["about", "law", *LIBRARIES], rows(verdicts(options.examples)))
+    text += "\n" + markdown(
+        ["module", "function", "float32", "float64", "gradient, float32", "gradient, float64"], budget(options.examples)
+    )
     options.out.mkdir(parents=True, exist_ok=True)
-    text = "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
     (options.out / "laws.md").write_text(text, encoding="utf-8")
     print(text)
 

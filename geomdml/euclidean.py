@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from geomdml import autograd, checks
-from geomdml.numerics import norm, result_dtype, squared_distances, tolerated_loss, wide
+from geomdml.numerics import home, norm, result_form, squared_distances, tolerated_loss, wide
 
 
 def dist(x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*#batch"]:
@@ -29,7 +29,7 @@ def dist(x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"]) -> Float[
     """
     checks.vectors(x=x, y=y)
     checks.finite(x=x, y=y)
-    return norm(wide(x) - wide(y)).squeeze(-1).to(result_dtype(x, y))
+    return norm(wide(x) - wide(y)).squeeze(-1).to(**result_form(x, y))
 
 
 def pairwise_dist(x: Float[Tensor, "B D"], y: Float[Tensor, "P D"], *, squared: bool = False) -> Float[Tensor, "B P"]:
@@ -58,7 +58,7 @@ def pairwise_dist(x: Float[Tensor, "B D"], y: Float[Tensor, "P D"], *, squared: 
     if not squared:
         nonzero = result > 0
         result = torch.where(nonzero, torch.where(nonzero, result, 1.0).sqrt(), 0.0)
-    return result.to(result_dtype(x, y))
+    return result.to(**result_form(x, y))
 
 
 @autograd.operator("squared_distances(Tensor x, Tensor y) -> Tensor", lambda x, y: _empty(x, y))
@@ -67,7 +67,7 @@ def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _empty(x: Tensor, y: Tensor) -> Tensor:
-    return x.new_empty((len(x), len(y)), dtype=torch.float64)
+    return x.new_empty((len(x), len(y)), dtype=torch.float64, device=home(x.device))
 
 
 class _SquaredDistance(torch.autograd.Function):
@@ -88,7 +88,7 @@ class _SquaredDistance(torch.autograd.Function):
         x, y = map(wide, ctx.saved_tensors)
         grad_x = 2 * (grad.sum(1, keepdim=True) * x - grad @ y)
         grad_y = 2 * (grad.sum(0).unsqueeze(1) * y - grad.T @ x)
-        return grad_x.to(ctx.saved_tensors[0].dtype), grad_y.to(ctx.saved_tensors[1].dtype)
+        return grad_x.to(ctx.saved_tensors[0]), grad_y.to(ctx.saved_tensors[1])
 
 
 def clip_norm(v: Float[Tensor, "*#batch D"], max_norm: float) -> Float[Tensor, "*#batch D"]:
@@ -116,4 +116,4 @@ def clip_norm(v: Float[Tensor, "*#batch D"], max_norm: float) -> Float[Tensor, "
     v64 = wide(v)
     length = norm(v64)
     longer = length > max_norm * (1 + 4 * torch.finfo(length.dtype).eps)  # but for the rounding of the norm itself
-    return torch.where(longer, v64 * (max_norm / torch.where(longer, length, 1.0)), v64).to(result_dtype(v))
+    return torch.where(longer, v64 * (max_norm / torch.where(longer, length, 1.0)), v64).to(**result_form(v))

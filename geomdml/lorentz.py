@@ -33,7 +33,7 @@ from geomdml.numerics import (
     log_cosh,
     log_sinh,
     norm,
-    result_dtype,
+    result_form,
     sinh_ratio,
     wide,
 )
@@ -65,7 +65,7 @@ def inner(X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], *, c: Sc
     checks.positive(c=c)
     checks.finite(X=X, Y=Y)
     c64 = curvature(c, X)
-    return (-torch.cosh(c64.sqrt() * dist(wide(X), wide(Y), c=c64)) / c64).to(result_dtype(X, Y))
+    return (-torch.cosh(c64.sqrt() * dist(wide(X), wide(Y), c=c64)) / c64).to(**result_form(X, Y))
 
 
 def pairwise_inner(X: Float[Tensor, "B D"], Y: Float[Tensor, "P D"], *, c: Scalar) -> Float[Tensor, "B P"]:
@@ -94,7 +94,7 @@ def pairwise_inner(X: Float[Tensor, "B D"], Y: Float[Tensor, "P D"], *, c: Scala
     checks.finite(X=X, Y=Y)
     c64, X64, Y64 = curvature(c, X), wide(X), wide(Y)
     X0, Y0 = (torch.hypot(c64.rsqrt(), norm(Z)) for Z in (X64, Y64))
-    return torch.addmm(-X0 * Y0.T, X64, Y64.T).to(result_dtype(X, Y))
+    return torch.addmm(-X0 * Y0.T, X64, Y64.T).to(**result_form(X, Y))
 
 
 def dist(X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:
@@ -120,9 +120,9 @@ def dist(X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], *, c: Sca
     checks.vectors(X=X, Y=Y)
     checks.positive(c=c)
     checks.finite(X=X, Y=Y)
-    dtype = result_dtype(X, Y)
+    form = result_form(X, Y)
     X, Y = torch.broadcast_tensors(wide(X), wide(Y))
-    return Differentiable.apply(_value, _gradient, X, Y, curvature(c, X)).to(dtype)
+    return Differentiable.apply(_value, _gradient, X, Y, curvature(c, X)).to(**form)
 
 
 def pairwise_dist(X: Float[Tensor, "B D"], Y: Float[Tensor, "P D"], *, c: Scalar) -> Float[Tensor, "B P"]:
@@ -173,11 +173,11 @@ def from_tangent(u: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "
     checks.vectors(u=u)
     checks.positive(c=c)
     checks.finite(u=u)
-    dtype, c64, u64 = result_dtype(u), curvature(c, u), wide(u)
-    farthest = torch.asinh(c64.detach().sqrt().clamp(max=1.0) * torch.finfo(dtype).max ** 0.9)
+    form, c64, u64 = result_form(u), curvature(c, u), wide(u)
+    farthest = torch.asinh(c64.detach().sqrt().clamp(max=1.0) * torch.finfo(form["dtype"]).max ** 0.9)
     A = 2 * c64.sqrt() * norm(u64)
     short = farthest / A.clamp(min=farthest)  # 1 but for points too far out
-    return (2 * sinh_ratio(short * A) * short * u64).to(dtype)
+    return (2 * sinh_ratio(short * A) * short * u64).to(**form)
 
 
 def to_tangent(X: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
@@ -202,7 +202,7 @@ def to_tangent(X: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#
     checks.positive(c=c)
     checks.finite(X=X)
     X64 = wide(X)
-    return (asinh_ratio(curvature(c, X).sqrt() * norm(X64)) * X64 / 2).to(result_dtype(X))
+    return (asinh_ratio(curvature(c, X).sqrt() * norm(X64)) * X64 / 2).to(**result_form(X))
 
 
 def from_ball(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
@@ -226,7 +226,7 @@ def from_ball(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#b
     checks.vectors(x=x)
     checks.positive(c=c)
     poincare.inside(c, x=x)
-    return (2 * wide(x) / boundary_gap(wide(x), curvature(c, x))).to(result_dtype(x))
+    return (2 * wide(x) / boundary_gap(wide(x), curvature(c, x))).to(**result_form(x))
 
 
 def to_ball(X: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
@@ -253,7 +253,7 @@ def to_ball(X: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     X64 = wide(X)
     sinh_A = curvature(c, X).sqrt() * norm(X64)
     x = X64 / (1 + torch.hypot(torch.ones_like(sinh_A), sinh_A))
-    return poincare.project(x.to(result_dtype(X)), c=c)
+    return poincare.project(x.to(**result_form(X)), c=c)
 
 
 def _value(X: Tensor, Y: Tensor, c: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ that float32 arithmetic has already lost, whatever the formula.
 
 import math
 from collections.abc import Callable, Iterator
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -13,9 +14,26 @@ from torch import Tensor
 LOG2 = math.log(2.0)
 
 
+def home(device: torch.device) -> torch.device:
+    """Where to compute in float64: on the device itself, or beside it if it has none (Apple's)."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
 def wide(x: Tensor) -> Tensor:
     """The tensor in the precision in which the library computes."""
-    return x.to(torch.float64)
+    return x.to(home(x.device), torch.float64)
+
+
+class Form(TypedDict):
+    """Device and dtype, for `Tensor.to`."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+
+def result_form(*tensors: Tensor) -> Form:
+    """Where a result goes: to the first input's device, in the `result_dtype`."""
+    return {"device": tensors[0].device, "dtype": result_dtype(*tensors)}
 
 
 def result_dtype(*tensors: Tensor) -> torch.dtype:
@@ -28,7 +46,7 @@ def result_dtype(*tensors: Tensor) -> torch.dtype:
 
 def curvature(c: float | Tensor, like: Tensor) -> Tensor:
     """c as a 0-d float64 tensor beside `like`; gradients flow through it."""
-    return torch.as_tensor(c, dtype=torch.float64, device=like.device)
+    return torch.as_tensor(c, dtype=torch.float64, device=home(like.device))
 
 
 def norm(x: Tensor) -> Tensor:

@@ -15,13 +15,14 @@ from torch import Tensor
 from geomdml import checks, pairs
 from geomdml.autograd import Differentiable
 from geomdml.numerics import (
+    Form,
     across,
     asinh_ratio,
     boundary_gap,
     curvature,
     direction,
     norm,
-    result_dtype,
+    result_form,
     sinh_ratio,
     tanh_ratio,
     wide,
@@ -52,7 +53,7 @@ def conformal_factor(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tenso
     checks.vectors(x=x)
     checks.positive(c=c)
     gap = _gap("x", wide(x), curvature(c, x))
-    return (2 / gap).squeeze(-1).to(result_dtype(x))
+    return (2 / gap).squeeze(-1).to(**result_form(x))
 
 
 def project(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
@@ -81,7 +82,7 @@ def project(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     length = c64.sqrt() * norm(x64)
     outside = boundary_gap(x64.detach(), c64.detach()) <= 0
     onto_boundary = x64 / torch.where(outside, length, 1.0)
-    return _rounded_inside(torch.where(outside, onto_boundary, x64), c64, result_dtype(x))
+    return _rounded_inside(torch.where(outside, onto_boundary, x64), c64, result_form(x))
 
 
 def expmap0(v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
@@ -106,7 +107,7 @@ def expmap0(v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     checks.positive(c=c)
     checks.finite(v=v)
     c64 = curvature(c, v)
-    return _rounded_inside(_exp0(wide(v), c64), c64, result_dtype(v))
+    return _rounded_inside(_exp0(wide(v), c64), c64, result_form(v))
 
 
 def logmap0(y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
@@ -130,7 +131,7 @@ def logmap0(y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     checks.vectors(y=y)
     checks.positive(c=c)
     c64, y64 = curvature(c, y), wide(y)
-    return _log0(y64, _gap("y", y64, c64), c64).to(result_dtype(y))
+    return _log0(y64, _gap("y", y64, c64), c64).to(**result_form(y))
 
 
 def expmap(x: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
@@ -156,9 +157,9 @@ def expmap(x: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: S
     checks.vectors(x=x, v=v)
     checks.positive(c=c)
     checks.finite(v=v)
-    dtype, c64 = result_dtype(x, v), curvature(c, x)
+    form, c64 = result_form(x, v), curvature(c, x)
     x, v = wide(x), wide(v)
-    return _rounded_inside(_exp(x, v, across(x, v), _gap("x", x, c64), c64), c64, dtype)
+    return _rounded_inside(_exp(x, v, across(x, v), _gap("x", x, c64), c64), c64, form)
 
 
 def logmap(x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
@@ -182,10 +183,10 @@ def logmap(x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], *, c: S
     """
     checks.vectors(x=x, y=y)
     checks.positive(c=c)
-    dtype, c64 = result_dtype(x, y), curvature(c, x)
+    form, c64 = result_form(x, y), curvature(c, x)
     x, y = wide(x), wide(y)
     scale, step = _log(x, y, _gap("x", x, c64), _gap("y", y, c64), c64)
-    return (scale * step).to(dtype)
+    return (scale * step).to(**form)
 
 
 def mobius_add(
@@ -217,7 +218,7 @@ def mobius_add(
     gap_x, gap_y = _gap("x", x64, c64), _gap("y", y64, c64)
     w = x64 + y64
     square_w = c64 * (w * w).sum(-1, keepdim=True)
-    return _rounded_inside((gap_x * w + square_w * x64) / (square_w + gap_x * gap_y), c64, result_dtype(x, y))
+    return _rounded_inside((gap_x * w + square_w * x64) / (square_w + gap_x * gap_y), c64, result_form(x, y))
 
 
 def mobius_scalar_mul(
@@ -246,7 +247,7 @@ def mobius_scalar_mul(
     checks.positive(c=c)
     c64, x64 = curvature(c, x), wide(x)
     log = _log0(x64, _gap("x", x64, c64), c64)
-    return _rounded_inside(_exp0(_column(r, x64) * log, c64), c64, result_dtype(x))
+    return _rounded_inside(_exp0(_column(r, x64) * log, c64), c64, result_form(x))
 
 
 def mobius_matvec(M: Float[Tensor, "E D"], x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch E"]:
@@ -276,7 +277,7 @@ def mobius_matvec(M: Float[Tensor, "E D"], x: Float[Tensor, "*#batch D"], *, c: 
     checks.finite(M=M)
     c64, x64 = curvature(c, x), wide(x)
     log = _log0(x64, _gap("x", x64, c64), c64)
-    return _rounded_inside(_exp0(log @ wide(M).T, c64), c64, result_dtype(M, x))
+    return _rounded_inside(_exp0(log @ wide(M).T, c64), c64, result_form(M, x))
 
 
 def gyration(
@@ -305,9 +306,9 @@ def gyration(
     checks.vectors(x=x, y=y, v=v)
     checks.positive(c=c)
     checks.finite(v=v)
-    dtype, c64 = result_dtype(x, y, v), curvature(c, x)
+    form, c64 = result_form(x, y, v), curvature(c, x)
     x, y = wide(x), wide(y)
-    return _gyrated(x, y, _gap("x", x, c64), _gap("y", y, c64), wide(v), c64).to(dtype)
+    return _gyrated(x, y, _gap("x", x, c64), _gap("y", y, c64), wide(v), c64).to(**form)
 
 
 def parallel_transport(
@@ -334,10 +335,10 @@ def parallel_transport(
     checks.vectors(x=x, y=y, v=v)
     checks.positive(c=c)
     checks.finite(v=v)
-    dtype, c64 = result_dtype(x, y, v), curvature(c, x)
+    form, c64 = result_form(x, y, v), curvature(c, x)
     x, y = wide(x), wide(y)
     gap_x, gap_y = _gap("x", x, c64), _gap("y", y, c64)
-    return (gap_y / gap_x * _gyrated(y, -x, gap_y, gap_x, wide(v), c64)).to(dtype)
+    return (gap_y / gap_x * _gyrated(y, -x, gap_y, gap_x, wide(v), c64)).to(**form)
 
 
 def geodesic(
@@ -372,7 +373,7 @@ def geodesic(
     checks.vectors(x=x, y=y)
     checks.numbers(torch.broadcast_shapes(x.shape, y.shape)[:-1], t=t)
     checks.positive(c=c)
-    dtype, c64 = result_dtype(x, y), curvature(c, x)
+    form, c64 = result_form(x, y), curvature(c, x)
     x, y, t = wide(x), wide(y), _column(t, x)
     gap_x, gap_y = _gap("x", x, c64), _gap("y", y, c64)
     beyond = (t < 0) | (t > 1)
@@ -387,7 +388,7 @@ def geodesic(
     )
     scale, step = _log(x, y, gap_x, gap_y, c64)
     onward = _exp(x, t * scale * step, t * scale * gap_x * across(x, y), gap_x, c64)
-    return _rounded_inside(torch.where(beyond, onward, between), c64, dtype)
+    return _rounded_inside(torch.where(beyond, onward, between), c64, form)
 
 
 def midpoint(
@@ -424,7 +425,7 @@ def midpoint(
     U = u.sum(-2)
     mean = (u * x64).sum(-2) / U
     V = c64 * (u * (x64 - mean.unsqueeze(-2)) ** 2).sum((-2, -1)).unsqueeze(-1)
-    return _rounded_inside(mean * 2 * U / (2 * U - 1 + torch.sqrt(1 + 4 * U * V)), c64, result_dtype(x))
+    return _rounded_inside(mean * 2 * U / (2 * U - 1 + torch.sqrt(1 + 4 * U * V)), c64, result_form(x))
 
 
 def dist0(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:
@@ -449,7 +450,7 @@ def dist0(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch
     checks.positive(c=c)
     c64, x64 = curvature(c, x), wide(x)
     artanh = _artanh(c64.sqrt() * norm(x64), _gap("x", x64, c64))
-    return (2 * artanh / c64.sqrt()).squeeze(-1).to(result_dtype(x))
+    return (2 * artanh / c64.sqrt()).squeeze(-1).to(**result_form(x))
 
 
 def dist(x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:
@@ -475,9 +476,9 @@ def dist(x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], *, c: Sca
     checks.vectors(x=x, y=y)
     checks.positive(c=c)
     inside(c, x=x, y=y)
-    dtype, c64 = result_dtype(x, y), curvature(c, x)
+    form, c64 = result_form(x, y), curvature(c, x)
     x, y = torch.broadcast_tensors(wide(x), wide(y))
-    return Differentiable.apply(_value, _gradient, x, y, c64).to(dtype)
+    return Differentiable.apply(_value, _gradient, x, y, c64).to(**form)
 
 
 def pairwise_dist(x: Float[Tensor, "B D"], y: Float[Tensor, "P D"], *, c: Scalar) -> Float[Tensor, "B P"]:
@@ -612,11 +613,12 @@ def _gyrated(x: Tensor, y: Tensor, gap_x: Tensor, gap_y: Tensor, v: Tensor, c: T
     return v + 2 * (k * turned + omega(turned)) / (square_w + gap_x * gap_y)
 
 
-def _rounded_inside(x: Tensor, c: Tensor, dtype: torch.dtype) -> Tensor:
+def _rounded_inside(x: Tensor, c: Tensor, form: Form) -> Tensor:
     """x, of the closed ball, in its final dtype; where that falls outside, the last floats inside.
 
     That is a rounding, and like any rounding it leaves the gradient alone.
     """
+    dtype = form["dtype"]
     with torch.no_grad():
         rounded = x.to(dtype)
         inside = boundary_gap(wide(rounded), c) > 0
@@ -624,7 +626,7 @@ def _rounded_inside(x: Tensor, c: Tensor, dtype: torch.dtype) -> Tensor:
         margin = torch.finfo(dtype).eps * (1 if dtype == torch.float32 else 4)
         length = torch.where(inside, 1.0, c.sqrt() * norm(x))
         shift = torch.where(inside, rounded, (x * ((1 - margin) / length)).to(dtype)) - x
-    return (x + shift).to(dtype)
+    return (x + shift).to(**form)
 
 
 def _value(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
@@ -656,10 +658,9 @@ def _gradient(grad: Tensor, x: Tensor, y: Tensor, c: Tensor) -> tuple[Tensor, Te
 def _rows(x: Tensor, c: Tensor) -> pairs.Rows:
     unit, length = pairs.polar(x)
     gap = 1 - c * length * length
-    near = (
-        (gap.squeeze(-1) < (1.0 if x.dtype == torch.float64 else 1e-6)).nonzero().squeeze(-1)
-    )  # where digits are lost
-    gap[near] = boundary_gap(wide(x[near]), c)
+    lost = gap.squeeze(-1) < (1.0 if x.dtype == torch.float64 else 1e-6)  # digits that the result would have
+    (near,) = lost.nonzero(as_tuple=True)
+    gap[near] = boundary_gap(wide(x)[near], c)
     A, stretch = 2 * _artanh(c.sqrt() * length, gap), 2 * c.sqrt() / gap
     return pairs.Rows(unit, length, A, stretch, growth=stretch * length)
 

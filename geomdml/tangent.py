@@ -29,7 +29,7 @@ from geomdml.numerics import (
     log_cosh,
     log_sinh,
     norm,
-    result_dtype,
+    result_form,
     wide,
 )
 
@@ -60,9 +60,9 @@ def dist(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Sca
     checks.vectors(u=u, v=v)
     checks.positive(c=c)
     checks.finite(u=u, v=v)
-    dtype = result_dtype(u, v)
+    form = result_form(u, v)
     u, v = torch.broadcast_tensors(wide(u), wide(v))
-    return Differentiable.apply(_value, _gradient, u, v, curvature(c, u)).to(dtype)
+    return Differentiable.apply(_value, _gradient, u, v, curvature(c, u)).to(**form)
 
 
 def pairwise_dist(u: Float[Tensor, "B D"], v: Float[Tensor, "P D"], *, c: Scalar) -> Float[Tensor, "B P"]:
@@ -162,7 +162,7 @@ def lca_depth(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c
     checks.vectors(u=u, v=v)
     checks.positive(c=c)
     checks.finite(u=u, v=v)
-    dtype = result_dtype(u, v)
+    form = result_form(u, v)
     u, v = torch.broadcast_tensors(wide(u), wide(v))
     root_c = curvature(c, u).sqrt()
     delta = root_c * Differentiable.apply(_value, _gradient, u, v, root_c**2)
@@ -177,7 +177,7 @@ def lca_depth(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c
     a, b, s, t, side = (torch.where(foot_inside, q, 1.0) for q in (A, B, sine, cosine, delta))
     height = asinh_exp(log_sinh(a) + log_sinh(b) + LOG2 + s.log() + t.log() - log_sinh(side))
     depth = torch.where(foot_inside, height, torch.where(opposite, 0 * near, near))
-    return (depth / root_c).to(dtype)
+    return (depth / root_c).to(**form)
 
 
 def _value(u: Tensor, v: Tensor, c: Tensor) -> Tensor:

@@ -29,8 +29,8 @@ from geomdml.pairs.rows import Rows, Slopes, polar
 
 __all__ = ["Chart", "Rows", "operator", "polar"]
 
-TILE = 1024  # rows and columns of a tile on the CPU: at most 8 MB of float64
-LARGE_TILE = 4096  # on other devices
+BLOCK = 1024  # points at a time on the CPU: what is made of them stays in the caches
+LARGE_BLOCK = 4096  # on other devices
 
 
 class Chart(NamedTuple):
@@ -42,47 +42,56 @@ class Chart(NamedTuple):
 
 
 def distances(chart: Chart, x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
-    """(B, P) distances and, to `keep` for the backward pass, q: infinite where a pair was computed one to one."""
-    rows, columns = chart.rows(x, c), chart.rows(y, c)
+    """(B, P) distances and, to `keep` for the backward pass, q: infinite where a pair was computed one to one.
+
+    x and y are of the dtype of the result.
+    """
     result, kept = _empty(x, y, c, keep)
-    for i, j in _tiles(result):
-        row, column, q = rows.part(i), columns.part(j), kept[i, j]
-        if twofloat.wanted(x.device):
-            result[i, j], near = twofloat.values(row, column, c, x.device)
-        else:
-            result[i, j], near = float64.values(row, column, c, tolerated_loss(x, y), q)
-        for k, m in entries(near, x.shape[-1]):
-            result[i, j][k, m] = chart.value(wide(x[i][k]), wide(y[j][m]), c).to(result)
-            if len(q):
-                q[k, m] = torch.inf
+    rows = [(i, chart.rows(x[i], c)) for i in _blocks(x)]
+    for j in _blocks(y):
+        column = chart.rows(y[j], c)
+        for i, row in rows:
+            q = kept[i, j]
+            if twofloat.wanted(x, y):
+                result[i, j], near = twofloat.values(row, column, c, x.device)
+            else:
+                result[i, j], near = float64.values(row, column, c, tolerated_loss(x, y), q)
+            for k, m in entries(near, x.shape[-1]):
+                result[i, j][k, m] = chart.value(wide(x[i][k]), wide(y[j][m]), c).to(result)
+                if len(q):
+                    q[k, m] = torch.inf
     return result, kept
 
 
 def gradients(chart: Chart, g: Tensor, x: Tensor, y: Tensor, c: Tensor, q: Tensor, by_c: bool) -> tuple[Tensor, ...]:
     """The gradient of `distances` by x, by y and, where it is asked for, by c, from the gradient g of the matrix."""
-    sides = rows, columns = chart.rows(x, c), chart.rows(y, c)
-    sums: tuple[dict[int, Slopes], ...] = {}, {}
-    grad_c, one_to_one = torch.zeros_like(c), []
+    by_x, by_y, grad_c = torch.zeros_like(x), torch.zeros_like(y), torch.zeros_like(c)
     kernel = float64 if len(q) == len(x) else twofloat
-    for i, j in _tiles(g):
-        *parts, growth, near = kernel.slopes(rows.part(i), columns.part(j), g[i, j], q[i, j], by_c)
-        for total, block, part in zip(sums, (i, j), parts, strict=True):
-            before = total.get(block.start)
-            total[block.start] = part if before is None else before.plus(part)
-        grad_c += growth / (2 * c**1.5)
-        one_to_one += [(i.start + k, j.start + m) for k, m in entries(near, x.shape[-1])]
-    by_points = []
-    for side, total in zip(sides, sums, strict=True):
-        along, inward, turn = Slopes.joined(total.values(), side)
-        lever = kernel.lever(side) / c.sqrt()
-        radial = along * side.stretch / c.sqrt() + lever * inward
-        by_points.append(turn.mul_(-lever).addcmul_(radial, side.unit))
-    for k, m in one_to_one:
-        by_x, by_y, of_c = chart.gradient(wide(g[k, m]), wide(x[k]), wide(y[m]), c)
-        by_points[0].index_add_(0, k, by_x)
-        by_points[1].index_add_(0, m, by_y)
-        grad_c += of_c
-    return by_points[0].to(x), by_points[1].to(y), grad_c
+    rows = [(i, chart.rows(x[i], c)) for i in _blocks(x)]
+    row_sums = [Slopes.zero(row) for _, row in rows]
+    for j in _blocks(y):
+        column = chart.rows(y[j], c)
+        column_sums = Slopes.zero(column)
+        for n, (i, row) in enumerate(rows):
+            of_row, of_column, growth, near = kernel.slopes(row, column, g[i, j], q[i, j], by_c)
+            grad_c += growth / (2 * c**1.5)
+            for k, m in entries(near, x.shape[-1]):
+                singly_x, singly_y, singly_c = chart.gradient(wide(g[i, j][k, m]), wide(x[i][k]), wide(y[j][m]), c)
+                of_row, of_column = of_row.with_single(k, singly_x), of_column.with_single(m, singly_y)
+                grad_c += singly_c
+            row_sums[n] += of_row
+            column_sums += of_column
+        by_y[j] = _by_points(column, column_sums, kernel.lever(column), c)
+    for (i, row), total in zip(rows, row_sums, strict=True):
+        by_x[i] = _by_points(row, total, kernel.lever(row), c)
+    return by_x, by_y, grad_c
+
+
+def _by_points(side: Rows, slopes: Slopes, lever: Tensor, c: Tensor) -> Tensor:
+    """∂d/∂u, along û and across it."""
+    lever = lever / c.sqrt()
+    radial = slopes.along * side.stretch / c.sqrt() + lever * slopes.inward
+    return torch.addcmul(slopes.single, radial, side.unit).addcmul_(lever, slopes.turn, value=-1)
 
 
 def operator(name: str, chart: Chart) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
@@ -117,7 +126,8 @@ def operator(name: str, chart: Chart) -> Callable[[Tensor, Tensor, Tensor], Tens
             return (*autograd.FirstDerivative.apply(derivatives, grad, *ctx.saved_tensors, by_c), None)
 
     def all_distances(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
-        keep = torch.is_grad_enabled() and not twofloat.wanted(x.device)
+        keep, dtype = torch.is_grad_enabled() and not twofloat.wanted(x, y), result_dtype(x, y)
+        x, y = x.to(dtype), y.to(dtype)  # the longer of them says how exact the rows must be
         return Distances.apply(x, y, c, keep)[0]
 
     return all_distances
@@ -129,8 +139,6 @@ def _empty(x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tuple[Tensor, Tensor]
     return x.new_empty(shape, dtype=result_dtype(x, y)), q
 
 
-def _tiles(matrix: Tensor) -> Iterator[tuple[slice, slice]]:
-    side = TILE if matrix.device.type == "cpu" else LARGE_TILE
-    for i in range(0, matrix.shape[0], side):
-        for j in range(0, matrix.shape[1], side):
-            yield slice(i, i + side), slice(j, j + side)
+def _blocks(points: Tensor) -> Iterator[slice]:
+    side = BLOCK if points.device.type == "cpu" else LARGE_BLOCK
+    return (slice(start, start + side) for start in range(0, len(points), side))

@@ -54,7 +54,7 @@ class _Factors(NamedTuple):
 def _sums(t: Tensor, row: Rows, a: _Factors, column: Rows, b: _Factors) -> Slopes:
     turn = (t * b.sinh.T) @ column.unit
     inward = torch.linalg.vecdot(turn, row.unit).unsqueeze(-1)
-    return Slopes((a.sinh * (t @ b.cosh) - a.cosh * inward) / 2, inward, turn)
+    return Slopes((a.sinh * (t @ b.cosh) - a.cosh * inward) / 2, inward, turn, t.new_zeros(()))
 
 
 def _apart(a: _Factors, b: _Factors) -> Tensor:

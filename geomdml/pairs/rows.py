@@ -1,6 +1,5 @@
 """What the points of a list bring to a matrix of distances, and what they take back from it."""
 
-from collections.abc import Collection
 from typing import NamedTuple
 
 import torch
@@ -18,9 +17,6 @@ class Rows(NamedTuple):
     stretch: Tensor  # (N, 1) ∂A/∂length
     growth: Tensor  # (N, 1) 2c ∂A/∂c
 
-    def part(self, block: slice) -> "Rows":
-        return Rows(*(values[block] for values in self))
-
 
 class Slopes(NamedTuple):
     """Sums over the points of the other side, weighted with g, for the derivatives along û and across it.
@@ -31,16 +27,17 @@ class Slopes(NamedTuple):
     along: Tensor  # (N, 1) Σ g ∂δ/∂A
     inward: Tensor  # (N, 1) ⟨turn, û⟩
     turn: Tensor  # (N, D)
-
-    def plus(self, other: "Slopes") -> "Slopes":
-        return Slopes(*(mine.add_(theirs) for mine, theirs in zip(self, other, strict=True)))
+    single: Tensor  # (N, D) or one 0: the gradient from pairs that were taken one to one
 
     @classmethod
-    def joined(cls, parts: Collection["Slopes"], side: Rows) -> "Slopes":
-        """The blocks of a side, one below the other; zeros if there are none."""
-        if not parts:
-            return cls(torch.zeros_like(side.A), torch.zeros_like(side.A), torch.zeros_like(side.unit))
-        return cls(*(column[0] if len(column) == 1 else torch.cat(column) for column in zip(*parts, strict=True)))
+    def zero(cls, rows: Rows) -> "Slopes":
+        return cls(*(rows.A.new_zeros(()) for _ in cls._fields))
+
+    def __add__(self, other: "Slopes") -> "Slopes":  # type: ignore[override]
+        return Slopes(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+    def with_single(self, indices: Tensor, gradients: Tensor) -> "Slopes":
+        return self._replace(single=(self.single + torch.zeros_like(self.turn)).index_add_(0, indices, gradients))
 
 
 def polar(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from geomdml.numerics import two_product, two_sum, wide
+from geomdml.numerics import result_dtype, two_product, two_sum, wide
 from geomdml.pairs.rows import Rows, Slopes
 
 Pair = tuple[Tensor, Tensor]
@@ -36,7 +36,7 @@ _forced: bool | None = None
 
 @contextmanager
 def two_floats(forced: bool) -> Iterator[None]:
-    """Within the block, take this route on every device (True) or on none (False)."""
+    """Within the block, take this route to float32 results on every device (True) or on none (False)."""
     global _forced
     before, _forced = _forced, forced
     try:
@@ -45,8 +45,11 @@ def two_floats(forced: bool) -> Iterator[None]:
         _forced = before
 
 
-def wanted(device: torch.device) -> bool:
-    """Whether the device lacks fast float64."""
+def wanted(x: Tensor, y: Tensor) -> bool:
+    """Whether a result in float32 is asked of a device that lacks fast float64."""
+    device = x.device
+    if result_dtype(x, y) == torch.float64:
+        return False
     if _forced is not None:
         return _forced
     if device.type == "cuda" and torch.version.hip is None:
@@ -135,7 +138,7 @@ def _coth(side: Rows) -> Tensor:
 def _sums(along: Tensor, weights: Tensor, mine: Rows, other: Rows) -> Slopes:
     scale = weights.abs().amax(1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
     turn = wide(product(weights / scale, other.unit.T, 26, weights.device)[0] * scale)
-    return Slopes(wide(along), torch.linalg.vecdot(turn, mine.unit).unsqueeze(-1), turn)
+    return Slopes(wide(along), torch.linalg.vecdot(turn, mine.unit).unsqueeze(-1), turn, turn.new_zeros(()))
 
 
 def product(x: Tensor, y: Tensor, bits: int, device: torch.device) -> Pair:

@@ -91,11 +91,17 @@ def test_tiles_make_no_difference(chart, f, draw, forced, monkeypatch):
     weights = torch.rand(11, 9, generator=torch.Generator().manual_seed(2)) - 0.5
     with twofloat.two_floats(forced):
         whole = with_gradients(chart, x, y, weights)
-        monkeypatch.setattr(pairs, "TILE", 4)
+        monkeypatch.setattr(pairs, "BLOCK", 4)
         tiled = with_gradients(chart, x, y, weights)
     for a, b in zip(tiled, whole, strict=True):
         assert (a - b).norm() <= 1e-5 * b.norm()
     assert whole[0][3, 0] == 0 and tiled[0][3, 0] == 0 and tiled[0][5, 4] == 0
+
+
+@CHARTS
+def test_mixed_dtypes_are_as_exact_as_the_longer(chart, f, draw):
+    x, y = points(chart, 5, 3, 0), points(chart, 4, 3, 1).double()
+    assert torch.equal(chart.pairwise_dist(x, y, c=1.0), chart.pairwise_dist(x.double(), y, c=1.0))
 
 
 @CHARTS
@@ -124,10 +130,15 @@ def test_vectors_too_long_for_exact_products_are_refused():
         twofloat.product(torch.zeros(1, 2**24), torch.zeros(1, 2**24), 44, torch.device("cpu"))
 
 
-def test_the_device_decides():
-    assert not twofloat.wanted(torch.device("cpu"))
-    assert twofloat.wanted(torch.device("mps"))
+def test_the_device_decides_and_float64_stays_float64(monkeypatch):
+    single, double = torch.zeros(1, 2), torch.zeros(1, 2, dtype=torch.float64)
+    assert not twofloat.wanted(single, single)
     with twofloat.two_floats(True):
-        assert twofloat.wanted(torch.device("cpu"))
-    with twofloat.two_floats(False):
-        assert not twofloat.wanted(torch.device("mps"))
+        assert twofloat.wanted(single, single) and not twofloat.wanted(single, double)
+    gpu = torch.empty(0, device="meta")
+    monkeypatch.setattr(torch.Tensor, "device", torch.device("cuda"))
+    for capability, expected in (((8, 9), True), ((12, 0), True), ((8, 0), False), ((9, 0), False)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, value=capability: value)
+        assert twofloat.wanted(gpu, gpu) is expected
+    monkeypatch.setattr(torch.Tensor, "device", torch.device("mps"))
+    assert twofloat.wanted(gpu, gpu)
