@@ -346,18 +346,24 @@ def _smooth(dtype: torch.dtype) -> Callable[[Primitive], Mapping[str, Any]]:
     double = dtype == torch.float64
 
     def options(f: Primitive) -> Mapping[str, Any]:
-        in_ball, relations = BALL.get(f.name) is f, strategies.DISTINCT
+        in_ball, kinds = BALL.get(f.name) is f, f.reference.kinds
+        relations, chart = strategies.DISTINCT, f.reference.chart
         if f.name == "lca_depth":  # it has no gradient where it is 0
             relations = (*strategies.APART, "near-duplicate", "near-antipode")
-        if double and not in_ball:  # whose last digits float64 lacks
-            relations = tuple(relation for relation in relations if relation != "near-duplicate")
+        if double:  # which has no digits to spare for differences of near points, nor at the boundary
+            spoilt = ("near-duplicate", "near-antipode") if kinds else () if in_ball else ("near-duplicate",)
+            relations = tuple(relation for relation in relations if relation not in spoilt)
         if double or f.name in WALKS:
             farthest = 1.0 if double and f.name in WALKS else CURVED
         else:
-            farthest = 60.0 if f in TANGENT.values() and f.reference.chart == "tangent" else math.inf
-        bar = (1e-9 if in_ball else 1e-8) if double else 1e-5
-        limits = {"farthest": min(farthest, f.farthest), "dimensions": (2, 1, 3, 5), "relations": relations}
-        return {**limits, "bar": st.just(bar)}
+            farthest = 60.0 if f in TANGENT.values() and chart == "tangent" else math.inf
+        return {
+            "farthest": min(farthest, f.farthest),
+            "relations": relations,
+            # On a line, nothing but the vanishing slope of tanh is left of exp_0 far out.
+            "dimensions": (2, 1, 3) if kinds else (2, 1, 3, 5) if chart == "ball" else (2, 3, 5),
+            "bar": st.just((1e-9 if in_ball and f.name not in WALKS else 1e-8) if double else 1e-5),
+        }
 
     return options
 
