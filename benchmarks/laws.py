@@ -56,7 +56,8 @@ def cell(judged: list[suite.Verdict]) -> str:
     if errors and (worst := max(errors)):
         told += f", {worst:.1e}" if worst < math.inf else ", ∞"
     if radii := [verdict.holds_up_to for verdict in broken if verdict.by_radius]:
-        told += f"; all to {min(radii):g}" if min(radii) else "; at no radius"
+        least = min(radii)
+        told += "; ordinary points: " + (f"to {least:g}" if 0 < least < math.inf else "all" if least else "none")
     return told
 
 
