@@ -513,8 +513,8 @@ def inside(c: Scalar, **points: Tensor) -> None:
         if not checks.values_are_checked(x, c64):
             continue
         x = x.detach()
-        clearly = c64 * torch.linalg.vector_norm(wide(x), dim=-1) ** 2 < 1 - 1e-9
-        if not bool(clearly.all()):
+        squares = torch.linalg.vector_norm(x, dim=-1, dtype=torch.promote_types(x.dtype, torch.float32)) ** 2
+        if not bool((c64 * squares < 0.99).all()):  # else they are inside, whatever the rounding
             _refuse_outside(name, boundary_gap(wide(x), c64))
 
 
@@ -660,7 +660,8 @@ def _rows(x: Tensor, c: Tensor) -> pairs.Rows:
     gap = 1 - c * length * length
     lost = gap.squeeze(-1) < (1.0 if x.dtype == torch.float64 else 1e-6)  # digits that the result would have
     (near,) = lost.nonzero(as_tuple=True)
-    gap[near] = boundary_gap(wide(x)[near], c)
+    if len(near):
+        gap[near] = boundary_gap(wide(x)[near], c)
     A, stretch = 2 * _artanh(c.sqrt() * length, gap), 2 * c.sqrt() / gap
     return pairs.Rows(unit, length, A, stretch, growth=stretch * length)
 

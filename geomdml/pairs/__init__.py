@@ -65,13 +65,13 @@ def distances(chart: Chart, x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tupl
 
 def gradients(chart: Chart, g: Tensor, x: Tensor, y: Tensor, c: Tensor, q: Tensor, by_c: bool) -> tuple[Tensor, ...]:
     """The gradient of `distances` by x, by y and, where it is asked for, by c, from the gradient g of the matrix."""
-    by_x, by_y, grad_c = torch.zeros_like(x), torch.zeros_like(y), torch.zeros_like(c)
+    by_x, by_y, grad_c = torch.zeros_like(x), torch.zeros_like(y), torch.zeros_like(c)  # zeros: a side may be empty
     kernel = float64 if len(q) == len(x) else twofloat
     rows = [(i, chart.rows(x[i], c)) for i in _blocks(x)]
-    row_sums = [Slopes.zero(row) for _, row in rows]
+    row_sums: list[Slopes | None] = [None] * len(rows)
     for j in _blocks(y):
         column = chart.rows(y[j], c)
-        column_sums = Slopes.zero(column)
+        column_sums: Slopes | None = None
         for n, (i, row) in enumerate(rows):
             of_row, of_column, growth, near = kernel.slopes(row, column, g[i, j], q[i, j], by_c)
             grad_c += growth / (2 * c**1.5)
@@ -79,19 +79,21 @@ def gradients(chart: Chart, g: Tensor, x: Tensor, y: Tensor, c: Tensor, q: Tenso
                 singly_x, singly_y, singly_c = chart.gradient(wide(g[i, j][k, m]), wide(x[i][k]), wide(y[j][m]), c)
                 of_row, of_column = of_row.with_single(k, singly_x), of_column.with_single(m, singly_y)
                 grad_c += singly_c
-            row_sums[n] += of_row
-            column_sums += of_column
-        by_y[j] = _by_points(column, column_sums, kernel.lever(column), c)
-    for (i, row), total in zip(rows, row_sums, strict=True):
-        by_x[i] = _by_points(row, total, kernel.lever(row), c)
+            row_sums[n], column_sums = of_row.plus(row_sums[n]), of_column.plus(column_sums)
+        _write(by_y[j], column, column_sums, kernel.lever(column), c)
+    for (i, row), sums in zip(rows, row_sums, strict=True):
+        _write(by_x[i], row, sums, kernel.lever(row), c)
     return by_x, by_y, grad_c
 
 
-def _by_points(side: Rows, slopes: Slopes, lever: Tensor, c: Tensor) -> Tensor:
-    """∂d/∂u, along û and across it."""
+def _write(out: Tensor, side: Rows, slopes: Slopes | None, lever: Tensor, c: Tensor) -> None:
+    """∂d/∂u, along û and across it; nothing where the other side is empty."""
+    if slopes is None:
+        return
     lever = lever / c.sqrt()
     radial = slopes.along * side.stretch / c.sqrt() + lever * slopes.inward
-    return torch.addcmul(slopes.single, radial, side.unit).addcmul_(lever, slopes.turn, value=-1)
+    gradient = slopes.turn.mul_(-lever).addcmul_(radial, side.unit)
+    out.copy_(gradient if slopes.single is None else gradient.add_(slopes.single))
 
 
 def operator(name: str, chart: Chart) -> Callable[[Tensor, Tensor, Tensor], Tensor]:

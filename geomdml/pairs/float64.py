@@ -14,10 +14,12 @@ FAR = 170.0  # sinh²(170) is a float64 with room for its square; beyond, δ gro
 def values(row: Rows, column: Rows, c: Tensor, tolerated: float, kept: Tensor) -> tuple[Tensor, Tensor]:
     """Distances, and where they are not to be trusted: s below `tolerated`. q goes to `kept`, if that is not empty."""
     a, b = _Factors.of(row), _Factors.of(column)
-    share = torch.addmm(a.sinh, row.unit * a.sinh, column.unit.T, beta=0.5, alpha=-0.5)  # sinh A · s
+    out, scaled = kept if len(kept) else None, row.unit * a.sinh
+    share = torch.addmm(a.sinh, scaled, column.unit.T, beta=0.5, alpha=-0.5, out=out)  # sinh A · s
     near = share < tolerated * a.sinh
     apart = _apart(a, b)
-    q = torch.addcmul(share.mul_(b.sinh.T), apart, apart, out=kept if len(kept) else share)
+    q = share.mul_(b.sinh.T).addcmul_(apart, apart)
+    del apart  # its memory serves again
     return _delta(q, a, b).div_(c.sqrt()), near
 
 
@@ -54,7 +56,7 @@ class _Factors(NamedTuple):
 def _sums(t: Tensor, row: Rows, a: _Factors, column: Rows, b: _Factors) -> Slopes:
     turn = (t * b.sinh.T) @ column.unit
     inward = torch.linalg.vecdot(turn, row.unit).unsqueeze(-1)
-    return Slopes((a.sinh * (t @ b.cosh) - a.cosh * inward) / 2, inward, turn, t.new_zeros(()))
+    return Slopes((a.sinh * (t @ b.cosh) - a.cosh * inward) / 2, inward, turn)
 
 
 def _apart(a: _Factors, b: _Factors) -> Tensor:

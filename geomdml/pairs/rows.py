@@ -27,21 +27,23 @@ class Slopes(NamedTuple):
     along: Tensor  # (N, 1) Σ g ∂δ/∂A
     inward: Tensor  # (N, 1) ⟨turn, û⟩
     turn: Tensor  # (N, D)
-    single: Tensor  # (N, D) or one 0: the gradient from pairs that were taken one to one
+    single: Tensor | None = None  # (N, D) the gradient from pairs that were taken one to one
 
-    @classmethod
-    def zero(cls, rows: Rows) -> "Slopes":
-        return cls(*(rows.A.new_zeros(()) for _ in cls._fields))
-
-    def __add__(self, other: "Slopes") -> "Slopes":  # type: ignore[override]
-        return Slopes(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+    def plus(self, before: "Slopes | None") -> "Slopes":
+        if before is None:
+            return self
+        along, inward, turn = (mine.add_(theirs) for mine, theirs in zip(self[:3], before[:3], strict=True))
+        if self.single is None or before.single is None:
+            return Slopes(along, inward, turn, before.single if self.single is None else self.single)
+        return Slopes(along, inward, turn, self.single.add_(before.single))
 
     def with_single(self, indices: Tensor, gradients: Tensor) -> "Slopes":
-        return self._replace(single=(self.single + torch.zeros_like(self.turn)).index_add_(0, indices, gradients))
+        single = torch.zeros_like(self.turn) if self.single is None else self.single
+        return self._replace(single=single.index_add_(0, indices, gradients))
 
 
 def polar(x: Tensor) -> tuple[Tensor, Tensor]:
     """x/‖x‖ and ‖x‖ in float64: `numerics.direction` without its care for norms whose square leaves float64."""
-    x = wide(x)
-    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return x / torch.where(length > 0, length, 1.0), length
+    unit = wide(x)
+    length = torch.linalg.vector_norm(unit, dim=-1, keepdim=True)
+    return torch.div(unit, torch.where(length > 0, length, 1.0), out=None if unit is x else unit), length

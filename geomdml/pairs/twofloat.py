@@ -138,7 +138,7 @@ def _coth(side: Rows) -> Tensor:
 def _sums(along: Tensor, weights: Tensor, mine: Rows, other: Rows) -> Slopes:
     scale = weights.abs().amax(1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
     turn = wide(product(weights / scale, other.unit.T, 26, weights.device)[0] * scale)
-    return Slopes(wide(along), torch.linalg.vecdot(turn, mine.unit).unsqueeze(-1), turn, turn.new_zeros(()))
+    return Slopes(wide(along), torch.linalg.vecdot(turn, mine.unit).unsqueeze(-1), turn)
 
 
 def product(x: Tensor, y: Tensor, bits: int, device: torch.device) -> Pair:
