@@ -141,19 +141,32 @@ def _split(a: Tensor) -> tuple[Tensor, Tensor]:
 def boundary_gap(x: Tensor, c: Tensor) -> Tensor:
     """1 − c‖x‖², kept, with all its digits for a float64 x up to the last float inside the ball.
 
-    Near the boundary the naive form subtracts two numbers that agree in almost every digit. So the squares are cut at a
-    fixed binary place, 50 bits below 1/c: their upper parts add up without any rounding, and the lower ones are too
-    small for theirs to matter. The exact value replaces the naive one, whose gradient is right.
+    Near the boundary the naive form subtracts two numbers that agree in almost every digit. So the squares, and the
+    errors of their rounding, are cut at two fixed binary places, 50 and 94 bits below 1/c: what lies above a place adds
+    up without any rounding, and what lies below both is too small for its rounding to matter. The exact value replaces
+    the naive one, whose gradient is right.
     """
-    squares = x * x
-    naive = 1 - c * squares.sum(-1, keepdim=True)
+    naive = 1 - c * (x * x).sum(-1, keepdim=True)
     with torch.no_grad():
-        anchor = torch.ldexp(torch.full_like(c, 1.5), torch.frexp(1 / c).exponent + 2)
-        upper = (squares + anchor) - anchor
-        high, low = upper.sum(-1, keepdim=True), (squares - upper + two_product(x, x)[1]).sum(-1, keepdim=True)
-        product, error = two_product(c, high)
-        exact = ((1 - product) - error) - c * low
+        squares, errors = two_product(x, x)
+        place = torch.frexp(1 / c).exponent.to(c.dtype)
+        upper, rest = _cut(squares, place - 50)
+        (middle, rest), (middle_error, rest_error) = _cut(rest, place - 94), _cut(errors, place - 94)
+        high, low = upper.sum(-1, keepdim=True), (rest + rest_error).sum(-1, keepdim=True)
+        (p, p_error), (q, q_error) = (
+            two_product(c, part) for part in (high, middle.sum(-1, keepdim=True) + middle_error.sum(-1, keepdim=True))
+        )
+        gap, first = two_sum(1 - p, -q)
+        gap, second = two_sum(gap, -p_error)
+        exact = gap + (first + second - q_error - c * low)
     return naive + (exact - naive).detach()
+
+
+def _cut(x: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+    """x rounded to multiples of 2**place, and the rest, exactly; for |x| < 2**(place + 51)."""
+    anchor = torch.ldexp(torch.full_like(place, 1.5), place + 52)
+    upper = (x + anchor) - anchor
+    return upper, x - upper
 
 
 def tolerated_loss(*inputs: Tensor) -> float:
