@@ -48,6 +48,14 @@ class Differentiable(torch.autograd.Function):
         return (None, None, *FirstDerivative.apply(ctx.gradient, grad, *ctx.saved_tensors))
 
 
+class Smooth(Differentiable):
+    """As `Differentiable`, where `gradient` is made of differentiable functions, so that it has derivatives too."""
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        return (None, None, *ctx.gradient(grad, *ctx.saved_tensors))
+
+
 def operator(schema: str, shapes: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorates a function of tensors, so that torch.compile takes it as one operation and never looks inside.
 

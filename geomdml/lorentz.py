@@ -21,10 +21,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from geomdml import checks, pairs, poincare
-from geomdml.autograd import Differentiable
+from geomdml.autograd import Differentiable, Smooth
 from geomdml.numerics import (
     asinh_ratio,
     boundary_gap,
+    chord,
     curvature,
     difference_of_norms,
     direction,
@@ -34,6 +35,7 @@ from geomdml.numerics import (
     log_sinh,
     norm,
     result_form,
+    rounded_inside,
     sinh_ratio,
     wide,
 )
@@ -250,10 +252,28 @@ def to_ball(X: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     checks.vectors(X=X)
     checks.positive(c=c)
     checks.finite(X=X)
-    X64 = wide(X)
-    sinh_A = curvature(c, X).sqrt() * norm(X64)
-    x = X64 / (1 + torch.hypot(torch.ones_like(sinh_A), sinh_A))
-    return poincare.project(x.to(**result_form(X)), c=c)
+    c64 = curvature(c, X)
+    x = Smooth.apply(_stereographic, _stereographic_gradient, wide(X), c64)
+    return rounded_inside(x, c64, result_form(X))
+
+
+def _stereographic(X: Tensor, c: Tensor) -> Tensor:
+    return X / (1 + _cosh(X, c))
+
+
+def _stereographic_gradient(grad: Tensor, X: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """Across X the slope is 1/(1 + cosh A), along X the cosh A-th part of that: a difference of terms that cancels."""
+    X_hat, length = direction(X)
+    cosh = _cosh(X, c)
+    along = (grad * X_hat).sum(-1, keepdim=True)
+    by_X = (grad - along * X_hat + along / cosh * X_hat) / (1 + cosh)
+    return by_X, -(along * (length / (1 + cosh)) ** 2 * (length / cosh)).sum() / 2
+
+
+def _cosh(X: Tensor, c: Tensor) -> Tensor:
+    """cosh A = √(1 + c‖X‖²), kept."""
+    sinh = c.sqrt() * norm(X)
+    return torch.hypot(torch.ones_like(sinh), sinh)
 
 
 def _value(X: Tensor, Y: Tensor, c: Tensor) -> Tensor:
@@ -278,10 +298,10 @@ def _gradient(grad: Tensor, X: Tensor, Y: Tensor, c: Tensor) -> tuple[Tensor, Te
     log_radial = log_sinh(apart.abs()) - log_sinh_delta
     aside = log_sine > -torch.inf  # on one ray there is nothing to turn towards
 
-    def by_point(sign: Tensor, C: Tensor, other: Tensor, unit: Tensor, other_unit: Tensor) -> Tensor:
+    def by_point(sign: Tensor, C: Tensor, other: Tensor, unit: Tensor, towards: Tensor) -> Tensor:
         radial = sign * torch.exp(log_radial - log_cosh(C))
         turn = aside * torch.exp((log_sinh(other) - log_sinh_delta).clamp(max=700.0))
-        return (grad * radial).unsqueeze(-1) * unit + (grad * turn).unsqueeze(-1) * (unit - other_unit)
+        return (grad * radial).unsqueeze(-1) * unit + (grad * turn).unsqueeze(-1) * towards
 
     # ∂d/∂c at fixed X and Y: three terms, which cancel for points near the origin, to the series there.
     stretch = torch.exp(log_sinh(apart.abs()) + log_radial - log_cosh(A) - log_cosh(B))
@@ -289,7 +309,7 @@ def _gradient(grad: Tensor, X: Tensor, Y: Tensor, c: Tensor) -> tuple[Tensor, Te
     series = -(delta**3) / 12 - (apart * (A + B)) ** 2 / (4 * delta)
     by_c = (grad * torch.where(torch.maximum(A, B) < 1e-4, series, growth)).sum() / (2 * c**1.5)
     sign = torch.sign(apart)
-    return by_point(sign, A, B, X_hat, Y_hat), by_point(-sign, B, A, Y_hat, X_hat), by_c
+    return by_point(sign, A, B, X_hat, chord(X, Y)), by_point(-sign, B, A, Y_hat, chord(Y, X)), by_c
 
 
 def _apart(X: Tensor, Y: Tensor, A: Tensor, B: Tensor, c: Tensor) -> Tensor:

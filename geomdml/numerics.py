@@ -177,6 +177,22 @@ def tolerated_loss(*inputs: Tensor) -> float:
     return 1e-8 if result_dtype(*inputs) == torch.float32 else 0.1
 
 
+def rounded_inside(x: Tensor, c: Tensor, form: Form) -> Tensor:
+    """x, of the closed ball, in its final dtype; where that falls outside, the last floats inside.
+
+    That is a rounding, and like any rounding it leaves the gradient alone.
+    """
+    dtype = form["dtype"]
+    with torch.no_grad():
+        rounded = x.to(dtype)
+        inside = boundary_gap(wide(rounded), c) > 0
+        # The norm of a float32 vector is exact here; that of a float64 vector has rounding errors of its own.
+        margin = torch.finfo(dtype).eps * (1 if dtype == torch.float32 else 4)
+        length = torch.where(inside, 1.0, c.sqrt() * norm(x))
+        shift = torch.where(inside, rounded, (x * ((1 - margin) / length)).to(dtype)) - x
+    return (x + shift).to(**form)
+
+
 def gram_squared_distances(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """‖x_i − y_j‖² for (B, D) and (P, D) from their Gram matrix, and ‖x_i‖² + ‖y_j‖², of which 1e-16 is its error."""
     scale = (x * x).sum(-1, keepdim=True) + (y * y).sum(-1)
@@ -217,6 +233,13 @@ def across(u: Tensor, v: Tensor) -> Tensor:
         (p, p_error), (q, q_error) = two_product(u_k, v), two_product(v_k, u)
         z = torch.where(u_k != 0, ((p - q) + (p_error - q_error)) / torch.where(u_k != 0, u_k, 1.0), v)
         return z - (z * u_hat).sum(-1, keepdim=True) * u_hat
+
+
+def chord(u: Tensor, v: Tensor) -> Tensor:
+    """û − v̂, one to one, without gradient, with all its digits however near the directions are: 0 for one ray."""
+    u_hat, _ = direction(u)
+    _, length = direction(v)
+    return 2 * half_sine(u, v).unsqueeze(-1) ** 2 * u_hat - across(u, v) / torch.where(length > 0, length, 1.0)
 
 
 def half_sine(u: Tensor, v: Tensor) -> Tensor:

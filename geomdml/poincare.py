@@ -13,9 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from geomdml import checks, pairs
-from geomdml.autograd import Differentiable
+from geomdml.autograd import Differentiable, Smooth
 from geomdml.numerics import (
-    Form,
     across,
     asinh_ratio,
     boundary_gap,
@@ -23,6 +22,7 @@ from geomdml.numerics import (
     direction,
     norm,
     result_form,
+    rounded_inside,
     sinh_ratio,
     tanh_ratio,
     wide,
@@ -82,7 +82,7 @@ def project(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     length = c64.sqrt() * norm(x64)
     outside = boundary_gap(x64.detach(), c64.detach()) <= 0
     onto_boundary = x64 / torch.where(outside, length, 1.0)
-    return _rounded_inside(torch.where(outside, onto_boundary, x64), c64, result_form(x))
+    return rounded_inside(torch.where(outside, onto_boundary, x64), c64, result_form(x))
 
 
 def expmap0(v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
@@ -107,7 +107,7 @@ def expmap0(v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     checks.positive(c=c)
     checks.finite(v=v)
     c64 = curvature(c, v)
-    return _rounded_inside(_exp0(wide(v), c64), c64, result_form(v))
+    return rounded_inside(_exp0(wide(v), c64), c64, result_form(v))
 
 
 def logmap0(y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
@@ -159,7 +159,7 @@ def expmap(x: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: S
     checks.finite(v=v)
     form, c64 = result_form(x, v), curvature(c, x)
     x, v = wide(x), wide(v)
-    return _rounded_inside(_exp(x, v, across(x, v), _gap("x", x, c64), c64), c64, form)
+    return rounded_inside(_exp(x, v, across(x, v), _gap("x", x, c64), c64), c64, form)
 
 
 def logmap(x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
@@ -218,7 +218,7 @@ def mobius_add(
     gap_x, gap_y = _gap("x", x64, c64), _gap("y", y64, c64)
     w = x64 + y64
     square_w = c64 * (w * w).sum(-1, keepdim=True)
-    return _rounded_inside((gap_x * w + square_w * x64) / (square_w + gap_x * gap_y), c64, result_form(x, y))
+    return rounded_inside((gap_x * w + square_w * x64) / (square_w + gap_x * gap_y), c64, result_form(x, y))
 
 
 def mobius_scalar_mul(
@@ -247,7 +247,7 @@ def mobius_scalar_mul(
     checks.positive(c=c)
     c64, x64 = curvature(c, x), wide(x)
     log = _log0(x64, _gap("x", x64, c64), c64)
-    return _rounded_inside(_exp0(_column(r, x64) * log, c64), c64, result_form(x))
+    return rounded_inside(_exp0(_column(r, x64) * log, c64), c64, result_form(x))
 
 
 def mobius_matvec(M: Float[Tensor, "E D"], x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch E"]:
@@ -277,7 +277,7 @@ def mobius_matvec(M: Float[Tensor, "E D"], x: Float[Tensor, "*#batch D"], *, c: 
     checks.finite(M=M)
     c64, x64 = curvature(c, x), wide(x)
     log = _log0(x64, _gap("x", x64, c64), c64)
-    return _rounded_inside(_exp0(log @ wide(M).T, c64), c64, result_form(M, x))
+    return rounded_inside(_exp0(log @ wide(M).T, c64), c64, result_form(M, x))
 
 
 def gyration(
@@ -363,7 +363,8 @@ def geodesic(
         ValueError, TypeError: shapes that do not match, a point outside the ball, t not finite, c ≤ 0.
 
     Source: Ganea et al. (2018) section 2.4. Between x and y it is computed as the sum of both points in the Lorentz
-    model with the weights sinh((1 − t)δ)/sinh δ and sinh(tδ)/sinh δ, δ = √c d(x, y): no term cancels.
+    model with the weights sinh((1 − t)δ)/sinh δ and sinh(tδ)/sinh δ, δ = √c d(x, y), which fall short of 1 by
+    2 sinh((1 − t)δ/2) sinh(tδ/2)/cosh(δ/2): no digits are lost between near-duplicates.
 
     >>> geodesic(torch.tensor([0.5, 0.0]), torch.tensor([-0.5, 0.0]), torch.tensor([0.0, 0.5, 1.0]), c=1.0)
     tensor([[ 0.5000,  0.0000],
@@ -379,16 +380,17 @@ def geodesic(
     beyond = (t < 0) | (t > 1)
     share = torch.where(beyond, 0.5, t)
     delta = 2 * torch.asinh(c64.sqrt() * norm(x - y) / (gap_x * gap_y).sqrt())
-    weight_x, weight_y = (s * sinh_ratio(s * delta) / sinh_ratio(delta) for s in (1 - share, share))
-    u_x, u_y = weight_x / gap_x, weight_y / gap_y
-    between = (u_x * x + u_y * y) / (u_x + u_y + (1 - weight_x - weight_y) / 2)
-    # Beyond the ends those weights have both signs; there the way goes on from the nearer end.
-    x, y, gap_x, gap_y, t = (
-        torch.where(t < 0.5, a, b) for a, b in ((x, y), (y, x), (gap_x, gap_y), (gap_y, gap_x), (t, 1 - t))
+    # From the nearer end; beyond the ends the weights have both signs, and the way goes on along the geodesic.
+    x, y, gap_x, gap_y, t, share = (
+        torch.where(t < 0.5, a, b)
+        for a, b in ((x, y), (y, x), (gap_x, gap_y), (gap_y, gap_x), (t, 1 - t), (share, 1 - share))
     )
+    u_x, u_y = (s * sinh_ratio(s * delta) / sinh_ratio(delta) / gap for s, gap in ((1 - share, gap_x), (share, gap_y)))
+    rest = torch.sinh((1 - share) * delta / 2) * torch.sinh(share * delta / 2) / torch.cosh(delta / 2)
+    between = x + (u_y * (y - x) - rest * x) / (u_x + u_y + rest)
     scale, step = _log(x, y, gap_x, gap_y, c64)
     onward = _exp(x, t * scale * step, t * scale * gap_x * across(x, y), gap_x, c64)
-    return _rounded_inside(torch.where(beyond, onward, between), c64, form)
+    return rounded_inside(torch.where(beyond, onward, between), c64, form)
 
 
 def midpoint(
@@ -425,7 +427,7 @@ def midpoint(
     U = u.sum(-2)
     mean = (u * x64).sum(-2) / U
     V = c64 * (u * (x64 - mean.unsqueeze(-2)) ** 2).sum((-2, -1)).unsqueeze(-1)
-    return _rounded_inside(mean * 2 * U / (2 * U - 1 + torch.sqrt(1 + 4 * U * V)), c64, result_form(x))
+    return rounded_inside(mean * 2 * U / (2 * U - 1 + torch.sqrt(1 + 4 * U * V)), c64, result_form(x))
 
 
 def dist0(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:
@@ -549,7 +551,22 @@ def _column(r: float | Tensor, like: Tensor) -> Tensor:
 
 
 def _exp0(v: Tensor, c: Tensor) -> Tensor:
+    return Smooth.apply(_exp0_value, _exp0_gradient, v, c)
+
+
+def _exp0_value(v: Tensor, c: Tensor) -> Tensor:
     return tanh_ratio(c.sqrt() * norm(v)) * v
+
+
+def _exp0_gradient(grad: Tensor, v: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """Along v the slope is 1/cosh², across v it is tanh(z)/z, z = √c‖v‖; the derivative of their ratio cancels."""
+    v_hat, length = direction(v)
+    z = c.sqrt() * length
+    ratio, decay = tanh_ratio(z), torch.exp(-2 * z)
+    slope = 4 * decay / (1 + decay) ** 2
+    along = (grad * v_hat).sum(-1, keepdim=True)
+    by_v = ratio * (grad - along * v_hat) + slope * along * v_hat
+    return by_v, (along * (slope - ratio) * length).sum() / (2 * c)
 
 
 def _log0(y: Tensor, gap: Tensor, c: Tensor) -> Tensor:
@@ -611,22 +628,6 @@ def _gyrated(x: Tensor, y: Tensor, gap_x: Tensor, gap_y: Tensor, v: Tensor, c: T
     turned = omega(v)
     k = (square_w + gap_x + gap_y) / 2
     return v + 2 * (k * turned + omega(turned)) / (square_w + gap_x * gap_y)
-
-
-def _rounded_inside(x: Tensor, c: Tensor, form: Form) -> Tensor:
-    """x, of the closed ball, in its final dtype; where that falls outside, the last floats inside.
-
-    That is a rounding, and like any rounding it leaves the gradient alone.
-    """
-    dtype = form["dtype"]
-    with torch.no_grad():
-        rounded = x.to(dtype)
-        inside = boundary_gap(wide(rounded), c) > 0
-        # The norm of a float32 vector is exact here; that of a float64 vector has rounding errors of its own.
-        margin = torch.finfo(dtype).eps * (1 if dtype == torch.float32 else 4)
-        length = torch.where(inside, 1.0, c.sqrt() * norm(x))
-        shift = torch.where(inside, rounded, (x * ((1 - margin) / length)).to(dtype)) - x
-    return (x + shift).to(**form)
 
 
 def _value(x: Tensor, y: Tensor, c: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from geomdml import checks, pairs, poincare
 from geomdml.autograd import Differentiable
 from geomdml.numerics import (
     LOG2,
+    across,
     asinh_exp,
     curvature,
     difference_of_norms,
@@ -185,49 +186,42 @@ def _value(u: Tensor, v: Tensor, c: Tensor) -> Tensor:
     return _law_of_cosines(u, v, c)[0] / c.sqrt()
 
 
-def _law_of_cosines(u: Tensor, v: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """δ, A, B and s."""
+def _law_of_cosines(u: Tensor, v: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+    """δ, A, B, A − B and s."""
     A, B = (2 * c.sqrt() * norm(w).squeeze(-1) for w in (u, v))
-    sine = half_sine(u, v)
-    return law_of_cosines(A, B, 2 * c.sqrt() * difference_of_norms(u, v), sine.log()), A, B, sine**2
+    apart, sine = 2 * c.sqrt() * difference_of_norms(u, v), half_sine(u, v)
+    return law_of_cosines(A, B, apart, sine.log()), A, B, apart, sine**2
 
 
 def _gradient(grad: Tensor, u: Tensor, v: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The gradient of `_value`, in closed form: finite where the formula's own derivative is not."""
-    delta, A, B, s = _law_of_cosines(u, v, c)
-    (u_hat, _), (v_hat, _) = direction(u), direction(v)
+    delta, A, B, apart, s = _law_of_cosines(u, v, c)
+    (u_hat, u_length), (v_hat, v_length) = direction(u), direction(v)
     grad = torch.where(delta > 0, grad, 0.0)  # the sub-gradient 0 at duplicates
     log_sinh_delta = log_sinh(torch.where(delta > 0, delta, 1.0))
-    slope_A = _slope(A, B, s, log_sinh_delta)
-    slope_B = _slope(B, A, s, log_sinh_delta)
+    # ∂δ/∂A = (sinh(A − B) + 2 cosh A sinh B · s)/sinh δ, which lies in [−1, 1].
+    radial = torch.exp(log_sinh(apart.abs()) - log_sinh_delta)
+    around_A = torch.exp(LOG2 + log_cosh(A) + log_sinh(B) + s.log() - log_sinh_delta)
+    around_B = torch.exp(LOG2 + log_cosh(B) + log_sinh(A) + s.log() - log_sinh_delta)
+    slope_A = (torch.sign(apart) * radial + around_A).clamp(-1, 1)
+    slope_B = (around_B - torch.sign(apart) * radial).clamp(-1, 1)
     # Turning u by a right angle costs (sinh A / A)(sinh B / sinh δ); capped where it would leave float64.
-    aside = s > 0  # on one ray there is nothing to turn towards
-    turn_u = aside * _exp(_log_sinh_ratio(A) + log_sinh(B) - log_sinh_delta)
-    turn_v = aside * _exp(_log_sinh_ratio(B) + log_sinh(A) - log_sinh_delta)
-    cosine = 1 - 2 * s
-    by_u = _along_and_across(2 * grad, slope_A, turn_u, cosine, u_hat, v_hat)
-    by_v = _along_and_across(2 * grad, slope_B, turn_v, cosine, v_hat, u_hat)
-    growth = A * slope_A + B * slope_B - delta
-    # For short vectors the three terms cancel; their sum is A²B²sin²θ/(3δ) to leading order.
+    turn_u = _exp(_log_sinh_ratio(A) + log_sinh(B) - log_sinh_delta)
+    turn_v = _exp(_log_sinh_ratio(B) + log_sinh(A) - log_sinh_delta)
+    by_u = _along_and_across(2 * grad, slope_A, turn_u, u_hat, across(u, v), v_length)
+    by_v = _along_and_across(2 * grad, slope_B, turn_v, v_hat, across(v, u), u_length)
+    growth = apart.abs() * radial + A * around_A + B * around_B - delta  # A ∂δ/∂A + B ∂δ/∂B − δ
+    # For short vectors the terms cancel; their sum is A²B²sin²θ/(3δ) to leading order.
     short = torch.maximum(A, B) < 1e-4
     series = (A * B) ** 2 * 4 * s * (1 - s) / (3 * torch.where(delta > 0, delta, 1.0))
     by_c = (grad * torch.where(short, series, growth)).sum() / (2 * c**1.5)
     return by_u, by_v, by_c
 
 
-def _along_and_across(
-    grad: Tensor, slope: Tensor, turn: Tensor, cosine: Tensor, u_hat: Tensor, v_hat: Tensor
-) -> Tensor:
-    """grad · (slope û − turn (v̂ − cos θ û))."""
-    along, across = grad * (slope + turn * cosine), grad * turn
-    return along.unsqueeze(-1) * u_hat - across.unsqueeze(-1) * v_hat
-
-
-def _slope(A: Tensor, B: Tensor, s: Tensor, log_sinh_delta: Tensor) -> Tensor:
-    """∂δ/∂A = (sinh(A − B) + 2 cosh A sinh B · s)/sinh δ, which lies in [−1, 1]."""
-    radial = torch.sign(A - B) * torch.exp(log_sinh((A - B).abs()) - log_sinh_delta)
-    around = torch.exp(LOG2 + log_cosh(A) + log_sinh(B) + s.log() - log_sinh_delta)
-    return (radial + around).clamp(-1, 1)
+def _along_and_across(grad: Tensor, slope: Tensor, turn: Tensor, unit: Tensor, aside: Tensor, length: Tensor) -> Tensor:
+    """grad · (slope û − turn (v̂ − cos θ û)), given the part of v across u and the length of v."""
+    along, across = (grad * slope).unsqueeze(-1), (grad * turn).unsqueeze(-1)
+    return along * unit - across * aside / torch.where(length > 0, length, 1.0)
 
 
 def _log_sinh_ratio(A: Tensor) -> Tensor:

@@ -31,10 +31,12 @@ GIVES_POINTS = {  # of the ball
 }
 SYMMETRIC = {"dist", "pairwise_dist", "lca_depth", "inner", "pairwise_inner"}
 WALKS = {"expmap", "geodesic", "mobius_scalar_mul", "mobius_matvec"}  # their slope vanishes far out
+SPOILT = {"lca_depth", "pairwise_inner"}  # near points leave their float64 slopes few digits
 RADII = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0)  # √c‖u‖
 NEAREST, STEPS = 1e-3, (1.0, 2.0, 4.0, 8.0)  # to see how far out a law holds that breaks somewhere
 MODERATE = strategies.curvatures(0.01, 100.0)
 CURVED = 3.0  # the radius within which rounding a point of the ball does not blur it
+SLOPING = 2.5  # the radius from which walks still have a slope, also from a near-duplicate farther out
 NUMBERS = st.sampled_from((-1.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 3.0))  # sums and products are floats
 OUTSIDE = st.sampled_from(([1.0, 0.0], [0.8, 0.7], [math.inf, 0.0], [math.nan, 0.0])).map(torch.tensor)
 
@@ -346,23 +348,21 @@ def _smooth(dtype: torch.dtype) -> Callable[[Primitive], Mapping[str, Any]]:
     double = dtype == torch.float64
 
     def options(f: Primitive) -> Mapping[str, Any]:
-        in_ball, kinds = BALL.get(f.name) is f, f.reference.kinds
-        relations, chart = strategies.DISTINCT, f.reference.chart
+        kinds, relations, chart = f.reference.kinds, strategies.DISTINCT, f.reference.chart
         if f.name == "lca_depth":  # it has no gradient where it is 0
             relations = (*strategies.APART, "near-duplicate", "near-antipode")
-        if double:  # which has no digits to spare for differences of near points, nor at the boundary
-            spoilt = ("near-duplicate", "near-antipode") if kinds else () if in_ball else ("near-duplicate",)
-            relations = tuple(relation for relation in relations if relation not in spoilt)
+        if double and f.name in SPOILT:
+            relations = tuple(relation for relation in relations if not relation.startswith("near"))
         if double or f.name in WALKS:
-            farthest = 1.0 if double and f.name in WALKS else CURVED
+            farthest = SLOPING
         else:
             farthest = 60.0 if f in TANGENT.values() and chart == "tangent" else math.inf
         return {
             "farthest": min(farthest, f.farthest),
             "relations": relations,
-            # On a line, nothing but the vanishing slope of tanh is left of exp_0 far out.
-            "dimensions": (2, 1, 3) if kinds else (2, 1, 3, 5) if chart == "ball" else (2, 3, 5),
-            "bar": st.just((1e-9 if in_ball and f.name not in WALKS else 1e-8) if double else 1e-5),
+            # On a line nothing is left of the slope of a gyration but its rounding.
+            "dimensions": (2, 3) if f.name == "parallel_transport" else (2, 1, 3) if kinds else (2, 1, 3, 5),
+            "bar": st.just((1e-8 if f.name in WALKS else 1e-9) if double else 1e-5),
         }
 
     return options

@@ -107,3 +107,10 @@ def test_a_second_derivative_is_refused(chart):
 def test_euclidean_distances_have_a_second_derivative():
     x = X[:2].double().requires_grad_()
     assert torch.autograd.gradgradcheck(lambda x: euclidean.pairwise_dist(x, Y.double() + 1, squared=True), x)
+
+
+@pytest.mark.parametrize("f", [poincare.expmap0, tangent.to_ball, lorentz.to_ball], ids=lambda f: f.__module__)
+def test_maps_to_the_ball_have_second_derivatives(f):
+    x = torch.tensor([[0.3, -0.8], [0.0, 0.0], [2.0, 1.0]], dtype=torch.float64, requires_grad=True)
+    c = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda x, c: f(x, c=c), (x, c))
