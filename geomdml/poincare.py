@@ -538,11 +538,8 @@ def _gap(name: str, x: Tensor, c: Tensor) -> Tensor:
 
 
 def _artanh(z: Tensor, gap: Tensor) -> Tensor:
-    """artanh z with gap = 1 − z²: near 1 as log(1 + z) − log(gap)/2, whose digits the gap still has."""
-    near = z < 0.5
-    inner = torch.atanh(torch.where(near, z, 0.0))
-    outer = torch.log1p(z) - torch.log(torch.where(near, 1.0, gap)) / 2
-    return torch.where(near, inner, outer)
+    """artanh z = log1p(2z/(1 − z))/2 with 1 − z = gap/(1 + z), gap = 1 − z²: it keeps the digits that the gap has."""
+    return torch.log1p(2 * z * (1 + z) / gap) / 2
 
 
 def _column(r: float | Tensor, like: Tensor) -> Tensor:

@@ -54,8 +54,9 @@ class _Factors(NamedTuple):
 
 
 def _sums(t: Tensor, row: Rows, a: _Factors, column: Rows, b: _Factors) -> Slopes:
-    turn = (t * b.sinh.T) @ column.unit
-    inward = torch.linalg.vecdot(turn, row.unit).unsqueeze(-1)
+    # Scaled is what is smaller, and no matrix is made for a sum over its rows: fresh memory is what costs here.
+    turn = (t * b.sinh.T) @ column.unit if len(t) < row.unit.shape[-1] else t @ (b.sinh * column.unit)
+    inward = torch.bmm(turn.unsqueeze(1), row.unit.unsqueeze(2)).squeeze(2)
     return Slopes((a.sinh * (t @ b.cosh) - a.cosh * inward) / 2, inward, turn)
 
 
