@@ -1,4 +1,4 @@
-"""Optimal transport: entropic (`sinkhorn`), exact (`exact`), and a divergence of point clouds (`sinkhorn_divergence`)."""
+"""Optimal transport: entropic, exact, and the divergence of point clouds that is made of it."""
 
 from geomdml.transport.divergence import sinkhorn_divergence
 from geomdml.transport.exact import exact

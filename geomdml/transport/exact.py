@@ -27,9 +27,9 @@ def exact(
         a, b: (..., n) and (..., m) weights ≥ 0 of equal sums; None is uniform, of the other's mass or 1.
 
     Returns:
-        Transport with value = linear = ⟨T, C⟩ and dual potentials f_i + g_j ≤ C_ij, equal where T is not 0. The gradient
-        of `value` and `linear` is T by cost, f by a, g by b: a subgradient where plan or potentials are not unique.
-        The rest is constant.
+        Transport with value = linear = ⟨T, C⟩ and dual potentials f_i + g_j ≤ C_ij, equal where T is not 0. The
+        gradient of `value` and `linear` is T by cost, f by a, g by b: a subgradient where plan or potentials are not
+        unique. The rest is constant.
 
     Raises:
         ValueError, TypeError: as `geomdml.transport.sinkhorn`.
@@ -72,7 +72,7 @@ def exact(
 
 
 def _assignment(C: Array) -> tuple[Array, Array, Array, int]:
-    """Plan, potentials and no iterations. g is a shortest path from the rows' partners: g_j ≤ g_σ(i) + C_ij − C_iσ(i)."""
+    """Plan, potentials and no iterations; g_j is a shortest path by g_σ(i) + C_ij − C_iσ(i), σ(i) the row's partner."""
     n = len(C)
     rows, partner = linear_sum_assignment(C)
     plan, g, longer = np.zeros_like(C), np.zeros(n), C - C[rows, partner][:, None]

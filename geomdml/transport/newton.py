@@ -21,7 +21,7 @@ from geomdml.transport.scaling import Scaling, Side
 
 REDUCTION = 0.1  # of the residual by conjugate gradients: far from the solution, more is wasted
 LONGEST = 5.0  # change of a log x in one step: the second-order model is good for little more
-HALVINGS = 10
+TRIALS = 10  # of halving a step, and of doubling it
 SMALL = 128  # up to this size a factorisation costs less than some ten iterations
 
 
@@ -29,9 +29,9 @@ def newton_step(state: Scaling, s: Tensor, which: Tensor, tol: Tensor) -> int:
     """Move x by Newton for the problems `which`, return the iterations this took; s = K y, tol (B,) their tolerance."""
     all_ = bool(which.all())
     rows, columns = (side if all_ else side.part(which) for side in (state.rows, state.columns))
-    K, x, y, s, t, f0, g0, eps, tol = (
+    K, x, y, s, t, f0, eps, tol = (
         v if all_ else v[which]
-        for v in (state.K, state.x, state.y, s, state.t, state.f0, state.g0, state.eps, tol[:, None, None])
+        for v in (state.K, state.x, state.y, s, state.t, state.f0, state.eps, tol[:, None, None])
     )
     r, target, c = x * s, rows.target(x, f0, eps), y * t
     rhs, diagonal = target - r, rows.fill(r + target * (eps / rows.penalty), 1.0)
@@ -54,19 +54,30 @@ def newton_step(state: Scaling, s: Tensor, which: Tensor, tol: Tensor) -> int:
     if singular:
         d = d - (diagonal * d).sum(-1, keepdim=True) / diagonal.sum(-1, keepdim=True)
     d = rows.fill(d, 0.0)
-    slope = (rhs * d).sum(-1, keepdim=True)
-    step = (LONGEST / d.abs().amax(-1, keepdim=True).clamp(min=1e-30)).clamp(max=1.0)
     noise = 4 * torch.finfo(d.dtype).eps * target.sum(-1, keepdim=True)
-    for _ in range(HALVINGS):
-        moved = x * (step * d).exp()
-        t_moved = columns.sums(moved, K)
-        gain = _row_gain(rows, target, step * d, eps) + _column_gain(columns, c, t_moved, t, g0, eps)
-        enough_gain = gain >= 1e-4 * step * slope - noise
-        if bool(enough_gain.all()):
+    slope, longest = (rhs * d).sum(-1, keepdim=True), d.abs().amax(-1, keepdim=True).clamp(min=1e-30)
+
+    def gain(step: Tensor) -> Tensor:
+        """Of the dual, over ε."""
+        t_new = columns.sums(x * (step * d).exp(), K)
+        return _row_gain(rows, target, step * d, eps) + _column_gain(columns, c, t_new, t, eps)
+
+    step = (LONGEST / longest).clamp(max=1.0)
+    reached = gain(step)
+    for _ in range(TRIALS):
+        good = reached >= 1e-4 * step * slope - noise
+        if bool(good.all()):
             break
-        step = torch.where(enough_gain, step, step / 2)
-    else:
-        moved = torch.where(enough_gain, moved, x)
+        step = torch.where(good, step, step / 2)
+        reached = gain(step)
+    step = torch.where(good, step, 0.0)
+    for _ in range(TRIALS):  # where the plan has to be linked by entries that are far too small, or large, as yet
+        further = gain(2 * step)
+        better = (further > reached) & (2 * step * longest < state.reach)
+        if not bool(better.any()):
+            break
+        step, reached = torch.where(better, 2 * step, step), torch.where(better, further, reached)
+    moved = x * (step * d).exp()
     result = state.x.clone()
     result[which] = moved
     state.move(result)
@@ -80,7 +91,7 @@ def _row_gain(rows: Side, target: Tensor, d: Tensor, eps: Tensor) -> Tensor:
     return -(rows.penalty / eps) * (target * torch.expm1(-eps * d / rows.penalty)).sum(-1, keepdim=True)
 
 
-def _column_gain(columns: Side, c: Tensor, t_new: Tensor, t: Tensor, g0: Tensor, eps: Tensor) -> Tensor:
+def _column_gain(columns: Side, c: Tensor, t_new: Tensor, t: Tensor, eps: Tensor) -> Tensor:
     """The change of the columns' part and of the mass, y renewed, over ε."""
     log_ratio = (t_new / t).log()
     if math.isinf(columns.penalty):

@@ -44,18 +44,17 @@ def solve(problem: Problem, tol: float, max_iter: int, start: tuple[Tensor | Non
 def _descend(state: Scaling, levels: list[Tensor], tol: float, most: float) -> tuple[Array, Array]:
     """Error and iterations of each problem, solved for one ε after the other, to `tol` for the last."""
     guess, count = torch.zeros_like(state.g0), np.zeros(len(state.cost))
-    solved: list[tuple[Tensor, Tensor]] = []
+    solved: list[Tensor] = []
     for eps in levels:
         if len(solved) >= 2:
-            (eps0, g0), (eps1, g1) = solved[-2:]
-            guess = g1 + (g1 - g0) * ((eps - eps1) / (eps1 - eps0))
+            guess = solved[-1] + (solved[-1] - solved[-2]) * (eps / state.eps)  # linear in ε, at levels ε, rε, r²ε
         elif solved:
-            guess = solved[-1][1]
+            guess = solved[-1]
         state.eps = eps
         state.absorb(guess)
         error, used = _iterate(state, tol if eps is levels[-1] else max(LEVEL_TOL, tol), most - count.max())
         count = count + used
-        solved.append((eps, state.relative()))
+        solved.append(state.relative())
     return error, count
 
 
