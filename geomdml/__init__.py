@@ -1,6 +1,6 @@
 """Geometry-first deep metric learning: hyperbolic space, losses and scores that are right in floating point."""
 
-from geomdml import euclidean, lorentz, losses, metrics, nn, poincare, spaces, tangent
+from geomdml import euclidean, lorentz, losses, metrics, nn, poincare, spaces, tangent, transport
 from geomdml.checks import validation
 from geomdml.euclidean import clip_norm
 
@@ -16,5 +16,6 @@ __all__ = [
     "poincare",
     "spaces",
     "tangent",
+    "transport",
     "validation",
 ]
