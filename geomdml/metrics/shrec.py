@@ -112,9 +112,9 @@ def _precision_at_recall(standing: Standing) -> Tensor:
     """k/rank of the k-th relevant item, k = ⌈ρR⌉, for each level ρ of recall."""
     R = standing.relevant.long()
     k = (torch.arange(1, LEVELS + 1, device=R.device) * R + LEVELS - 1) // LEVELS
-    N, n, H, r = (count.gather(1, k - 1) for count in standing[:4])
+    N, n, H, r = (count.gather(1, k - 1).long() for count in standing[:4])
     j = k - H
-    reciprocal = 1 / (N + j)
+    reciprocal = 1 / (N + j).double()
     mixed = r < n
     if mixed.any():
         cases, case = torch.unique(torch.stack([N, n, r, j], -1)[mixed], dim=0, return_inverse=True)
@@ -127,17 +127,18 @@ def _reciprocal_ranks(N: Tensor, n: Tensor, r: Tensor, j: Tensor) -> Tensor:
 
     P(T = t) = C(t − 1, j − 1)·C(n − t, r − j) / C(n, r) for t = j, …, j + n − r.
     """
-    means = torch.zeros_like(N)
-    places = (n - r + 1).long()
+    log_factorial = torch.arange(1, int(n.max()) + 2, dtype=torch.float64, device=n.device).lgamma()
+
+    def log_choose(n: Tensor, k: Tensor) -> Tensor:
+        return log_factorial[n] - log_factorial[k] - log_factorial[n - k]
+
+    means = torch.zeros(len(N), dtype=torch.float64, device=N.device)
+    places = n - r + 1
     block = places.cumsum(0) // (CHUNK // 8)  # eight numbers a place
     for rows in (torch.nonzero(block == number)[:, 0] for number in block.unique()):
         row = rows.repeat_interleave(places[rows])
         before = (places[rows].cumsum(0) - places[rows]).repeat_interleave(places[rows])
         t = j[row] + torch.arange(len(row), device=N.device) - before
-        log_share = _log_choose(t - 1, j[row] - 1) + _log_choose(n[row] - t, (r - j)[row]) - _log_choose(n[row], r[row])
+        log_share = log_choose(t - 1, j[row] - 1) + log_choose(n[row] - t, (r - j)[row]) - log_choose(n, r)[row]
         means.index_add_(0, row, log_share.exp() / (N[row] + t))
     return means
-
-
-def _log_choose(n: Tensor, k: Tensor) -> Tensor:
-    return (n + 1).lgamma() - (k + 1).lgamma() - (n - k + 1).lgamma()

@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 from importlib import import_module
-from itertools import chain, permutations, product
+from itertools import accumulate, chain, permutations, product
 from math import ceil, comb, log2
 from statistics import fmean
 
@@ -25,18 +25,16 @@ def scores_of_order(relevance: list[bool]) -> list[float]:
     page = min(32, n)
     gain = sum(1.0 if i == 1 else 1 / log2(i) for i in ranks)
     ideal = 1 + sum(1 / log2(i) for i in range(2, R + 1))
-    precision = {i: Fraction(sum(relevance[:i]), i) for i in range(1, n + 1)}
-    curve = []
-    for level in LEVELS:
-        reached = [i for i in range(1, n + 1) if Fraction(sum(relevance[:i]), R) >= level]
-        curve.append(float(precision[reached[0]]))
+    found = list(accumulate(relevance))
+    precision = {i: hits / i for i, hits in enumerate(found, 1)}
+    curve = [precision[1 + next(i for i, hits in enumerate(found) if hits >= level * R)] for level in LEVELS]
     return [
         float(relevance[0]),
         sum(relevance[:R]) / R,
         sum(relevance[: min(2 * R, n)]) / R,
         2 * sum(relevance[:page]) / (page + R),
         gain / ideal,
-        float(sum(precision[i] for i in ranks) / R),
+        sum(precision[i] for i in ranks) / R,
         *curve,
     ]
 
