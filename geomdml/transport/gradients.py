@@ -25,6 +25,18 @@ from geomdml.transport.newton import schur
 from geomdml.transport.problem import Array, Problem, Solution, first, log_weight
 
 
+def centred(problem: Problem, f: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+    """f and g in the gauge ⟨f, a⟩ = ⟨g, b⟩ where the marginals leave one open."""
+    if not problem.balanced:
+        return f, g
+    apart = (_mean(f, problem.a) - _mean(g, problem.b)) / 2
+    return f - apart, g + apart
+
+
+def _mean(potential: Tensor, w: Tensor) -> Tensor:
+    return (torch.where(w > 0, potential, 0.0) * w).sum(-1, keepdim=True) / w.sum(-1, keepdim=True)
+
+
 @torch.no_grad()
 def optimum(problem: Problem, plan: Tensor, f: Tensor, g: Tensor) -> tuple[Tensor, ...]:
     """(value, slope by a, slope by b), without gradient.
@@ -34,7 +46,7 @@ def optimum(problem: Problem, plan: Tensor, f: Tensor, g: Tensor) -> tuple[Tenso
     """
     value, slopes = -problem.reg.flatten() * plan.sum((-1, -2)), []
     for potential, w, rho in zip((f, g), (problem.a, problem.b), problem.penalty, strict=True):
-        slope = potential.masked_fill(w == 0, 0.0)
+        slope = torch.where(w > 0, potential, 0.0)
         slopes.append(slope if math.isinf(rho) else -rho * torch.expm1(-slope / rho))
         value = value + (slopes[-1] * w).sum((-1, -2))
     return value, *slopes
@@ -56,23 +68,24 @@ class Envelope(torch.autograd.Function):
 
 def implicit(problem: Problem, found: Solution) -> Solution:
     """The solution with a gradient by the problem's cost, a and b."""
-    cost, a, b, *_ = problem
+    cost, a, b, eps, _ = problem
     if not any(x.requires_grad for x in (cost, a, b)):
         return found
     if cost.shape[-2] > cost.shape[-1]:
         return implicit(problem.flipped(), found.flipped()).flipped()
-    f, g = _Potentials.apply(cost, a, b, *_everywhere(problem, found), problem)
+    f, g = _Potentials.apply(cost, a, b, *_relative(problem, found), problem)
     plan = a.mT * _density(problem, f, g) * b
-    return found._replace(plan=found.plan + (plan - plan.detach()), f=f, g=g)  # to the last bit the plan found
+    plan = found.plan + (plan - plan.detach())  # to the last bit the plan found
+    return found._replace(plan=plan, f=f + eps * log_weight(a), g=g + eps * log_weight(b))
 
 
-def _everywhere(problem: Problem, found: Solution) -> tuple[Tensor, Tensor]:
-    """The potentials, by their equations also where there is no weight."""
+def _relative(problem: Problem, found: Solution) -> tuple[Tensor, Tensor]:
+    """f̃ = f − ε log a and g̃; where there is no weight, by the equations at the top."""
     with torch.no_grad():
-        (damp_a, damp_b), eps = _damping(problem), problem.reg
-        f = -eps * damp_a * (log_weight(problem.b) + (found.g - problem.cost) / eps).logsumexp(-1).unsqueeze(-2)
-        g = -eps * damp_b * (log_weight(problem.a).mT + (found.f.mT - problem.cost) / eps).logsumexp(-2, keepdim=True)
-        return found.f.where(problem.a > 0, f), found.g.where(problem.b > 0, g)
+        (damp_a, damp_b), (cost, a, b, eps, _) = _damping(problem), problem
+        f = -eps * damp_a * ((found.g - cost) / eps).logsumexp(-1).unsqueeze(-2)
+        g = -eps * damp_b * ((found.f.mT - cost) / eps).logsumexp(-2, keepdim=True)
+        return (found.f - eps * log_weight(a)).where(a > 0, f), (found.g - eps * log_weight(b)).where(b > 0, g)
 
 
 def _damping(problem: Problem) -> tuple[Tensor, Tensor]:
@@ -154,4 +167,4 @@ def unrolled(problem: Problem, tol: float, max_iter: int, start: tuple[Tensor | 
         if (off <= tol).all():
             break
     plan = (log_a.mT + (f.mT + g - cost) / eps + log_b).exp()
-    return Solution(plan, f, g, iterations, off)
+    return Solution(plan, f + eps * log_a, g + eps * log_b, iterations, off)

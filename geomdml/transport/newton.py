@@ -34,7 +34,7 @@ def newton_step(state: Scaling, s: Tensor, which: Tensor, tol: Tensor) -> int:
         for v in (state.K, state.x, state.y, s, state.t, state.f0, state.g0, state.eps, tol[:, None, None])
     )
     r, target, c = x * s, rows.target(x, f0, eps), y * t
-    rhs, diagonal = target - r, r + target * (eps / rows.penalty) + rows.hole
+    rhs, diagonal = target - r, rows.fill(r + target * (eps / rows.penalty), 1.0)
     damped = 1 / (1 + eps / columns.penalty)  # λ_b
     back = damped * y / t
 
@@ -53,13 +53,13 @@ def newton_step(state: Scaling, s: Tensor, which: Tensor, tol: Tensor) -> int:
         d = torch.where(d.isfinite(), d, 0.0)
     if singular:
         d = d - (diagonal * d).sum(-1, keepdim=True) / diagonal.sum(-1, keepdim=True)
-    d = d.masked_fill(rows.hole == 1, 0.0)
+    d = rows.fill(d, 0.0)
     slope = (rhs * d).sum(-1, keepdim=True)
     step = (LONGEST / d.abs().amax(-1, keepdim=True).clamp(min=1e-30)).clamp(max=1.0)
     noise = 4 * torch.finfo(d.dtype).eps * target.sum(-1, keepdim=True)
     for _ in range(HALVINGS):
         moved = x * (step * d).exp()
-        t_moved = torch.baddbmm(columns.hole, moved, K)
+        t_moved = columns.sums(moved, K)
         gain = _row_gain(rows, target, step * d, eps) + _column_gain(columns, c, t_moved, t, g0, eps)
         enough_gain = gain >= 1e-4 * step * slope - noise
         if bool(enough_gain.all()):

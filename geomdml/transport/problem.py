@@ -33,26 +33,16 @@ class Problem(NamedTuple):
 
 
 class Solution(NamedTuple):
-    """A plan and its potentials relative to the marginals, T = a·exp((f̃ + g̃ − C)/reg)·b."""
+    """A plan and its potentials, T = exp((f + g − C)/reg)."""
 
     plan: Tensor  # (B, n, m)
-    f: Tensor  # (B, 1, n)
+    f: Tensor  # (B, 1, n), −∞ where there is no weight
     g: Tensor  # (B, 1, m)
     iterations: Array  # (B,)
     error: Array  # (B,) L1 of the marginals, as a share of the mass
 
     def flipped(self) -> "Solution":
         return self._replace(plan=self.plan.mT, f=self.g, g=self.f)
-
-    def absolute(self, problem: Problem) -> tuple[Tensor, Tensor]:
-        """f = f̃ + reg·log a and g, in the gauge ⟨f̃, a⟩ = ⟨g̃, b⟩ where the marginals leave one open."""
-        f, g = self.f, self.g
-        if problem.balanced:
-            a, b = problem.a, problem.b
-            apart = (f * a).sum(-1, keepdim=True) / a.sum(-1, keepdim=True)
-            apart = (apart - (g * b).sum(-1, keepdim=True) / b.sum(-1, keepdim=True)) / 2
-            f, g = f - apart, g + apart
-        return f + problem.reg * log_weight(problem.a), g + problem.reg * log_weight(problem.b)
 
 
 def log_weight(w: Tensor) -> Tensor:

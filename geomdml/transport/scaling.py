@@ -20,36 +20,46 @@ class Side(NamedTuple):
     """One of the two marginals: its weights, and the penalty for not meeting them."""
 
     weight: Tensor  # (B, 1, n)
-    log_weight: Tensor  # 0 where there is no weight
-    hole: Tensor  # 1 where there is no weight, else 0: it keeps the quotients finite
     penalty: float
+    hole: Tensor | None  # 1 where there is no weight, else 0; None where there is weight everywhere
 
     @classmethod
     def of(cls, weight: Tensor, penalty: float) -> "Side":
-        hole = (weight == 0).to(weight)
-        return cls(weight, (weight + hole).log(), hole, penalty)
+        hole = weight == 0
+        return cls(weight, penalty, hole.to(weight) if bool(hole.any()) else None)
 
     def part(self, which: Tensor) -> "Side":
         """Those of some problems alone."""
-        return Side(self.weight[which], self.log_weight[which], self.hole[which], self.penalty)
+        return Side(self.weight[which], self.penalty, None if self.hole is None else self.hole[which])
+
+    def fill(self, x: Tensor, value: float) -> Tensor:
+        """x, with the value where there is no weight."""
+        return x if self.hole is None else x.masked_fill(self.hole == 1, value)
+
+    def sums(self, x: Tensor, K: Tensor) -> Tensor:
+        """x K, and 1 where there is no weight, so that it can be divided by."""
+        return torch.bmm(x, K) if self.hole is None else torch.baddbmm(self.hole, x, K)
 
     def scale(self, s: Tensor, potential: Tensor, eps: Tensor) -> Tensor:
         """x with x·s = a; or, under a penalty ρ, with x·s = a·exp(−f/ρ), where f = potential + ε log x."""
         if math.isinf(self.penalty):
             return self.weight / s
         log_x = (self.log_weight - s.log() - potential / self.penalty) * (self.penalty / (self.penalty + eps))
-        return log_x.exp().masked_fill(self.weight == 0, 0.0)
+        return self.fill(log_x.exp(), 0.0)
 
     def target(self, x: Tensor, potential: Tensor, eps: Tensor) -> Tensor:
         """The marginal to be met: a, or a·exp(−f/ρ)."""
         if math.isinf(self.penalty):
             return self.weight
-        log_x = x.masked_fill(self.weight == 0, 1.0).log()
-        return self.weight * (-(potential + eps * log_x) / self.penalty).exp()
+        return self.weight * (-(potential + eps * self.fill(x, 1.0).log()) / self.penalty).exp()
 
     def relative(self, x: Tensor, potential: Tensor, eps: Tensor) -> Tensor:
-        """f̃ = f − ε log a; 0 where there is no weight."""
-        return potential + eps * (x.masked_fill(self.weight == 0, 1.0).log() - self.log_weight)
+        """f̃ = potential + ε log x − ε log a; potential alone where there is no weight."""
+        return potential + eps * (self.fill(x, 1.0).log() - self.log_weight)
+
+    @property
+    def log_weight(self) -> Tensor:
+        return self.fill(self.weight, 1.0).log()
 
 
 class Scaling:
@@ -67,19 +77,18 @@ class Scaling:
     def absorb(self, g: Tensor) -> None:
         """K from the relative potential g̃; f̃ follows from it."""
         self.hard = False  # whether conjugate gradients were too slow with this kernel
-        no_row, no_column = self.rows.weight == 0, self.columns.weight == 0
-        K = g.masked_fill(no_column, -math.inf) - self.cost
-        f0 = -K.amax(-1).unsqueeze(-2)
-        K += f0.masked_fill(no_row, -math.inf).mT
-        below = K.amax(-2, keepdim=True).masked_fill_(no_column, 0.0)
+        K = self.columns.fill(g, -math.inf) - self.cost
+        self.f0 = -K.amax(-1).unsqueeze(-2)
+        K += self.rows.fill(self.f0, -math.inf).mT
+        below = self.columns.fill(K.amax(-2, keepdim=True), 0.0)
         K -= below
         self.K = K.div_(self.eps).exp_()
-        self.f0, self.g0 = f0.masked_fill(no_row, 0.0), (g - below).masked_fill(no_column, 0.0)
+        self.g0 = g - below
         self.y = self.columns.weight * (below / self.eps).clamp_(min=-self.reach).exp_()
         self.sweep(self.row_sums())
 
     def row_sums(self) -> Tensor:
-        return torch.baddbmm(self.rows.hole, self.y, self.K.mT)
+        return self.rows.sums(self.y, self.K.mT)
 
     def sweep(self, s: Tensor) -> None:
         """One iteration of Sinkhorn, given s = K y."""
@@ -87,7 +96,7 @@ class Scaling:
 
     def move(self, x: Tensor) -> None:
         self.x = x
-        self.t = torch.baddbmm(self.columns.hole, x, self.K)
+        self.t = self.columns.sums(x, self.K)
         self.y = self.columns.scale(self.t, self.g0, self.eps)
 
     def row_error(self, s: Tensor) -> Tensor:
@@ -98,11 +107,13 @@ class Scaling:
         """Whether a scaling is about to leave the safe range."""
         return max(float(self.x.amax()), float(self.y.amax())) > math.exp(self.reach)
 
-    def relative(self) -> tuple[Tensor, Tensor]:
-        return (
-            self.rows.relative(self.x, self.f0, self.eps),
-            self.columns.relative(self.y, self.g0, self.eps),
-        )
+    def relative(self) -> Tensor:
+        """g̃, which is what a new kernel needs."""
+        return self.columns.relative(self.y, self.g0, self.eps)
+
+    def absolute(self) -> tuple[Tensor, Tensor]:
+        """f and g, −∞ where there is no weight."""
+        return self.f0 + self.eps * self.x.log(), self.g0 + self.eps * self.y.log()
 
     def plan(self) -> Tensor:
-        return self.K * self.y * self.x.mT
+        return (self.K * self.y).mul_(self.x.mT)

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 from geomdml import checks
-from geomdml.transport.gradients import Envelope, implicit, optimum, unrolled
+from geomdml.transport.gradients import Envelope, centred, implicit, optimum, unrolled
 from geomdml.transport.problem import (
     Penalty,
     Problem,
@@ -82,7 +82,7 @@ def sinkhorn(
 
     Returns:
         Transport, at least float32. f and g are −∞ where a weight is 0; with both marginals met they are determined up
-        to (+k, −k), and have ⟨f − reg·log a, a⟩ = ⟨g − reg·log b, b⟩.
+        to (+k, −k), and have ⟨f, a⟩ = ⟨g, b⟩.
 
     Raises:
         ValueError, TypeError: shapes that do not match; costs or weights that are not finite, weights below 0, sums
@@ -126,7 +126,7 @@ def sinkhorn(
         found = implicit(given, found)
     elif grad != "unroll":
         given = problem
-    f, g = found.absolute(given)
+    f, g = centred(given, found.f, found.g)
     value, *slopes = optimum(problem, found.plan, f, g)
     if grad != "none":
         value = Envelope.apply(cost, a, b, value, found.plan.detach(), *slopes)

@@ -19,6 +19,7 @@ from geomdml.transport.scaling import Scaling, Side
 
 FACTOR = 4.0  # between two levels of ε
 FIRST = 0.25  # the first level, as a share of the range of the costs: K has no small entries there
+NEAR = 0.03  # error after WARM_UP iterations at reg itself, below which no other level is needed
 LEVEL_TOL = 1e-2  # error of the marginals at which a level hands over to the next
 SWEEPS = 15  # more than these still to come are worth a step of Newton's
 WARM_UP = 6  # iterations of Sinkhorn's at each level before its rate is trusted
@@ -32,41 +33,51 @@ def solve(problem: Problem, tol: float, max_iter: int, start: tuple[Tensor | Non
     if problem.cost.shape[-2] > problem.cost.shape[-1]:  # Newton's systems are as large as there are rows
         return solve(problem.flipped(), tol, max_iter, start[::-1]).flipped()
     sides = Side.of(problem.a, problem.penalty[0]), Side.of(problem.b, problem.penalty[1])
-    warm = start != (None, None)
-    levels = [problem.reg] if warm else _levels(problem)
-    state = Scaling(problem.cost, sides, levels[0], first(problem, *start))
-    count: Array = np.zeros(len(problem.cost))
-    earlier: tuple[Tensor, Tensor] | None = None
-    for eps in levels:
-        if eps is not levels[0]:
-            _, g = state.relative()
-            guess = g if earlier is None else g + (g - earlier[1]) * ((eps - state.eps) / (state.eps - earlier[0]))
-            earlier, state.eps = (state.eps, g), eps
-            state.absorb(guess)
-        goal = tol if eps is levels[-1] else max(LEVEL_TOL, tol)
-        error, used = _iterate(state, goal, max_iter - count.max())
+    state = Scaling(problem.cost, sides, problem.reg, first(problem, *start))
+    error, count = _iterate(state, tol, max_iter, bail_out=NEAR)
+    if not (error <= tol).all() and count.max() < max_iter:
+        error, used = _descend(state, _levels(problem), tol, max_iter - count.max())
         count = count + used
-    if warm and count.max() < max_iter and not (error <= tol).all():  # a bad start, worse than none
-        cold = solve(problem, tol, int(max_iter - count.max()), (None, None))
-        return cold._replace(iterations=cold.iterations + count)
-    return Solution(state.plan(), *state.relative(), count, error)
+    return Solution(state.plan(), *state.absolute(), count, error)
+
+
+def _descend(state: Scaling, levels: list[Tensor], tol: float, most: float) -> tuple[Array, Array]:
+    """Error and iterations of each problem, solved for one ε after the other, to `tol` for the last."""
+    guess, count = torch.zeros_like(state.g0), np.zeros(len(state.cost))
+    solved: list[tuple[Tensor, Tensor]] = []
+    for eps in levels:
+        if len(solved) >= 2:
+            (eps0, g0), (eps1, g1) = solved[-2:]
+            guess = g1 + (g1 - g0) * ((eps - eps1) / (eps1 - eps0))
+        elif solved:
+            guess = solved[-1][1]
+        state.eps = eps
+        state.absorb(guess)
+        error, used = _iterate(state, tol if eps is levels[-1] else max(LEVEL_TOL, tol), most - count.max())
+        count = count + used
+        solved.append((eps, state.relative()))
+    return error, count
 
 
 def _levels(problem: Problem) -> list[Tensor]:
-    """ε from FIRST of the range of each problem's costs down to its reg, by a factor of at most FACTOR."""
-    spread = problem.cost.flatten(1).amax(-1) - problem.cost.flatten(1).amin(-1)
-    ratio = (FIRST * spread.view(-1, 1, 1) / problem.reg).clamp(min=1.0)
+    """ε from FIRST of the range of each problem's costs down to its reg, by FACTOR or a little more."""
+    low, high = torch.aminmax(problem.cost.flatten(1), dim=-1)
+    ratio = (FIRST * (high - low).view(-1, 1, 1) / problem.reg).clamp(min=1.0)
     steps = int(math.log(float(ratio.max())) / math.log(FACTOR))
-    return [problem.reg * ratio ** (k / steps) for k in range(steps, 0, -1)] + [problem.reg]
+    return [*(problem.reg * ratio ** (k / steps) for k in range(steps, 0, -1)), problem.reg]
 
 
-def _iterate(state: Scaling, tol: float, most: int) -> tuple[Array, Array]:
-    """Error and iterations of each problem, at the tolerance or where it goes no further."""
+def _iterate(state: Scaling, tol: float, most: float, bail_out: float = math.inf) -> tuple[Array, Array]:
+    """Error and iterations of each problem, at the tolerance or where it goes no further.
+
+    An error above `bail_out` after WARM_UP iterations ends it too.
+    """
     apart = _looks_apart(state.cost)
     mass = state.rows.weight.sum(-1).flatten().cpu().double().numpy()
-    best, before, idle, used = np.full_like(mass, np.inf), np.full_like(mass, np.inf), 0 * mass, 0 * mass
-    newton = 0 * mass  # iterations within Newton's steps
-    n, look, looked = 0, apart, 0
+    best = before = np.full_like(mass, np.inf)
+    idle = used = newton = np.zeros_like(mass)  # newton: iterations within Newton's steps
+    unmet = np.ones_like(mass, dtype=bool)
+    n, looked, look = 0, 0, WARM_UP // 2 if apart > 1 else 1
     while True:
         s = state.row_sums()
         n += 1
@@ -74,8 +85,10 @@ def _iterate(state: Scaling, tol: float, most: int) -> tuple[Array, Array]:
             state.sweep(s)
             continue
         error = state.row_error(s).cpu().double().numpy() / mass
+        used = np.where(unmet, n + newton, used)
         unmet = ~(error <= tol)
-        used = np.where(unmet | (used == 0), n + newton, used)
+        if not unmet.any() or (n >= WARM_UP > looked and not error.max() <= bail_out):
+            return error, used
         idle = np.where(error < 0.99 * best, 0, idle + 1)
         best = np.minimum(best, error)
         going = unmet & (idle < PATIENCE) & (used < most)
@@ -83,18 +96,19 @@ def _iterate(state: Scaling, tol: float, most: int) -> tuple[Array, Array]:
             return error, used
         with np.errstate(divide="ignore", invalid="ignore"):
             to_come = (n - looked) * np.log(tol / error) / np.minimum(np.log(error / before), -1e-9)
-        slow = going & (to_come > SWEEPS) & (n > WARM_UP)
+        known = before < np.inf
+        slow = going & known & (to_come > SWEEPS) & (n >= WARM_UP)
         before, looked = np.where(slow, np.inf, error), n
         if slow.any():
-            newton += newton_step(state, s, torch.from_numpy(slow), torch.from_numpy(tol * mass).to(s)) * slow
+            newton = newton + newton_step(state, s, torch.from_numpy(slow), torch.from_numpy(tol * mass).to(s)) * slow
             look = n + 1
         else:
             state.sweep(s)
-            look = n + int(np.clip(np.min(to_come[going]), 1, apart))
+            look = n + int(np.clip(np.min(to_come[going]), 1, apart)) if known.all() else n + min(apart, WARM_UP // 2)
         if state.beyond_reach():
-            state.absorb(state.relative()[1])
+            state.absorb(state.relative())
 
 
 def _looks_apart(cost: Tensor) -> int:
     """Iterations from one look at the error to the next: on a GPU, and for small problems, a look takes longer."""
-    return 8 if cost.device.type != "cpu" else 6 if cost.numel() < 2**15 else 1
+    return 8 if cost.device.type != "cpu" or cost.numel() < 2**18 else 1
