@@ -19,8 +19,8 @@ SEEDS = range(5)
 def emphasis(seed: int, scale: float, sharpness: float | str, reg: float) -> tuple[float, float, float, float]:
     """Two batches of 64 from ten overlapping classes, the mean distance `scale`, the margin its square.
 
-    Returns the mean of M under T by its plain mean; the entropy of T, 1 where uniform; its mass on pairs of one class by
-    their share; the rank correlation of T and M in the hard half.
+    Returns the mean of M under T by its plain mean; the entropy of T, 1 where uniform; its mass on pairs of one class
+    by their share; the rank correlation of T and M in the hard half.
     """
     draw = torch.Generator().manual_seed(seed)
     labels = torch.randint(10, (128,), generator=draw)
@@ -38,11 +38,8 @@ def emphasis(seed: int, scale: float, sharpness: float | str, reg: float) -> tup
 
 
 def main() -> None:
-    print(
-        "| mean distance | sharpness | reg | M under T by its mean | entropy | mass on positives by their share |",
-        end="",
-    )
-    print(" rank correlation of T and M, hard half |\n|---|---|---|---|---|---|---|")
+    print("| mean distance | sharpness | reg | M under T | entropy | mass on positives | rank correlation |")
+    print("|---|---|---|---|---|---|---|")
     for scale in SCALES:
         for sharpness, reg in SETTINGS:
             columns = zip(*(emphasis(seed, scale, sharpness, reg) for seed in SEEDS), strict=True)
