@@ -9,8 +9,8 @@ TOUR = """
     jaxtyping.install_import_hook("geomdml", "beartype.beartype")
     import torch, geomdml
     from geomdml import euclidean, lorentz, poincare, tangent
-    from geomdml.losses import CHESTLoss, HypHCLoss, SoftTripleLoss, functional
-    from geomdml.metrics import retrieval
+    from geomdml.losses import BatchTransportLoss, CHESTLoss, HypHCLoss, SoftTripleLoss, functional
+    from geomdml.metrics import retrieval, shrec
     from geomdml.nn import HyperbolicHead
     from geomdml.pml import SpaceDistance
     from geomdml.spaces import Euclidean, Hyperbolic
@@ -37,6 +37,8 @@ TOUR = """
     for space in (Euclidean(), *curved, Hyperbolic(c=0.5, learnable=True)):
         space.pairwise_dist(u, v), space.dist(u[:5], v), retrieval(u, labels, space=space)
         SoftTripleLoss(3, 4, space=space if getattr(space, "chart", "tangent") == "tangent" else None)(u, labels)
+        BatchTransportLoss(space=space).terms(u, labels), shrec(u, labels, space=space)
+        BatchTransportLoss(space=space, reduction="none")(u, labels, v, labels[:5])
         SpaceDistance(space)(u, v), SpaceDistance(space).pairwise_distance(u[:5], v)
     head = HyperbolicHead(4, 3, space=Hyperbolic())
     loss = CHESTLoss(3, 4)

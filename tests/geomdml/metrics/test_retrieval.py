@@ -2,88 +2,28 @@
 
 from collections.abc import Collection
 from fractions import Fraction
-from importlib import import_module
-from itertools import chain, groupby, pairwise, permutations, product
+from itertools import chain, pairwise, permutations, product
 from math import comb
 from statistics import fmean
-from typing import NamedTuple
 
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import strategies as st
 from pytorch_metric_learning.distances import LpDistance
 from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 from pytorch_metric_learning.utils.inference import CustomKNN
-from torch import Tensor
 
-from geomdml.metrics import RetrievalScores, retrieval
+from geomdml.metrics import RetrievalScores, retrieval, standing
 from geomdml.spaces import Euclidean, Hyperbolic
-
-module = import_module("geomdml.metrics.retrieval")  # the function of that name hides the module in the package
+from tests.generators.rankings import Problem, Table, problems, random_problem
 
 KS = (1, 2, 3, 5, 100)
 ALL = ("recall", "r_precision", "map_at_r", "mean_ap")
 TIES = ("expected", "optimistic", "pessimistic", "index")
 
 
-class Table:
-    """A space whose points are the numbers of rows and columns, their distances read from a table."""
-
-    def __init__(self, table: Tensor) -> None:
-        self.table = table
-        self.largest_block = 0
-
-    def pairwise_dist(self, x: Tensor, y: Tensor) -> Tensor:
-        self.largest_block = max(self.largest_block, len(x) * len(y))
-        return self.table[x.long(), y.long().T]
-
-    def dist(self, x: Tensor, y: Tensor) -> Tensor:
-        raise NotImplementedError
-
-
-class Problem(NamedTuple):
-    """Distances from queries to a gallery, and the labels of both; leave-one-out where these are the same items."""
-
-    table: Tensor
-    labels: list[int]
-    gallery_labels: list[int] | None
-
-    def scores(self, *, scores: Collection = ALL, ks: Collection[int] = KS, **options) -> RetrievalScores:
-        queries, items = (torch.arange(float(n)).unsqueeze(1) for n in self.table.shape)
-        gallery = () if self.gallery_labels is None else (items, torch.tensor(self.gallery_labels))
-        labels = torch.tensor(self.labels)
-        return retrieval(queries, labels, *gallery, space=Table(self.table), ks=ks, scores=scores, **options)
-
-    def blocks(self) -> list[list[list[bool]]]:
-        """For each query with a relevant item, the relevance of the gallery by distance, ties in blocks."""
-        leave_one_out = self.gallery_labels is None
-        gallery_labels = self.labels if leave_one_out else self.gallery_labels
-        queries = []
-        for i, (label, row) in enumerate(zip(self.labels, self.table.tolist(), strict=True)):
-            items = [j for j in range(len(row)) if not (leave_one_out and j == i)]
-            ranked = sorted(items, key=row.__getitem__)  # stable: equal distances stay in the order of storage
-            blocks = [[gallery_labels[j] == label for j in block] for _, block in groupby(ranked, row.__getitem__)]
-            if any(map(any, blocks)):
-                queries.append(blocks)
-        return queries
-
-
-@st.composite
-def problems(draw: st.DrawFn, most: int) -> Problem:
-    size = draw(st.integers(2, most))
-    queries = draw(st.none() | st.integers(1, 3))
-    label = st.integers(0, 2)
-    gallery_labels = draw(st.lists(label, min_size=size, max_size=size))
-    if queries is None:
-        rows, labels = size, gallery_labels
-        labels[0] = labels[1]
-    else:
-        rows, labels = queries, draw(st.lists(label, min_size=queries, max_size=queries))
-        gallery_labels[0] = labels[0]
-    distance = st.integers(0, draw(st.integers(0, 6))).map(float)
-    table = draw(st.lists(st.lists(distance, min_size=size, max_size=size), min_size=rows, max_size=rows))
-    return Problem(torch.tensor(table), labels, None if queries is None else gallery_labels)
+def scores_of(problem: Problem, *, scores: Collection = ALL, ks: Collection[int] = KS, **options) -> RetrievalScores:
+    return retrieval(**problem.arguments(), ks=ks, scores=scores, **options)
 
 
 def scores_of_order(relevance: list[bool]) -> list[Fraction]:
@@ -131,20 +71,12 @@ def close(expected):
     return pytest.approx(expected, rel=0, abs=1e-12)
 
 
-def random_problem(size: int, classes: int, distances: int, *, leave_one_out: bool = True) -> Problem:
-    draw = torch.Generator().manual_seed(size)
-    rows = size if leave_one_out else 20
-    labels = torch.randint(classes, (size,), generator=draw).tolist()
-    table = torch.randint(distances, (rows, size), generator=draw).float()
-    return Problem(table, labels[:rows], None if leave_one_out else labels)
-
-
 # ---- the definitions
 
 
 @given(problems(most=6))
 def test_expected_scores_are_the_mean_over_all_orders_of_ties(problem: Problem):
-    assert values(problem.scores()) == close(means([scores_by_enumeration(q) for q in problem.blocks()]))
+    assert values(scores_of(problem)) == close(means([scores_by_enumeration(q) for q in problem.blocks()]))
 
 
 @given(problems(most=6))
@@ -163,7 +95,7 @@ ORDER_IN_BLOCK = {
 @given(problem=problems(most=12))
 def test_other_tie_rules_are_an_order_within_each_block(ties: str, problem: Problem):
     orders = [list(chain(*map(ORDER_IN_BLOCK[ties], blocks))) for blocks in problem.blocks()]
-    assert values(problem.scores(ties=ties)) == close(means([scores_of_order(order) for order in orders]))
+    assert values(scores_of(problem, ties=ties)) == close(means([scores_of_order(order) for order in orders]))
 
 
 @pytest.mark.parametrize("leave_one_out", [True, False])
@@ -171,7 +103,7 @@ def test_other_tie_rules_are_an_order_within_each_block(ties: str, problem: Prob
 @pytest.mark.parametrize("classes", [2, 40])
 def test_scores_of_long_lists(leave_one_out: bool, distances: int, classes: int):
     problem = random_problem(90, classes, distances, leave_one_out=leave_one_out)
-    assert values(problem.scores()) == close(means([scores_by_block(q) for q in problem.blocks()]))
+    assert values(scores_of(problem)) == close(means([scores_by_block(q) for q in problem.blocks()]))
 
 
 @pytest.mark.parametrize("ties", TIES)
@@ -179,11 +111,11 @@ def test_scores_of_long_lists(leave_one_out: bool, distances: int, classes: int)
 def test_a_score_is_the_same_whatever_else_is_asked_for(ties, distances: int):
     """Without mAP only the nearest are sorted; a block of ties may go on behind them."""
     problem = random_problem(400, 150, distances)
-    together = problem.scores(ties=ties)
+    together = scores_of(problem, ties=ties)
     for k in KS:
-        assert problem.scores(ties=ties, scores=("recall",), ks=(k,)).recall[k] == close(together.recall[k])
+        assert scores_of(problem, ties=ties, scores=("recall",), ks=(k,)).recall[k] == close(together.recall[k])
     for name in ("r_precision", "map_at_r", "mean_ap"):
-        alone = problem.scores(ties=ties, scores=(name,))
+        alone = scores_of(problem, ties=ties, scores=(name,))
         assert getattr(alone, name) == close(getattr(together, name))
         assert [alone.recall, alone.r_precision, alone.map_at_r, alone.mean_ap].count(None) == 3
 
@@ -227,7 +159,7 @@ def test_constant_embeddings_score_as_a_random_order():
 
 @given(problems(most=12))
 def test_bounds_and_orderings(problem: Problem):
-    by_rule = {ties: values(problem.scores(ties=ties)) for ties in TIES}
+    by_rule = {ties: values(scores_of(problem, ties=ties)) for ties in TIES}
     slack = 1e-12
     for *recall, r_precision, map_at_r, mean_ap in by_rule.values():
         assert all(-slack <= score <= 1 + slack for score in (*recall, r_precision, map_at_r, mean_ap))
@@ -274,9 +206,9 @@ class TestStorageOrder:
 @pytest.mark.parametrize("ties", TIES)
 def test_blocks_of_queries_change_nothing_and_bound_memory(monkeypatch: pytest.MonkeyPatch, ties):
     problem = random_problem(60, 25, 12)
-    at_once = problem.scores(ties=ties)
+    at_once = scores_of(problem, ties=ties)
     for chunk in (1, 1000):
-        monkeypatch.setattr(module, "CHUNK", chunk)
+        monkeypatch.setattr(standing, "CHUNK", chunk)
         space = Table(problem.table)
         numbers = torch.arange(60.0).unsqueeze(1)
         labels = torch.tensor(problem.labels)
