@@ -216,7 +216,8 @@ class CHEST(L.LightningModule):
 
     def _log_scores(self, stage: str, outputs: dict[str, Tensor]) -> None:
         for name, space in self.spaces.items():
-            for score, value in scores(outputs[name], outputs["labels"], space).items():
+            found = scores(outputs[name], outputs["labels"], space, **self._protocol(stage))
+            for score, value in found.items():
                 self.log(f"{stage}/{name}/{score}", value, prog_bar=score == "Recall@1" and stage == "val")
         spread = radius_spread(outputs["radius"], self.head.clip)
         self.log_dict({f"{stage}/radius/{name}": value for name, value in spread.items()})
@@ -226,6 +227,11 @@ class CHEST(L.LightningModule):
                 f"norm {spread['median']:.3g}): all points sit on one shell, where hyperbolic distance is a function "
                 "of the cosine. Use --model.norm layer, a larger --model.clip or a smaller --model.head_lr."
             )
+
+    def _protocol(self, stage: str) -> dict[str, Any]:
+        """The k of Recall@k, and how many of the test pictures are queries; validation is leave-one-out."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        return {"ks": data.hparams["ks"], "queries": data.split.queries if stage == "test" else None}
 
 
 def _submodule(model: nn.Module, name: str) -> nn.Module:

@@ -49,11 +49,13 @@ class AppCLI(LightningCLI):
         self.folder = Path(log.log_dir)
         kwargs["logger"] = [log, TensorBoardLogger(out, name="", version=log.version)]
         checkpoints = self.folder / "checkpoints"
+        # Without validation there is nothing to choose by: the last checkpoint is the best.
+        monitor = self.monitor if getattr(self.datamodule, "validates", True) else None
         progress = [RichProgressBar()] if sys.stdout.isatty() else []
         kwargs["callbacks"] = [
             *progress,
             Progress(monitor=self.monitor),
-            ModelCheckpoint(checkpoints, filename="best", monitor=self.monitor, mode="max", save_last=True),
+            ModelCheckpoint(checkpoints, filename="best", monitor=monitor, mode="max", save_last=True),
             self.results,
         ]
         return super().instantiate_trainer(**kwargs)

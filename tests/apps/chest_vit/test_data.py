@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from apps.chest_vit.data import RetrievalData, split_classes
+from apps.chest_vit.data import RetrievalData
+from apps.datasets.split import split_classes
 
 
 @given(st.integers(8, 2000), st.floats(0.01, 0.5), st.integers(0, 100))
