@@ -10,10 +10,9 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import InterpolationMode, v2
 
 from apps.common.sampling import ClassBalanced, Draw
-from apps.datasets import emoji, folder
-from apps.datasets.benchmarks import BENCHMARKS, guess
+from apps.datasets.benchmarks import BENCHMARKS, guess, load
 from apps.datasets.pictures import Pictures, joined
-from apps.datasets.split import Split, by_classes, by_images, keep_out
+from apps.datasets.split import Split
 
 
 class Batch(NamedTuple):
@@ -98,23 +97,22 @@ class RetrievalData(L.LightningDataModule):
 
     @cached_property
     def benchmark(self) -> str:
-        root, named = self.hparams["root"], self.hparams["benchmark"]
-        if root is None and named not in (None, "emoji"):
-            raise ValueError(f"--data.benchmark {named} needs --data.root, the folder that holds it")
-        if root is not None and named == "emoji":
-            raise ValueError("--data.benchmark emoji is packaged: leave out --data.root")
-        return named or ("emoji" if root is None else guess(root))
+        h = self.hparams
+        return h["benchmark"] or ("emoji" if h["root"] is None else guess(h["root"]))
 
     @cached_property
     def split(self) -> Split:
         """Training, validation, query and gallery pictures."""
         h = self.hparams
-        validation, seed = h["validation"], h["split_seed"]
-        if self.benchmark in BENCHMARKS:
-            return keep_out(BENCHMARKS[self.benchmark].load(h["root"], strict=h["strict"]), validation, seed)
-        emojis = self.benchmark == "emoji"
-        pictures = emoji.load(h["render"]) if emojis else folder.load(h["root"], strict=h["strict"])
-        return (by_classes if h["split"] == "classes" else by_images)(pictures, validation, seed)
+        return load(
+            h["root"],
+            self.benchmark,
+            by=h["split"],
+            validation=h["validation"],
+            seed=h["split_seed"],
+            strict=h["strict"],
+            render=h["render"],
+        )
 
     @property
     def validates(self) -> bool:

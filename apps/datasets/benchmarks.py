@@ -1,10 +1,10 @@
-"""The published benchmarks by name, and which of them a folder holds."""
+"""All that can be trained on, by name: the published benchmarks, folders of your own, the packaged emoji."""
 
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Literal, Protocol, cast
 
-from apps.datasets import cars, cub, inshop, sop
-from apps.datasets.split import Count, Split
+from apps.datasets import cars, cub, emoji, folder, inshop, sop
+from apps.datasets.split import Count, Split, by_classes, by_images, keep_out
 
 
 class Benchmark(Protocol):
@@ -20,6 +20,43 @@ class Benchmark(Protocol):
 BENCHMARKS = {
     name: cast(Benchmark, module) for name, module in (("cub", cub), ("cars", cars), ("inshop", inshop), ("sop", sop))
 }
+
+
+def load(
+    root: str | Path | None,
+    name: str,
+    *,
+    by: Literal["classes", "images"] = "classes",
+    validation: float = 0.0,
+    seed: int = 0,
+    strict: bool = False,
+    render: int = 128,
+) -> Split:
+    """A benchmark of BENCHMARKS in its own split, or a "folder" or the packaged "emoji" (no root), half of it to train.
+
+    Args:
+        root: where it lies.
+        name: which it is.
+        by: whether a folder or the emoji are divided by class or by picture.
+        validation: share of the training classes (by images: pictures) that is kept out.
+        seed: of the shuffle before a division.
+        strict: a broken picture is an error.
+        render: side of the emoji, in pixels.
+
+    Raises:
+        ValueError: another layout, with the path that is missing; too few classes or pictures; broken pictures.
+        FetchError: the emoji cannot be fetched.
+    """
+    if (root is None) != (name == "emoji"):
+        raise ValueError(
+            "--data.benchmark emoji is packaged: leave out --data.root"
+            if root
+            else f"--data.benchmark {name} needs --data.root, the folder that holds it"
+        )
+    if root is not None and name in BENCHMARKS:
+        return keep_out(BENCHMARKS[name].load(root, strict=strict), validation, seed)
+    pictures = emoji.load(render) if root is None else folder.load(root, strict=strict)
+    return (by_classes if by == "classes" else by_images)(pictures, validation, seed)
 
 
 def guess(root: str | Path) -> str:

@@ -40,9 +40,8 @@ def test_by_images_every_picture_is_in_one_part(sizes, validation, seed):
     assert (split.validation is None) == (validation == 0)
     assert np.unique(split.train.labels).tolist() == list(range(len(sizes)))  # each class trains
     assert [sum(split.test.labels == k) for k in range(len(sizes))] == [size // 2 for size in sizes]
-    assert parts == [
-        ids(part) for part in (lambda s: (s.train, s.validation, s.test))(by_images(pictures, validation, seed))
-    ]
+    again = by_images(pictures, validation, seed)
+    assert parts == [ids(again.train), ids(again.validation), ids(again.test)]
 
 
 @given(st.integers(8, 60), st.sampled_from([0.0, 0.1, 0.3]), st.integers(0, 5))
