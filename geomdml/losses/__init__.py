@@ -2,7 +2,17 @@
 
 from geomdml.losses import functional
 from geomdml.losses.chest import CHESTLoss, CHESTTerms
+from geomdml.losses.hier import HIERLoss
 from geomdml.losses.hyphc import HypHCLoss
+from geomdml.losses.pairwise_cross_entropy import PairwiseCrossEntropyLoss
 from geomdml.losses.soft_triple import SoftTripleLoss
 
-__all__ = ["CHESTLoss", "CHESTTerms", "HypHCLoss", "SoftTripleLoss", "functional"]
+__all__ = [
+    "CHESTLoss",
+    "CHESTTerms",
+    "HIERLoss",
+    "HypHCLoss",
+    "PairwiseCrossEntropyLoss",
+    "SoftTripleLoss",
+    "functional",
+]

@@ -91,11 +91,11 @@ def test_terms_add_up_to_the_total():
     head, loss = head_and_loss(eta_h=0.7, eta_e=1.3, tau=0.4)
     terms = loss.terms(torch.randn(B, D), LABELS, head=head)
     assert terms.total.item() == pytest.approx(
-        0.7 * terms.hyperbolic.item() + 1.3 * terms.euclidean.item() + 0.4 * terms.hyphc.item(), rel=1e-6
+        0.7 * terms.hyperbolic.item() + 1.3 * terms.euclidean.item() + 0.4 * terms.regulariser.item(), rel=1e-6
     )
     head, loss = head_and_loss(eta_e=0.0, tau=0.0)
     terms = loss.terms(torch.randn(B, D), LABELS, head=head)
-    assert terms.euclidean is None and terms.hyphc is None
+    assert terms.euclidean is None and terms.regulariser is None
 
 
 @pytest.mark.parametrize("form", ["depth", "distance"])
