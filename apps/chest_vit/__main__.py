@@ -7,12 +7,12 @@ import sys
 
 
 def main(args: list[str] | None = None) -> None:
-    args = sys.argv[1:] if args is None else args
+    words = sys.argv[1:] if args is None else args
     # Each command imports what it needs: a check need not wait for Lightning.
-    if args[:1] == ["check"]:
+    if words[:1] == ["check"]:
         from apps.chest_vit.check import check
 
-        check(args[1:])
+        check(words[1:])
         return
     from apps.chest_vit.data import RetrievalData
     from apps.chest_vit.model import CHEST

@@ -49,6 +49,7 @@ class Results(Callback):
             **data.facts(),
             "backbone": f"{model.hparams['backbone']}, weights {model.hparams['weights']}",
             "training": f"{int(model.trained_steps):,} steps to the checkpoint, seed {model.hparams['seed']}",
+            "loss": loss_in_words(model),
             "hyperbolic space": f"c = {model.space.curvature:g}, radii " + _spread(outputs["radius"], model.head.clip),
             "use of the radii": f"Recall@1 of H is {rows['H']['Recall@1']:.1f} with the points' own radii, "
             f"{one_shell['Recall@1']:.1f} with one radius for all",
@@ -71,7 +72,7 @@ class Results(Callback):
                 Output("E", outputs["E"], Euclidean()),
             ],
             curves=curves(trainer),
-            similarities=[class_similarities(model, data)],
+            similarities=class_similarities(model, data),
             notes=notes(labels, outputs["radius"], model.head.clip, data.split.queries),
             seed=model.hparams["seed"],
         )
@@ -134,20 +135,39 @@ def curves(trainer: L.Trainer) -> list[Curve]:
 
 
 @torch.no_grad()
-def class_similarities(model: CHEST, data: RetrievalData) -> Similarities:
-    """Similarities of training pictures to their own class and to the others, in hyperbolic space (figure 3)."""
+def class_similarities(model: CHEST, data: RetrievalData) -> list[Similarities]:
+    """Similarities of training pictures to their own class and to the others, in hyperbolic space (figure 3).
+
+    None where the hyperbolic half has no proxies of SoftTriple.
+    """
+    proxies = model.loss.proxies
+    if proxies is None or model.loss.eta_h == 0 or model.loss.hyperbolic is not None:
+        return []
     loader = data.whole_train_dataloader()
     rng = torch.Generator().manual_seed(seed_of(model.hparams["seed"]))
     chosen = torch.randperm(len(data.train), generator=rng)[:SIMILARITY_SAMPLE].tolist()
     batch = loader.collate_fn([loader.dataset[index] for index in chosen])
-    dist = model.loss.proxies.distances(
-        model(batch.pictures)["H"], model.head(model.loss.proxies.vectors.flatten(0, 1)), model.space
-    )
+    dist = proxies.distances(model(batch.pictures)["H"], model.head(proxies.vectors.flatten(0, 1)), model.space)
     if model.loss.relative:
         dist = in_mean_units(dist)
     similarity = soft_triple_similarity(dist, gamma=model.hparams["gamma_h"])
     own = torch.nn.functional.one_hot(batch.labels, similarity.shape[1]).bool()
-    return Similarities("H", similarity[own].numpy(), similarity[~own].numpy())
+    return [Similarities("H", similarity[own].numpy(), similarity[~own].numpy())]
+
+
+def loss_in_words(model: CHEST) -> str:
+    """What was trained, by the names of its parts and their weights."""
+    h = model.hparams
+    parts = (
+        (h["eta_h"], "hyperbolic", h["loss_h"] or h["loss"]),
+        (h["eta_e"], "Euclidean", h["loss_e"] or h["loss"]),
+        (h["tau"], "regulariser", h["regulariser"]),
+    )
+    return " + ".join(
+        f"{weight:g} × {place} {spec if isinstance(spec, str) else spec['class_path']}"
+        for weight, place, spec in parts
+        if weight > 0
+    )
 
 
 def notes(labels: Tensor, radius: Tensor, clip: float, queries: int | None) -> list[str]:
