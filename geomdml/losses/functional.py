@@ -123,8 +123,8 @@ def pairwise_cross_entropy(
     """Cross-entropy of finding the positive of each pair among it and all negatives, by distance.
 
     For each pair (i, j) of one class, L = −log(e^(−d_ij/T) / (e^(−d_ij/T) + Σ_k e^(−d_ik/T))), k of another class than
-    i. With two of a class this is the printed equation; where there are more, the other positives of i stay out of the
-    sum, as they do in the authors' code.
+    i. With two of a class, as the paper has it, k runs over all but i and j; where there are more, the other positives
+    of i stay out of the sum, as they do in the authors' code.
 
     Args:
         dist: (N, P) distances; without ref_labels (N, N), of the points to themselves, and no point pairs with itself.
@@ -136,7 +136,7 @@ def pairwise_cross_entropy(
     Raises:
         ValueError, TypeError: shapes that do not match, T ≤ 0, no two points of one class.
 
-    Source: Hyp-ViT, Ermolov et al. (2022), equation (5).
+    Source: Hyp-ViT, Ermolov et al. (2022), its pairwise cross-entropy loss.
 
     >>> dist = torch.tensor([[0.0, 1.0, 1.0], [1.0, 0.0, 9.0], [1.0, 9.0, 0.0]])
     >>> pairwise_cross_entropy(dist, torch.tensor([0, 0, 1]), temperature=1.0, reduction="none")  # log 2, nearly 0

@@ -19,7 +19,7 @@ class PairwiseCrossEntropyLoss(nn.Module):
     Raises:
         ValueError, TypeError: as `geomdml.losses.functional.pairwise_cross_entropy`.
 
-    Source: Hyp-ViT, Ermolov et al. (2022), equation (5); there T = 0.2, c = 0.1 and r = 2.3.
+    Source: Hyp-ViT, Ermolov et al. (2022), its pairwise cross-entropy loss; there T = 0.2, c = 0.1 and r = 2.3.
 
     >>> import torch
     >>> from geomdml.spaces import Hyperbolic

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from apps.chest_vit import model
 from apps.chest_vit.__main__ import main
 from apps.chest_vit.data import RetrievalData
 from apps.chest_vit.model import CHEST
 from apps.chest_vit.results import Results
 from apps.common.cli import AppCLI
+from apps.common.evaluation import scores
 from apps.datasets.benchmarks import BENCHMARKS
 
 FOLDER = Path(__file__).parents[3] / "apps/chest_vit/configs/benchmarks"
@@ -70,10 +72,10 @@ def test_a_config_has_the_papers_numbers_and_makes_its_model(name, backbone):
     assert (options["backbone"], options["weights"], options["dim"]) == (timm_name, "timm", dim)
     RetrievalData(**data | {"root": "nowhere"})
     with torch.device("meta"):  # its layers, without their numbers
-        model = CHEST(**options | {"num_classes": triplets, "weights": "none"})
-    assert model.loss.proxies.vectors.shape == (triplets, centers, features)
-    assert model.head.linear.weight.shape == (dim, features)
-    assert len(model.backbone.blocks) == 12 and model.backbone.patch_embed.patch_size == (16, 16)
+        network = CHEST(**options | {"num_classes": triplets, "weights": "none"})
+    assert network.loss.proxies.vectors.shape == (triplets, centers, features)
+    assert network.head.linear.weight.shape == (dim, features)
+    assert len(network.backbone.blocks) == 12 and network.backbone.patch_embed.patch_size == (16, 16)
 
 
 TINY = (
@@ -102,6 +104,8 @@ def clothes(layouts, tmp_path_factory) -> Path:
 )
 def test_a_benchmark_runs_through(clothes, tmp_path, monkeypatch, capsys, options):
     monkeypatch.chdir(tmp_path)
+    protocols = []
+    monkeypatch.setattr(model, "scores", lambda *args, **how: protocols.append(how) or scores(*args, **how))
     main(["fit", *TINY, "--data.root", str(clothes), *options])
     output, run = capsys.readouterr().out, tmp_path / "runs/version_0"
     results = json.loads((run / "results.json").read_text())
@@ -111,6 +115,10 @@ def test_a_benchmark_runs_through(clothes, tmp_path, monkeypatch, capsys, option
     assert results["facts"]["protocol"] == "each query in the gallery" and "query 10, gallery 5" in output
     best = torch.load(run / "checkpoints/best.ckpt", weights_only=True)
     assert best["global_step"] == 2
+    leave_one_out, in_gallery = ({"ks": (1, 10, 20), "queries": queries} for queries in (None, 10))
+    assert [dict(how, ks=tuple(how["ks"])) for how in protocols] == (
+        2 * [leave_one_out] * ("--data.validation" in options) + 2 * [in_gallery]
+    )
     if options:
         assert "triplet" in results["facts"]["loss"] or "hier" in results["facts"]["loss"]
 
@@ -120,16 +128,16 @@ def test_checkpointing_and_bf16_leave_the_loss_as_it_is():
     found = {}
     for name, options in (("plain", {}), ("checkpointed", {"grad_checkpointing": True})):
         torch.manual_seed(0)
-        model = CHEST(3, **SMALL, tau=0.0, **options)
-        loss = model.loss(model.features(pictures), labels, head=model.head)
+        network = CHEST(3, **SMALL, tau=0.0, **options)
+        loss = network.loss(network.features(pictures), labels, head=network.head)
         loss.backward()
-        found[name] = [loss.detach(), *(p.grad for p in model.parameters() if p.grad is not None)]
+        found[name] = [loss.detach(), *(p.grad for p in network.parameters() if p.grad is not None)]
     torch.testing.assert_close(found["plain"], found["checkpointed"])
     assert len(found["plain"]) > 10
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        embeddings = model.eval()(pictures)
+        embeddings = network.eval()(pictures)
     assert {tensor.dtype for tensor in embeddings.values()} == {torch.float32}
-    exact = model(pictures)
+    exact = network(pictures)
     assert (embeddings["E"] - exact["E"]).norm() < 0.05 * exact["E"].norm()
 
 
