@@ -78,6 +78,18 @@ def test_a_config_has_the_papers_numbers_and_makes_its_model(name, backbone):
     assert len(network.backbone.blocks) == 12 and network.backbone.patch_embed.patch_size == (16, 16)
 
 
+@pytest.mark.filterwarnings("ignore")  # Lightning's, of its own parser
+def test_a_loss_by_class_comes_through_a_config(tmp_path):
+    (tmp_path / "mine.yaml").write_text(
+        "model:\n  loss: triplet\n  tau: 0\n  loss_e:\n    class_path: geomdml.losses.SoftTripleLoss\n"
+        "    init_args: {centers_per_class: 3, margin: 0.2}\n"
+    )
+    options = parsed("vit_s16.yaml", str(tmp_path / "mine.yaml")).model.as_dict()
+    loss = CHEST(**options | SMALL | {"num_classes": 5}).loss
+    assert loss.euclidean.proxies.vectors.shape == (5, 3, 64) and loss.euclidean.margin == 0.2
+    assert loss.hyperbolic.margin == 0.1 and loss.proxies is None
+
+
 TINY = (
     *("--config", str(FOLDER / "vit_s16.yaml"), "--config", str(FOLDER / "inshop.yaml")),
     *("--model.backbone", "test_vit", "--model.weights", "none", "--model.backbone_args", '{"img_size": 32}'),
