@@ -33,7 +33,7 @@ class HIERLoss(nn.Module):
         ValueError: a space in another chart, sizes below 1 (P below 2), T ≤ 0.
 
     Source: HIER, Kim et al. (CVPR 2023), read from the authors' public code, with its settings (the text was not at
-    hand). There the proxies are clipped at 2.3, which the tangent chart does not need, and a point can be its own third.
+    hand). There the proxies are clipped at 2.3, which this chart does not need, and a point can be its own third.
 
     >>> loss = HIERLoss(8, space=Hyperbolic(c=0.1), num_proxies=16)
     >>> loss(torch.randn(6, 8), torch.tensor([0, 0, 1, 1, 2, 2])).shape
