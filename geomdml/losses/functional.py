@@ -109,7 +109,28 @@ def hyphc(
             f"similarity has shape {tuple(similarity.shape)}, depth {tuple(depth.shape)}; want (M, 3) for both"
         )
     checks.positive(gamma=gamma)
-    return _reduced(similarity.sum(-1) - (similarity * torch.softmax(depth / gamma, dim=-1)).sum(-1), reduction)
+    loss = similarity.sum(-1) - (similarity * torch.softmax(depth / gamma, dim=-1)).sum(-1)
+    return reduced(loss, reduction)
+
+
+def reduced(loss: Tensor, reduction: Reduction) -> Tensor:
+    """The losses of the samples, or their mean or sum.
+
+    >>> reduced(torch.tensor([1.0, 3.0]), "mean")
+    tensor(2.)
+    """
+    return loss if reduction == "none" else loss.sum() if reduction == "sum" else loss.mean()
+
+
+def in_mean_units(dist: Tensor) -> Tensor:
+    """Distances divided by their mean: what scale, margin and γ mean no longer depends on the backbone or the space.
+
+    Gradients flow through the mean, so the result is invariant to a common factor in its derivative too.
+
+    >>> in_mean_units(torch.tensor([10.0, 30.0]))
+    tensor([0.5000, 1.5000])
+    """
+    return dist / dist.mean().clamp_min(torch.finfo(dist.dtype).tiny)
 
 
 def pairwise_cross_entropy(
@@ -157,7 +178,7 @@ def pairwise_cross_entropy(
     positive = same & ~torch.eye(len(labels), dtype=torch.bool, device=same.device) if itself else same
     if checks.values_are_checked(labels) and not bool(positive.any()):
         raise ValueError("labels has no two of one class; want at least one pair to bring together")
-    return _reduced(F.softplus(negatives - logits)[positive], reduction)
+    return reduced(F.softplus(negatives - logits)[positive], reduction)
 
 
 def hierarchical_triplet(
@@ -194,18 +215,7 @@ def hierarchical_triplet(
         )
     towards = pair_ancestor - triplet_ancestor
     signed = torch.cat([towards[:, :2], -towards[:, 2:]], dim=1)
-    return _reduced(F.relu(signed + margin).sum(1), reduction)
-
-
-def in_mean_units(dist: Tensor) -> Tensor:
-    """Distances divided by their mean: what scale, margin and γ mean no longer depends on the backbone or the space.
-
-    Gradients flow through the mean, so the result is invariant to a common factor in its derivative too.
-
-    >>> in_mean_units(torch.tensor([10.0, 30.0]))
-    tensor([0.5000, 1.5000])
-    """
-    return dist / dist.mean().clamp_min(torch.finfo(dist.dtype).tiny)
+    return reduced(F.relu(signed + margin).sum(1), reduction)
 
 
 def class_indices(labels: Tensor, classes: int, *, count: int) -> None:
@@ -216,10 +226,6 @@ def class_indices(labels: Tensor, classes: int, *, count: int) -> None:
         raise ValueError(f"labels has shape {tuple(labels.shape)}; want ({count},), one for each embedding")
     if checks.values_are_checked(labels) and count and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         raise ValueError(f"labels go from {int(labels.min())} to {int(labels.max())}; want 0 to {classes - 1}")
-
-
-def _reduced(loss: Tensor, reduction: Reduction) -> Tensor:
-    return loss if reduction == "none" else loss.sum() if reduction == "sum" else loss.mean()
 
 
 def _distances(dist: Tensor) -> None:
