@@ -1,12 +1,24 @@
-"""`python -m apps.chest_vit fit|validate|test|predict --config apps/chest_vit/configs/emoji.yaml`"""
+"""`python -m apps.chest_vit fit|validate|test|predict --config apps/chest_vit/configs/emoji.yaml`
 
-from apps.chest_vit.data import RetrievalData
-from apps.chest_vit.model import CHEST
-from apps.chest_vit.results import Results
-from apps.common.cli import run
+`python -m apps.chest_vit check --data.root PATH` says what a folder holds.
+"""
+
+import sys
 
 
 def main(args: list[str] | None = None) -> None:
+    words = sys.argv[1:] if args is None else args
+    # Each command imports what it needs: a check need not wait for Lightning.
+    if words[:1] == ["check"]:
+        from apps.chest_vit.check import check
+
+        check(words[1:])
+        return
+    from apps.chest_vit.data import RetrievalData
+    from apps.chest_vit.model import CHEST
+    from apps.chest_vit.results import Results
+    from apps.common.cli import run
+
     run(CHEST, RetrievalData, results=Results(), monitor="val/H/Recall@1", args=args)
 
 

@@ -1,18 +1,18 @@
-"""Pictures for retrieval: training, validation and test classes, none in two of them."""
+"""Pictures for retrieval: a published benchmark, a folder of your own, or the packaged emoji; to train and to test."""
 
 from functools import cached_property
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import lightning as L
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import InterpolationMode, v2
 
 from apps.common.sampling import ClassBalanced, Draw
-from apps.datasets import emoji, folder
-from apps.datasets.pictures import Pictures
+from apps.datasets.benchmarks import BENCHMARKS, guess, load
+from apps.datasets.pictures import Pictures, joined
+from apps.datasets.split import Split
 
 
 class Batch(NamedTuple):
@@ -23,15 +23,18 @@ class Batch(NamedTuple):
 
 
 class RetrievalData(L.LightningDataModule):
-    """Class-per-folder pictures, or the packaged emoji, split by class: half trains, half tests.
+    """A published benchmark in its own split, or a folder or the packaged emoji, half of which trains.
 
     Args:
-        root: Folder with one sub-folder of pictures a class. Without it: the packaged emoji (1,185 classes drawn by 8
-            vendors), fetched and rendered on first use.
+        root: Folder of a benchmark, or with one sub-folder of pictures a class. Without it: the packaged emoji (1,185
+            classes drawn by 8 vendors), fetched and rendered on first use.
+        benchmark: Which of them the root holds; told from its files when it is not given.
+        split: Divide a folder or the emoji by "classes" (test classes are unseen) or by "images" of every class.
         size: Side of the training and test pictures, in pixels.
         render: Side at which emoji are rendered before cropping, in pixels.
-        validation: Share of the training classes kept out for validation, in which settings are chosen.
-        split_seed: Seed of the shuffle of classes, sorted by name, whose first half trains.
+        validation: Share of the training classes (by images: pictures) kept out for validation, in which settings are
+            chosen; 0 keeps none, and the last checkpoint is tested.
+        split_seed: Seed of the shuffle of classes, sorted by name, whose first half trains, and of what is kept out.
         classes_per_batch: Classes in a training batch.
         per_class: Pictures of each of these classes.
         steps: Training steps an epoch.
@@ -40,6 +43,7 @@ class RetrievalData(L.LightningDataModule):
         flip: Mirror training pictures at random. Not for classes that differ by left and right.
         rotate: Largest random rotation of a training picture, in degrees.
         jitter: Strength of random changes in brightness, contrast and saturation.
+        ks: The k of Recall@k.
         centre_crop: Share of the shorter side that a test picture keeps (the paper: 224/256 = 0.875); 1 keeps it whole.
         strict: Make a broken picture fatal instead of leaving it out.
         workers: Processes that prepare pictures; 0 prepares them in the training process.
@@ -49,6 +53,8 @@ class RetrievalData(L.LightningDataModule):
     def __init__(
         self,
         root: str | None = None,
+        benchmark: Literal["cub", "cars", "inshop", "sop", "folder", "emoji"] | None = None,
+        split: Literal["classes", "images"] = "classes",
         size: int = 64,
         render: int = 128,
         validation: float = 0.1,
@@ -57,6 +63,7 @@ class RetrievalData(L.LightningDataModule):
         per_class: int = 4,
         steps: int = 100,
         eval_batch: int = 128,
+        ks: tuple[int, ...] = (1, 2, 4, 8),
         crop_scale: float = 0.5,
         flip: bool = True,
         rotate: float = 0.0,
@@ -71,7 +78,7 @@ class RetrievalData(L.LightningDataModule):
         for name, value, low, high in (
             ("size", size, 8, 4096),
             ("render", render, 8, 4096),
-            ("validation", validation, 0.01, 0.5),
+            ("validation", validation, 0, 0.5),
             ("crop_scale", crop_scale, 0.01, 1),
             ("centre_crop", centre_crop, 0.1, 1),
             ("workers", workers, 0, 256),
@@ -89,40 +96,54 @@ class RetrievalData(L.LightningDataModule):
         self.whole = v2.Compose([v2.Resize(round(size / centre_crop), InterpolationMode.BICUBIC), v2.CenterCrop(size)])
 
     @cached_property
-    def pictures(self) -> Pictures:
-        root = self.hparams["root"]
-        return emoji.load(self.hparams["render"]) if root is None else folder.load(root, strict=self.hparams["strict"])
+    def benchmark(self) -> str:
+        h = self.hparams
+        return h["benchmark"] or ("emoji" if h["root"] is None else guess(h["root"]))
 
     @cached_property
-    def splits(self) -> dict[str, list[int]]:
-        """Class indices of the training, validation and test split."""
-        return split_classes(len(self.pictures.classes), self.hparams["validation"], self.hparams["split_seed"])
+    def split(self) -> Split:
+        """Training, validation, query and gallery pictures."""
+        h = self.hparams
+        return load(
+            h["root"],
+            self.benchmark,
+            by=h["split"],
+            validation=h["validation"],
+            seed=h["split_seed"],
+            strict=h["strict"],
+            render=h["render"],
+        )
 
-    @cached_property
+    @property
+    def validates(self) -> bool:
+        """Whether pictures are kept out of training to choose the best checkpoint by."""
+        return self.split.validation is not None
+
+    @property
     def num_classes(self) -> int:
-        return len(self.splits["train"])
+        return len(self.train.classes)
 
-    @cached_property
+    @property
     def train(self) -> Pictures:
-        return self.pictures.of_classes(self.splits["train"])
-
-    @cached_property
-    def validation(self) -> Pictures:
-        return self.pictures.of_classes(self.splits["validation"])
+        return self.split.train
 
     @cached_property
     def test(self) -> Pictures:
-        return self.pictures.of_classes(self.splits["test"])
+        return self.split.test
 
     def facts(self) -> dict[str, str]:
         """What a table of scores must say of its data."""
-        counts = ", ".join(f"{name} {len(part):,}" for name, part in self.splits.items())
-        root = self.hparams["root"]
+        counts = self.split.counts()
+        unseen = not set(self.train.classes) & set(self.test.classes)
+        names = {"emoji": "packaged emoji", "folder": str(self.hparams["root"])}
+        queries = self.split.queries
         return {
-            "data": "packaged emoji" if root is None else str(root),
-            "classes": f"{counts} (by class, seed {self.hparams['split_seed']}; test classes are unseen)",
-            "pictures": f"train {len(self.train):,}, test {len(self.test):,}, {self.hparams['size']} px",
-            "protocol": "leave-one-out over the test classes",
+            "data": names.get(self.benchmark) or BENCHMARKS[self.benchmark].NAME,
+            "classes": ", ".join(f"{name} {part.classes:,}" for name, part in counts.items())
+            + f" ({self.split.by}; test classes are {'unseen' if unseen else 'those of training'})",
+            "pictures": ", ".join(f"{name} {part.pictures:,}" for name, part in counts.items())
+            + f", {self.hparams['size']} px",
+            "protocol": "leave-one-out over the test pictures" if queries is None else "each query in the gallery",
         }
 
     def train_dataloader(self) -> DataLoader:
@@ -140,14 +161,15 @@ class RetrievalData(L.LightningDataModule):
         """The training pictures once, in order and without augmentation: where the proxies start."""
         return self._evaluation(self.train)
 
-    def val_dataloader(self) -> DataLoader:
-        return self._evaluation(self.validation)
+    def val_dataloader(self) -> DataLoader | list[DataLoader]:
+        return [] if self.split.validation is None else self._evaluation(self.split.validation)
 
     def test_dataloader(self) -> DataLoader:
         return self._evaluation(self.test)
 
     def predict_dataloader(self) -> DataLoader:
-        return self._evaluation(self.pictures)
+        parts = (self.train, self.split.validation, self.test)
+        return self._evaluation(joined(*(part for part in parts if part is not None)))
 
     def _evaluation(self, pictures: Pictures) -> DataLoader:
         return self._loader(Whole(pictures, self.whole), batch_size=self.hparams["eval_batch"], collate_fn=stack)
@@ -188,25 +210,3 @@ class Whole(Dataset):
 def stack(items: list[tuple[Tensor, int]]) -> Batch:
     pictures, labels = zip(*items, strict=True)
     return Batch(torch.stack(pictures), torch.tensor(labels))
-
-
-def split_classes(count: int, validation: float, seed: int) -> dict[str, list[int]]:
-    """Shuffle the classes with a seed: the first half trains, its last `validation` share is kept out, the rest tests.
-
-    Raises:
-        ValueError: too few classes for two of them in each split.
-
-    >>> {name: len(part) for name, part in split_classes(100, 0.1, 0).items()}
-    {'train': 45, 'validation': 5, 'test': 50}
-    """
-    order = np.random.default_rng(seed).permutation(count)
-    half = count // 2
-    kept_out = max(2, round(half * validation))
-    parts = {"train": order[: half - kept_out], "validation": order[half - kept_out : half], "test": order[half:]}
-    short = [name for name, part in parts.items() if len(part) < 2]
-    if short:
-        raise ValueError(
-            f"{count} classes leave fewer than 2 for {' and '.join(short)} at --data.validation {validation:g}; "
-            "want at least 8 class folders, and a smaller share of them for validation"
-        )
-    return {name: sorted(part.tolist()) for name, part in parts.items()}

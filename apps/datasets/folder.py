@@ -1,41 +1,14 @@
 """Your own pictures: a folder with a folder of pictures for each class."""
 
-import logging
 import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from jaxtyping import UInt8
-from PIL import Image, ImageOps
-from rich.console import Console
-from rich.progress import track
-from torch import Tensor
 
+from apps.datasets.files import SUFFIXES, Files, is_picture, text, whole
 from apps.datasets.pictures import Pictures
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"})
-# Never more, whatever a file's name says: some of Pillow's other readers start programs.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 LAYOUT = "a folder that holds one folder of pictures for each class is wanted, as in ROOT/robin/1.jpg"
-SHOWN = 3
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Files:
-    """Pictures in files, decoded when they are asked for; `size` as in `load`."""
-
-    paths: tuple[Path, ...]
-    size: int | None
-
-    def __getitem__(self, row: int) -> UInt8[Tensor, "3 H W"]:
-        return decode(self.paths[row], self.size)
 
 
 def load(root: str | Path, *, size: int | None = None, strict: bool = False) -> Pictures:
@@ -63,34 +36,11 @@ def load(root: str | Path, *, size: int | None = None, strict: bool = False) -> 
         raise ValueError(f"{str(root)!r} {what}: {LAYOUT}")
     found, links = _listed(root)
     found, loose = _of_classes(root, found)
-    broken = {path: reason for path in _tracked(found) if (reason := _damage(path))}
-    reasons = "; ".join([*broken.values()][:SHOWN]) + ("; ..." if len(broken) > SHOWN else "")
-    if broken and (strict or len(broken) == len(found)):
-        raise ValueError(f"{len(broken)} of {len(found)} pictures in {str(root)!r} are broken: {reasons}")
-    left_out = {f"broken ({reasons})": len(broken), "links to folders or out of it": links, "in no class folder": loose}
-    if any(left_out.values()):
-        parts = ", ".join(f"{count} {what}" for what, count in left_out.items() if count)
-        log.warning("left out of the pictures in %r: %s", str(root), parts)
-    paths = tuple(path for path in found if path not in broken)
-    names = tuple(_text(path.relative_to(root).as_posix()) for path in paths)
+    left_out = {"links to folders or out of it": links, "in no class folder": loose}
+    paths = tuple(whole(found, root, strict=strict, left_out=left_out))
+    names = tuple(text(path.relative_to(root).as_posix()) for path in paths)
     classes, labels = np.unique([name.partition("/")[0] for name in names], return_inverse=True)
     return Pictures(labels.astype(np.int64), tuple(classes.tolist()), names, Files(paths, size))
-
-
-def decode(path: Path, size: int | None = None) -> UInt8[Tensor, "3 H W"]:
-    """A picture file in RGB: turned as its EXIF says, transparency over white, 16 bits to 8.
-
-    Raises:
-        ValueError: the file is no such picture, is broken or too large; names the path.
-    """
-    with _picture(path) as image:
-        if size is not None:
-            # JPEG can leave out detail that would be averaged away.
-            image.draft(None, (2 * size, 2 * size))
-        rgb = _rgb(ImageOps.exif_transpose(image))
-        if size is not None:
-            rgb = ImageOps.fit(rgb, (size, size), Image.Resampling.BICUBIC)
-        return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
 
 
 def _listed(root: Path) -> tuple[list[Path], int]:
@@ -101,7 +51,7 @@ def _listed(root: Path) -> tuple[list[Path], int]:
     for folder, subfolders, files in os.walk(root, onerror=_unreadable):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         links += sum(Path(folder, name).is_symlink() for name in subfolders)
-        for path in (Path(folder, name) for name in files if _is_picture(name)):
+        for path in (Path(folder, name) for name in files if is_picture(name)):
             if path.is_symlink() and not path.resolve().is_relative_to(inside):
                 links += 1
             else:
@@ -132,65 +82,5 @@ def _of_classes(root: Path, pictures: list[Path]) -> tuple[list[Path], int]:
     return kept, loose
 
 
-def _is_picture(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
-
-
 def _unreadable(error: OSError) -> None:
     raise ValueError(f"{error.filename!r} cannot be read: {error.strerror}") from error
-
-
-def _tracked(paths: list[Path]) -> Iterator[Path]:
-    console = Console(stderr=True)
-    yield from track(paths, "checking pictures", console=console, transient=True, disable=not console.is_terminal)
-
-
-def _damage(path: Path) -> str:
-    """What is wrong with a picture, or nothing; decodes it only where its format gives no cheaper proof."""
-    try:
-        with _picture(path) as image:
-            if image.format == "PNG":
-                image.verify()
-            elif image.format != "JPEG" or not _ends_as_jpeg(path):
-                image.load()
-    except ValueError as error:
-        return str(error)
-    return ""
-
-
-def _ends_as_jpeg(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-2, os.SEEK_END)
-        return file.read() == b"\xff\xd9"
-
-
-@contextmanager
-def _picture(path: Path) -> Iterator[Image.Image]:
-    """An opened picture; whatever goes wrong with it becomes a ValueError that names the path."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            if not path.is_file():
-                raise FileNotFoundError("no such file")
-            with Image.open(path, formats=FORMATS) as image:
-                yield image
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise ValueError(f"{str(path)!r} is too large: {error}") from error
-    # Pillow's readers raise whatever broken bytes lead them to.
-    except Exception as error:
-        raise ValueError(f"{str(path)!r} cannot be decoded: {error}") from error
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        grey = np.asarray(image).astype(np.int64)
-        return Image.fromarray(((grey * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    white = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
-
-
-def _text(name: str) -> str:
-    """A file name that can be printed: bytes that are no UTF-8 are written out."""
-    return os.fsencode(name).decode("utf-8", errors="backslashreplace")

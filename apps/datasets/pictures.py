@@ -81,6 +81,49 @@ class Pictures:
             source=_Chosen(self.source, tuple(rows)),
         )
 
+    def of_rows(self, rows: Sequence[int]) -> "Pictures":
+        """Some of the pictures, in the order given; the classes stay as they are."""
+        return Pictures(
+            labels=self.labels[list(rows)],
+            classes=self.classes,
+            names=tuple(self.names[row] for row in rows),
+            source=_Chosen(self.source, tuple(rows)),
+        )
+
+
+def joined(*parts: Pictures) -> Pictures:
+    """The pictures of all parts, one part after another; a class of several parts, known by its name, is one class.
+
+    >>> import torch
+    >>> black = torch.zeros(1, 3, 1, 1, dtype=torch.uint8)
+    >>> ours = Pictures(np.array([0]), ("lime",), ("a",), black)
+    >>> theirs = Pictures(np.array([0, 1]), ("cherry", "lime"), ("b", "c"), torch.cat([black, black]))
+    >>> both = joined(ours, theirs)
+    >>> both.classes, both.labels.tolist(), both.names
+    (('lime', 'cherry'), [0, 1, 0], ('a', 'b', 'c'))
+    """
+    classes = {name: label for label, name in enumerate(dict.fromkeys(name for part in parts for name in part.classes))}
+    labels = [np.array([classes[name] for name in part.classes], dtype=np.int64)[part.labels] for part in parts]
+    return Pictures(
+        labels=np.concatenate(labels),
+        classes=tuple(classes),
+        names=tuple(name for part in parts for name in part.names),
+        source=_Joined(tuple(part.source for part in parts), tuple(map(len, parts))),
+    )
+
+
+@dataclass(frozen=True)
+class _Joined:
+    sources: tuple[Source, ...]
+    lengths: tuple[int, ...]
+
+    def __getitem__(self, row: int) -> UInt8[Tensor, "3 H W"]:
+        for source, length in zip(self.sources, self.lengths, strict=True):
+            if row < length:
+                return source[row]
+            row -= length
+        raise IndexError(f"there are {sum(self.lengths)} pictures")
+
 
 @dataclass(frozen=True)
 class _Chosen:

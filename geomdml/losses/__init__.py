@@ -3,7 +3,9 @@
 from geomdml.losses import functional
 from geomdml.losses.batch_transport import BatchTransportLoss, BatchTransportTerms
 from geomdml.losses.chest import CHESTLoss, CHESTTerms
+from geomdml.losses.hier import HIERLoss
 from geomdml.losses.hyphc import HypHCLoss
+from geomdml.losses.pairwise_cross_entropy import PairwiseCrossEntropyLoss
 from geomdml.losses.soft_triple import SoftTripleLoss
 
 __all__ = [
@@ -12,6 +14,8 @@ __all__ = [
     "CHESTLoss",
     "CHESTTerms",
     "HypHCLoss",
+    "HIERLoss",
+    "PairwiseCrossEntropyLoss",
     "SoftTripleLoss",
     "functional",
 ]

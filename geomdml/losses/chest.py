@@ -1,7 +1,9 @@
 """CHEST: combined hyperbolic and Euclidean soft triple loss."""
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -9,16 +11,16 @@ from geomdml.losses.functional import in_mean_units, soft_triple
 from geomdml.losses.hyphc import HypHCLoss
 from geomdml.losses.proxies import Proxies
 from geomdml.nn import HyperbolicHead
-from geomdml.spaces import Euclidean
+from geomdml.spaces import Euclidean, Hyperbolic, Space
 
 
 class CHESTTerms(NamedTuple):
-    """The parts of the loss: total = η_H·hyperbolic + η_E·euclidean + τ·hyphc; None where its weight is 0."""
+    """The parts of the loss: total = η_H·hyperbolic + η_E·euclidean + τ·regulariser; None where its weight is 0."""
 
     total: Tensor
     hyperbolic: Tensor | None
     euclidean: Tensor | None
-    hyphc: Tensor | None
+    regulariser: Tensor | None
 
 
 class CHESTLoss(nn.Module):
@@ -27,6 +29,9 @@ class CHESTLoss(nn.Module):
     The proxies live in the Euclidean space of the backbone's features and reach hyperbolic space through the same head
     as the data. With η_H = 0 the Euclidean loss is taken on the head's output (before clipping), as in the paper's
     ablation; with both, on the backbone's.
+
+    Either half, and the regulariser, can be another loss: a module called with (embeddings, labels). The proxies are
+    those of the SoftTriple halves; where both are replaced there are none, and HypHC has nothing to keep apart.
 
     Args:
         num_classes, in_features: number of classes C, dimension of the backbone's features.
@@ -37,9 +42,12 @@ class CHESTLoss(nn.Module):
             its settings (γ = 5, λ = 20, δ of 1 to 20) then saturate on a backbone with features of norm 30.
         gamma_hyp, triplets, hyphc_form, hyphc_live: see `HypHCLoss`; triplets=None draws C of them.
         proxy_radius: the norm at which random proxies start, before `proxies.start_at` puts them among the features.
+        hyperbolic, euclidean: losses in place of SoftTriple, of tangent vectors and of Euclidean embeddings.
+        regulariser: a loss of tangent vectors in place of HypHC, such as `HIERLoss`.
 
     Raises:
-        ValueError: τ > 0 with K = 1 or one class, no weight above 0, a negative weight, labels outside 0…C−1.
+        ValueError: HypHC (τ > 0) with K = 1, one class or no SoftTriple half, no η above 0, a negative weight, labels
+            outside 0…C−1.
 
     Source: arXiv 2510.05643, equations (5) to (10), with the corrections in docs/chest.md.
 
@@ -72,18 +80,33 @@ class CHESTLoss(nn.Module):
         hyphc_form: Literal["depth", "distance"] = "depth",
         hyphc_live: bool = False,
         proxy_radius: float = 1.0,
+        hyperbolic: nn.Module | None = None,
+        euclidean: nn.Module | None = None,
+        regulariser: nn.Module | None = None,
     ) -> None:
         super().__init__()
         if min(eta_h, eta_e, tau) < 0 or max(eta_h, eta_e) == 0:
             raise ValueError(
                 f"weights η_H = {eta_h}, η_E = {eta_e}, τ = {tau}; want none below 0, and η_H or η_E above 0"
             )
-        if tau > 0 and (centers_per_class < 2 or num_classes < 2):
-            raise ValueError(
-                f"τ = {tau} with centers_per_class = {centers_per_class} and num_classes = {num_classes}: HypHC needs "
-                "two proxies of one class and a second class; set centers_per_class ≥ 2, or τ = 0"
-            )
-        self.proxies = Proxies(num_classes, in_features, centers_per_class=centers_per_class, radius=proxy_radius)
+        soft_triple_halves = (eta_h > 0 and hyperbolic is None) or (eta_e > 0 and euclidean is None)
+        if tau > 0 and regulariser is None:
+            if not soft_triple_halves:
+                raise ValueError(
+                    f"τ = {tau} and neither half is SoftTriple: HypHC keeps its proxies apart, and there are none; set "
+                    "τ = 0, or another regulariser"
+                )
+            if centers_per_class < 2 or num_classes < 2:
+                raise ValueError(
+                    f"τ = {tau} with centers_per_class = {centers_per_class} and num_classes = {num_classes}: HypHC "
+                    "needs two proxies of one class and a second class; set centers_per_class ≥ 2, or τ = 0"
+                )
+        self.proxies = (
+            Proxies(num_classes, in_features, centers_per_class=centers_per_class, radius=proxy_radius)
+            if soft_triple_halves
+            else None
+        )
+        self.hyperbolic, self.euclidean, self.regulariser = hyperbolic, euclidean, regulariser
         self.eta_h, self.eta_e, self.tau, self.relative = eta_h, eta_e, tau, relative
         self.settings_h = {"gamma": gamma_h, "scale": scale_h, "margin": margin_h}
         self.settings_e = {"gamma": gamma_e, "scale": scale_e, "margin": margin_e}
@@ -97,26 +120,30 @@ class CHESTLoss(nn.Module):
         head: HyperbolicHead,
     ) -> CHESTTerms:
         """The weighted sum and its parts; arguments as of the call."""
-        proxies = self.proxies.vectors.flatten(0, 1)
-        hyperbolic = euclidean = hyphc = None
-        total = proxies.new_zeros(())
+        hyperbolic = euclidean = regulariser = None
+        total = torch.zeros((), device=features.device)
         if self.eta_h > 0 or self.tau > 0:
-            tangent_proxies = head(proxies)
+            vectors, proxies = head(features), self._proxies_in(head)
         if self.eta_h > 0:
-            dist = self.proxies.distances(head(features), tangent_proxies, head.space)
-            hyperbolic = self._soft_triple(dist, labels, self.settings_h)
+            hyperbolic = (
+                self._soft_triple(vectors, proxies, head.space, labels, self.settings_h)
+                if self.hyperbolic is None
+                else self.hyperbolic(vectors, labels)
+            )
             total = total + self.eta_h * hyperbolic
         if self.eta_e > 0:
-            if self.eta_h == 0:
-                features, proxies = head.tangent(features), head.tangent(proxies)
-            dist = self.proxies.distances(features, proxies, Euclidean())
-            euclidean = self._soft_triple(dist, labels, self.settings_e)
+            place = nn.Identity() if self.eta_h > 0 else head.tangent
+            euclidean = (
+                self._soft_triple(place(features), self._proxies_in(place), Euclidean(), labels, self.settings_e)
+                if self.euclidean is None
+                else self.euclidean(place(features), labels)
+            )
             total = total + self.eta_e * euclidean
         if self.tau > 0:
-            by_class = tangent_proxies.view(*self.proxies.vectors.shape[:2], -1)
-            hyphc = HypHCLoss(space=head.space, **self.hyphc)(by_class)  # type: ignore[arg-type]
-            total = total + self.tau * hyphc
-        return CHESTTerms(total, hyperbolic, euclidean, hyphc)
+            hyphc = HypHCLoss(space=head.space, **self.hyphc)  # type: ignore[arg-type]
+            regulariser = hyphc(proxies) if self.regulariser is None else self.regulariser(vectors, labels)
+            total = total + self.tau * regulariser
+        return CHESTTerms(total, hyperbolic, euclidean, regulariser)
 
     def forward(
         self,
@@ -129,15 +156,26 @@ class CHESTLoss(nn.Module):
         return self.terms(features, labels, head=head).total
 
     def parameter_groups(self, lr: float, proxy_lr: float) -> list[dict[str, Any]]:
-        """Groups for the optimiser: the proxies have a learning rate of their own and no weight decay.
+        """Groups for the optimiser: proxies, of whatever loss, have a learning rate of their own and no weight decay.
 
-        The loss owns nothing else to learn; `lr` is that of any other parameter a subclass may add.
+        Proxies are what has two dimensions or more; all else that a replaced half learns has `lr`. A learned curvature
+        is the head's.
         """
-        others = [p for name, p in self.named_parameters() if not name.startswith("proxies.")]
+        curvature = {id(p) for module in self.modules() if isinstance(module, Hyperbolic) for p in module.parameters()}
+        own = [p for p in self.parameters() if id(p) not in curvature]
         groups: list[dict[str, Any]] = [
-            {"params": list(self.proxies.parameters()), "lr": proxy_lr, "weight_decay": 0.0}
+            {"params": [p for p in own if p.ndim > 1], "lr": proxy_lr, "weight_decay": 0.0},
+            {"params": [p for p in own if p.ndim < 2], "lr": lr},
         ]
-        return groups + ([{"params": others, "lr": lr}] if others else [])
+        return [group for group in groups if group["params"]]
 
-    def _soft_triple(self, dist: Tensor, labels: Tensor, settings: dict[str, float]) -> Tensor:
+    def _proxies_in(self, place: Callable[[Tensor], Tensor]) -> Tensor | None:
+        """The proxies (C, K, ·) in the space that a map leads to; None where there are none."""
+        return None if self.proxies is None else place(self.proxies.vectors)
+
+    def _soft_triple(
+        self, points: Tensor, proxies: Tensor | None, space: Space, labels: Tensor, settings: dict[str, float]
+    ) -> Tensor:
+        assert self.proxies is not None and proxies is not None  # the constructor made them where a half needs them
+        dist = self.proxies.distances(points, proxies.flatten(0, 1), space)
         return soft_triple(in_mean_units(dist) if self.relative else dist, labels, reduction="mean", **settings)

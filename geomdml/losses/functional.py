@@ -158,6 +158,91 @@ def in_mean_units(dist: Tensor) -> Tensor:
     return dist / dist.mean().clamp_min(torch.finfo(dist.dtype).tiny)
 
 
+def pairwise_cross_entropy(
+    dist: Float[Tensor, "N P"],
+    labels: Int[Tensor, " N"],
+    ref_labels: Int[Tensor, " P"] | None = None,
+    *,
+    temperature: float,
+    reduction: Reduction = "mean",
+) -> Float[Tensor, ""] | Float[Tensor, " pairs"]:
+    """Cross-entropy of finding the positive of each pair among it and all negatives, by distance.
+
+    For each pair (i, j) of one class, L = −log(e^(−d_ij/T) / (e^(−d_ij/T) + Σ_k e^(−d_ik/T))), k of another class than
+    i. With two of a class, as the paper has it, k runs over all but i and j; where there are more, the other positives
+    of i stay out of the sum, as they do in the authors' code.
+
+    Args:
+        dist: (N, P) distances; without ref_labels (N, N), of the points to themselves, and no point pairs with itself.
+        labels: (N,) classes of the points, integers.
+        ref_labels: (P,) classes of the points in the columns, where these are others.
+        temperature: T > 0, in the unit of the distances.
+        reduction: "mean" or "sum" over the pairs, or "none": (pairs,), row after row.
+
+    Raises:
+        ValueError, TypeError: shapes that do not match, T ≤ 0, no two points of one class.
+
+    Source: Hyp-ViT, Ermolov et al. (2022), its pairwise cross-entropy loss.
+
+    >>> dist = torch.tensor([[0.0, 1.0, 1.0], [1.0, 0.0, 9.0], [1.0, 9.0, 0.0]])
+    >>> pairwise_cross_entropy(dist, torch.tensor([0, 0, 1]), temperature=1.0, reduction="none")  # log 2, nearly 0
+    tensor([6.9315e-01, 3.3541e-04])
+    """
+    checks.floating(dist=dist)
+    itself = ref_labels is None
+    ref_labels = labels if ref_labels is None else ref_labels
+    if dist.shape != (len(labels), len(ref_labels)):
+        raise ValueError(
+            f"dist has shape {tuple(dist.shape)}; want ({len(labels)}, {len(ref_labels)}), a row and column a label"
+        )
+    checks.positive(temperature=temperature)
+    same = labels.unsqueeze(1) == ref_labels
+    logits = -dist / temperature
+    # the least number rather than −∞: its gradient is 0 where a point has no negatives, not NaN
+    negatives = logits.masked_fill(same, torch.finfo(logits.dtype).min).logsumexp(1, keepdim=True)
+    positive = same & ~torch.eye(len(labels), dtype=torch.bool, device=same.device) if itself else same
+    if checks.values_are_checked(labels) and not bool(positive.any()):
+        raise ValueError("labels has no two of one class; want at least one pair to bring together")
+    return reduced(F.softplus(negatives - logits)[positive], reduction)
+
+
+def hierarchical_triplet(
+    pair_ancestor: Float[Tensor, "M 3"],
+    triplet_ancestor: Float[Tensor, "M 3"],
+    *,
+    margin: float,
+    reduction: Reduction = "mean",
+) -> Float[Tensor, ""] | Float[Tensor, " M"]:
+    """Two related points should be nearer to their common ancestor than to that of a triplet, the third point farther.
+
+    L = [d(i,ρ_ij) − d(i,ρ_ijk) + δ]₊ + [d(j,ρ_ij) − d(j,ρ_ijk) + δ]₊ + [d(k,ρ_ijk) − d(k,ρ_ij) + δ]₊
+
+    Args:
+        pair_ancestor: (M, 3) distances of i, j and k from the ancestor ρ_ij of i and j.
+        triplet_ancestor: (M, 3) distances of i, j and k from the ancestor ρ_ijk of all three.
+        margin: δ ≥ 0, in the unit of the distances.
+        reduction: "mean", "sum" or "none".
+
+    Raises:
+        ValueError, TypeError: a shape other than (M, 3), shapes that differ.
+
+    Source: HIER, Kim et al. (2023), the triplet loss of its hierarchical regularisation.
+
+    >>> near, far = torch.tensor([[1.0, 1.0, 3.0]]), torch.tensor([[2.0, 2.0, 2.0]])
+    >>> hierarchical_triplet(near, far, margin=0.5), hierarchical_triplet(far, near, margin=0.5)
+    (tensor(0.), tensor(4.5000))
+    """
+    checks.floating(pair_ancestor=pair_ancestor, triplet_ancestor=triplet_ancestor)
+    if pair_ancestor.ndim != 2 or pair_ancestor.shape != triplet_ancestor.shape or pair_ancestor.shape[1] != 3:
+        raise ValueError(
+            f"pair_ancestor has shape {tuple(pair_ancestor.shape)}, triplet_ancestor {tuple(triplet_ancestor.shape)}; "
+            "want (M, 3) for both"
+        )
+    towards = pair_ancestor - triplet_ancestor
+    signed = torch.cat([towards[:, :2], -towards[:, 2:]], dim=1)
+    return reduced(F.relu(signed + margin).sum(1), reduction)
+
+
 def class_indices(labels: Tensor, classes: int, *, count: int) -> None:
     """Refuse labels that are not `count` integers from 0 to classes − 1."""
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from apps.chest_vit.data import RetrievalData, split_classes
+from apps.chest_vit.data import RetrievalData
+from apps.datasets.split import split_classes
 
 
 @given(st.integers(8, 2000), st.floats(0.01, 0.5), st.integers(0, 100))
@@ -79,3 +80,52 @@ def test_test_pictures_keep_their_centre(tree):
 def test_options_out_of_range_are_refused(option, value):
     with pytest.raises(ValueError, match=rf"--data.{option} = {value}; want"):
         RetrievalData(**{option: value})
+
+
+def test_a_benchmark_has_its_query_and_gallery(layouts, tmp_path):
+    layouts["inshop"](tmp_path)
+    data = RetrievalData(str(tmp_path), size=16, validation=0, classes_per_batch=2, steps=1, ks=(1, 10))
+    assert data.benchmark == "inshop" and data.num_classes == 6 and not data.validates
+    assert data.val_dataloader() == [] and len(next(iter(data.train_dataloader())).labels) == 8
+    labels = torch.cat([batch.labels for batch in data.test_dataloader()])
+    assert labels.tolist() == data.test.labels.tolist() and len(labels) == 15
+    assert data.split.queries == 10 and sorted(labels[:10].unique()) == sorted(labels[10:].unique())
+    assert sum(len(batch.labels) for batch in data.predict_dataloader()) == 33
+    facts = data.facts()
+    assert facts["data"] == "In-shop Clothes Retrieval" and facts["protocol"] == "each query in the gallery"
+    assert facts["classes"].startswith("train 6, query 5, gallery 5 (as published")
+
+
+def test_validation_is_kept_out_of_a_benchmark(layouts, tmp_path):
+    layouts["sop"](tmp_path)
+    data = RetrievalData(str(tmp_path), size=16, validation=0.4)
+    assert data.validates and data.num_classes == 4
+    assert sum(len(batch.labels) for batch in data.val_dataloader()) == 2 * 3
+    assert data.facts()["pictures"] == "train 12, validation 6, query 15, 16 px"
+
+
+def test_a_folder_by_images_tests_the_classes_it_trains(tree):
+    data = RetrievalData(str(tree), size=16, split="images", validation=0, classes_per_batch=2)
+    with pytest.raises(ValueError, match="no class has two pictures for test"):
+        data.num_classes  # noqa: B018
+    for label in range(10):
+        for index in range(3):
+            image = tree / f"class {label}" / f"{index}.png"
+            image.with_name(f"{index + 3}.png").write_bytes(image.read_bytes())
+    data = RetrievalData(str(tree), size=16, split="images", validation=0, classes_per_batch=2)
+    assert data.train.classes == data.test.classes and len(data.train) == len(data.test) == 30
+    assert "those of training" in data.facts()["classes"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"benchmark": "cub"}, r"--data\.benchmark cub needs --data\.root"),
+        ({"benchmark": "emoji", "root": "somewhere"}, r"emoji is packaged: leave out --data\.root"),
+        ({"benchmark": "sop", "root": "."}, r"Ebay_train\.txt' is missing"),
+    ],
+)
+def test_a_benchmark_that_is_not_there(options, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        RetrievalData(**options).num_classes  # noqa: B018

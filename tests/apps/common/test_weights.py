@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 
 from apps.common.packages import FetchError
 from apps.common.weights import backbone, normalisation, packaged
-from apps.datasets.folder import decode
+from apps.datasets.files import decode
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from apps.datasets import folder
-from apps.datasets.folder import decode, load
+from apps.datasets.files import SHOWN, decode
+from apps.datasets.folder import load
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -150,7 +150,7 @@ def test_many_broken_pictures_are_one_line(birds, caplog):
     load(birds)
     (record,) = caplog.records
     assert "9 broken" in record.getMessage()
-    assert record.getMessage().count("empty") == 2 * folder.SHOWN
+    assert record.getMessage().count("empty") == 2 * SHOWN
     assert "\n" not in record.getMessage()
 
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geomdml import tangent
+from geomdml import poincare, tangent
 from geomdml.euclidean import clip_norm
 from geomdml.losses import CHESTLoss, HypHCLoss, SoftTripleLoss
 from geomdml.losses.functional import hyphc
@@ -91,11 +91,11 @@ def test_terms_add_up_to_the_total():
     head, loss = head_and_loss(eta_h=0.7, eta_e=1.3, tau=0.4)
     terms = loss.terms(torch.randn(B, D), LABELS, head=head)
     assert terms.total.item() == pytest.approx(
-        0.7 * terms.hyperbolic.item() + 1.3 * terms.euclidean.item() + 0.4 * terms.hyphc.item(), rel=1e-6
+        0.7 * terms.hyperbolic.item() + 1.3 * terms.euclidean.item() + 0.4 * terms.regulariser.item(), rel=1e-6
     )
     head, loss = head_and_loss(eta_e=0.0, tau=0.0)
     terms = loss.terms(torch.randn(B, D), LABELS, head=head)
-    assert terms.euclidean is None and terms.hyphc is None
+    assert terms.euclidean is None and terms.regulariser is None
 
 
 @pytest.mark.parametrize("form", ["depth", "distance"])
@@ -115,6 +115,49 @@ def test_gradients(form, live):
     else:  # the similarities are constants of the backward pass: finite differences see them move
         loss.tau = 0.0
         assert torch.autograd.gradcheck(value, inputs)
+
+
+@pytest.mark.parametrize("centers", [1, 3])
+@pytest.mark.parametrize("relative", [False, True])
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (0.7, 0.0), (0.0, 1.3)])
+def test_gradients_of_every_combination(centers, relative, weights):
+    eta_h, eta_e = weights
+    head, loss = head_and_loss(centers_per_class=centers, eta_h=eta_h, eta_e=eta_e, tau=0.0, relative=relative)
+    head, loss = head.double(), loss.double()
+    features = torch.randn(B, D, dtype=torch.float64, requires_grad=True)
+    proxies = loss.proxies.vectors.detach().clone().requires_grad_()
+
+    def value(features, proxies):
+        return torch.func.functional_call(loss, {"proxies.vectors": proxies}, (features, LABELS), {"head": head})
+
+    assert torch.autograd.gradcheck(value, (features, proxies))
+
+
+def slow_depth(u: torch.Tensor, v: torch.Tensor, c: float) -> float:
+    """The least distance from the origin of many points of the geodesic from u to v."""
+    x, y = (tangent.to_ball(w, c=c).double() for w in (u, v))
+    t = torch.linspace(0, 1, 5001, dtype=torch.float64).unsqueeze(1)
+    path = poincare.geodesic(x.expand(5001, -1), y.expand(5001, -1), t.squeeze(1), c=c)
+    return float(poincare.dist0(path, c=c).min())
+
+
+@pytest.mark.parametrize("form", ["depth", "distance"])
+@pytest.mark.parametrize("gamma", [0.3, 1.0])
+def test_hyphc_of_proxies_equals_the_equations(form, gamma):
+    """(8) and (9) by loops over the triplets that are drawn."""
+    proxies = torch.randn(C, K, D)
+    torch.manual_seed(5)
+    triplets = draw_triplets(C, K, 6)
+    points, expected = proxies.flatten(0, 1), 0.0
+    for triplet in triplets.tolist():
+        pairs = [(points[triplet[j]], points[triplet[k]]) for j, k in ((0, 1), (0, 2), (1, 2))]
+        dist = [ball_distance(u, v, 0.5) for u, v in pairs]
+        inner = dist if form == "distance" else [slow_depth(u, v, 0.5) for u, v in pairs]
+        similarity, weights = [math.exp(-d) for d in dist], [math.exp(x / gamma) for x in inner]
+        expected += sum(similarity) - sum(s * w for s, w in zip(similarity, weights, strict=True)) / sum(weights)
+    torch.manual_seed(5)
+    found = HypHCLoss(space=Hyperbolic(c=0.5), triplets=6, gamma=gamma, form=form)(proxies)
+    assert found.item() == pytest.approx(expected / 6, rel=1e-5)
 
 
 def test_hyphc_forms_have_their_signs():

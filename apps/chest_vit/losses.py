@@ -1,0 +1,120 @@
+"""The losses that can take the place of CHEST's halves and of its regulariser, by name or by class."""
+
+import inspect
+import os
+from importlib import import_module
+from typing import Any
+
+import torch
+from pytorch_metric_learning.losses import BaseMetricLossFunction
+from torch import Tensor, nn
+
+from geomdml.losses import CHESTLoss
+from geomdml.losses.functional import in_mean_units
+from geomdml.losses.proxies import Proxies
+from geomdml.nn import HyperbolicHead
+from geomdml.pml import SpaceDistance
+from geomdml.spaces import Space
+
+Spec = dict[str, Any] | str
+
+NAMED: dict[str, dict[str, Any]] = {
+    "proxy_anchor": {"class_path": "pytorch_metric_learning.losses.ProxyAnchorLoss"},
+    "multi_similarity": {"class_path": "pytorch_metric_learning.losses.MultiSimilarityLoss"},
+    "triplet": {"class_path": "pytorch_metric_learning.losses.TripletMarginLoss", "init_args": {"margin": 0.1}},
+    "pairwise_cross_entropy": {"class_path": "geomdml.losses.PairwiseCrossEntropyLoss"},
+    "hier": {"class_path": "geomdml.losses.HIERLoss"},
+}
+# A checkpoint may name a class, and importing a module runs it: these two packages, and those that the user trusts.
+TRUSTED = ("geomdml", "pytorch_metric_learning")
+TRUST = "GEOMDML_LOSSES"
+
+
+class RelativeDistance(SpaceDistance):
+    """The distances of a space in units of their mean over the batch, for the losses of pytorch-metric-learning."""
+
+    def compute_mat(self, query_emb: Tensor, ref_emb: Tensor) -> Tensor:
+        return in_mean_units(super().compute_mat(query_emb, ref_emb))
+
+
+def build(
+    spec: Spec, *, own: str = "soft_triple", num_classes: int, dim: int, space: Space, relative: bool
+) -> nn.Module | None:
+    """A loss of (embeddings, labels) in a space; None for CHEST's own, which shares its proxies.
+
+    Args:
+        spec: a name of NAMED, the path of a class, or {"class_path": ..., "init_args": {...}}. What the class asks for
+            by these names and is not given, it gets: num_classes, in_features or embedding_size (dim), space, relative;
+            a loss of pytorch-metric-learning gets the space as its distance.
+        own: the name of CHEST's own part, which needs no other loss.
+        num_classes, dim: training classes, dimension of the embeddings.
+        space: where the embeddings live.
+        relative: measure distances in units of their mean over the batch.
+
+    Raises:
+        ValueError: an unknown name or class, one that may not be imported, arguments that it does not take.
+
+    >>> from geomdml.spaces import Hyperbolic
+    >>> build("triplet", num_classes=5, dim=8, space=Hyperbolic(), relative=True).distance
+    RelativeDistance(
+      (space): Hyperbolic(c=0.5, chart='tangent')
+    )
+    """
+    if spec == own:
+        return None
+    given = NAMED.get(spec, {"class_path": spec}) if isinstance(spec, str) else spec
+    if unknown := given.keys() - {"class_path", "init_args"}:
+        raise ValueError(f"a loss has {', '.join(map(repr, sorted(unknown)))}; want class_path and init_args")
+    loss = _class(str(given.get("class_path", "")), own)
+    arguments = dict(given.get("init_args") or {})
+    known = {
+        "num_classes": num_classes,
+        "in_features": dim,
+        "embedding_size": dim,
+        "space": space,
+        "relative": relative,
+    }
+    asked = inspect.signature(loss).parameters
+    defaults: dict[str, Any] = {name: value for name, value in known.items() if name in asked}
+    if issubclass(loss, BaseMetricLossFunction):
+        defaults["distance"] = (RelativeDistance if relative else SpaceDistance)(space)
+    try:
+        return loss(**(defaults | arguments))
+    # A loss that is wrong for a space says so in its own way.
+    except Exception as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ValueError(f"loss {given['class_path']} cannot be made with {arguments} in {space}: {reason}") from error
+
+
+@torch.no_grad()
+def start_proxies(loss: CHESTLoss, head: HyperbolicHead, features: Tensor, labels: Tensor) -> None:
+    """Put the proxies of a loss, shared ones and those of replaced halves, at the class means of the data."""
+    if loss.proxies is not None:
+        loss.proxies.start_at(features, labels)
+    euclidean = features if loss.eta_h > 0 else head.tangent(features)
+    for half, embeddings in ((loss.hyperbolic, head(features)), (loss.euclidean, euclidean)):
+        own = getattr(half, "proxies", None)
+        if isinstance(own, Proxies):
+            own.start_at(embeddings, labels)
+        elif isinstance(own, nn.Parameter) and own.shape[1:] == embeddings.shape[1:]:
+            means = Proxies(*own.shape, centers_per_class=1, radius=1.0).to(own)
+            means.start_at(embeddings, labels)
+            own.copy_(means.vectors[:, 0])
+
+
+def _class(path: str, own: str) -> type[nn.Module]:
+    module, _, name = path.rpartition(".")
+    trusted = (*TRUSTED, *os.environ.get(TRUST, "").replace(",", " ").split())
+    if not module:
+        raise ValueError(f"no loss is called {path!r}; want {', '.join((own, *NAMED))} or the path of a class")
+    if module.partition(".")[0] not in trusted:
+        raise ValueError(
+            f"loss {path!r} is not of {' or '.join(trusted)}; to import it, name its package in the variable {TRUST}"
+        )
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"loss {path!r} does not exist: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise ValueError(f"{path!r} is no torch.nn.Module; want the class of a loss")
+    return found

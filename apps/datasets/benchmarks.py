@@ -1,0 +1,84 @@
+"""All that can be trained on, by name: the published benchmarks, folders of your own, the packaged emoji."""
+
+from pathlib import Path
+from typing import Literal, Protocol, cast
+
+from apps.datasets import cars, cub, emoji, folder, inshop, sop
+from apps.datasets.split import Count, Split, by_classes, by_images, keep_out
+
+
+class Benchmark(Protocol):
+    """What each module of a benchmark has: its name, its layout in words, its published counts and how to load it."""
+
+    NAME: str
+    LAYOUT: str
+    PUBLISHED: dict[str, Count]
+
+    def load(self, root: str | Path, *, strict: bool = False) -> Split: ...
+
+
+BENCHMARKS = {
+    name: cast(Benchmark, module) for name, module in (("cub", cub), ("cars", cars), ("inshop", inshop), ("sop", sop))
+}
+
+
+def load(
+    root: str | Path | None,
+    name: str,
+    *,
+    by: Literal["classes", "images"] = "classes",
+    validation: float = 0.0,
+    seed: int = 0,
+    strict: bool = False,
+    render: int = 128,
+) -> Split:
+    """A benchmark of BENCHMARKS in its own split, or a "folder" or the packaged "emoji" (no root), half of it to train.
+
+    Args:
+        root: where it lies.
+        name: which it is.
+        by: whether a folder or the emoji are divided by class or by picture.
+        validation: share of the training classes (by images: pictures) that is kept out.
+        seed: of the shuffle before a division.
+        strict: a broken picture is an error.
+        render: side of the emoji, in pixels.
+
+    Raises:
+        ValueError: another layout, with the path that is missing; too few classes or pictures; broken pictures.
+        FetchError: the emoji cannot be fetched.
+    """
+    if (root is None) != (name == "emoji"):
+        raise ValueError(
+            "--data.benchmark emoji is packaged: leave out --data.root"
+            if root
+            else f"--data.benchmark {name} needs --data.root, the folder that holds it"
+        )
+    if root is not None and name in BENCHMARKS:
+        return keep_out(BENCHMARKS[name].load(root, strict=strict), validation, seed)
+    pictures = emoji.load(render) if root is None else folder.load(root, strict=strict)
+    return (by_classes if by == "classes" else by_images)(pictures, validation, seed)
+
+
+def guess(root: str | Path) -> str:
+    """The benchmark whose files lie in a folder, else "folder".
+
+    Cars196 as class folders is told by their number, 196.
+
+    Raises:
+        ValueError: no such folder.
+    """
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise ValueError(
+            f"{str(root)!r} {'is a file' if root.exists() else 'does not exist'}: give a folder of pictures"
+        )
+    signs = {
+        "cub": [root / below / "image_class_labels.txt" for below in cub.BELOW],
+        "cars": [root / "cars_annos.mat"],
+        "inshop": [root / below / inshop.LIST for below in inshop.BELOW],
+        "sop": [root / below / file for below in sop.BELOW for file in sop.LISTS.values()],
+    }
+    for name, paths in signs.items():
+        if any(path.exists() for path in paths):
+            return name
+    return "cars" if len({path.name for path in cars.class_folders(root)}) == cars.CLASSES else "folder"

@@ -1,0 +1,125 @@
+"""Picture files: which are read, how they are decoded, and which are broken."""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"})
+# Never more, whatever a file's name says: some of Pillow's other readers start programs.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+SHOWN = 3
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Pictures in files, decoded when they are asked for; `size` as in `apps.datasets.folder.load`."""
+
+    paths: tuple[Path, ...]
+    size: int | None
+
+    def __getitem__(self, row: int) -> UInt8[Tensor, "3 H W"]:
+        return decode(self.paths[row], self.size)
+
+
+def decode(path: Path, size: int | None = None) -> UInt8[Tensor, "3 H W"]:
+    """A picture file in RGB: turned as its EXIF says, transparency over white, 16 bits to 8.
+
+    Raises:
+        ValueError: the file is no such picture, is broken or too large; names the path.
+    """
+    with _picture(path) as image:
+        if size is not None:
+            # JPEG can leave out detail that would be averaged away.
+            image.draft(None, (2 * size, 2 * size))
+        rgb = _rgb(ImageOps.exif_transpose(image))
+        if size is not None:
+            rgb = ImageOps.fit(rgb, (size, size), Image.Resampling.BICUBIC)
+        return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
+
+
+def whole(paths: Sequence[Path], root: Path, *, strict: bool, left_out: dict[str, int] | None = None) -> list[Path]:
+    """The paths without those of broken pictures, which are counted in one warning, with what else was `left_out`.
+
+    Raises:
+        ValueError: a picture is broken and `strict` is asked for, or none is whole.
+    """
+    console = Console(stderr=True)
+    tracked = track(paths, "checking pictures", console=console, transient=True, disable=not console.is_terminal)
+    broken = {path: reason for path in tracked if (reason := _damage(path))}
+    reasons = "; ".join([*broken.values()][:SHOWN]) + ("; ..." if len(broken) > SHOWN else "")
+    if broken and (strict or len(broken) == len(paths)):
+        raise ValueError(f"{len(broken)} of {len(paths)} pictures in {str(root)!r} are broken: {reasons}")
+    counts = {f"broken ({reasons})": len(broken), **(left_out or {})}
+    if any(counts.values()):
+        parts = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        log.warning("left out of the pictures in %r: %s", str(root), parts)
+    return [path for path in paths if path not in broken]
+
+
+def is_picture(name: str) -> bool:
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+def _damage(path: Path) -> str:
+    """What is wrong with a picture, or nothing; decodes it only where its format gives no cheaper proof."""
+    try:
+        with _picture(path) as image:
+            if image.format == "PNG":
+                image.verify()
+            elif image.format != "JPEG" or not _ends_as_jpeg(path):
+                image.load()
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _ends_as_jpeg(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-2, os.SEEK_END)
+        return file.read() == b"\xff\xd9"
+
+
+@contextmanager
+def _picture(path: Path) -> Iterator[Image.Image]:
+    """An opened picture; whatever goes wrong with it becomes a ValueError that names the path."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            if not path.is_file():
+                raise FileNotFoundError("no such file")
+            with Image.open(path, formats=FORMATS) as image:
+                yield image
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise ValueError(f"{str(path)!r} is too large: {error}") from error
+    # Pillow's readers raise whatever broken bytes lead them to.
+    except Exception as error:
+        raise ValueError(f"{str(path)!r} cannot be decoded: {error}") from error
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        grey = np.asarray(image).astype(np.int64)
+        return Image.fromarray(((grey * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+
+
+def text(name: str) -> str:
+    """A file name that can be printed: bytes that are no UTF-8 are written out."""
+    return os.fsencode(name).decode("utf-8", errors="backslashreplace")

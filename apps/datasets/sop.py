@@ -1,0 +1,31 @@
+"""Stanford Online Products: 22,634 products from an online shop, divided by two lists."""
+
+from pathlib import Path
+
+from apps.datasets import listed
+from apps.datasets.split import Count, Split
+
+NAME = "Stanford Online Products"
+LAYOUT = (
+    "Stanford Online Products is a folder (or its Stanford_Online_Products) with Ebay_train.txt, Ebay_test.txt and the "
+    "pictures in bicycle_final/ and so on"
+)
+PUBLISHED = {"train": Count(11_318, 59_551), "query": Count(11_316, 60_502)}
+LISTS = {"train": "Ebay_train.txt", "query": "Ebay_test.txt"}
+BELOW = ("", "Stanford_Online_Products")
+HEADER = 1  # image_id class_id super_class_id path
+
+
+def load(root: str | Path, *, strict: bool = False) -> Split:
+    """The products of `root`; a class is named by its number.
+
+    Raises:
+        ValueError: another layout, with the path that is missing; see `listed.parts`.
+    """
+    base = listed.base(root, tuple(LISTS.values()), LAYOUT, below=BELOW)
+    rows = {
+        part: [(name, product) for _, product, _, name in listed.table(base / file, 4, header=HEADER)]
+        for part, file in LISTS.items()
+    }
+    classes = {part: list(dict.fromkeys(product for _, product in found)) for part, found in rows.items()}
+    return Split(**listed.parts(base, rows, classes, strict=strict), by="by class, as published")

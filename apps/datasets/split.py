@@ -1,0 +1,131 @@
+"""Which pictures train, which are kept out to choose settings, and which are searched for at the test."""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from apps.datasets.pictures import Pictures, joined
+
+
+class Count(NamedTuple):
+    """How many classes and pictures a part of a data set has."""
+
+    classes: int
+    pictures: int
+
+    def __str__(self) -> str:
+        return f"{self.pictures:,} pictures of {self.classes:,} classes"
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The parts of a data set.
+
+    Args:
+        train: what is learned from.
+        query: what is searched for at the test.
+        gallery: what is searched in; None searches each query among the other queries (leave-one-out).
+        validation: kept out of training, to choose settings; None where all training pictures train.
+        by: in words, how training and test pictures were told apart.
+    """
+
+    train: Pictures
+    query: Pictures
+    gallery: Pictures | None = None
+    validation: Pictures | None = None
+    by: str = "by class"
+
+    @property
+    def test(self) -> Pictures:
+        """The queries, then the gallery."""
+        return self.query if self.gallery is None else joined(self.query, self.gallery)
+
+    @property
+    def queries(self) -> int | None:
+        """How many of the test pictures are queries, from the first; None where each is, among all others."""
+        return None if self.gallery is None else len(self.query)
+
+    def counts(self) -> dict[str, Count]:
+        parts = {"train": self.train, "validation": self.validation, "query": self.query, "gallery": self.gallery}
+        return {name: count(part) for name, part in parts.items() if part is not None}
+
+
+def count(pictures: Pictures) -> Count:
+    return Count(len(np.unique(pictures.labels)), len(pictures))
+
+
+def split_classes(count: int, validation: float, seed: int) -> dict[str, list[int]]:
+    """Shuffle the classes with a seed: the first half trains, its last `validation` share is kept out, the rest tests.
+
+    Raises:
+        ValueError: too few classes for two of them in each split.
+
+    >>> {name: len(part) for name, part in split_classes(100, 0.1, 0).items()}
+    {'train': 45, 'validation': 5, 'test': 50}
+    """
+    order = np.random.default_rng(seed).permutation(count)
+    half = count // 2
+    kept_out = max(2, round(half * validation)) if validation else 0
+    parts = {"train": order[: half - kept_out], "validation": order[half - kept_out : half], "test": order[half:]}
+    short = [name for name, part in parts.items() if len(part) < 2 and (validation or name != "validation")]
+    if short:
+        raise ValueError(
+            f"{count} classes leave fewer than 2 for {' and '.join(short)} at --data.validation {validation:g}; "
+            "want at least 8 class folders, and a smaller share of them for validation"
+        )
+    return {name: sorted(part.tolist()) for name, part in parts.items()}
+
+
+def by_classes(pictures: Pictures, validation: float, seed: int) -> Split:
+    """Half of the classes train, the others test: `split_classes`."""
+    parts = {
+        name: pictures.of_classes(part) if part else None
+        for name, part in split_classes(len(pictures.classes), validation, seed).items()
+    }
+    assert parts["train"] is not None and parts["test"] is not None
+    return Split(parts["train"], parts["test"], validation=parts["validation"], by=f"by class, seed {seed}")
+
+
+def by_images(pictures: Pictures, validation: float, seed: int) -> Split:
+    """Half of the pictures of each class train, their last `validation` share kept out; the other half tests.
+
+    Raises:
+        ValueError: no class has two pictures for the test, or for validation.
+    """
+    rng = np.random.default_rng(seed)
+    rows: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
+    for label in range(len(pictures.classes)):
+        own = rng.permutation(np.flatnonzero(pictures.labels == label)).tolist()
+        half = -(-len(own) // 2)
+        kept_out = min(half - 1, max(2, round(half * validation))) if validation else 0
+        rows["train"] += own[: half - kept_out]
+        rows["validation"] += own[half - kept_out : half]
+        rows["test"] += own[half:]
+    parts = {name: pictures.of_rows(sorted(part)) for name, part in rows.items()}
+    for name, part in parts.items():
+        tested = name == "test" or (name == "validation" and validation)
+        if tested and np.bincount(part.labels, minlength=1).max() < 2:
+            raise ValueError(
+                f"no class has two pictures for {name} when the pictures of each class are divided; "
+                "want classes of at least 6 pictures, or --data.split classes"
+            )
+    kept = parts["validation"] if validation else None
+    return Split(parts["train"], parts["test"], validation=kept, by=f"by picture, seed {seed}")
+
+
+def keep_out(split: Split, share: float, seed: int) -> Split:
+    """A published split with a share of its training classes, drawn with a seed, kept out for validation.
+
+    Raises:
+        ValueError: fewer than two classes are left to train on.
+    """
+    if not share:
+        return split
+    classes = len(split.train.classes)
+    kept_out = max(2, round(classes * share))
+    if classes - kept_out < 2:
+        raise ValueError(f"{classes} training classes are too few to keep {kept_out} of them out for validation")
+    order = np.random.default_rng(seed).permutation(classes)
+    train, validation = (sorted(part.tolist()) for part in (order[kept_out:], order[:kept_out]))
+    return replace(split, train=split.train.of_classes(train), validation=split.train.of_classes(validation))

@@ -1,0 +1,90 @@
+"""`check` says what a folder holds, or what is missing; its exit code says whether it can be used."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from apps.chest_vit.__main__ import main
+from apps.datasets import sop
+from apps.datasets.split import Count
+
+ROOT = Path(__file__).parents[3]
+SPLIT = ("--data.split", "images")
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        ("cub", [("train", 100, 200, "100 / 5,864"), ("test", 100, 200, "100 / 5,924")]),
+        ("cars", [("train", 98, 196, "98 / 8,054"), ("test", 98, 196, "98 / 8,131")]),
+        (
+            "inshop",
+            [
+                ("train", 6, 18, "3,997 / 25,882"),
+                ("query", 5, 10, "3,985 / 14,218"),
+                ("gallery", 5, 5, "3,985 / 12,612"),
+            ],
+        ),
+        ("sop", [("train", 6, 18, "11,318 / 59,551"), ("test", 5, 15, "11,316 / 60,502")]),
+    ],
+)
+def test_the_table_has_the_counts_and_the_published_ones(layouts, tmp_path, capsys, name, rows):
+    layouts[name](tmp_path)
+    main(["check", "--data.root", str(tmp_path)])
+    output = capsys.readouterr().out
+    for part, classes, pictures, published in rows:
+        assert re.search(rf"│ {part} +│ +{classes} │ +{pictures} │ +\d+ to \d+ │ +{re.escape(published)} │", output)
+    assert "Not as published" in output
+
+
+def test_the_published_counts_are_recognised(layouts, tmp_path, capsys, monkeypatch):
+    layouts["sop"](tmp_path)
+    monkeypatch.setattr(sop, "PUBLISHED", {"train": Count(6, 18), "query": Count(5, 15)})
+    main(["check", "--data.root", str(tmp_path), "--data.benchmark", "sop"])
+    output = capsys.readouterr().out
+    assert output.count("as published") == 3 and "As published: scores can be compared." in output
+
+
+@pytest.mark.parametrize(("split", "rows"), [("classes", ["3 │", "2 │", "6 │"]), ("images", ["11 │", "11 │", "11 │"])])
+def test_a_folder_of_your_own(layouts, tmp_path, capsys, split, rows):
+    layouts["inshop"](tmp_path)
+    for item in range(11):  # 6 pictures a class
+        own = tmp_path / f"Img/img/WOMEN/Dresses/id_{item:08}"
+        for index in range(3):
+            (own / f"more-{index}.jpg").write_bytes((own / f"0{index}_1_front.jpg").read_bytes())
+    root = tmp_path / "Img/img/WOMEN/Dresses"
+    main(["check", "--data.root", str(root), "--data.split", split])
+    output = capsys.readouterr().out
+    assert "a folder of class folders" in output and "published" not in output
+    for part, row in zip(("train", "validation", "test"), rows, strict=True):
+        assert re.search(rf"│ {part} +│ +{row}", output)
+    if split == "images":
+        with pytest.raises(SystemExit, match="not usable: no class has two pictures for"):
+            layouts["cars folders"](tmp_path / "cars")
+            main(["check", "--data.root", str(tmp_path / "cars/train"), "--data.benchmark", "folder", *SPLIT])
+
+
+def test_what_cannot_be_used_ends_with_code_1_and_one_line(layouts, tmp_path):
+    layouts["cub"](tmp_path)
+    (tmp_path / "CUB_200_2011/classes.txt").unlink()
+    done = subprocess.run(
+        [sys.executable, "-m", "apps.chest_vit", "check", "--data.root", str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and done.stdout == ""
+    assert re.fullmatch(r"not usable: '.*classes\.txt' is missing: CUB-200-2011 is .*\n", done.stderr)
+
+
+def test_another_benchmark_than_asked_for(layouts, tmp_path):
+    layouts["sop"](tmp_path)
+    with pytest.raises(SystemExit, match=r"not usable: .*cars_annos|not usable: .*class folders"):
+        main(["check", "--data.root", str(tmp_path), "--data.benchmark", "cars"])
+    with pytest.raises(SystemExit, match=r"not usable: .*nowhere' does not exist"):
+        main(["check", "--data.root", str(tmp_path / "nowhere")])

@@ -1,0 +1,155 @@
+"""Losses by name or class on a small model: they are made for its spaces, train it, and are refused in one line."""
+
+import pytest
+import torch
+from pytorch_metric_learning import losses as pml
+from torch import nn
+
+from apps.chest_vit.losses import NAMED, RelativeDistance, build, start_proxies
+from apps.chest_vit.model import CHEST
+from geomdml.euclidean import clip_norm
+from geomdml.losses import CHESTLoss, HIERLoss, PairwiseCrossEntropyLoss, SoftTripleLoss
+from geomdml.losses.functional import in_mean_units
+from geomdml.nn import HyperbolicHead
+from geomdml.pml import SpaceDistance
+from geomdml.spaces import Euclidean, Hyperbolic
+
+CLASSES, DIM, FEATURES = 4, 16, 64  # test_vit has features of 64
+LABELS = torch.arange(8) % CLASSES
+HALVES = [name for name in NAMED if name != "hier"]
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+def model(**options) -> CHEST:
+    small = {"backbone": "test_vit", "weights": "none", "backbone_args": {"img_size": 32}, "dim": DIM}
+    return CHEST(CLASSES, **small | options)
+
+
+def made(spec, space=None, **options):
+    settings = {"num_classes": CLASSES, "dim": DIM, "space": space or Hyperbolic(), "relative": True}
+    return build(spec, **settings | options)
+
+
+def step(network: CHEST) -> torch.Tensor:
+    features = network.features(torch.randint(0, 255, (8, 3, 32, 32), dtype=torch.uint8))
+    return network.loss.terms(features, LABELS, head=network.head)
+
+
+@pytest.mark.parametrize("learn_c", [False, True])
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (1.0, 0.0), (0.0, 1.0)])
+@pytest.mark.parametrize("name", HALVES)
+def test_every_name_trains_in_either_space_and_in_both(name, weights, learn_c):
+    eta_h, eta_e = weights
+    network = model(loss=name, eta_h=eta_h, eta_e=eta_e, tau=0.0, learn_c=learn_c)
+    terms = step(network)
+    assert (terms.hyperbolic is None, terms.euclidean is None) == (eta_h == 0, eta_e == 0)
+    terms.total.backward()
+    for parameter in (network.backbone.patch_embed.proj.weight, network.head.linear.weight, *network.loss.parameters()):
+        assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any()
+
+
+def test_halves_and_regulariser_by_their_own_names():
+    network = model(loss_h="triplet", loss_e="soft_triple", regulariser="hier", learn_c=True)
+    assert isinstance(network.loss.hyperbolic, pml.TripletMarginLoss) and network.loss.euclidean is None
+    assert isinstance(network.loss.regulariser, HIERLoss) and network.loss.regulariser.space is network.space
+    assert network.loss.proxies is not None
+    terms = step(network)
+    assert terms.regulariser is not None and terms.total.isfinite()
+
+
+def test_the_default_is_chest_itself():
+    loss = model().loss
+    assert loss.hyperbolic is loss.euclidean is loss.regulariser is None
+
+
+@pytest.mark.parametrize(("eta_h", "dim"), [(1.0, FEATURES), (0.0, DIM)])
+def test_the_euclidean_half_has_the_dimension_of_what_it_gets(eta_h, dim):
+    network = model(loss_e="proxy_anchor", eta_h=eta_h, tau=0.0)
+    assert network.loss.euclidean.proxies.shape == (CLASSES, dim)
+    assert isinstance(network.loss.euclidean.distance.space, Euclidean)
+
+
+def test_a_class_gets_what_it_asks_for_and_what_it_is_given():
+    loss = made({"class_path": "geomdml.losses.SoftTripleLoss", "init_args": {"centers_per_class": 3, "margin": 0.7}})
+    assert isinstance(loss, SoftTripleLoss) and loss.proxies.vectors.shape == (CLASSES, 3, DIM)
+    assert loss.margin == 0.7 and loss.relative and isinstance(loss.space, Hyperbolic)
+    assert not made("geomdml.losses.PairwiseCrossEntropyLoss", relative=False).relative
+    contrastive = made("pytorch_metric_learning.losses.ContrastiveLoss", relative=False)
+    assert type(contrastive.distance) is SpaceDistance
+    assert type(made("triplet").distance) is RelativeDistance
+    assert made("soft_triple") is None and made("hyphc", own="hyphc") is None
+
+
+def test_relative_distances_are_in_units_of_their_mean():
+    u, v = torch.randn(5, 3), torch.randn(4, 3)
+    space = Hyperbolic(0.3)
+    torch.testing.assert_close(RelativeDistance(space)(u, v), in_mean_units(space.pairwise_dist(u, v)))
+    loss = made("multi_similarity", space=Euclidean())
+    torch.testing.assert_close(loss(u[:4], LABELS[:4] % 2), loss(40 * u[:4], LABELS[:4] % 2))
+
+
+def test_proxies_of_a_replaced_half_start_at_the_class_means():
+    head = HyperbolicHead(FEATURES, DIM, space=Hyperbolic(), clip=0.5)
+    own = SoftTripleLoss(CLASSES, FEATURES)
+    loss = CHESTLoss(CLASSES, FEATURES, tau=0.0, hyperbolic=made("proxy_anchor", space=head.space), euclidean=own)
+    features, labels = 5 + torch.randn(40, FEATURES), torch.arange(40) % CLASSES
+    start_proxies(loss, head, features, labels)
+    points = clip_norm(head.tangent(features), 0.5)
+    means = torch.stack([points[labels == k].mean(0) for k in range(CLASSES)])
+    assert (loss.hyperbolic.proxies - means).norm(dim=1).max() < 0.5 * points.std(0).norm()
+    means = torch.stack([features[labels == k].mean(0) for k in range(CLASSES)])
+    assert (own.proxies.vectors.mean(1) - means).norm(dim=1).max() < 0.5 * features.std(0).norm()
+
+
+@pytest.mark.parametrize(
+    ("message", "spec"),
+    [
+        ("no loss is called 'tripled'; want soft_triple, proxy_anchor, ", "tripled"),
+        ("no loss is called 'hyphc'", "hyphc"),
+        ("loss 'os.system' is not of geomdml or pytorch_metric_learning; to import", {"class_path": "os.system"}),
+        ("loss 'geomdml.losses.Nothing' does not exist", "geomdml.losses.Nothing"),
+        ("'geomdml.losses.functional.hyphc' is no torch.nn.Module", "geomdml.losses.functional.hyphc"),
+        ("a loss has 'args'; want class_path and init_args", {"class_path": "x", "args": {}}),
+        ("no loss is called ''", {}),
+        (
+            "cannot be made with {'temperatur': 1}",
+            {"class_path": "geomdml.losses.PairwiseCrossEntropyLoss", "init_args": {"temperatur": 1}},
+        ),
+        (
+            "pytorch_metric_learning.losses.SoftTripleLoss cannot be made",
+            "pytorch_metric_learning.losses.SoftTripleLoss",
+        ),
+    ],
+)
+def test_what_cannot_be_made_is_refused_in_one_line(message, spec):
+    with pytest.raises(ValueError) as error:
+        made(spec)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_hier_needs_hyperbolic_space():
+    with pytest.raises(ValueError, match=r"HIERLoss cannot be made .* in Euclidean\(\)"):
+        made("hier", space=Euclidean())
+
+
+def test_a_module_is_imported_only_where_the_user_trusts_it(tmp_path, monkeypatch):
+    (tmp_path / "my_losses.py").write_text(
+        f"from pathlib import Path\nPath({str(tmp_path / 'imported')!r}).touch()\n"
+        "from torch import nn\nclass Mine(nn.Module):\n    def __init__(self, num_classes): super().__init__()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match="name its package in the variable GEOMDML_LOSSES"):
+        made("my_losses.Mine")
+    assert not (tmp_path / "imported").exists()
+    monkeypatch.setenv("GEOMDML_LOSSES", "others,my_losses")
+    assert isinstance(made("my_losses.Mine"), nn.Module)
+
+
+def test_hyphc_without_proxies_is_refused():
+    with pytest.raises(ValueError, match="neither half is SoftTriple"):
+        model(loss="triplet")
+    assert isinstance(model(loss="pairwise_cross_entropy", tau=0.0).loss.hyperbolic, PairwiseCrossEntropyLoss)

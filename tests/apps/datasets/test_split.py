@@ -1,0 +1,75 @@
+"""Divisions by class and by picture, and what is kept out for validation."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apps.datasets.pictures import Pictures
+from apps.datasets.split import Split, by_classes, by_images, keep_out
+
+
+def numbered(sizes: list[int]) -> Pictures:
+    """Classes of these sizes; picture i has i in all pixels."""
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    source = torch.arange(len(labels), dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 1, 1)
+    return Pictures(labels, tuple(map(str, range(len(sizes)))), tuple(f"p{i}" for i in range(len(labels))), source)
+
+
+def ids(pictures: Pictures | None) -> list[int]:
+    found = [] if pictures is None else [int(pictures.picture(i)[0, 0, 0]) for i in range(len(pictures))]
+    assert pictures is None or [f"p{i}" for i in found] == list(pictures.names)
+    return found
+
+
+sizes = st.lists(st.integers(1, 12), min_size=2, max_size=20)
+
+
+@given(sizes, st.sampled_from([0.0, 0.1, 0.5]), st.integers(0, 5))
+def test_by_images_every_picture_is_in_one_part(sizes, validation, seed):
+    pictures = numbered(sizes)
+    try:
+        split = by_images(pictures, validation, seed)
+    except ValueError as error:
+        assert "no class has two pictures" in str(error)
+        return
+    parts = [ids(split.train), ids(split.validation), ids(split.test)]
+    assert sorted(i for part in parts for i in part) == list(range(len(pictures)))
+    assert split.train.classes == split.test.classes == pictures.classes
+    assert (split.validation is None) == (validation == 0)
+    assert np.unique(split.train.labels).tolist() == list(range(len(sizes)))  # each class trains
+    assert [sum(split.test.labels == k) for k in range(len(sizes))] == [size // 2 for size in sizes]
+    again = by_images(pictures, validation, seed)
+    assert parts == [ids(again.train), ids(again.validation), ids(again.test)]
+
+
+@given(st.integers(8, 60), st.sampled_from([0.0, 0.1, 0.3]), st.integers(0, 5))
+def test_by_classes_no_class_is_in_two_parts(count, validation, seed):
+    try:
+        split = by_classes(numbered([2] * count), validation, seed)
+    except ValueError:
+        assert count < 12
+        return
+    classes = [set(part.classes) for part in (split.train, split.test, split.validation) if part is not None]
+    assert sum(map(len, classes)) == len(set.union(*classes)) == count
+    assert (split.validation is None) == (validation == 0)
+
+
+@given(st.integers(4, 60), st.floats(0.01, 0.5), st.integers(0, 5))
+def test_what_is_kept_out_of_a_published_split_leaves_its_test_alone(count, share, seed):
+    published = Split(numbered([2] * count), numbered([3] * 4))
+    assert keep_out(published, 0, seed) is published
+    split = keep_out(published, share, seed)
+    assert split.validation is not None and split.query is published.query
+    assert sorted(split.train.classes + split.validation.classes, key=int) == list(published.train.classes)
+    assert len(split.validation.classes) == max(2, round(count * share))
+
+
+def test_too_few():
+    with pytest.raises(ValueError, match="no class has two pictures for test"):
+        by_images(numbered([1, 2, 3]), 0, 0)
+    with pytest.raises(ValueError, match="no class has two pictures for validation"):
+        by_images(numbered([4, 4]), 0.1, 0)
+    with pytest.raises(ValueError, match="3 training classes are too few to keep 2 of them out"):
+        keep_out(Split(numbered([2, 2, 2]), numbered([2])), 0.1, 0)
