@@ -1,7 +1,7 @@
 """What a transport problem is: costs, marginals, regularisation, checked and in one shape."""
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from geomdml import checks
 from geomdml.numerics import result_dtype
 
-Array = np.ndarray[Any, Any]
+Array = np.ndarray
 Penalty = float | tuple[float, float] | None
 
 

@@ -34,7 +34,7 @@ def solve(problem: Problem, tol: float, max_iter: int, start: tuple[Tensor | Non
         return solve(problem.flipped(), tol, max_iter, start[::-1]).flipped()
     sides = Side.of(problem.a, problem.penalty[0]), Side.of(problem.b, problem.penalty[1])
     state = Scaling(problem.cost, sides, problem.reg, first(problem, *start))
-    error, count = _iterate(state, tol, max_iter, bail_out=NEAR)
+    error, count = _iterate(state, tol, float(max_iter), bail_out=NEAR)
     if not (error <= tol).all() and count.max() < max_iter:
         error, used = _descend(state, _levels(problem), tol, max_iter - count.max())
         count = count + used

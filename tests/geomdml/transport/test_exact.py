@@ -42,7 +42,9 @@ def test_gradients_are_plan_and_potentials():
     inputs = [torch.rand(4, 6, dtype=torch.float64, generator=generator), weights(4, generator), weights(6, generator)]
     inputs = [x.requires_grad_() for x in inputs]
     result = exact(*inputs)
-    for gradient, expected in zip(torch.autograd.grad(result.value, inputs), (result.plan, result.f, result.g)):
+    for gradient, expected in zip(
+        torch.autograd.grad(result.value, inputs), (result.plan, result.f, result.g), strict=True
+    ):
         torch.testing.assert_close(gradient, expected)
 
 
