@@ -135,7 +135,9 @@ def importance_weights(
         scaled = matrix / mean.clamp_min(torch.finfo(matrix.dtype).tiny)
     else:
         scaled = sharpness * matrix
-    transport = sinkhorn(torch.exp(-scaled).masked_fill(exclude, forbidden(reg)), reg, grad="none")
+    cost = torch.exp(-scaled).masked_fill(exclude, forbidden(reg))
+    with torch.autocast(cost.device.type, enabled=False):  # bfloat16 has no digits for the marginals
+        transport = sinkhorn(cost, reg, grad="none")
     if checks.values_are_checked(matrix) and bool((transport.plan * exclude).sum() > 1e-6):
         raise ValueError(
             "exclude leaves too few pairs for a plan with uniform marginals; want more pairs, or none excluded"
@@ -147,8 +149,8 @@ def forbidden(reg: float) -> float:
     """A ground cost that keeps all mass away, among costs from 0 to 1.
 
     For a pair (i, i) left out and (k, l) that is not, f_i + g_i = (f_i + g_l) + (f_k + g_i) − (f_k + g_l). Here T ≤ 1/B
-    holds the first two below 1 − reg·log B each, and the last is largest for the (k, l) of most mass, at least 1/(3B²).
-    So the mass of (i, i) is at most 3·exp((2 − cost)/reg): 1e-17.
+    holds the first two below 1 − reg·log B each, and the mass of the heaviest (k, l), at least 1/(3B²), holds the last
+    above −reg·log 3B². So the mass of (i, i) is at most 3·exp((2 − cost)/reg): 1e-17.
     """
     return 2 + 40 * reg
 
