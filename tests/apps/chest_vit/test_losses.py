@@ -10,6 +10,7 @@ from apps.chest_vit.model import CHEST
 from geomdml.euclidean import clip_norm
 from geomdml.losses import CHESTLoss, HIERLoss, PairwiseCrossEntropyLoss, SoftTripleLoss
 from geomdml.losses.functional import in_mean_units
+from geomdml.metrics import retrieval
 from geomdml.nn import HyperbolicHead
 from geomdml.pml import SpaceDistance
 from geomdml.spaces import Euclidean, Hyperbolic
@@ -64,6 +65,36 @@ def test_halves_and_regulariser_by_their_own_names():
 def test_the_default_is_chest_itself():
     loss = model().loss
     assert loss.hyperbolic is loss.euclidean is loss.regulariser is None
+
+
+@pytest.mark.parametrize("eta_h", [0.0, 1.0])
+@pytest.mark.parametrize("name", ["soft_triple", *HALVES])
+def test_every_name_learns_to_tell_unseen_classes(name, eta_h):
+    """Classes differ in 4 of 16 directions; a linear map, trained on half of them, finds these for the other half."""
+    labels = torch.arange(80).repeat_interleave(8)
+    x = torch.cat([3 * torch.randn(80, 4)[labels] + 0.5 * torch.randn(640, 4), 3 * torch.randn(640, 12)], dim=1)
+    head = HyperbolicHead(16, DIM, space=Hyperbolic())
+    backbone, space = nn.Linear(16, 16), head.space if eta_h else Euclidean()
+    nn.init.eye_(backbone.weight)
+    place = "hyperbolic" if eta_h else "euclidean"
+    half = build(name, num_classes=40, dim=DIM, space=space, relative=True)
+    loss = CHESTLoss(40, 16, eta_h=eta_h, eta_e=1 - eta_h, tau=0.0, **{place: half})
+    start_proxies(loss, head, x[:320], labels[:320])
+    optimizer = torch.optim.Adam([*backbone.parameters(), *head.parameters(), *loss.parameters()], lr=5e-3)
+
+    def recall() -> float:
+        with torch.no_grad():
+            found = (head if eta_h else head.tangent)(backbone(x[320:]))
+        return retrieval(found, labels[320:], space=space, ks=(1,)).recall[1]
+
+    before = recall()
+    for _ in range(60):
+        classes = torch.randperm(40)[:20].unsqueeze(1)
+        rows = (8 * classes + torch.randint(8, (20, 4))).flatten()
+        optimizer.zero_grad()
+        loss(backbone(x[rows]), labels[rows], head=head).backward()
+        optimizer.step()
+    assert recall() > before + 0.2, (before, recall())
 
 
 @pytest.mark.parametrize(("eta_h", "dim"), [(1.0, FEATURES), (0.0, DIM)])
