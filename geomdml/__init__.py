@@ -1,6 +1,6 @@
 """Geometry-first deep metric learning: hyperbolic space, losses and scores that are right in floating point."""
 
-from geomdml import euclidean, lorentz, losses, metrics, nn, poincare, spaces, tangent
+from geomdml import euclidean, lorentz, losses, metric_matrix, metrics, nn, poincare, spaces, tangent
 from geomdml.checks import validation
 from geomdml.euclidean import clip_norm
 
@@ -11,6 +11,7 @@ __all__ = [
     "euclidean",
     "lorentz",
     "losses",
+    "metric_matrix",
     "metrics",
     "nn",
     "poincare",

@@ -71,6 +71,18 @@ def pairs(**tensors: Tensor) -> None:
     same_length(**tensors)
 
 
+def labels(count: int | None = None, **tensors: Tensor) -> None:
+    """Refuse what is not a row of integers, `count` of them where it is given."""
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name} is a {type(tensor).__name__}; want a torch.Tensor of integers")
+        if tensor.is_floating_point() or tensor.is_complex():
+            raise TypeError(f"{name} has dtype {tensor.dtype}; want integers (float32 merges 16777216 and 16777217)")
+        if tensor.ndim != 1 or (count is not None and len(tensor) != count):
+            wanted = "one row" if count is None else f"({count},)"
+            raise ValueError(f"{name} has shape {tuple(tensor.shape)}; want {wanted}, one an embedding")
+
+
 def same_length(**tensors: Tensor) -> None:
     """Refuse vectors whose lengths, the last dimensions, differ."""
     if len({tensor.shape[-1] for tensor in tensors.values()}) > 1:

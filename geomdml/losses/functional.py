@@ -110,6 +110,40 @@ def hyphc(
         )
     checks.positive(gamma=gamma)
     loss = similarity.sum(-1) - (similarity * torch.softmax(depth / gamma, dim=-1)).sum(-1)
+    return reduced(loss, reduction)
+
+
+def batch_transport(
+    matrix: Float[Tensor, "B P"], plan: Float[Tensor, "B P"], *, reduction: Reduction = "mean"
+) -> Float[Tensor, ""] | Float[Tensor, " B"]:
+    """Σ_ij T_ij·M_ij: the metric matrix M of two batches under a plan T, which is constant in the backward pass.
+
+    Args:
+        matrix: (B, P) metric matrix (`geomdml.metric_matrix.metric_matrix`).
+        plan: (B, P) plan of mass 1 (`geomdml.metric_matrix.importance_weights`), or uniform weights.
+        reduction: "mean" is the sum above; "none" gives the B losses B·Σ_j T_ij·M_ij, one an embedding, whose mean it
+            is; "sum" adds them.
+
+    Raises:
+        ValueError, TypeError: shapes other than (B, P), or that differ.
+
+    Source: arXiv 1903.08923.
+
+    >>> batch_transport(torch.tensor([[3.0, 1.0]]), torch.tensor([[0.75, 0.25]]))
+    tensor(2.5000)
+    """
+    checks.floating(matrix=matrix, plan=plan)
+    if matrix.ndim != 2 or matrix.shape != plan.shape:
+        raise ValueError(f"matrix has shape {tuple(matrix.shape)}, plan {tuple(plan.shape)}; want (B, P) for both")
+    return reduced(len(matrix) * (plan.detach() * matrix).sum(-1), reduction)
+
+
+def reduced(loss: Tensor, reduction: Reduction) -> Tensor:
+    """The losses of the samples, or their mean or sum.
+
+    >>> reduced(torch.tensor([1.0, 3.0]), "mean")
+    tensor(2.)
+    """
     return loss if reduction == "none" else loss.sum() if reduction == "sum" else loss.mean()
 
 

@@ -102,8 +102,8 @@ def retrieval(
         gallery, gallery_labels = query, labels
     checks.pairs(query=query, gallery=gallery)
     checks.finite(query=query, gallery=gallery)
-    _check_labels("labels", labels, query)
-    _check_labels("gallery_labels", gallery_labels, gallery)
+    checks.labels(len(query), labels=labels)
+    checks.labels(len(gallery), gallery_labels=gallery_labels)
 
     length = len(gallery) - int(leave_one_out)
     wanted = _score_functions(scores, ks, length)
@@ -287,12 +287,3 @@ def _smallest(values: Tensor, count: int) -> Tensor:
     if count < rows.shape[-1]:
         rows = np.partition(rows, count - 1)[:, :count]
     return torch.from_numpy(np.sort(rows))
-
-
-def _check_labels(name: str, labels: Tensor, embeddings: Tensor) -> None:
-    if not isinstance(labels, Tensor):
-        raise TypeError(f"{name} is a {type(labels).__name__}; want a torch.Tensor of integers")
-    if labels.is_floating_point() or labels.is_complex():
-        raise TypeError(f"{name} has dtype {labels.dtype}; want integers (float32 merges 16777216 and 16777217)")
-    if labels.shape != embeddings.shape[:1]:
-        raise ValueError(f"{name} has shape {tuple(labels.shape)}; want ({len(embeddings)},), one an embedding")

@@ -1,0 +1,151 @@
+"""Batch-wise optimal transport loss in any space."""
+
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from jaxtyping import Float, Integer
+from torch import Tensor, nn
+
+from geomdml import checks
+from geomdml.losses.functional import Reduction, batch_transport
+from geomdml.metric_matrix import (
+    Form,
+    check_margins,
+    check_sharpness,
+    importance_weights,
+    metric_matrix,
+    same_class,
+)
+from geomdml.spaces import Euclidean, Space
+
+Plan = Literal["transport", "uniform"]
+
+
+class BatchTransportTerms(NamedTuple):
+    """The loss of a batch and what to log beside it; all but `total` are numbers, whatever the reduction.
+
+    total: the loss. positive, negative: its parts from pairs of one class and of two; their sum is its mean.
+    uniform: the loss under the uniform plan: what the plan makes of it is the ratio of the two.
+    entropy: of the plan, −Σ T·log T over the logarithm of the number of pairs: 1 where it is uniform.
+    positive_mass: share of the plan's mass on pairs of one class; positive_share: share of these among all pairs.
+    """
+
+    total: Tensor
+    positive: Tensor
+    negative: Tensor
+    uniform: Tensor
+    entropy: Tensor
+    positive_mass: Tensor
+    positive_share: Tensor
+
+
+class BatchTransportLoss(nn.Module):
+    """Σ T·M over the pairs of two batches: the metric matrix M, weighted by the optimal transport T to the hard pairs.
+
+    The plan T is constant in the backward pass. Without a second batch the first is taken against itself, each
+    embedding paired with all others.
+
+    Args:
+        space: where the embeddings live; None is Euclidean.
+        form, margin, positive_margin: of M, see `geomdml.metric_matrix.metric_matrix`.
+        sharpness, reg: of T, see `geomdml.metric_matrix.importance_weights`.
+        plan: "transport", or "uniform": the same loss with equal weights, the control for what the transport is worth.
+        power: Σ T·M^power; the published code for MNIST has 2 in its place, the paper 1.
+        reduction: "mean", "sum" or "none", see `geomdml.losses.functional.batch_transport`.
+
+    Raises:
+        ValueError, TypeError: settings that `metric_matrix` or `importance_weights` refuse; labels that do not fit the
+            embeddings; an empty batch, or one embedding against itself; ref_emb without ref_labels.
+
+    Source: Xu et al., "Batch-wise optimal transport loss" (arXiv 1903.08923), with the corrections of
+    docs/batch-transport.md.
+
+    >>> from geomdml.spaces import Hyperbolic
+    >>> loss = BatchTransportLoss(space=Hyperbolic(c=0.5), margin=5.0)
+    >>> labels = torch.tensor([0, 0, 1, 1])
+    >>> loss(torch.randn(4, 8), labels).shape, loss(torch.randn(4, 8), labels, torch.randn(3, 8), labels[:3]).shape
+    (torch.Size([]), torch.Size([]))
+    """
+
+    def __init__(
+        self,
+        *,
+        space: Space | None = None,
+        form: Form = "squared_distance",
+        margin: float = 5.0,
+        positive_margin: float = 0.0,
+        sharpness: float | Literal["relative"] = "relative",
+        reg: float = 0.05,
+        plan: Plan = "transport",
+        power: int = 1,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__()
+        check_margins(margin, positive_margin, form)
+        check_sharpness(sharpness)
+        checks.positive(reg=reg, power=power)
+        if plan not in get_args(Plan):
+            raise ValueError(f"plan = {plan!r}; want one of {', '.join(map(repr, get_args(Plan)))}")
+        self.space = Euclidean() if space is None else space
+        self.form, self.margin, self.positive_margin = form, margin, positive_margin
+        self.sharpness, self.reg, self.plan = sharpness, reg, plan
+        self.power, self.reduction = power, reduction
+
+    def terms(
+        self,
+        embeddings: Float[Tensor, "B D"],
+        labels: Integer[Tensor, " B"],
+        ref_emb: Float[Tensor, "P D"] | None = None,
+        ref_labels: Integer[Tensor, " P"] | None = None,
+    ) -> BatchTransportTerms:
+        """The loss, its parts, and the measures of its plan; arguments as of the call."""
+        if (ref_emb is None) != (ref_labels is None):
+            raise ValueError("ref_emb and ref_labels go together; want both or neither")
+        against_itself = ref_emb is None
+        if ref_emb is None or ref_labels is None:
+            ref_emb, ref_labels = embeddings, labels
+        checks.pairs(embeddings=embeddings, ref_emb=ref_emb)
+        checks.labels(len(embeddings), labels=labels)
+        checks.labels(len(ref_emb), ref_labels=ref_labels)
+        if min(len(embeddings), len(ref_emb)) < 1 + against_itself:
+            wanted = "2, or a second batch as ref_emb" if against_itself else "1 in each batch"
+            raise ValueError(f"batches of {len(embeddings)} and {len(ref_emb)} embeddings; want at least {wanted}")
+
+        dist = self.space.pairwise_dist(embeddings, ref_emb)
+        same = same_class(labels, ref_labels).to(dist.device)
+        excluded = torch.zeros_like(same)
+        if against_itself:
+            excluded.fill_diagonal_(True)
+        matrix = metric_matrix(dist, same, margin=self.margin, positive_margin=self.positive_margin, form=self.form)
+        uniform = (~excluded).to(matrix.dtype) / (~excluded).sum()
+        if self.plan == "uniform":
+            plan = uniform
+        else:
+            plan = importance_weights(matrix, sharpness=self.sharpness, reg=self.reg, exclude=excluded).plan
+
+        cost = matrix**self.power
+        return BatchTransportTerms(
+            total=batch_transport(cost, plan, reduction=self.reduction),
+            positive=batch_transport(cost, plan * same),
+            negative=batch_transport(cost, plan * ~same),
+            uniform=batch_transport(cost, uniform).detach(),
+            entropy=_relative_entropy(plan, uniform),
+            positive_mass=(plan * same).sum(),
+            positive_share=(uniform * same).sum(),
+        )
+
+    def forward(
+        self,
+        embeddings: Float[Tensor, "B D"],
+        labels: Integer[Tensor, " B"],
+        ref_emb: Float[Tensor, "P D"] | None = None,
+        ref_labels: Integer[Tensor, " P"] | None = None,
+    ) -> Tensor:
+        """The loss of embeddings (B, D) with labels (B,) against a second batch, or against themselves."""
+        return self.terms(embeddings, labels, ref_emb, ref_labels).total
+
+
+def _relative_entropy(plan: Tensor, uniform: Tensor) -> Tensor:
+    """Entropy of a plan by that of the uniform one; 1 for a single pair."""
+    most = torch.special.entr(uniform).sum()
+    return torch.where(most > 0, torch.special.entr(plan).sum() / torch.where(most > 0, most, 1.0), 1.0)
