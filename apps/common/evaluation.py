@@ -43,6 +43,19 @@ def scores(embeddings: Tensor, labels: Tensor, space: Space) -> dict[str, float]
     return {name: 100 * value for name, value in zip(COLUMNS, values, strict=True)}
 
 
+def pair_scores(
+    embeddings: Tensor,
+    labels: Tensor,
+    space: Space,
+    gallery: Tensor | None = None,
+    gallery_labels: Tensor | None = None,
+) -> dict[str, float]:
+    """mAP and Recall@1 in percent, of queries in a gallery, or of each embedding in all the others."""
+    result = retrieval(embeddings, labels, gallery, gallery_labels, space=space, ks=(1,), scores=("recall", "mean_ap"))
+    assert result.recall and result.mean_ap is not None  # both were asked for
+    return {"mAP": 100 * result.mean_ap, "Recall@1": 100 * result.recall[1]}
+
+
 def radius_spread(norms: Tensor, clip: float) -> dict[str, float]:
     """Quantiles of the tangent vectors' norms before clipping, and the share that is clipped."""
     low, median, high = torch.quantile(norms.float(), torch.tensor([0.05, 0.5, 0.95], device=norms.device)).tolist()
