@@ -1,0 +1,156 @@
+"""How gradients flow through a transport problem.
+
+The implicit rule differentiates the two fixed-point equations that the relative potentials satisfy,
+
+    f̃_i = −λ_a ε log Σ_j b_j exp((g̃_j − C_ij)/ε) − (1 − λ_a) ε log a_i,      and its twin for g̃,
+
+λ = ρ/(ρ + ε), which is 1 where a marginal is to be met. With P = T/r and Q = T/c, the plan over its row and its column
+sums, gradients φ, γ by f̃, g̃ become gradients p, q by the right-hand sides through
+
+    p + λ_b Q q = φ,   λ_a Pᵀp + q = γ,      that is      (diag r − λ_a λ_b T diag(1/c) Tᵀ)(p/r) = φ − λ_b Q γ.
+
+Relative potentials are finite where a weight is zero, and so are these equations: no 0·∞ arises.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from geomdml.numerics import wide
+from geomdml.transport.newton import schur
+from geomdml.transport.problem import Array, Problem, Solution, first, log_weight
+
+
+def optimum(problem: Problem, found: Solution) -> tuple[Tensor, ...]:
+    """(value, T, slope by a, slope by b), no gradient in them.
+
+    The slope is f, or ρ(1 − exp(−f/ρ)) under a penalty, and 0 where there is no weight; the value is the dual one,
+    ⟨slope, a⟩ + ⟨slope, b⟩ − reg·ΣT.
+    """
+    with torch.no_grad():
+        value, slopes = -problem.reg.flatten() * found.plan.sum((-1, -2)), []
+        weights = problem.a, problem.b
+        for potential, w, rho in zip(found.absolute(problem), weights, problem.penalty, strict=True):
+            slope = potential.masked_fill(w == 0, 0.0)
+            slopes.append(slope if math.isinf(rho) else -rho * torch.expm1(-slope / rho))
+            value = value + (slopes[-1] * w).sum((-1, -2))
+    return value, found.plan.detach(), *slopes
+
+
+class Envelope(torch.autograd.Function):
+    """The value, whose derivatives by cost, a and b are the plan and the two slopes."""
+
+    @staticmethod
+    def forward(ctx: Any, cost: Tensor, a: Tensor, b: Tensor, value: Tensor, *derivatives: Tensor) -> Tensor:
+        ctx.save_for_backward(*derivatives)
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        return (*(grad.view(-1, 1, 1) * derivative for derivative in ctx.saved_tensors), *4 * [None])
+
+
+def implicit(problem: Problem, found: Solution) -> Solution:
+    """The solution with a gradient by the problem's cost, a and b."""
+    cost, a, b, *_ = problem
+    if not any(x.requires_grad for x in (cost, a, b)):
+        return found
+    f, g = _Potentials.apply(cost, a, b, *_everywhere(problem, found), problem)
+    plan = a.mT * _density(problem, f, g) * b
+    return found._replace(plan=found.plan + (plan - plan.detach()), f=f, g=g)  # to the last bit the plan found
+
+
+def _everywhere(problem: Problem, found: Solution) -> tuple[Tensor, Tensor]:
+    """The potentials, by their equations also where there is no weight."""
+    with torch.no_grad():
+        (damp_a, damp_b), eps = _damping(problem), problem.reg
+        f = -eps * damp_a * (log_weight(problem.b) + (found.g - problem.cost) / eps).logsumexp(-1).unsqueeze(-2)
+        g = -eps * damp_b * (log_weight(problem.a).mT + (found.f.mT - problem.cost) / eps).logsumexp(-2, keepdim=True)
+        return found.f.where(problem.a > 0, f), found.g.where(problem.b > 0, g)
+
+
+def _damping(problem: Problem) -> tuple[Tensor, Tensor]:
+    """λ of the rows and of the columns."""
+    damp_a, damp_b = (1 / (1 + problem.reg / rho) for rho in problem.penalty)
+    return damp_a, damp_b
+
+
+def _density(problem: Problem, f: Tensor, g: Tensor) -> Tensor:
+    """T/(a⊗b); 0 where neither the row nor the column has weight, for there it may overflow."""
+    exponent = (f.mT + g - problem.cost) / problem.reg
+    return exponent.masked_fill((problem.a == 0).mT & (problem.b == 0), -math.inf).exp()
+
+
+class _Potentials(torch.autograd.Function):
+    """f̃, g̃ as functions of cost, a and b."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, cost: Tensor, a: Tensor, b: Tensor, f: Tensor, g: Tensor, problem: Problem
+    ) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(cost, a, b, f, g)
+        ctx.reg, ctx.penalty = problem.reg, problem.penalty
+        return f.clone(), g.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_f: Tensor, grad_g: Tensor) -> Any:
+        cost, a, b, f, g, eps, phi, gamma = map(wide, (*ctx.saved_tensors, ctx.reg, grad_f, grad_g))
+        problem = Problem(cost, a, b, eps, ctx.penalty)
+        damp_a, damp_b = _damping(problem)
+        K = _density(problem, f, g)
+        per_row, per_column = K / (K @ b.mT), K / (a @ K)
+        P, Q, T = b * per_row, a.mT * per_column, a.mT * K * b
+        r, c = T.sum(-1, keepdim=True).mT, T.sum(-2, keepdim=True)
+
+        h = phi - damp_b * (gamma @ Q.mT)
+        alone = h.masked_fill(a > 0, 0.0)  # the equation of a row without weight holds its p alone
+        h = (h + damp_a * damp_b * (alone @ P) @ Q.mT).masked_fill(a == 0, 0.0)
+        if problem.balanced:
+            h = h - r * (h.sum(-1, keepdim=True) / r.sum(-1, keepdim=True))
+        diagonal, between = r + (a == 0), c / (damp_a * damp_b)
+        p = alone + r * schur(T, diagonal, between, h, singular=problem.balanced)
+        q = gamma - damp_a * (p @ P)
+
+        grad_cost = damp_a * p.mT * P + damp_b * q * Q
+        grad_a = -eps * (damp_b * (q @ per_column.mT) + (1 - damp_a) * p / (a + (a == 0)))
+        grad_b = -eps * (damp_a * (p @ per_row) + (1 - damp_b) * q / (b + (b == 0)))
+        return (*(x.to(grad_f) for x in (grad_cost, grad_a, grad_b)), None, None, None)
+
+
+def unrolled(problem: Problem, tol: float, max_iter: int, start: tuple[Tensor | None, Tensor | None]) -> Solution:
+    """Sinkhorn's iteration in the log domain, all of it kept for the backward pass."""
+    cost, a, b, eps, penalty = problem
+    (damp_a, damp_b), log_a, log_b = _damping(problem), log_weight(a), log_weight(b)
+    own_a = (1 - damp_a) * torch.where(a > 0, a, 1.0).log()
+    own_b = (1 - damp_b) * torch.where(b > 0, b, 1.0).log()
+
+    def rows(g: Tensor) -> Tensor:
+        return -eps * (damp_a * (log_b + (g - cost) / eps).logsumexp(-1).unsqueeze(-2) + own_a)
+
+    def columns(f: Tensor) -> Tensor:
+        return -eps * (damp_b * (log_a.mT + (f.mT - cost) / eps).logsumexp(-2, keepdim=True) + own_b)
+
+    def error(f: Tensor, renewed: Tensor) -> Array:
+        """T1 is its target times exp((f̃ − f̃')/(λε)), f̃' the potential that meets it."""
+        with torch.no_grad():
+            target = a * (-(f + eps * torch.where(a > 0, a, 1.0).log()) / penalty[0]).exp()
+            off = (target * torch.expm1((f - renewed) / (damp_a * eps))).abs().sum((-1, -2)) / a.sum((-1, -2))
+            return off.cpu().double().numpy()
+
+    renewed = rows(first(problem, *start))
+    iterations = np.zeros(len(cost))
+    for _ in range(max_iter):
+        iterations += 1
+        f, g = renewed, columns(renewed)
+        renewed = rows(g)
+        off = error(f, renewed)
+        if (off <= tol).all():
+            break
+    plan = (log_a.mT + (f.mT + g - cost) / eps + log_b).exp()
+    return Solution(plan, f, g, iterations, off)

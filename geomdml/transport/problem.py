@@ -1,0 +1,140 @@
+"""What a transport problem is: costs, marginals, regularisation, checked and in one shape."""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geomdml import checks
+from geomdml.numerics import result_dtype
+
+Array = np.ndarray[Any, Any]
+Penalty = float | tuple[float, float] | None
+
+
+class Problem(NamedTuple):
+    """B problems of n × m; a penalty is infinite where the marginal must be met."""
+
+    cost: Tensor  # (B, n, m)
+    a: Tensor  # (B, 1, n)
+    b: Tensor  # (B, 1, m)
+    reg: Tensor  # (B, 1, 1)
+    penalty: tuple[float, float]
+
+    @property
+    def balanced(self) -> bool:
+        return self.penalty == (math.inf, math.inf)
+
+
+class Solution(NamedTuple):
+    """A plan and its potentials relative to the marginals, T = a·exp((f̃ + g̃ − C)/reg)·b."""
+
+    plan: Tensor  # (B, n, m)
+    f: Tensor  # (B, 1, n)
+    g: Tensor  # (B, 1, m)
+    iterations: Array  # (B,)
+    error: Array  # (B,) L1 of the marginals, as a share of the mass
+
+    def absolute(self, problem: Problem) -> tuple[Tensor, Tensor]:
+        """f = f̃ + reg·log a and g, in the gauge ⟨f̃, a⟩ = ⟨g̃, b⟩ where the marginals leave one open."""
+        f, g = self.f, self.g
+        if problem.balanced:
+            a, b = problem.a, problem.b
+            apart = (f * a).sum(-1, keepdim=True) / a.sum(-1, keepdim=True)
+            apart = (apart - (g * b).sum(-1, keepdim=True) / b.sum(-1, keepdim=True)) / 2
+            f, g = f - apart, g + apart
+        return f + problem.reg * log_weight(problem.a), g + problem.reg * log_weight(problem.b)
+
+
+def log_weight(w: Tensor) -> Tensor:
+    """log w, and −∞ without a gradient for a weight of 0."""
+    return torch.where(w > 0, w, 1.0).log().masked_fill(w == 0, -math.inf)
+
+
+def marginals(cost: Tensor, a: Tensor | None, b: Tensor | None, *, equal_sums: bool) -> tuple[Tensor, Tensor]:
+    """The marginals, uniform where there are none, (..., n) and (..., m) in the dtype of the result; or an error."""
+    checks.floating(cost=cost)
+    if cost.ndim < 2 or 0 in cost.shape[-2:]:
+        raise ValueError(f"cost has shape {tuple(cost.shape)}; want (..., n, m)")
+    checks.finite(cost=cost)
+    (*batch, n, m), given = cost.shape, {}
+    for name, weights, count in (("a", a, n), ("b", b, m)):
+        if weights is None:
+            continue
+        checks.floating(**{name: weights})
+        fits = weights.ndim >= 1 and weights.shape[-1] == count and weights.ndim <= cost.ndim - 1
+        if not fits or any(w not in (1, c) for w, c in zip(weights.shape[-2::-1], batch[::-1], strict=False)):
+            raise ValueError(f"{name} has shape {tuple(weights.shape)}; want ({count},) or {(*batch, count)}")
+        checks.finite(**{name: weights})
+        if checks.values_are_checked(weights):
+            if bool((weights < 0).any()):
+                raise ValueError(f"{name} has {int((weights < 0).sum())} entries below 0; want weights ≥ 0")
+            if not bool((weights > 0).any(-1).all()):
+                raise ValueError(f"{name} sums to 0; want a weight above 0")
+        given[name] = weights
+    dtype = result_dtype(cost, *given.values())
+    whole = {name: weights.to(cost.device, dtype).expand(*batch, -1) for name, weights in given.items()}
+    mass = next(iter(whole.values())).sum(-1, keepdim=True) if len(whole) == 1 else None
+    for name, count in (("a", n), ("b", m)):
+        if name not in whole:
+            uniform = cost.new_full((*batch, count), 1 / count, dtype=dtype)
+            whole[name] = uniform if mass is None else uniform * mass
+    if len(given) == 2 and equal_sums and checks.values_are_checked(*given.values()):
+        sums = whole["a"].detach().double().sum(-1), whole["b"].detach().double().sum(-1)
+        tolerated = 8 * (n + m) ** 0.5 * torch.finfo(result_dtype(*given.values())).eps
+        if any(weights.dtype in (torch.bfloat16, torch.float16) for weights in given.values()):
+            tolerated = 0.01
+        if bool(((sums[0] - sums[1]).abs() > tolerated * sums[0]).any()):
+            worst = (sums[0] - sums[1]).abs().argmax()
+            raise ValueError(
+                f"a sums to {float(sums[0].flatten()[worst]):.9g}, b to {float(sums[1].flatten()[worst]):.9g}; "
+                "want equal sums, or marginal_penalty= for unbalanced transport"
+            )
+    return whole["a"], whole["b"]
+
+
+def penalties(marginal_penalty: Penalty) -> tuple[float, float]:
+    """The two penalties, infinite for None."""
+    pair = marginal_penalty if isinstance(marginal_penalty, tuple) else (marginal_penalty, marginal_penalty)
+    if len(pair) != 2:
+        raise ValueError(f"marginal_penalty = {marginal_penalty}; want a number above 0, or two")
+    found = tuple(math.inf if rho is None else float(rho) for rho in pair)
+    if not all(rho > 0 for rho in found):
+        raise ValueError(f"marginal_penalty = {marginal_penalty}; want a number above 0, or two")
+    return found  # type: ignore[return-value]
+
+
+def regularisation(reg: float | Tensor, batch: torch.Size, like: Tensor) -> Tensor:
+    """reg as (B, 1, 1): a number above 0, or one a problem."""
+    if not isinstance(reg, Tensor):
+        checks.positive(reg=reg)
+        return like.new_full((math.prod(batch), 1, 1), float(reg))
+    checks.numbers(batch, reg=reg)
+    if torch.broadcast_shapes(reg.shape, batch) != batch:
+        raise ValueError(f"reg has shape {tuple(reg.shape)}; want a number, or what broadcasts to {tuple(batch)}")
+    if checks.values_are_checked(reg) and not bool((reg > 0).all()):
+        raise ValueError(f"reg has values down to {float(reg.min()):g}; want numbers above 0")
+    return reg.detach().to(like).expand(batch).reshape(-1, 1, 1)
+
+
+def potential(name: str, value: Tensor | None, weight: Tensor, batch: list[int]) -> Tensor | None:
+    """A potential to start from as (B, 1, n)."""
+    if value is None:
+        return None
+    checks.floating(**{name: value})
+    whole = torch.Size([*batch, weight.shape[-1]])
+    try:
+        return value.detach().to(weight).expand(whole).reshape(weight.shape)
+    except RuntimeError:
+        raise ValueError(f"{name} has shape {tuple(value.shape)}; want {tuple(whole)}") from None
+
+
+def first(problem: Problem, f: Tensor | None, g: Tensor | None) -> Tensor:
+    """The relative potential g̃ to start from."""
+    if g is None and f is not None:
+        g = problem.reg * (log_weight(problem.b) - ((f.mT - problem.cost) / problem.reg).logsumexp(-2, keepdim=True))
+    if g is None:
+        return torch.zeros_like(problem.b)
+    return torch.nan_to_num(g - problem.reg * log_weight(problem.b), nan=0.0, posinf=0.0, neginf=0.0)

@@ -1,0 +1,107 @@
+"""Sinkhorn's iteration by matrix-vector products that neither overflow nor vanish.
+
+The plan is kept as T = diag(x) K diag(y), with K = exp((f₀ + g₀ − C)/ε). The potentials f₀, g₀ are chosen so that the
+largest entry of each row and each column of K is 1; what is left of the potentials is in x and y, and is *absorbed*
+into a new f₀, g₀, K before it leaves the range of the number format. A row or column without weight is a row or column
+of zeros.
+
+Between two kernels the potentials are taken relative to the marginals, T = a·exp((f̃ + g̃ − C)/ε)·b: these hardly move
+with ε, so they are what one level of ε hands to the next.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Side(NamedTuple):
+    """One of the two marginals: its weights, and the penalty for not meeting them."""
+
+    weight: Tensor  # (B, 1, n)
+    log_weight: Tensor  # 0 where there is no weight
+    hole: Tensor  # 1 where there is no weight, else 0: it keeps the quotients finite
+    penalty: float
+
+    @classmethod
+    def of(cls, weight: Tensor, penalty: float) -> "Side":
+        hole = (weight == 0).to(weight)
+        return cls(weight, (weight + hole).log(), hole, penalty)
+
+    def part(self, which: Tensor) -> "Side":
+        """Those of some problems alone."""
+        return Side(self.weight[which], self.log_weight[which], self.hole[which], self.penalty)
+
+    def scale(self, s: Tensor, potential: Tensor, eps: Tensor) -> Tensor:
+        """x with x·s = a; or, under a penalty ρ, with x·s = a·exp(−f/ρ), where f = potential + ε log x."""
+        if math.isinf(self.penalty):
+            return self.weight / s
+        log_x = (self.log_weight - s.log() - potential / self.penalty) * (self.penalty / (self.penalty + eps))
+        return log_x.exp().masked_fill(self.weight == 0, 0.0)
+
+    def target(self, x: Tensor, potential: Tensor, eps: Tensor) -> Tensor:
+        """The marginal to be met: a, or a·exp(−f/ρ)."""
+        if math.isinf(self.penalty):
+            return self.weight
+        log_x = x.masked_fill(self.weight == 0, 1.0).log()
+        return self.weight * (-(potential + eps * log_x) / self.penalty).exp()
+
+    def relative(self, x: Tensor, potential: Tensor, eps: Tensor) -> Tensor:
+        """f̃ = f − ε log a; 0 where there is no weight."""
+        return potential + eps * (x.masked_fill(self.weight == 0, 1.0).log() - self.log_weight)
+
+
+class Scaling:
+    """The state (x, K, y) of B problems at regularisation ε; vectors are rows, (B, 1, n) and (B, 1, m).
+
+    After `sweep`, y has just been renewed from t = Kᵀx: the column marginal y·t is met, that of the rows is not yet.
+    """
+
+    def __init__(self, cost: Tensor, sides: tuple[Side, Side], eps: Tensor, g: Tensor) -> None:
+        self.cost, self.eps, (self.rows, self.columns) = cost, eps, sides
+        # log T may differ from log K by twice this much, and both are to be in the range of the format
+        self.reach = 30.0 if self.cost.dtype == torch.float32 else 100.0
+        self.absorb(g)
+
+    def absorb(self, g: Tensor) -> None:
+        """K from the relative potential g̃; f̃ follows from it."""
+        no_row, no_column = self.rows.weight == 0, self.columns.weight == 0
+        K = g.masked_fill(no_column, -math.inf) - self.cost
+        f0 = -K.amax(-1).unsqueeze(-2)
+        K += f0.masked_fill(no_row, -math.inf).mT
+        below = K.amax(-2, keepdim=True).masked_fill_(no_column, 0.0)
+        K -= below
+        self.K = K.div_(self.eps).exp_()
+        self.f0, self.g0 = f0.masked_fill(no_row, 0.0), (g - below).masked_fill(no_column, 0.0)
+        self.y = self.columns.weight * (below / self.eps).clamp_(min=-self.reach).exp_()
+        self.sweep(self.row_sums())
+
+    def row_sums(self) -> Tensor:
+        return torch.baddbmm(self.rows.hole, self.y, self.K.mT)
+
+    def sweep(self, s: Tensor) -> None:
+        """One iteration of Sinkhorn, given s = K y."""
+        self.move(self.rows.scale(s, self.f0, self.eps))
+
+    def move(self, x: Tensor) -> None:
+        self.x = x
+        self.t = torch.baddbmm(self.columns.hole, x, self.K)
+        self.y = self.columns.scale(self.t, self.g0, self.eps)
+
+    def row_error(self, s: Tensor) -> Tensor:
+        """(B,) L1 distance of the row marginal x·s from its target."""
+        return (self.x * s).sub_(self.rows.target(self.x, self.f0, self.eps)).abs_().sum((-1, -2))
+
+    def beyond_reach(self) -> bool:
+        """Whether a scaling is about to leave the safe range."""
+        return max(float(self.x.amax()), float(self.y.amax())) > math.exp(self.reach)
+
+    def relative(self) -> tuple[Tensor, Tensor]:
+        return (
+            self.rows.relative(self.x, self.f0, self.eps),
+            self.columns.relative(self.y, self.g0, self.eps),
+        )
+
+    def plan(self) -> Tensor:
+        return self.K * self.y * self.x.mT

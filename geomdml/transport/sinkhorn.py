@@ -1,0 +1,156 @@
+"""Entropic optimal transport."""
+
+import math
+import warnings
+from typing import Any, Literal, NamedTuple, get_args
+
+import torch
+from jaxtyping import Bool, Float, Integer
+from torch import Tensor
+
+from geomdml import checks
+from geomdml.transport.gradients import Envelope, implicit, optimum, unrolled
+from geomdml.transport.problem import (
+    Penalty,
+    Problem,
+    Solution,
+    marginals,
+    penalties,
+    potential,
+    regularisation,
+)
+from geomdml.transport.solve import solve
+
+Grad = Literal["envelope", "implicit", "unroll", "none"]
+
+
+class Transport(NamedTuple):
+    """A transport plan, what it costs, and how far it is the one asked for.
+
+    plan: T. value: the minimum. linear: ⟨T, C⟩. f, g: the dual potentials. iterations: products with the kernel and
+    its transpose. marginal_error: L1 distance of T's marginals from what they should be, as a share of the mass.
+    converged: whether that is within the tolerance. Leading dimensions are those of the cost.
+    """
+
+    plan: Float[Tensor, "*batch n m"]
+    value: Float[Tensor, "*batch"]
+    linear: Float[Tensor, "*batch"]
+    f: Float[Tensor, "*batch n"]
+    g: Float[Tensor, "*batch m"]
+    iterations: Integer[Tensor, "*batch"]
+    marginal_error: Float[Tensor, "*batch"]
+    converged: Bool[Tensor, "*batch"]
+
+
+def sinkhorn(
+    cost: Float[Tensor, "*batch n m"],
+    reg: float | Float[Tensor, "*#batch"],
+    a: Float[Tensor, "*#batch n"] | None = None,
+    b: Float[Tensor, "*#batch m"] | None = None,
+    *,
+    max_iter: int = 10_000,
+    tol: float | None = None,
+    grad: Grad = "envelope",
+    marginal_penalty: Penalty = None,
+    f: Float[Tensor, "*#batch n"] | None = None,
+    g: Float[Tensor, "*#batch m"] | None = None,
+) -> Transport:
+    """Entropic optimal transport: the plan T ≥ 0 that minimises ⟨T, C⟩ + reg·Σ T(log T − 1), with T1 = a and Tᵀ1 = b.
+
+    Gradients, by `grad`; reg, tol, and where to start are constants in each of them:
+
+    - "envelope": `value` has ∂/∂cost = T, ∂/∂a = f, ∂/∂b = g (exact for changes that keep the sums of a and b equal;
+      what a single entry gets beyond that depends on the gauge of f and g). All else is constant.
+    - "implicit": plan, linear, f and g too, by the implicit function theorem: one factorisation in the backward pass.
+    - "unroll": plan, linear, f and g through every iteration in the log domain, from `g` or 0 and without acceleration:
+      a matrix each is kept, so limit `max_iter`; `value` as under "envelope".
+    - "none": all is constant.
+
+    The slope of `value` at a weight of 0 is −∞; the gradient is 0 there. First derivatives only.
+
+    Args:
+        cost: (..., n, m) ground costs C, finite.
+        reg: weight of the entropy, > 0, in the unit of the costs; a tensor (...) gives each problem its own.
+        a, b: (..., n) and (..., m) weights ≥ 0 of equal sums, zeros allowed; None is uniform, of the other's mass or 1.
+        max_iter: stop after so many iterations of the slowest problem.
+        tol: L1 error of the marginals, as a share of the mass, at which to stop; None is 1e-9 in float64, 1e-5 in
+            float32.
+        grad: see above.
+        marginal_penalty: ρ, or (ρ_a, ρ_b), for unbalanced transport: instead of meeting the marginals, the minimum has
+            ρ_a·KL(T1 | a) + ρ_b·KL(Tᵀ1 | b) added, KL(p | q) = Σ p log(p/q) − p + q. None or infinity: to be met.
+        f, g: potentials to start from, such as an earlier result's (g is used where both are given).
+
+    Returns:
+        Transport, at least float32. f and g are −∞ where a weight is 0; with both marginals met they are determined up
+        to (+k, −k), and have ⟨f − reg·log a, a⟩ = ⟨g − reg·log b, b⟩.
+
+    Raises:
+        ValueError, TypeError: shapes that do not match; costs or weights that are not finite, weights below 0, sums
+            that differ, reg, tol or a penalty not above 0.
+
+    Warns:
+        RuntimeWarning: a problem did not converge.
+
+    Source: Cuturi, "Sinkhorn distances" (2013); Peyré & Cuturi, "Computational optimal transport" (2019), section 4;
+    Schmitzer, "Stabilized sparse scaling algorithms" (2019), for absorption and scaling of ε; Brauer et al., "A
+    Sinkhorn-Newton method" (2017).
+
+    >>> cost = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    >>> result = sinkhorn(cost, reg=0.1)
+    >>> result.plan
+    tensor([[4.9998e-01, 2.2699e-05],
+            [2.2699e-05, 4.9998e-01]])
+    >>> bool(result.converged)
+    True
+    """
+    if grad not in get_args(Grad):
+        raise ValueError(f"grad = {grad!r}; want one of {', '.join(map(repr, get_args(Grad)))}")
+    if isinstance(max_iter, bool) or not isinstance(max_iter, int) or max_iter < 1:
+        raise ValueError(f"max_iter = {max_iter!r}; want an integer ≥ 1")
+    penalty = penalties(marginal_penalty)
+    a, b = marginals(cost, a, b, equal_sums=penalty == (math.inf, math.inf))
+    if tol is None:
+        tol = 1e-9 if a.dtype == torch.float64 else 1e-5
+    checks.positive(tol=tol)
+    *batch, n, m = cost.shape
+    cost, a, b = cost.to(a.dtype).reshape(-1, n, m), a.reshape(-1, 1, n), b.reshape(-1, 1, m)
+    given = Problem(cost, a, b, regularisation(reg, torch.Size(batch), cost), penalty)
+    problem = given._replace(cost=cost.detach(), a=a.detach(), b=b.detach())
+    start = potential("f", f, problem.a, batch), potential("g", g, problem.b, batch)
+
+    found = unrolled(given, tol, max_iter, start) if grad == "unroll" else solve(problem, tol, max_iter, start)
+    met = found.error <= tol
+    if not met.all():
+        _warn(found, met, tol)
+    value, *derivatives = optimum(problem, found)
+    if grad != "none":
+        value = Envelope.apply(cost, a, b, value, *derivatives)
+    if grad in ("envelope", "none"):
+        given = problem
+    elif grad == "implicit":
+        found = implicit(given, found)
+    f, g = found.absolute(given)
+
+    def per_problem(array: Any, dtype: torch.dtype) -> Tensor:
+        return torch.from_numpy(array).to(cost.device, dtype).reshape(batch)
+
+    return Transport(
+        plan=found.plan.reshape(*batch, n, m),
+        value=value.reshape(batch),
+        linear=(found.plan * given.cost).sum((-1, -2)).reshape(batch),
+        f=f.reshape(*batch, n),
+        g=g.reshape(*batch, m),
+        iterations=per_problem(found.iterations, torch.int64),
+        marginal_error=per_problem(found.error, a.dtype),
+        converged=per_problem(met, torch.bool),
+    )
+
+
+def _warn(found: Solution, met: Any, tol: float) -> None:
+    warnings.warn(
+        f"sinkhorn: {int((~met).sum())} of {met.size} problems did not converge; their marginals are off by up to "
+        f"{found.error.max():.1e} after {found.iterations.max():.0f} iterations, tol = {tol:.1e}; want a larger "
+        "max_iter, tol or reg",
+        RuntimeWarning,
+        stacklevel=3,
+    )
