@@ -21,7 +21,7 @@ class Images:
 
     >>> images = Images(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1, 0]))
     >>> len(images), images.of(torch.tensor([2, 1])).labels
-    (2, tensor([0, 1]))
+    (3, tensor([0, 1]))
     """
 
     pixels: UInt8[Tensor, "N C H W"]

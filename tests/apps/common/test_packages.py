@@ -141,7 +141,8 @@ def apt(tmp_path, monkeypatch):
         monkeypatch,
         "apt-get",
         f'echo "$@" >> "{calls}"\n'
-        "case \"$*\" in *Dir::State::Lists=*) ;; *) printf 'W: old\\nE: Unable to locate squares\\n' >&2; exit 100;; esac\n"
+        'case "$*" in *Dir::State::Lists=*) ;; *) '
+        "printf 'W: old\\nE: Unable to locate squares\\n' >&2; exit 100;; esac\n"
         f'case "$*" in *download*) cp "{source}" squares_1.0.deb;; esac',
     )
     put_on_path(tmp_path, monkeypatch, "dpkg-deb", 'mkdir -p "$3/usr/share/squares"; cp "$2" "$3/usr/share/squares/s"')
