@@ -25,20 +25,19 @@ from geomdml.transport.newton import schur
 from geomdml.transport.problem import Array, Problem, Solution, first, log_weight
 
 
-def optimum(problem: Problem, found: Solution) -> tuple[Tensor, ...]:
-    """(value, T, slope by a, slope by b), no gradient in them.
+@torch.no_grad()
+def optimum(problem: Problem, plan: Tensor, f: Tensor, g: Tensor) -> tuple[Tensor, ...]:
+    """(value, slope by a, slope by b), without gradient.
 
     The slope is f, or ρ(1 − exp(−f/ρ)) under a penalty, and 0 where there is no weight; the value is the dual one,
     ⟨slope, a⟩ + ⟨slope, b⟩ − reg·ΣT.
     """
-    with torch.no_grad():
-        value, slopes = -problem.reg.flatten() * found.plan.sum((-1, -2)), []
-        weights = problem.a, problem.b
-        for potential, w, rho in zip(found.absolute(problem), weights, problem.penalty, strict=True):
-            slope = potential.masked_fill(w == 0, 0.0)
-            slopes.append(slope if math.isinf(rho) else -rho * torch.expm1(-slope / rho))
-            value = value + (slopes[-1] * w).sum((-1, -2))
-    return value, found.plan.detach(), *slopes
+    value, slopes = -problem.reg.flatten() * plan.sum((-1, -2)), []
+    for potential, w, rho in zip((f, g), (problem.a, problem.b), problem.penalty, strict=True):
+        slope = potential.masked_fill(w == 0, 0.0)
+        slopes.append(slope if math.isinf(rho) else -rho * torch.expm1(-slope / rho))
+        value = value + (slopes[-1] * w).sum((-1, -2))
+    return value, *slopes
 
 
 class Envelope(torch.autograd.Function):
@@ -60,6 +59,8 @@ def implicit(problem: Problem, found: Solution) -> Solution:
     cost, a, b, *_ = problem
     if not any(x.requires_grad for x in (cost, a, b)):
         return found
+    if cost.shape[-2] > cost.shape[-1]:
+        return implicit(problem.flipped(), found.flipped()).flipped()
     f, g = _Potentials.apply(cost, a, b, *_everywhere(problem, found), problem)
     plan = a.mT * _density(problem, f, g) * b
     return found._replace(plan=found.plan + (plan - plan.detach()), f=f, g=g)  # to the last bit the plan found

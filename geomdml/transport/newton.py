@@ -22,6 +22,7 @@ from geomdml.transport.scaling import Scaling, Side
 REDUCTION = 0.1  # of the residual by conjugate gradients: far from the solution, more is wasted
 LONGEST = 5.0  # change of a log x in one step: the second-order model is good for little more
 HALVINGS = 10
+SMALL = 128  # up to this size a factorisation costs less than some ten iterations
 
 
 def newton_step(state: Scaling, s: Tensor, which: Tensor, tol: Tensor) -> int:
@@ -43,10 +44,12 @@ def newton_step(state: Scaling, s: Tensor, which: Tensor, tol: Tensor) -> int:
     size, singular = min(K.shape[-2:]), math.isinf(rows.penalty) and math.isinf(columns.penalty)
     error = rhs.abs().sum(-1, keepdim=True)
     enough = torch.maximum((error / target.sum(-1, keepdim=True)).clamp(max=REDUCTION), 0.1 * tol / error)
-    d, solved, iterations = conjugate_gradients(hessian, rhs, diagonal, enough, max(8, size // 4))
+    solved, iterations = False, 0
+    if not (state.hard or size <= SMALL):
+        d, solved, iterations = conjugate_gradients(hessian, rhs, diagonal, enough, size // 4)
     if not solved:
-        plan = K * y * x.mT
-        d, iterations = schur(plan, diagonal, c / damped, rhs, singular=singular).to(d), iterations + 1
+        state.hard, plan = True, K * y * x.mT
+        d, iterations = schur(plan, diagonal, c / damped, rhs, singular=singular).to(x), iterations + 1
         d = torch.where(d.isfinite(), d, 0.0)
     if singular:
         d = d - (diagonal * d).sum(-1, keepdim=True) / diagonal.sum(-1, keepdim=True)
@@ -90,23 +93,21 @@ def _column_gain(columns: Side, c: Tensor, t_new: Tensor, t: Tensor, g0: Tensor,
 def conjugate_gradients(
     matrix: Callable[[Tensor], Tensor], rhs: Tensor, diagonal: Tensor, reduction: Tensor, most: int
 ) -> tuple[Tensor, bool, int]:
-    """(d, solved, iterations): `matrix` d = rhs by conjugate gradients, each problem to its own reduction."""
+    """(d, solved, iterations): `matrix` d = rhs, by conjugate gradients until each problem has its reduction."""
     every = 1 if rhs.device.type == "cpu" else 8  # iterations between two looks, each of which a GPU has to wait for
-    d, residual = torch.zeros_like(rhs), rhs
-    z = residual / diagonal
-    p, rz = z, (residual * z).sum(-1, keepdim=True)
+    tiny = torch.finfo(rhs.dtype).tiny  # a problem solved to the last bit stays where it is
+    z = rhs / diagonal
+    d, p, residual, rz = torch.zeros_like(rhs), z, rhs, (rhs * z).sum(-1, keepdim=True)
     goal = rz * reduction.square()
     for k in range(1, most + 1):
         Hp = matrix(p)
-        curvature = (p * Hp).sum(-1, keepdim=True)
-        going = (rz > goal) & (curvature > 0)
-        alpha = torch.where(going, rz / curvature, 0.0)
+        alpha = rz / (p * Hp).sum(-1, keepdim=True).clamp_(min=tiny)
         d, residual = d + alpha * p, residual - alpha * Hp
         z = residual / diagonal
-        rz, before = torch.where(going, (residual * z).sum(-1, keepdim=True), rz), rz
-        if k % every == 0 and bool(((rz <= goal) | (curvature <= 0)).all()):
-            return d, bool((rz <= goal).all()), k
-        p = torch.where(going, z + (rz / before) * p, p)
+        rz, before = (residual * z).sum(-1, keepdim=True), rz
+        if k % every == 0 and bool((rz <= goal).all()):
+            return d, True, k
+        p = z + rz / before.clamp(min=tiny) * p
     return d, False, most
 
 

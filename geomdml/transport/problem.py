@@ -27,6 +27,10 @@ class Problem(NamedTuple):
     def balanced(self) -> bool:
         return self.penalty == (math.inf, math.inf)
 
+    def flipped(self) -> "Problem":
+        """Rows as columns."""
+        return Problem(self.cost.mT, self.b, self.a, self.reg, self.penalty[::-1])
+
 
 class Solution(NamedTuple):
     """A plan and its potentials relative to the marginals, T = a·exp((f̃ + g̃ − C)/reg)·b."""
@@ -36,6 +40,9 @@ class Solution(NamedTuple):
     g: Tensor  # (B, 1, m)
     iterations: Array  # (B,)
     error: Array  # (B,) L1 of the marginals, as a share of the mass
+
+    def flipped(self) -> "Solution":
+        return self._replace(plan=self.plan.mT, f=self.g, g=self.f)
 
     def absolute(self, problem: Problem) -> tuple[Tensor, Tensor]:
         """f = f̃ + reg·log a and g, in the gauge ⟨f̃, a⟩ = ⟨g̃, b⟩ where the marginals leave one open."""
@@ -56,8 +63,8 @@ def log_weight(w: Tensor) -> Tensor:
 def marginals(cost: Tensor, a: Tensor | None, b: Tensor | None, *, equal_sums: bool) -> tuple[Tensor, Tensor]:
     """The marginals, uniform where there are none, (..., n) and (..., m) in the dtype of the result; or an error."""
     checks.floating(cost=cost)
-    if cost.ndim < 2 or 0 in cost.shape[-2:]:
-        raise ValueError(f"cost has shape {tuple(cost.shape)}; want (..., n, m)")
+    if cost.ndim < 2 or 0 in cost.shape:
+        raise ValueError(f"cost has shape {tuple(cost.shape)}; want (..., n, m), none of them 0")
     checks.finite(cost=cost)
     (*batch, n, m), given = cost.shape, {}
     for name, weights, count in (("a", a, n), ("b", b, m)):
@@ -66,7 +73,8 @@ def marginals(cost: Tensor, a: Tensor | None, b: Tensor | None, *, equal_sums: b
         checks.floating(**{name: weights})
         fits = weights.ndim >= 1 and weights.shape[-1] == count and weights.ndim <= cost.ndim - 1
         if not fits or any(w not in (1, c) for w, c in zip(weights.shape[-2::-1], batch[::-1], strict=False)):
-            raise ValueError(f"{name} has shape {tuple(weights.shape)}; want ({count},) or {(*batch, count)}")
+            want = " or ".join(map(str, dict.fromkeys([(count,), (*batch, count)])))
+            raise ValueError(f"{name} has shape {tuple(weights.shape)}; want {want}")
         checks.finite(**{name: weights})
         if checks.values_are_checked(weights):
             if bool((weights < 0).any()):
@@ -98,12 +106,10 @@ def marginals(cost: Tensor, a: Tensor | None, b: Tensor | None, *, equal_sums: b
 def penalties(marginal_penalty: Penalty) -> tuple[float, float]:
     """The two penalties, infinite for None."""
     pair = marginal_penalty if isinstance(marginal_penalty, tuple) else (marginal_penalty, marginal_penalty)
-    if len(pair) != 2:
-        raise ValueError(f"marginal_penalty = {marginal_penalty}; want a number above 0, or two")
-    found = tuple(math.inf if rho is None else float(rho) for rho in pair)
-    if not all(rho > 0 for rho in found):
-        raise ValueError(f"marginal_penalty = {marginal_penalty}; want a number above 0, or two")
-    return found  # type: ignore[return-value]
+    if len(pair) != 2 or not all(rho is None or (isinstance(rho, int | float) and rho > 0) for rho in pair):
+        raise ValueError(f"marginal_penalty = {marginal_penalty!r}; want a number above 0, or two, or None")
+    rows, columns = (math.inf if rho is None else float(rho) for rho in pair)
+    return rows, columns
 
 
 def regularisation(reg: float | Tensor, batch: torch.Size, like: Tensor) -> Tensor:

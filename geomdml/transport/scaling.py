@@ -66,6 +66,7 @@ class Scaling:
 
     def absorb(self, g: Tensor) -> None:
         """K from the relative potential g̃; f̃ follows from it."""
+        self.hard = False  # whether conjugate gradients were too slow with this kernel
         no_row, no_column = self.rows.weight == 0, self.columns.weight == 0
         K = g.masked_fill(no_column, -math.inf) - self.cost
         f0 = -K.amax(-1).unsqueeze(-2)

@@ -122,14 +122,14 @@ def sinkhorn(
     met = found.error <= tol
     if not met.all():
         _warn(found, met, tol)
-    value, *derivatives = optimum(problem, found)
-    if grad != "none":
-        value = Envelope.apply(cost, a, b, value, *derivatives)
-    if grad in ("envelope", "none"):
-        given = problem
-    elif grad == "implicit":
+    if grad == "implicit":
         found = implicit(given, found)
+    elif grad != "unroll":
+        given = problem
     f, g = found.absolute(given)
+    value, *slopes = optimum(problem, found.plan, f, g)
+    if grad != "none":
+        value = Envelope.apply(cost, a, b, value, found.plan.detach(), *slopes)
 
     def per_problem(array: Any, dtype: torch.dtype) -> Tensor:
         return torch.from_numpy(array).to(cost.device, dtype).reshape(batch)

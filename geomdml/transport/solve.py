@@ -29,22 +29,26 @@ PATIENCE = 40  # looks without a better error after which rounding is all that i
 @torch.no_grad()
 def solve(problem: Problem, tol: float, max_iter: int, start: tuple[Tensor | None, Tensor | None]) -> Solution:
     """Without gradient, from potentials f, g (B, 1, ·) where they are given."""
+    if problem.cost.shape[-2] > problem.cost.shape[-1]:  # Newton's systems are as large as there are rows
+        return solve(problem.flipped(), tol, max_iter, start[::-1]).flipped()
     sides = Side.of(problem.a, problem.penalty[0]), Side.of(problem.b, problem.penalty[1])
     warm = start != (None, None)
     levels = [problem.reg] if warm else _levels(problem)
     state = Scaling(problem.cost, sides, levels[0], first(problem, *start))
     count: Array = np.zeros(len(problem.cost))
     earlier: tuple[Tensor, Tensor] | None = None
-    for level, eps in enumerate(levels):
-        if level:
+    for eps in levels:
+        if eps is not levels[0]:
             _, g = state.relative()
             guess = g if earlier is None else g + (g - earlier[1]) * ((eps - state.eps) / (state.eps - earlier[0]))
-            earlier = (state.eps, g)
-            state.eps = eps
+            earlier, state.eps = (state.eps, g), eps
             state.absorb(guess)
-        last = level == len(levels) - 1
-        error, used = _iterate(state, tol if last else max(LEVEL_TOL, tol), max_iter - count.max())
+        goal = tol if eps is levels[-1] else max(LEVEL_TOL, tol)
+        error, used = _iterate(state, goal, max_iter - count.max())
         count = count + used
+    if warm and count.max() < max_iter and not (error <= tol).all():  # a bad start, worse than none
+        cold = solve(problem, tol, int(max_iter - count.max()), (None, None))
+        return cold._replace(iterations=cold.iterations + count)
     return Solution(state.plan(), *state.relative(), count, error)
 
 
@@ -66,7 +70,7 @@ def _iterate(state: Scaling, tol: float, most: int) -> tuple[Array, Array]:
     while True:
         s = state.row_sums()
         n += 1
-        if n < look:
+        if n < min(look, most):
             state.sweep(s)
             continue
         error = state.row_error(s).cpu().double().numpy() / mass

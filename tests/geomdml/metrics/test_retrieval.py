@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 from fractions import Fraction
-from importlib import import_module
 from itertools import chain, groupby, pairwise, permutations, product
 from math import comb
 from statistics import fmean
@@ -17,10 +16,8 @@ from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 from pytorch_metric_learning.utils.inference import CustomKNN
 from torch import Tensor
 
-from geomdml.metrics import RetrievalScores, retrieval
+from geomdml.metrics import RetrievalScores, retrieval, standing
 from geomdml.spaces import Euclidean, Hyperbolic
-
-module = import_module("geomdml.metrics.retrieval")  # the function of that name hides the module in the package
 
 KS = (1, 2, 3, 5, 100)
 ALL = ("recall", "r_precision", "map_at_r", "mean_ap")
@@ -276,7 +273,7 @@ def test_blocks_of_queries_change_nothing_and_bound_memory(monkeypatch: pytest.M
     problem = random_problem(60, 25, 12)
     at_once = problem.scores(ties=ties)
     for chunk in (1, 1000):
-        monkeypatch.setattr(module, "CHUNK", chunk)
+        monkeypatch.setattr(standing, "CHUNK", chunk)
         space = Table(problem.table)
         numbers = torch.arange(60.0).unsqueeze(1)
         labels = torch.tensor(problem.labels)

@@ -1,0 +1,143 @@
+"""The scores of the SHREC contests on shape retrieval, exact under ties.
+
+Every score follows from where a query's relevant items stand (`geomdml.metrics.standing`).
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Integer
+from torch import Tensor
+
+from geomdml.metrics.standing import CHUNK, Items, Standing, standings
+from geomdml.spaces import Space
+
+LEVELS = 20  # of recall: 0.05, 0.10, …, 1.00
+FIRST_PAGE = 32  # results that the E-measure looks at
+
+
+class ShrecScores(NamedTuple):
+    """Means over the `queries` that have a relevant item; `precision` at each `recall` is the curve."""
+
+    nn: float
+    ft: float
+    st: float
+    e: float
+    dcg: float
+    mean_ap: float
+    precision: tuple[float, ...]
+    recall: tuple[float, ...]
+    queries: int
+
+
+def shrec(
+    query: Float[Tensor, "Q D"],
+    labels: Integer[Tensor, " Q"],
+    gallery: Float[Tensor, "P D"] | None = None,
+    gallery_labels: Integer[Tensor, " P"] | None = None,
+    *,
+    space: Space | None = None,
+) -> ShrecScores:
+    """How well the nearest neighbours of the queries share their class, by the scores of SHREC.
+
+    With R relevant items (those of the query's class) in a gallery of n, rel(i) the relevance at rank i and h hits
+    among the first min(32, n):
+
+    - `nn`, nearest neighbour: rel(1).
+    - `ft`, `st`, first and second tier: the share of the R found among the first R, and among the first min(2R, n).
+    - `e`, E-measure: 2h/(min(32, n) + R), the harmonic mean of precision and recall there.
+    - `dcg`: (rel(1) + Σ_{i≥2} rel(i)/log2 i) / (1 + Σ_{i=2…R} 1/log2 i).
+    - `mean_ap`: Σ P(i)·rel(i) / R, P(i) the share of relevant items among the first i.
+    - `precision`: at each of the 20 levels ρ of `recall`, P(i) at the first rank i where the share found reaches ρ,
+      that of the ⌈ρR⌉-th relevant item: a curve interpolated by steps, as in the SHREC evaluation code. (TREC's takes
+      the best precision from there on.)
+
+    Items at exactly equal distances count by the exact mean over all their orders.
+
+    Args:
+        query, labels: (Q, D) embeddings and their classes, integers of any size.
+        gallery, gallery_labels: (P, D) embeddings to search. Without them each query searches all the others: it
+            is left out itself, by its index, and embeddings equal to it are not.
+        space: whose `pairwise_dist` ranks; None is Euclidean.
+
+    Returns:
+        Means over the queries with R > 0, and the number of these.
+
+    Raises:
+        ValueError, TypeError: as `geomdml.metrics.retrieval`.
+
+    Memory is bounded: the distances of one block of queries at a time, whatever Q is.
+
+    Source: Shilane et al., "The Princeton Shape Benchmark" (2004), section 4; Li et al., "SHREC'13 track: large scale
+    sketch-based 3D shape retrieval" (2013).
+
+    >>> embeddings = torch.tensor([[0.0], [1.0], [3.0], [10.0], [11.0]])
+    >>> scores = shrec(embeddings, torch.tensor([0, 0, 1, 1, 1]))
+    >>> scores.nn, round(scores.ft, 4), scores.st, round(scores.precision[-1], 4)
+    (0.8, 0.8, 1.0, 0.9)
+    """
+    items = Items.checked(query, labels, gallery, gallery_labels)
+    page = min(FIRST_PAGE, items.length)
+
+    def scores(standing: Standing) -> Tensor:
+        R = standing.relevant[:, 0]
+        single = [
+            standing.hits(1),
+            standing.hits(standing.relevant) / R,
+            standing.hits(2 * standing.relevant) / R,
+            2 * standing.hits(page) / (page + R),
+            _discounted_gain(standing, items.length),
+            standing.average_precision(items.length),
+        ]
+        return torch.cat([torch.stack(single, -1), _precision_at_recall(standing)], -1)
+
+    with torch.no_grad():
+        per_query = torch.cat(
+            [scores(standing) for standing in standings(items, space, "expected", lambda R: items.length)]
+        )
+    nn, ft, st, e, dcg, mean_ap, *precision = per_query.mean(0).tolist()
+    recall = tuple(level / LEVELS for level in range(1, LEVELS + 1))
+    return ShrecScores(nn, ft, st, e, dcg, mean_ap, tuple(precision), recall, queries=len(per_query))
+
+
+def _discounted_gain(standing: Standing, length: int) -> Tensor:
+    """A relevant item gains 1 at rank 1 and 1/log2 i at rank i: here the mean over the ranks of its block."""
+    rank = torch.arange(1, length + 1, dtype=torch.float64, device=standing.closer.device)
+    gain = torch.cat([rank.new_zeros(1), 1 / rank.log2().clamp(min=1)]).cumsum(0)
+    first, last = (place.clamp(max=length).long() for place in (standing.closer, standing.closer + standing.tied))
+    return ((gain[last] - gain[first]) / standing.tied).sum(-1) / gain[standing.relevant[:, 0].long()]
+
+
+def _precision_at_recall(standing: Standing) -> Tensor:
+    """k/rank of the k-th relevant item, k = ⌈ρR⌉, for each level ρ of recall."""
+    R = standing.relevant.long()
+    k = (torch.arange(1, LEVELS + 1, device=R.device) * R + LEVELS - 1) // LEVELS
+    N, n, H, r = (count.gather(1, k - 1) for count in standing[:4])
+    j = k - H
+    reciprocal = 1 / (N + j)
+    mixed = r < n
+    if mixed.any():
+        cases, case = torch.unique(torch.stack([N, n, r, j], -1)[mixed], dim=0, return_inverse=True)
+        reciprocal[mixed] = _reciprocal_ranks(*cases.T)[case]
+    return k * reciprocal
+
+
+def _reciprocal_ranks(N: Tensor, n: Tensor, r: Tensor, j: Tensor) -> Tensor:
+    """E[1/(N + T)], where T is the place of the j-th of r relevant items among n in random order.
+
+    P(T = t) = C(t − 1, j − 1)·C(n − t, r − j) / C(n, r) for t = j, …, j + n − r.
+    """
+    means = torch.zeros_like(N)
+    places = (n - r + 1).long()
+    block = places.cumsum(0) // (CHUNK // 8)  # eight numbers a place
+    for rows in (torch.nonzero(block == number)[:, 0] for number in block.unique()):
+        row = rows.repeat_interleave(places[rows])
+        before = (places[rows].cumsum(0) - places[rows]).repeat_interleave(places[rows])
+        t = j[row] + torch.arange(len(row), device=N.device) - before
+        log_share = _log_choose(t - 1, j[row] - 1) + _log_choose(n[row] - t, (r - j)[row]) - _log_choose(n[row], r[row])
+        means.index_add_(0, row, log_share.exp() / (N[row] + t))
+    return means
+
+
+def _log_choose(n: Tensor, k: Tensor) -> Tensor:
+    return (n + 1).lgamma() - (k + 1).lgamma() - (n - k + 1).lgamma()
