@@ -118,7 +118,9 @@ class AppCLI(LightningCLI):
         kwargs["callbacks"] = [
             *progress,
             Progress(shown=self.shown),
-            ModelCheckpoint(checkpoints, filename="best", monitor=self.monitor, mode="max", save_last=True),
+            ModelCheckpoint(checkpoints, filename="best", monitor=self.monitor, mode="max"),
+            # not the first one's save_last: that saves with a new best alone
+            ModelCheckpoint(checkpoints, filename="last", enable_version_counter=False),
             self.results,
         ]
         return super().instantiate_trainer(**kwargs)

@@ -5,7 +5,7 @@ from collections import defaultdict
 import torch
 from torch import Tensor
 
-from geomdml.metrics import retrieval
+from geomdml.metrics import retrieval, shrec
 from geomdml.spaces import Space
 
 COLUMNS = ("Recall@1", "Recall@2", "Recall@4", "Recall@8", "MAP@R", "R-precision")
@@ -54,6 +54,13 @@ def pair_scores(
     result = retrieval(embeddings, labels, gallery, gallery_labels, space=space, ks=(1,), scores=("recall", "mean_ap"))
     assert result.recall and result.mean_ap is not None  # both were asked for
     return {"mAP": 100 * result.mean_ap, "Recall@1": 100 * result.recall[1]}
+
+
+def shrec_scores(embeddings: Tensor, labels: Tensor, space: Space) -> dict[str, float]:
+    """The SHREC scores in percent, of each embedding in all the others; NN is Recall@1."""
+    found = shrec(embeddings, labels, space=space)
+    names = {"Recall@1": "nn", "FT": "ft", "ST": "st", "E": "e", "DCG": "dcg", "mAP": "mean_ap"}
+    return {name: 100 * getattr(found, field) for name, field in names.items()}
 
 
 def radius_spread(norms: Tensor, clip: float) -> dict[str, float]:

@@ -97,6 +97,7 @@ class Shuffled(Sampler[Tensor]):
         if not 1 <= size <= count:
             raise ValueError(f"batches of {size} pictures from {count}; want 1 to {count}")
         self.count, self.size, self.seed, self.epoch = count, size, seed, 0
+        self.order, self.shuffled_for = torch.empty(0, dtype=torch.int64), -1
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch."""
@@ -106,5 +107,12 @@ class Shuffled(Sampler[Tensor]):
         return self.count // self.size
 
     def __iter__(self) -> Iterator[Int64[Tensor, " size"]]:
-        order = np.random.default_rng(seed_of(self.seed, self.epoch)).permutation(self.count)
-        return iter(torch.from_numpy(order[: len(self) * self.size]).split(self.size))
+        """Drawn one by one: Lightning asks a resumed run for the iterator before it sets the epoch."""
+        return (self.batch(self.epoch, step) for step in range(len(self)))
+
+    def batch(self, epoch: int, step: int) -> Int64[Tensor, " size"]:
+        """The rows of one step."""
+        if epoch != self.shuffled_for:
+            order = np.random.default_rng(seed_of(self.seed, epoch)).permutation(self.count)
+            self.order, self.shuffled_for = torch.from_numpy(order), epoch
+        return self.order[step * self.size : (step + 1) * self.size]

@@ -85,7 +85,7 @@ class DigitsData(L.LightningDataModule):
         """What a table of scores must say of its data."""
         h = self.hparams
         return {
-            "data": self.benchmark.name + (f", {h['limit']:,} training pictures" if h["limit"] else ""),
+            "data": self.benchmark.name + (", a part of it" if h["limit"] else ""),
             "pictures": ", ".join(f"{name} {len(images):,}" for name, images in self.parts.items())
             + f" (validation stratified, seed {h['split_seed']})",
             "protocol": "leave-one-out over the test pictures; classifiers learn on training embeddings",

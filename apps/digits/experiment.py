@@ -44,7 +44,7 @@ SPACES: dict[str, Space] = {
     "contrastive": {"lr": RATES, "unit": UNIT, "margin": MARGINS},
     "triplet": {"lr": RATES, "unit": UNIT, "margin": [0.1, 0.2, 0.5, 1.0]},
     "lifted_structure": {"lr": RATES, "unit": UNIT, "margin": MARGINS},
-    "n_pairs": {"lr": RATES, "unit": [True], "scale": [2.0, 4.0, 8.0, 16.0, 24.0, 32.0, 48.0, 64.0]},
+    "n_pairs": {"lr": RATES, "unit": [True], "scale": [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]},
 }
 OF_MODEL = ("loss", "two_batches", "lr", "unit")  # the other settings are the loss's own
 QUERIES = 5  # one test picture in so many asks, the others answer: all could ask, at five times the cost
@@ -99,10 +99,11 @@ class DigitsExperiment:
             batches.set_epoch(epoch)
             for rows in batches:
                 drawn = images.of(rows)
-                value = model.loss(*model.pairs(Batch(drawn.pixels.to(self.device), drawn.labels.to(self.device))))
-                optimizer.zero_grad()
-                value.backward()
-                optimizer.step()
+                pairs = model.pairs(Batch(drawn.pixels.to(self.device), drawn.labels.to(self.device)))
+                if bool(pairs[0].isfinite().all()):  # else it diverged, and is scored so to its end
+                    optimizer.zero_grad()
+                    model.loss(*pairs).backward()
+                    optimizer.step()
                 step += 1
                 if step in trial.moments or step % len(batches) == 0 or step == last:
                     scores = self.scores(model, trial, at_the_end=step == last)
@@ -116,7 +117,7 @@ class DigitsExperiment:
         """mAP and Recall@1; at the end of a final training what classifiers make of the embeddings too."""
         part = self.data.parts["validation" if trial.stage == "search" else "test"]
         found = self.embed(model, part)
-        if not bool(found.isfinite().all()):  # it diverged
+        if not bool(found.isfinite().all()):
             return {"mAP": float("nan"), "Recall@1": float("nan")}
         gallery, queries = stratified(part.labels, len(part) // QUERIES, seed=0)
         scores = pair_scores(found[queries], part.labels[queries], Euclidean(), found[gallery], part.labels[gallery])

@@ -8,7 +8,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from apps.common.evaluation import Collector, pair_scores
+from apps.common.evaluation import Collector, pair_scores, shrec_scores
 from apps.common.rivals import pair_loss
 from apps.digits.data import Batch
 from geomdml.losses import BatchTransportLoss
@@ -73,6 +73,7 @@ class Digits(L.LightningModule):
         self.loss = pair_loss(loss, **(loss_args or {}))
         self.collector = Collector()
         self.test_outputs: dict[str, Tensor] = {}
+        self.test_scores: dict[str, float] = {}
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -94,10 +95,14 @@ class Digits(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         pairs = self.pairs(batch)
+        if not bool(pairs[0].isfinite().all()):
+            raise ValueError(
+                f"training diverged before step {self.global_step + 1}: embeddings are NaN or infinite; "
+                "lower --model.lr, or set --trainer.gradient_clip_val"
+            )
         if isinstance(self.loss, BatchTransportLoss):
             terms = self.loss.terms(*pairs)
             total = terms.total
-            # log_dict puts these beside the loss: what the plan does
             self.log_dict({"plan/entropy": terms.entropy, "plan/positive_mass": terms.positive_mass})
         else:
             total = self.loss(*pairs)
@@ -117,8 +122,8 @@ class Digits(L.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         self.test_outputs = self.collector.take()
-        found = pair_scores(self.test_outputs["embeddings"], self.test_outputs["labels"], Euclidean())
-        self.log_dict({f"test/{name}": value for name, value in found.items()})
+        self.test_scores = shrec_scores(self.test_outputs["embeddings"], self.test_outputs["labels"], Euclidean())
+        self.log_dict({f"test/{name}": value for name, value in self.test_scores.items()})
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         return {"embeddings": self(batch.pictures), "labels": batch.labels}
@@ -138,9 +143,16 @@ class Digits(L.LightningModule):
 def lenet5(shape: tuple[int, ...], channels: tuple[int, int]) -> nn.Sequential:
     """The convolutional part of LeNet-5 (LeCun, Bottou, Bengio and Haffner 1998), rectified, with maximum pooling.
 
+    Raises:
+        ValueError: pictures below 16 × 16.
+
     >>> lenet5((1, 28, 28), (6, 16))(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 256])
     """
+    if min(shape[1:]) < 16:
+        raise ValueError(
+            f"pictures of {shape[1]} × {shape[2]} are too small for two convolutions; want 16 × 16 or more"
+        )
     first, second = channels
     return nn.Sequential(
         nn.Conv2d(shape[0], first, 5),

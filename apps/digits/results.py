@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from apps.common.classification import classification
-from apps.common.evaluation import Collector, pair_scores
+from apps.common.evaluation import Collector, shrec_scores
 from apps.common.report import Output, Report, Table
 from apps.common.results import curves, show
 from apps.datasets.images import stratified
@@ -43,14 +43,16 @@ class Results(Callback):
         embeddings, labels = (pl_module.test_outputs[name].cpu() for name in ("embeddings", "labels"))
         train = data.parts["train"]
         train = train.of(stratified(train.labels, min(CLASSIFIED, len(train) - 1), seed=0)[1])
+        torch.manual_seed(model.hparams["seed"])
         untrained = Digits(**model.settings).eval()
-        rows = {
-            "raw pixels": test_scores(train.pixels, train.labels, test.pixels, test.labels),
-            "untrained network": test_scores(
-                embed(untrained, train.pixels), train.labels, embed(untrained, test.pixels), test.labels
-            ),
-            "trained network": test_scores(embed(model, train.pixels), train.labels, embeddings, labels),
-        }
+        pixels = {"train": train.pixels.flatten(1).float(), "test": test.pixels.flatten(1).float()}
+        start = {"train": embed(untrained, train.pixels), "test": embed(untrained, test.pixels)}
+        rows: dict[str, dict[str, float]] = {}
+        for name, found in (("raw pixels", pixels), ("untrained network", start)):
+            rows[name] = shrec_scores(found["test"], labels, Euclidean())
+            rows[name] |= classification(found["train"], train.labels, found["test"], labels)
+        learnt = classification(embed(model, train.pixels), train.labels, embeddings, labels)
+        rows["trained network"] = pl_module.test_scores | learnt
         h = model.hparams
         facts = {
             **data.facts(),
@@ -88,9 +90,3 @@ class Results(Callback):
 @torch.no_grad()
 def embed(model: Digits, pixels: Tensor) -> Tensor:
     return torch.cat([model(part) for part in pixels.split(1000)])
-
-
-def test_scores(train: Tensor, train_labels: Tensor, test: Tensor, labels: Tensor) -> dict[str, float]:
-    """Retrieval of each test picture among the others, and what classifiers make of the embeddings, in percent."""
-    train, test = (x.float().flatten(1) for x in (train, test))
-    return pair_scores(test, labels, Euclidean()) | classification(train, train_labels, test, labels)
