@@ -114,11 +114,12 @@ class AppCLI(LightningCLI):
         self.folder = Path(log.log_dir)
         kwargs["logger"] = [log, TensorBoardLogger(out, name="", version=log.version)]
         checkpoints = self.folder / "checkpoints"
+        self.best = ModelCheckpoint(checkpoints, filename="best", monitor=self.monitor, mode="max")
         progress = [RichProgressBar()] if sys.stdout.isatty() else []
         kwargs["callbacks"] = [
             *progress,
             Progress(shown=self.shown),
-            ModelCheckpoint(checkpoints, filename="best", monitor=self.monitor, mode="max"),
+            self.best,
             # not the first one's save_last: that saves with a new best alone
             ModelCheckpoint(checkpoints, filename="last", enable_version_counter=False),
             self.results,
@@ -126,7 +127,7 @@ class AppCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
     def after_fit(self) -> None:
-        self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path="best", verbose=False)
+        self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=self.best.best_model_path, verbose=False)
 
 
 def run(

@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from rich.console import Console
 from rich.table import Table
 
@@ -119,8 +120,10 @@ def draw(comparison: Comparison, path: Path) -> None:
             late = epochs >= min(1.0, epochs[-1])
             _band(by_epoch, epochs[late], values[:, late], index, name)
         by_step.set(xlabel="step", xscale="log")
+        by_step.xaxis.set_major_formatter(ScalarFormatter())
         by_step.set_ylabel(f"{comparison.score} (%), test", parse_math=False)
         by_epoch.set(xlabel="epoch")
+        by_epoch.xaxis.set_major_locator(MaxNLocator(integer=True))
         figure.legend(*by_step.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
         figure.savefig(path, dpi=110, metadata={"Software": None})
 
