@@ -1,6 +1,7 @@
-"""Layers that end a network in hyperbolic space."""
+"""Layers that end a network: metric networks, and heads into hyperbolic space."""
 
 import math
+from itertools import pairwise
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -10,6 +11,34 @@ from geomdml.euclidean import clip_norm
 from geomdml.spaces import Hyperbolic, in_tangent_chart
 
 START = 0.8  # √c‖u‖ of the points before training
+
+
+class MetricNetwork(nn.Sequential):
+    """Fully connected layers, rectified in between, from a network's features to the embedding of metric learning.
+
+    Args:
+        in_features: dimension of the features.
+        *widths: dimensions of the layers; the last is the embedding's, and is not rectified.
+
+    Raises:
+        ValueError: no layer, or a dimension below 1.
+
+    Source: the metric networks of arXiv 1903.08923: 512-256 behind LeNet-5, 4096-2048-512-128 for shapes and sketches.
+
+    >>> import torch
+    >>> MetricNetwork(400, 512, 256)(torch.zeros(2, 400)).shape
+    torch.Size([2, 256])
+    """
+
+    def __init__(self, in_features: int, *widths: int) -> None:
+        if not widths:
+            raise ValueError("widths is empty; want the dimension of at least one layer")
+        sizes = (in_features, *widths)
+        checks.positive(**{f"layer {index}": size for index, size in enumerate(sizes)})
+        layers: list[nn.Module] = []
+        for before, after in pairwise(sizes):
+            layers += [nn.Linear(before, after), nn.ReLU()]
+        super().__init__(*layers[:-1])
 
 
 class HyperbolicHead(nn.Module):

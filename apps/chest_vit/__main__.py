@@ -19,7 +19,21 @@ def main(args: list[str] | None = None) -> None:
     from apps.chest_vit.results import Results
     from apps.common.cli import run
 
-    run(CHEST, RetrievalData, results=Results(), monitor="val/H/Recall@1", args=args)
+    run(
+        CHEST,
+        RetrievalData,
+        results=Results(),
+        monitor="val/H/Recall@1",
+        shown={
+            "validation Recall@1 E": "val/E/Recall@1",
+            "H": "val/H/Recall@1",
+            "radius": "val/radius/p05",
+            "to": "val/radius/p95",
+            "clipped": "val/radius/clipped",
+        },
+        links={"num_classes": "num_classes"},
+        args=args,
+    )
 
 
 if __name__ == "__main__":

@@ -1,28 +1,31 @@
 """What a run shows at the end: the table of scores against its baselines, and report.html."""
 
-import json
-import sys
-from functools import partial
 from pathlib import Path
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
-from rich.console import Console
-from rich.table import Table as RichTable
 from torch import Tensor
 
 from apps.chest_vit.data import RetrievalData
 from apps.chest_vit.model import CHEST
 from apps.common import weights as pretrained
 from apps.common.evaluation import radius_spread, scores
-from apps.common.progress import Progress
-from apps.common.report import Curve, Output, Report, Similarities, Table, write_report
+from apps.common.report import Output, Report, Similarities, Table
+from apps.common.results import curves, show
 from apps.common.sampling import seed_of
 from geomdml.losses.functional import in_mean_units, soft_triple_similarity
 from geomdml.spaces import Euclidean
 
 SIMILARITY_SAMPLE = 512
+CURVES = {
+    "val/E/Recall@1": ("validation Recall@1, E", "%"),
+    "val/H/Recall@1": ("validation Recall@1, H", "%"),
+    "loss": ("training loss", "loss"),
+    "val/radius/p05": ("radius, 5th percentile", "radius"),
+    "val/radius/median": ("radius, median", "radius"),
+    "val/radius/p95": ("radius, 95th percentile", "radius"),
+}
 RAW_PIXELS = 64  # the side that pictures are averaged down to before their pixels are compared
 MOST_RAW = 10_000  # of more pictures a quarter of that side is compared: 60,000 take an hour and 3 GB otherwise
 
@@ -55,10 +58,6 @@ class Results(Callback):
             f"{one_shell['Recall@1']:.1f} with one radius for all",
         }
         table = Table(list(rows["H"]), {name: list(row.values()) for name, row in rows.items()})
-        print_table(table, facts)
-        folder = Path(trainer.log_dir or ".")
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "results.json").write_text(json.dumps({"scores": rows, "facts": facts}, indent=1))
         clip_is_near = model.head.clip < 2 * float(outputs["radius"].max())  # else it would squeeze the histogram
         report = Report(
             title=f"CHEST on {facts['data']}",
@@ -71,12 +70,12 @@ class Results(Callback):
                 Output("H", outputs["H"], model.space, clip=model.head.clip if clip_is_near else None),
                 Output("E", outputs["E"], Euclidean()),
             ],
-            curves=curves(trainer),
+            curves=curves(trainer, CURVES),
             similarities=class_similarities(model, data),
             notes=notes(labels, outputs["radius"], model.head.clip, data.split.queries),
             seed=model.hparams["seed"],
         )
-        print(f"report: {write_report(report, folder / 'report.html')}", flush=True)
+        show(report, rows, Path(trainer.log_dir or "."), caption="Retrieval on the test classes, %")
 
     @torch.no_grad()
     def baselines(self, model: CHEST, data: RetrievalData) -> dict[str, Tensor]:
@@ -97,41 +96,6 @@ class Results(Callback):
         finally:
             model.backbone = trained
         return {"raw pixels": torch.cat(pixels), "frozen backbone": torch.nn.functional.normalize(torch.cat(features))}
-
-
-def print_table(table: Table, facts: dict[str, str]) -> None:
-    """The scores in percent, and what they were measured on."""
-    console = Console(width=None if sys.stdout.isatty() else 110)
-    for name, fact in facts.items():
-        console.print(f"[bold]{name}[/bold]: {fact}", highlight=False)
-    shown = RichTable(title="Retrieval on the test classes, %")
-    shown.add_column("")
-    for column in table.columns:
-        shown.add_column(column, justify="right")
-    for name, row in table.rows.items():
-        shown.add_row(name, *(f"{value:.1f}" for value in row))
-    console.print(shown)
-
-
-def curves(trainer: L.Trainer) -> list[Curve]:
-    """Validation scores and loss over the steps of the run, as its `Progress` recorded them."""
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    history = [entry for callback in callbacks if isinstance(callback, Progress) for entry in callback.history]
-    wanted = {
-        "val/E/Recall@1": ("validation Recall@1, E", "%"),
-        "val/H/Recall@1": ("validation Recall@1, H", "%"),
-        "loss": ("training loss", "loss"),
-        "val/radius/p05": ("radius, 5th percentile", "radius"),
-        "val/radius/median": ("radius, median", "radius"),
-        "val/radius/p95": ("radius, 95th percentile", "radius"),
-    }
-    found = []
-    for key, (name, unit) in wanted.items():
-        points = [(step, values[key]) for step, values in history if key in values]
-        if points:
-            steps, values = zip(*points, strict=True)
-            found.append(Curve(name, steps, values, unit))
-    return found
 
 
 @torch.no_grad()

@@ -1,10 +1,14 @@
-"""The command line of every app: LightningCLI, with run folders, plain messages and a test at the end of a fit."""
+"""The command line of every app: LightningCLI, with run folders, plain messages and a test at the end of a fit.
+
+An app that can compare losses hands in its experiment, and gets the subcommand `compare`.
+"""
 
 import logging
 import os
 import pickle
 import sys
 import warnings
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,8 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressB
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
+from apps.common.compare import Experiment, compare
+from apps.common.compare_report import write_comparison
 from apps.common.packages import FetchError
 from apps.common.progress import Progress
 
@@ -26,21 +32,80 @@ EXPECTED_WARNINGS = (
 )
 
 
+MakeExperiment = Callable[[Any, Any, L.Trainer, Collection[str] | None], Experiment]
+
+
+class ComparingTrainer(L.Trainer):
+    """Lightning's trainer, with the options of the subcommand `compare`."""
+
+    def compare(
+        self,
+        model: L.LightningModule,
+        datamodule: L.LightningDataModule,
+        folder: str = "runs/compare",
+        candidates: list[str] | None = None,
+        seeds: int = 3,
+        budget: int = 8,
+        search_steps: int | None = 150,
+        moments: tuple[int, ...] = (20, 60, 150),
+        reference: str | None = None,
+    ) -> None:
+        """Train rival losses from the same seeds with the same search budget; tables, CSV and a figure at the end.
+
+        Args:
+            folder: Where finished trials are kept, from which a stopped comparison goes on, and the tables are put.
+            candidates: What to compare; without it all that the app has.
+            seeds: Final runs of each candidate, seeded from seed_everything on.
+            budget: Settings that each candidate may try on validation data.
+            search_steps: Steps of each of these trials.
+            moments: Steps after which to score, beside the end of every epoch.
+            reference: A candidate from which the others' differences are shown, seed by seed.
+        """
+        raise NotImplementedError("AppCLI.compare does it")
+
+
 class AppCLI(LightningCLI):
-    """Adds to LightningCLI: one seed for all, the classes counted from the data, a folder a run, loggers, checkpoints.
+    """Adds to LightningCLI: one seed for all, links from data to model, a folder a run, loggers, checkpoints, compare.
 
     A fit ends with a test of the best checkpoint. A run never writes into the folder of an earlier one.
     """
 
-    def __init__(self, *args: Any, results: Callback, monitor: str, **kwargs: Any) -> None:
-        self.results, self.monitor = results, monitor
+    def __init__(
+        self,
+        *args: Any,
+        results: Callback,
+        monitor: str,
+        shown: Mapping[str, str],
+        links: Mapping[str, str],
+        experiment: MakeExperiment | None,
+        **kwargs: Any,
+    ) -> None:
+        self.results, self.monitor, self.shown = results, monitor, shown
+        self.links, self.experiment = links, experiment
         super().__init__(*args, **kwargs)
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # Lightning asks the instance
+        known = LightningCLI.subcommands()
+        return known if self.experiment is None else {**known, "compare": {"model", "datamodule"}}
+
+    def compare(
+        self, model: L.LightningModule, datamodule: L.LightningDataModule, folder: str, seeds: int, **options: Any
+    ) -> None:
+        """The subcommand; its options are `ComparingTrainer.compare`'s."""
+        assert self.experiment is not None
+        first = int(self._get(self.config, "seed_everything") or 0)
+        candidates, reference = options.pop("candidates"), options.pop("reference")
+        experiment = self.experiment(model, datamodule, self.trainer, candidates)
+        comparison = compare(experiment, folder, seeds=range(first, first + seeds), **options)
+        for path in write_comparison(comparison, folder, reference=reference):
+            print(path, flush=True)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument(
             "--out", type=str, default="runs", help="Folder in which each run gets a folder of its own."
         )
-        parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
+        for source, target in self.links.items():
+            parser.link_arguments(f"data.{source}", f"model.{target}", apply_on="instantiate")
         parser.link_arguments("seed_everything", "model.seed")
         parser.link_arguments("seed_everything", "data.seed")
 
@@ -52,23 +117,45 @@ class AppCLI(LightningCLI):
         checkpoints = self.folder / "checkpoints"
         # Without validation there is nothing to choose by: the last checkpoint is the best.
         monitor = self.monitor if getattr(self.datamodule, "validates", True) else None
+        self.best = ModelCheckpoint(checkpoints, filename="best", monitor=monitor, mode="max")
         progress = [RichProgressBar()] if sys.stdout.isatty() else []
         kwargs["callbacks"] = [
             *progress,
-            Progress(monitor=self.monitor),
-            ModelCheckpoint(checkpoints, filename="best", monitor=monitor, mode="max", save_last=True),
+            Progress(shown=self.shown),
+            self.best,
+            # not the first one's save_last: that saves with a new best alone
+            ModelCheckpoint(checkpoints, filename="last", enable_version_counter=False),
             self.results,
         ]
         return super().instantiate_trainer(**kwargs)
 
     def after_fit(self) -> None:
-        self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path="best", verbose=False)
+        self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=self.best.best_model_path, verbose=False)
 
 
-def run(model_class: type, data_class: type, *, results: Callback, monitor: str, args: list[str] | None = None) -> None:
+def run(
+    model_class: type,
+    data_class: type,
+    *,
+    results: Callback,
+    monitor: str,
+    shown: Mapping[str, str],
+    links: Mapping[str, str],
+    experiment: MakeExperiment | None = None,
+    args: list[str] | None = None,
+) -> None:
     """Run an app's command line. A mistake of the user's ends with one line.
 
     With GEOMDML_TRACEBACK set, the whole traceback is shown instead.
+
+    Args:
+        model_class, data_class: the app's modules; both have an argument `seed`.
+        results: what is done at the end of a test.
+        monitor: the logged validation score, higher is better, that chooses the best checkpoint.
+        shown: what a line an epoch says, {its words: the name of a logged value}.
+        links: properties of the data that are arguments of the model, {property: argument}.
+        experiment: makes what `compare` compares from model, data, trainer and the candidates wanted; None has none.
+        args: the command line; None is the process's.
     """
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"  # a checkpoint may come from anyone: it runs no code
     for library in ("lightning.pytorch", "lightning.fabric"):
@@ -79,8 +166,12 @@ def run(model_class: type, data_class: type, *, results: Callback, monitor: str,
         AppCLI(
             model_class,
             data_class,
+            trainer_class=ComparingTrainer,
             results=results,
             monitor=monitor,
+            shown=shown,
+            links=links,
+            experiment=experiment,
             args=args,
             seed_everything_default=0,
             trainer_defaults={

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from geomdml.metrics import retrieval
+from geomdml.metrics import retrieval, shrec
 from geomdml.spaces import Space
 
 
@@ -54,6 +54,26 @@ def scores(
     named = {f"Recall@{k}": value for k, value in found.recall.items()}
     named |= {"MAP@R": found.map_at_r, "R-precision": found.r_precision}
     return {name: 100 * value for name, value in named.items()}
+
+
+def pair_scores(
+    embeddings: Tensor,
+    labels: Tensor,
+    space: Space,
+    gallery: Tensor | None = None,
+    gallery_labels: Tensor | None = None,
+) -> dict[str, float]:
+    """mAP and Recall@1 in percent, of queries in a gallery, or of each embedding in all the others."""
+    result = retrieval(embeddings, labels, gallery, gallery_labels, space=space, ks=(1,), scores=("recall", "mean_ap"))
+    assert result.recall and result.mean_ap is not None  # both were asked for
+    return {"mAP": 100 * result.mean_ap, "Recall@1": 100 * result.recall[1]}
+
+
+def shrec_scores(embeddings: Tensor, labels: Tensor, space: Space) -> dict[str, float]:
+    """The SHREC scores in percent, of each embedding in all the others; NN is Recall@1."""
+    found = shrec(embeddings, labels, space=space)
+    names = {"Recall@1": "nn", "FT": "ft", "ST": "st", "E": "e", "DCG": "dcg", "mAP": "mean_ap"}
+    return {name: 100 * getattr(found, field) for name, field in names.items()}
 
 
 def radius_spread(norms: Tensor, clip: float) -> dict[str, float]:

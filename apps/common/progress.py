@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
@@ -14,10 +15,13 @@ class Progress(Callback):
     """Prints a line an epoch (and, where no progress bar can be shown, one every 20 seconds); keeps the history.
 
     The history, a list of (step, {name: value}), is part of the checkpoint: it goes on in a resumed run.
+
+    Args:
+        shown: what a line an epoch says beside the loss: {its words: the name of a logged value}.
     """
 
-    def __init__(self, *, monitor: str) -> None:
-        self.monitor = monitor
+    def __init__(self, *, shown: Mapping[str, str]) -> None:
+        self.shown = shown
         self.history: list[tuple[int, dict[str, float]]] = []
         self.started = self.last_line = time.monotonic()
 
@@ -37,13 +41,11 @@ class Progress(Callback):
         if trainer.state.fn != "fit":
             return
         self.last_line = time.monotonic()
+        values_shown = ", ".join(f"{words} {_number(trainer, name)}" for words, name in self.shown.items())
         _say(
             trainer,
             f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}, step {trainer.global_step}/{_total(trainer)}: "
-            f"loss {_number(trainer, 'loss')}, validation Recall@1 E {_number(trainer, 'val/E/Recall@1')} "
-            f"H {_number(trainer, 'val/H/Recall@1')}, radius {_number(trainer, 'val/radius/p05')} to "
-            f"{_number(trainer, 'val/radius/p95')}, clipped {100 * values.get('val/radius/clipped', 0):.0f} %, "
-            f"{time.monotonic() - self.started:.0f} s",
+            f"loss {_number(trainer, 'loss')}, {values_shown}, {time.monotonic() - self.started:.0f} s",
         )
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:

@@ -1,4 +1,4 @@
-"""Class-balanced batches in which every random choice is a function of (seed, epoch, step, slot).
+"""Batches in which every random choice is a function of (seed, epoch, step, slot).
 
 Nothing is drawn from a running generator, so a run that is stopped anywhere and resumed sees the same pictures in the
 same order under the same augmentation, whatever the number of workers.
@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor
 from torch.utils.data import Sampler
 
 
@@ -75,3 +78,41 @@ class ClassBalanced(Sampler[list[Draw]]):
     def _pictures(self, members: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         rounds = -(-self.per_class // len(members))
         return np.concatenate([rng.permutation(members) for _ in range(rounds)])[: self.per_class]
+
+
+class Shuffled(Sampler[Tensor]):
+    """Batches of `size` rows of the `count` there are, as index tensors; each row at most once an epoch.
+
+    The order is a function of (seed, epoch). The rows that do not fill a last batch sit out the epoch.
+
+    Raises:
+        ValueError: a size below 1, or more than the data has.
+
+    >>> batches = list(Shuffled(7, size=3, seed=0))
+    >>> len(batches), len(set(torch.cat(batches).tolist()))
+    (2, 6)
+    """
+
+    def __init__(self, count: int, *, size: int, seed: int) -> None:
+        if not 1 <= size <= count:
+            raise ValueError(f"batches of {size} pictures from {count}; want 1 to {count}")
+        self.count, self.size, self.seed, self.epoch = count, size, seed, 0
+        self.order, self.shuffled_for = torch.empty(0, dtype=torch.int64), -1
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.count // self.size
+
+    def __iter__(self) -> Iterator[Int64[Tensor, " size"]]:
+        """Drawn one by one: Lightning asks a resumed run for the iterator before it sets the epoch."""
+        return (self.batch(self.epoch, step) for step in range(len(self)))
+
+    def batch(self, epoch: int, step: int) -> Int64[Tensor, " size"]:
+        """The rows of one step."""
+        if epoch != self.shuffled_for:
+            order = np.random.default_rng(seed_of(self.seed, epoch)).permutation(self.count)
+            self.order, self.shuffled_for = torch.from_numpy(order), epoch
+        return self.order[step * self.size : (step + 1) * self.size]

@@ -1,4 +1,4 @@
-"""The hyperbolic head, and clipping by norm."""
+"""Metric networks, the hyperbolic head, and clipping by norm."""
 
 import math
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geomdml import clip_norm
-from geomdml.nn import HyperbolicHead
+from geomdml.nn import HyperbolicHead, MetricNetwork
 from geomdml.spaces import Euclidean, Hyperbolic
 
 SPACE = Hyperbolic(c=0.5)
@@ -101,3 +101,24 @@ def test_clip_norm_refuses_by_name():
         clip_norm(torch.ones(2), -1)
     with pytest.raises(TypeError, match=r"v has dtype torch\.int64"):
         clip_norm(torch.ones(2, dtype=torch.long), 1.0)
+
+
+def test_a_metric_network_is_linear_maps_rectified_in_between():
+    network = MetricNetwork(5, 4, 3, 2).double()
+    x = torch.randn(7, 5, dtype=torch.float64)
+    weights = [(layer.weight, layer.bias) for layer in network if isinstance(layer, torch.nn.Linear)]
+    expected = x
+    for index, (weight, bias) in enumerate(weights):
+        expected = expected @ weight.T + bias
+        if index < 2:
+            expected = expected.clamp_min(0)
+    assert len(weights) == 3 and torch.allclose(network(x), expected)
+    assert bool((network(x) < 0).any())
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"), [((5,), "widths is empty"), ((5, 0), "layer 1 = 0"), ((-1, 3), "layer 0 = -1")]
+)
+def test_a_metric_network_without_layers_is_refused(sizes, message):
+    with pytest.raises(ValueError, match=message):
+        MetricNetwork(*sizes)

@@ -1,6 +1,7 @@
 import hashlib
 import io
 import json
+import re
 import sys
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from apps.common import packages
-from apps.common.packages import FetchError, cache_folder, made_once, npm_package, unpack
+from apps.common.packages import FetchError, cache_folder, debian_package, made_once, npm_package, unpack
 
 PACKAGE_JSON = json.dumps({"name": "@shapes/round", "license": "CC0-1.0"}).encode()
 
@@ -50,8 +51,12 @@ def npm(tmp_path, monkeypatch):
 
 
 def put_npm_on_path(tmp_path, monkeypatch, script):
-    program = tmp_path / "bin" / "npm"
-    program.parent.mkdir()
+    put_on_path(tmp_path, monkeypatch, "npm", script)
+
+
+def put_on_path(tmp_path, monkeypatch, name, script):
+    program = tmp_path / "bin" / name
+    program.parent.mkdir(exist_ok=True)
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
@@ -124,6 +129,54 @@ def test_what_npm_complains_of_is_told_in_one_line(cache, tmp_path, monkeypatch)
     with pytest.raises(FetchError, match=r"^npm could not bring @shapes/round@1\.0\.0: 404 Not Found$"):
         npm_package("@shapes/round", "1.0.0", "0000")
     assert contents(cache) == ["npm"]
+
+
+@pytest.fixture
+def apt(tmp_path, monkeypatch):
+    """An apt-get that knows `squares` only after an update into lists of its own; gives the hash and the calls."""
+    source, calls = tmp_path / "squares.deb", tmp_path / "calls"
+    source.write_bytes(b"a package")
+    put_on_path(
+        tmp_path,
+        monkeypatch,
+        "apt-get",
+        f'echo "$@" >> "{calls}"\n'
+        'case "$*" in *Dir::State::Lists=*) ;; *) '
+        "printf 'W: old\\nE: Unable to locate squares\\n' >&2; exit 100;; esac\n"
+        f'case "$*" in *download*) cp "{source}" squares_1.0.deb;; esac',
+    )
+    put_on_path(tmp_path, monkeypatch, "dpkg-deb", 'mkdir -p "$3/usr/share/squares"; cp "$2" "$3/usr/share/squares/s"')
+    return hashlib.sha256(b"a package").hexdigest(), lambda: calls.read_text().splitlines()
+
+
+def test_a_debian_package_is_fetched_once_with_lists_of_its_own(cache, apt, capsys):
+    sha256, calls = apt
+    folder = debian_package("squares", "1.0", sha256)
+    assert (folder / "usr/share/squares/s").read_bytes() == b"a package"
+    assert sorted(path.name for path in folder.iterdir()) == ["usr"]  # neither the package nor the lists stay
+    assert re.fullmatch(r"fetched squares 1\.0, licence in .*/squares/copyright\n", capsys.readouterr().err)
+    assert debian_package("squares", "1.0", sha256) == folder
+    assert [call.split()[-1] for call in calls()] == ["squares=1.0", "update", "squares=1.0"]
+
+
+def test_a_debian_package_with_another_hash_is_refused_and_leaves_nothing(cache, apt):
+    with pytest.raises(FetchError, match=f"squares=1.0 has SHA-256 {apt[0]}, 0000 is wanted"):
+        debian_package("squares", "1.0", "0000")
+    assert contents(cache) == ["debian"]
+
+
+def test_what_apt_complains_of_is_told_in_one_line(cache, tmp_path, monkeypatch):
+    put_on_path(tmp_path, monkeypatch, "apt-get", "printf 'W: old\\nE: Unable to locate it\\nmore\\n' >&2; exit 100")
+    with pytest.raises(FetchError, match=r"^apt-get could not bring squares=1\.0: Unable to locate it$"):
+        debian_package("squares", "1.0", "0000")
+
+
+def test_a_machine_without_apt_is_told_so_in_one_line(cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(
+        FetchError, match=r"^squares=1\.0 is fetched by apt-get, which this machine lacks: .*data\.root$"
+    ):
+        debian_package("squares", "1.0", "0000")
 
 
 @pytest.mark.parametrize(

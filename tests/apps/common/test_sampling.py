@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.common.sampling import ClassBalanced, seed_of
+from apps.common.sampling import ClassBalanced, Shuffled, seed_of
 
 
 @st.composite
@@ -64,3 +65,31 @@ def test_seeds_differ_by_every_part_of_the_key():
 def test_a_batch_of_one_class_is_refused(classes):
     with pytest.raises(ValueError, match=f"classes_per_batch = {classes}: a batch needs at least 2 classes"):
         ClassBalanced(np.array([0, 1, 2]), classes=classes, per_class=2, steps=1, seed=0)
+
+
+@given(st.integers(1, 50), st.data(), st.integers(0, 2**32), st.integers(0, 100))
+def test_shuffled_takes_each_row_at_most_once_an_epoch(count, data, seed, epoch):
+    sampler = Shuffled(count, size=data.draw(st.integers(1, count)), seed=seed)
+    sampler.set_epoch(epoch)
+    batches = [batch.tolist() for batch in sampler]
+    rows = [row for batch in batches for row in batch]
+    assert len(batches) == len(sampler) and {len(batch) for batch in batches} == {sampler.size}
+    assert len(set(rows)) == len(rows) > count - sampler.size and set(rows) <= set(range(count))
+    again = Shuffled(count, size=sampler.size, seed=seed)
+    again.set_epoch(epoch)
+    assert [batch.tolist() for batch in again] == batches
+
+
+def test_seed_and_epoch_decide_the_order():
+    orders = set()
+    for seed, epoch in ((0, 0), (0, 1), (1, 0)):
+        sampler = Shuffled(100, size=100, seed=seed)
+        sampler.set_epoch(epoch)
+        orders.add(tuple(torch.cat(list(sampler)).tolist()))
+    assert len(orders) == 3
+
+
+@pytest.mark.parametrize("size", [0, 6])
+def test_batches_that_the_data_cannot_fill_are_refused(size):
+    with pytest.raises(ValueError, match=f"batches of {size} pictures from 5; want 1 to 5"):
+        Shuffled(5, size=size, seed=0)

@@ -1,0 +1,32 @@
+"""Fashion-MNIST: 60,000 and 10,000 pictures of clothes, 28 × 28, from Debian's package or a folder of IDX files."""
+
+from pathlib import Path
+
+from apps.common.packages import debian_package
+from apps.datasets import idx
+from apps.datasets.images import Benchmark
+
+PACKAGE = (
+    "dataset-fashion-mnist",
+    "0.0~git20200523.55506a9-1",
+    "39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0",
+)
+CLASSES = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+
+
+def load(root: str | Path | None = None) -> Benchmark:
+    """Fashion-MNIST (Xiao, Rasul, Vollgraf 2017) from a folder with the usual four IDX files; else from Debian.
+
+    Raises:
+        ValueError: the folder lacks a file, or one is damaged.
+        FetchError: the package cannot be had.
+    """
+    folder = Path(root) if root is not None else debian_package(*PACKAGE) / "usr/share/datasets/fashion-mnist"
+    return Benchmark(
+        name="Fashion-MNIST",
+        train=idx.read_pair(folder, "train"),
+        test=idx.read_pair(folder, "t10k"),
+        classes=CLASSES,
+        mean=(0.2860,),
+        std=(0.3530,),
+    )

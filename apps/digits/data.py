@@ -1,0 +1,150 @@
+"""Small pictures in memory, for metric learning: batches are draws of indices into tensors of uint8."""
+
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from apps.common.sampling import Shuffled
+from apps.datasets import cifar10, fashion_mnist, mnist
+from apps.datasets.images import Benchmark, Images, stratified
+
+LOADERS = {"mnist": mnist.load, "fashion_mnist": fashion_mnist.load, "cifar10": cifar10.load}
+
+
+class Batch(NamedTuple):
+    """Pictures as uint8 (B, C, H, W), and their class indices (B,)."""
+
+    pictures: Tensor
+    labels: Tensor
+
+
+class DigitsData(L.LightningDataModule):
+    """MNIST, Fashion-MNIST or CIFAR10 in memory, tested on their authors' test part; validation is split off training.
+
+    Args:
+        name: "mnist" and "fashion_mnist" come as packages, "cifar10" wants a root.
+        root: Folder with the data set's usual files (IDX, plain or .gz; CIFAR10's Python batches or tar.gz).
+        validation: Training pictures kept out for validation, the same share of every class.
+        split_seed: Seed of that split.
+        limit: Use only so many training pictures, and a sixth as many test pictures; 0 uses all.
+        batch_size: Pictures a step, both batches together where the model takes two; the paper has 64 + 64.
+        eval_batch: Pictures in a batch of validation and test.
+        seed: Seed of the batches.
+    """
+
+    def __init__(
+        self,
+        name: Literal["mnist", "fashion_mnist", "cifar10"] = "mnist",
+        root: str | None = None,
+        validation: int = 5000,
+        split_seed: int = 0,
+        limit: int = 0,
+        batch_size: int = 128,
+        eval_batch: int = 1000,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        for option, value in (("batch_size", batch_size), ("eval_batch", eval_batch), ("validation", validation)):
+            if value < 2:
+                raise ValueError(f"--data.{option} = {value}; want at least 2")
+        if limit < 0:
+            raise ValueError(f"--data.limit = {limit}; want 0, for all pictures, or a number of them")
+
+    @cached_property
+    def benchmark(self) -> Benchmark:
+        return LOADERS[self.hparams["name"]](self.hparams["root"])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Channels, height and width of a picture."""
+        return tuple(self.benchmark.train.pixels.shape[1:])
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        return self.benchmark.mean
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        return self.benchmark.std
+
+    @cached_property
+    def parts(self) -> dict[str, Images]:
+        """The pictures that train, validate and test."""
+        h, whole = self.hparams, self.benchmark
+        seen = _limited(whole.train, h["limit"], h["split_seed"])
+        kept, held_out = stratified(seen.labels, h["validation"], h["split_seed"])
+        test = _limited(whole.test, h["limit"] // 6, h["split_seed"])
+        return {"train": seen.of(kept), "validation": seen.of(held_out), "test": test}
+
+    def facts(self) -> dict[str, str]:
+        """What a table of scores must say of its data."""
+        h = self.hparams
+        return {
+            "data": self.benchmark.name + (", a part of it" if h["limit"] else ""),
+            "pictures": ", ".join(f"{name} {len(images):,}" for name, images in self.parts.items())
+            + f" (validation stratified, seed {h['split_seed']})",
+            "protocol": "leave-one-out over the test pictures; classifiers learn on training embeddings",
+        }
+
+    def batches(self, seed: int) -> Shuffled:
+        """The index draws of training, a function of (seed, epoch, step)."""
+        return Shuffled(len(self.parts["train"]), size=self.hparams["batch_size"], seed=seed)
+
+    def train_dataloader(self) -> DataLoader:
+        return _loader(self.parts["train"], self.batches(self.hparams["seed"]))
+
+    def whole_train_dataloader(self) -> DataLoader:
+        """The training pictures once, in order: what classifiers learn on."""
+        return self._evaluation("train")
+
+    def val_dataloader(self) -> DataLoader:
+        return self._evaluation("validation")
+
+    def test_dataloader(self) -> DataLoader:
+        return self._evaluation("test")
+
+    def predict_dataloader(self) -> DataLoader:
+        return self._evaluation("test")
+
+    def _evaluation(self, part: str) -> DataLoader:
+        return _loader(self.parts[part], InOrder(len(self.parts[part]), self.hparams["eval_batch"]))
+
+
+class Drawn(Dataset):
+    """Batches of pictures by index tensors."""
+
+    def __init__(self, images: Images) -> None:
+        self.images = images
+
+    def __getitem__(self, rows: Tensor) -> Batch:
+        drawn = self.images.of(rows)
+        return Batch(drawn.pixels, drawn.labels)
+
+
+class InOrder(Sampler[Tensor]):
+    """All rows in order, in index tensors of at most `size`."""
+
+    def __init__(self, count: int, size: int) -> None:
+        self.parts = torch.arange(count).split(size)
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def __iter__(self):
+        return iter(self.parts)
+
+
+def _loader(images: Images, sampler: Sampler[Tensor]) -> DataLoader:
+    """Drawing from memory is faster than a worker's pipe: there are no workers."""
+    return DataLoader(Drawn(images), sampler=sampler, batch_size=None)
+
+
+def _limited(images: Images, limit: int, seed: int) -> Images:
+    if not limit or limit >= len(images):
+        return images
+    return images.of(stratified(images.labels, limit, seed)[1])

@@ -1,0 +1,139 @@
+"""What `compare` compares: each loss with the settings that it may choose from, and one training of it."""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from apps.common.classification import classification
+from apps.common.compare import Evaluation, Setting, Space, Trial
+from apps.common.evaluation import pair_scores
+from apps.datasets.images import Images, stratified
+from apps.digits.data import Batch, DigitsData
+from apps.digits.model import Digits
+from geomdml.spaces import Euclidean
+
+RATES, UNIT = [1e-3, 3e-3], [False, True]
+MARGINS = [0.5, 1.0, 2.0, 4.0]
+SHARPNESS: list[Setting] = [10.0, "relative"]
+# Each has 16 settings. The unit sphere holds squared distances to 4, so that one list of margins serves both.
+SPACES: dict[str, Space] = {
+    "transport": {"lr": RATES, "unit": UNIT, "margin": [1.0, 4.0], "sharpness": SHARPNESS},
+    # one batch of 128 against itself: as many pairs as the rivals see
+    "transport_128": {
+        "loss": ["transport"],
+        "two_batches": [False],
+        "lr": RATES,
+        "unit": UNIT,
+        "margin": [1.0, 4.0],
+        "sharpness": SHARPNESS,
+    },
+    # the objective of the published code: λ = 0.01 and T·M²
+    "published": {
+        "loss": ["transport"],
+        "reg": [100.0],
+        "power": [2],
+        "sharpness": [10.0],
+        "lr": RATES,
+        "unit": UNIT,
+        "margin": MARGINS,
+    },
+    "uniform": {"lr": RATES, "unit": UNIT, "margin": MARGINS},
+    "contrastive": {"lr": RATES, "unit": UNIT, "margin": MARGINS},
+    "triplet": {"lr": RATES, "unit": UNIT, "margin": [0.1, 0.2, 0.5, 1.0]},
+    "lifted_structure": {"lr": RATES, "unit": UNIT, "margin": MARGINS},
+    "n_pairs": {"lr": RATES, "unit": [True], "scale": [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]},
+}
+OF_MODEL = ("loss", "two_batches", "lr", "unit")  # the other settings are the loss's own
+QUERIES = 5  # one test picture in so many asks, the others answer: all could ask, at five times the cost
+CLASSIFIED = 10_000  # training embeddings that classifiers learn on
+
+
+class DigitsExperiment:
+    """Trains one loss from a seed, and scores it on validation or test pictures, some of which search among the others.
+
+    Args:
+        model: says which network and optimiser; its loss does not matter.
+        data: the pictures.
+        epochs: of a final training.
+        device: to train on.
+        wanted: names among `SPACES`; None is all.
+
+    Raises:
+        ValueError: a name that is not among them.
+    """
+
+    score = "mAP"
+
+    def __init__(
+        self, model: Digits, data: DigitsData, epochs: int, device: torch.device, wanted: Collection[str] | None
+    ) -> None:
+        if unknown := set(wanted or ()) - SPACES.keys():
+            raise ValueError(f"there is no candidate {min(unknown)!r}; want some of {', '.join(SPACES)}")
+        self.candidates: Mapping[str, Space] = {name: SPACES[name] for name in SPACES if not wanted or name in wanted}
+        self.data, self.epochs, self.device = data, epochs, device
+        self.settings = {
+            key: value for key, value in model.settings.items() if key not in ("loss", "loss_args", "seed")
+        }
+
+    @property
+    def fixed(self) -> Mapping[str, Any]:
+        names = ("name", "validation", "split_seed", "limit", "batch_size")
+        of_data = {name: self.data.hparams[name] for name in names}
+        return {"model": self.settings, "data": of_data, "epochs": self.epochs}
+
+    def train(self, trial: Trial) -> Iterator[Evaluation]:
+        torch.manual_seed(trial.seed)
+        chosen = {"loss": trial.candidate, **trial.settings}
+        of_model = {name: value for name, value in chosen.items() if name in OF_MODEL}
+        of_loss = {name: value for name, value in chosen.items() if name not in OF_MODEL}
+        settings = self.settings | of_model | {"loss_args": of_loss, "seed": trial.seed}
+        model = Digits(**settings).to(self.device)
+        configured = model.configure_optimizers()
+        optimizer, scheduler = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
+        images, batches = self.data.parts["train"], self.data.batches(trial.seed)
+        step, last = 0, trial.steps or self.epochs * len(batches)
+        for epoch in range(-(-last // len(batches))):
+            batches.set_epoch(epoch)
+            for rows in batches:
+                drawn = images.of(rows)
+                pairs = model.pairs(Batch(drawn.pixels.to(self.device), drawn.labels.to(self.device)))
+                if bool(pairs[0].isfinite().all()):  # else it diverged, and is scored so to its end
+                    optimizer.zero_grad()
+                    model.loss(*pairs).backward()
+                    optimizer.step()
+                step += 1
+                if step in trial.moments or step % len(batches) == 0 or step == last:
+                    scores = self.scores(model, trial, at_the_end=step == last)
+                    yield Evaluation(step, round(step / len(batches), 4), scores)
+                if step == last:
+                    return
+            scheduler.step()
+
+    @torch.no_grad()
+    def scores(self, model: Digits, trial: Trial, *, at_the_end: bool) -> dict[str, float]:
+        """mAP and Recall@1; at the end of a final training what classifiers make of the embeddings too."""
+        part = self.data.parts["validation" if trial.stage == "search" else "test"]
+        found = self.embed(model, part)
+        if not bool(found.isfinite().all()):
+            return {"mAP": float("nan"), "Recall@1": float("nan")}
+        gallery, queries = stratified(part.labels, len(part) // QUERIES, seed=0)
+        scores = pair_scores(found[queries], part.labels[queries], Euclidean(), found[gallery], part.labels[gallery])
+        if at_the_end and trial.stage == "final":
+            train = self.data.parts["train"]
+            train = train.of(stratified(train.labels, min(CLASSIFIED, len(train) - 1), seed=0)[1])
+            scores |= classification(self.embed(model, train), train.labels, found, part.labels)
+        return scores
+
+    def embed(self, model: Digits, images: Images) -> Tensor:
+        model.eval()
+        found = [model(pixels.to(self.device)).cpu() for pixels in images.pixels.split(self.data.hparams["eval_batch"])]
+        model.train()
+        return torch.cat(found)
+
+
+def experiment(model: Digits, data: DigitsData, trainer: L.Trainer, wanted: Collection[str] | None) -> DigitsExperiment:
+    """What the command line hands over, as an experiment."""
+    return DigitsExperiment(model, data, int(trainer.max_epochs or 1), trainer.strategy.root_device, wanted)

@@ -1,0 +1,165 @@
+"""LeNet-5 and a metric network under a loss of pairs: the 2D-image experiments of arXiv 1903.08923."""
+
+import inspect
+import math
+from typing import Any, Literal
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from apps.common.evaluation import Collector, pair_scores, shrec_scores
+from apps.common.rivals import pair_loss
+from apps.digits.data import Batch
+from geomdml.losses import BatchTransportLoss
+from geomdml.nn import MetricNetwork
+from geomdml.spaces import Euclidean
+
+Loss = Literal["transport", "uniform", "contrastive", "triplet", "lifted_structure", "n_pairs"]
+
+
+class Digits(L.LightningModule):
+    """Two convolutions with pooling (LeNet-5), the metric network, and one of the losses of `apps.common.rivals`.
+
+    Args:
+        shape: Channels, height and width of a picture; set from the data.
+        mean: Mean of each channel, 0 to 1; set from the data.
+        std: Standard deviation of each channel; set from the data.
+        loss: "transport" (batch-wise optimal transport), "uniform" (its control) or one of their rivals.
+        loss_args: Settings of the loss, such as {margin: 5, reg: 0.05}.
+        two_batches: Take the pictures of a step as two batches and compare across; else all among themselves.
+        channels: Channels of the two convolutions; LeCun's LeNet-5 has 6 and 16, Caffe's LeNet 20 and 50.
+        widths: Dimensions of the metric network's layers; the last is the embedding's.
+        unit: Bring embeddings to the unit sphere.
+        optimizer: "adam" or "sgd".
+        lr: Learning rate.
+        momentum: Momentum of sgd.
+        lr_decay: Factor on the learning rate after every epoch.
+        weight_decay: Weight decay.
+        seed: Seed of the run.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        loss: Loss = "transport",
+        loss_args: dict[str, Any] | None = None,
+        two_batches: bool = True,
+        channels: tuple[int, int] = (6, 16),
+        widths: tuple[int, ...] = (512, 256),
+        unit: bool = False,
+        optimizer: Literal["adam", "sgd"] = "adam",
+        lr: float = 1e-3,
+        momentum: float = 0.9,
+        lr_decay: float = 1.0,
+        weight_decay: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        if not 0 < lr < math.inf:
+            raise ValueError(f"--model.lr = {lr}; want a number above 0")
+        self.register_buffer("mean", 255 * torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(std).view(-1, 1, 1), persistent=False)
+        self.features = lenet5(shape, channels)
+        with torch.no_grad():
+            features = self.features(torch.zeros(1, *shape)).shape[1]
+        self.metric = MetricNetwork(features, *widths)
+        self.loss = pair_loss(loss, **(loss_args or {}))
+        self.collector = Collector()
+        self.test_outputs: dict[str, Tensor] = {}
+        self.test_scores: dict[str, float] = {}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments that make this network again; Lightning's command line notes more in `hparams`."""
+        return {name: self.hparams[name] for name in inspect.signature(Digits).parameters}
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Embeddings (B, D) of uint8 pictures (B, C, H, W)."""
+        vectors = self.metric(self.features((pictures.float() - self.mean) / self.std)).float()
+        return nn.functional.normalize(vectors) if self.hparams["unit"] else vectors
+
+    def pairs(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Embeddings and labels of a step as the loss takes them: of one batch, or of two."""
+        embeddings = self(batch.pictures)
+        if not self.hparams["two_batches"]:
+            return embeddings, batch.labels
+        (first, second), (labels, ref_labels) = embeddings.chunk(2), batch.labels.chunk(2)
+        return first, labels, second, ref_labels
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        pairs = self.pairs(batch)
+        if not bool(pairs[0].isfinite().all()):
+            raise ValueError(
+                f"training diverged before step {self.global_step + 1}: embeddings are NaN or infinite; "
+                "lower --model.lr, or set --trainer.gradient_clip_val"
+            )
+        if isinstance(self.loss, BatchTransportLoss):
+            terms = self.loss.terms(*pairs)
+            total = terms.total
+            self.log_dict({"plan/entropy": terms.entropy, "plan/positive_mass": terms.positive_mass})
+        else:
+            total = self.loss(*pairs)
+        self.log("loss", total.detach(), prog_bar=True, batch_size=len(batch.labels))
+        return total
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.collector.add(labels=batch.labels, embeddings=self(batch.pictures))
+
+    def on_validation_epoch_end(self) -> None:
+        outputs = self.collector.take()
+        found = pair_scores(outputs["embeddings"], outputs["labels"], Euclidean())
+        self.log_dict({f"val/{name}": value for name, value in found.items()})
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self.collector.add(labels=batch.labels, embeddings=self(batch.pictures))
+
+    def on_test_epoch_end(self) -> None:
+        self.test_outputs = self.collector.take()
+        self.test_scores = shrec_scores(self.test_outputs["embeddings"], self.test_outputs["labels"], Euclidean())
+        self.log_dict({f"test/{name}": value for name, value in self.test_scores.items()})
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        return {"embeddings": self(batch.pictures), "labels": batch.labels}
+
+    def configure_optimizers(self):
+        h = self.hparams
+        if h["optimizer"] == "sgd":
+            optimizer: torch.optim.Optimizer = torch.optim.SGD(
+                self.parameters(), h["lr"], momentum=h["momentum"], weight_decay=h["weight_decay"]
+            )
+        else:
+            optimizer = torch.optim.Adam(self.parameters(), h["lr"], weight_decay=h["weight_decay"])
+        scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, h["lr_decay"])
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
+
+
+def lenet5(shape: tuple[int, ...], channels: tuple[int, int]) -> nn.Sequential:
+    """The convolutional part of LeNet-5 (LeCun, Bottou, Bengio and Haffner 1998), rectified, with maximum pooling.
+
+    Raises:
+        ValueError: pictures below 16 × 16.
+
+    >>> lenet5((1, 28, 28), (6, 16))(torch.zeros(2, 1, 28, 28)).shape
+    torch.Size([2, 256])
+    """
+    if min(shape[1:]) < 16:
+        raise ValueError(
+            f"pictures of {shape[1]} × {shape[2]} are too small for two convolutions; want 16 × 16 or more"
+        )
+    first, second = channels
+    return nn.Sequential(
+        nn.Conv2d(shape[0], first, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(first, second, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+    )
