@@ -1,5 +1,6 @@
 """What a run shows at the end: the table of scores against its baselines, and report.html."""
 
+from functools import partial
 from pathlib import Path
 
 import lightning as L
