@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import lightning as L
@@ -75,9 +76,9 @@ class AppCLI(LightningCLI):
         *args: Any,
         results: Callback,
         monitor: str,
-        shown: Mapping[str, str],
-        links: Mapping[str, str],
-        experiment: MakeExperiment | None,
+        shown: Mapping[str, str] = MappingProxyType({}),
+        links: Mapping[str, str] = MappingProxyType({}),
+        experiment: MakeExperiment | None = None,
         **kwargs: Any,
     ) -> None:
         self.results, self.monitor, self.shown = results, monitor, shown

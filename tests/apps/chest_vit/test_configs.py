@@ -38,7 +38,15 @@ class Parsed(AppCLI):
 
 def parsed(*configs: str):
     arguments = [argument for name in configs for argument in ("--config", str(FOLDER / name))]
-    return Parsed(CHEST, RetrievalData, results=Results(), monitor="", run=False, args=arguments).config
+    return Parsed(
+        CHEST,
+        RetrievalData,
+        results=Results(),
+        monitor="",
+        links={"num_classes": "num_classes"},
+        run=False,
+        args=arguments,
+    ).config
 
 
 @pytest.mark.filterwarnings("ignore")  # Lightning's, of its own parser
