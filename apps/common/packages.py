@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -96,19 +97,44 @@ def npm_package(name: str, version: str, sha256: str) -> Path:
 
     def fetch(unfinished: Path) -> None:
         tarball = _npm_pack(f"{name}@{version}", unfinished)
-        with tarball.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != sha256:
-            raise FetchError(
-                f"npm package {name}@{version} has SHA-256 {found}, {sha256} is wanted: "
-                "it is not what was pinned, or it was damaged on its way, and is not used"
-            )
+        _check(tarball, sha256, f"npm package {name}@{version}")
         unpack(tarball, unfinished)
         tarball.unlink()
         licence = json.loads((unfinished / "package" / "package.json").read_bytes()).get("license", "not stated")
         print(f"fetched {name} {version}, licence {licence}: {folder}", file=sys.stderr)
 
     return made_once(folder, fetch) / "package"
+
+
+def debian_package(name: str, version: str, sha256: str) -> Path:
+    """The folder of an unpacked Debian package in the cache, fetched by `apt-get download` at first.
+
+    Nothing is installed and no right of root is needed: where the system's lists do not have the package, lists
+    of its sources are fetched into the cache for the moment. A line with the package's licences is shown.
+
+    Args:
+        name: as Debian knows it, such as "dataset-fashion-mnist".
+        version: the exact version.
+        sha256: of the .deb file, in hexadecimal; the folder's name carries its start.
+
+    Raises:
+        FetchError: no apt, no network, no such package in this release, another hash, a broken package.
+    """
+    folder = cache_folder() / "debian" / f"{name}-{re.sub('[^A-Za-z0-9.+~-]', '_', version)}-{sha256[:8]}"
+
+    def fetch(unfinished: Path) -> None:
+        package = _apt_download(f"{name}={version}", unfinished)
+        _check(package, sha256, f"Debian package {name} {version}")
+        try:
+            _run(["dpkg-deb", "--extract", str(package), str(unfinished)], unfinished)
+        except subprocess.CalledProcessError as error:
+            raise FetchError(f"Debian package {name} {version} cannot be unpacked: {_reason(error)}") from error
+        package.unlink()
+        copyright = (unfinished / "usr/share/doc" / name / "copyright").read_text("utf-8", errors="replace")
+        licences = ", ".join(sorted(set(re.findall(r"^License: *(\S.*)$", copyright, re.MULTILINE)))) or "not stated"
+        print(f"fetched {name} {version}, licence {licences}: {folder}", file=sys.stderr)
+
+    return made_once(folder, fetch)
 
 
 def unpack(tarball: Path, folder: Path) -> None:
@@ -163,3 +189,68 @@ def _npm_pack(package: str, folder: Path) -> Path:
         reason = next((line for line in said if line and not line.startswith("code ")), "npm said nothing")
         raise FetchError(f"npm could not bring {package}: {reason}")
     return tarballs[0]
+
+
+def _apt_download(package: str, folder: Path) -> Path:
+    """The .deb of `package`, fetched into `folder` by the machine's apt from the machine's sources."""
+    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+        raise FetchError(
+            f"{package} is fetched by apt-get and unpacked by dpkg-deb, which this machine lacks: "
+            "use a Debian, or give data of your own by --data.root"
+        )
+    download = ["apt-get", "--quiet", "download", package]
+    try:
+        try:
+            _run(download, folder)
+        except subprocess.CalledProcessError:  # no lists yet, or old ones: take the sources' own of now
+            lists = folder / ".lists"
+            (lists / "partial").mkdir(parents=True)
+            settings = [
+                "-o",
+                f"Dir::State::Lists={lists}",
+                "-o",
+                "Dir::Cache::pkgcache=",
+                "-o",
+                "Dir::Cache::srcpkgcache=",
+            ]
+            _run(["apt-get", "--quiet", *settings, "update"], folder)
+            _run([*download, *settings], folder)
+            shutil.rmtree(lists)
+    except subprocess.TimeoutExpired as error:
+        raise FetchError(f"apt-get did not bring {package} within {PATIENCE_S} seconds: is there a network?") from error
+    except subprocess.CalledProcessError as error:
+        raise FetchError(f"apt-get could not bring {package}: {_reason(error)}") from error
+    packages = list(folder.glob("*.deb"))
+    if len(packages) != 1:
+        raise FetchError(f"apt-get brought {len(packages)} files for {package}: one is wanted")
+    return packages[0]
+
+
+def _run(command: list[str], folder: Path) -> None:
+    subprocess.run(
+        command,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=PATIENCE_S,
+        check=True,
+        env={**os.environ, "LC_ALL": "C"},
+    )
+
+
+def _reason(error: subprocess.CalledProcessError) -> str:
+    """The first error of apt or dpkg, in a line."""
+    said = error.stderr.decode(errors="replace").splitlines()
+    program = Path(error.cmd[0]).name
+    errors = [line.removeprefix("E: ").removeprefix("dpkg-deb: error: ") for line in said if not line.startswith("W:")]
+    return next((line for line in errors if line.strip()), f"{program} said nothing")
+
+
+def _check(file: Path, sha256: str, what: str) -> None:
+    with file.open("rb") as content:
+        found = hashlib.file_digest(content, "sha256").hexdigest()
+    if found != sha256:
+        raise FetchError(
+            f"{what} has SHA-256 {found}, {sha256} is wanted: "
+            "it is not what was pinned, or it was damaged on its way, and is not used"
+        )

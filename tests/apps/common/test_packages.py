@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from apps.common import packages
-from apps.common.packages import FetchError, cache_folder, made_once, npm_package, unpack
+from apps.common.packages import FetchError, cache_folder, debian_package, made_once, npm_package, unpack
 
 PACKAGE_JSON = json.dumps({"name": "@shapes/round", "license": "CC0-1.0"}).encode()
 
@@ -50,8 +50,12 @@ def npm(tmp_path, monkeypatch):
 
 
 def put_npm_on_path(tmp_path, monkeypatch, script):
-    program = tmp_path / "bin" / "npm"
-    program.parent.mkdir()
+    put_on_path(tmp_path, monkeypatch, "npm", script)
+
+
+def put_on_path(tmp_path, monkeypatch, name, script):
+    program = tmp_path / "bin" / name
+    program.parent.mkdir(exist_ok=True)
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
@@ -196,3 +200,70 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(FetchError, match=r"file.*GEOMDML_DATA"):
         made_once(tmp_path / "file" / "set", lambda folder: None)
+
+
+COPYRIGHT = "Files: *\nLicense: CC-BY-4.0\n\nFiles: debian/*\nLicense: GPL-2+\n\nLicense: GPL-2+\n the text\n"
+
+
+@pytest.fixture
+def apt(tmp_path, monkeypatch):
+    """An apt-get that knows one package once its lists are fetched, and a dpkg-deb that unpacks it."""
+    (tmp_path / "chair.deb").write_bytes(b"a chair")
+    calls = tmp_path / "calls"
+    put_on_path(
+        tmp_path,
+        monkeypatch,
+        "apt-get",
+        f"""echo "$@" >> "{calls}"
+case "$*" in
+    *update*) touch "$(pwd)/.lists/chair" ;;
+    *chair=1:2*Lists=*) [ -f .lists/chair ] && cp "{tmp_path}/chair.deb" chair_1%3a2_all.deb ;;
+    *) echo "W: unsandboxed" >&2; echo "E: Unable to locate package" >&2; exit 100 ;;
+esac""",
+    )
+    put_on_path(
+        tmp_path,
+        monkeypatch,
+        "dpkg-deb",
+        f"""[ "$(cat "$2")" = "a chair" ] || {{ echo "dpkg-deb: error: no archive" >&2; exit 2; }}
+mkdir -p "$3/usr/share/doc/chair"; printf '{COPYRIGHT}' > "$3/usr/share/doc/chair/copyright" """,
+    )
+    return hashlib.sha256(b"a chair").hexdigest(), lambda: calls.read_text().splitlines()
+
+
+def test_a_debian_package_is_fetched_once_without_the_systems_lists(cache, apt, capsys):
+    sha256, calls = apt
+    folder = debian_package("chair", "1:2", sha256)
+    assert contents(folder) == ["chair", "copyright", "doc", "share", "usr"]
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and "chair 1:2, licence CC-BY-4.0, GPL-2+:" in line
+    assert debian_package("chair", "1:2", sha256) == folder
+    assert len(calls()) == 3  # without lists, the lists, with them
+
+
+def test_what_apt_complains_of_is_told_in_one_line(cache, apt):
+    sha256, _ = apt
+    with pytest.raises(FetchError, match=r"^apt-get could not bring table=1: Unable to locate package$"):
+        debian_package("table", "1", sha256)
+    assert contents(cache) == ["debian"]
+
+
+def test_another_debian_package_than_pinned_is_refused(cache, apt):
+    with pytest.raises(FetchError, match=r"Debian package chair 1:2 has SHA-256 [0-9a-f]{64}, 0000 is wanted"):
+        debian_package("chair", "1:2", "0000")
+    assert contents(cache) == ["debian"]
+
+
+def test_a_broken_debian_package_is_told_in_one_line(cache, apt, tmp_path):
+    (tmp_path / "chair.deb").write_bytes(b"a stool")
+    with pytest.raises(FetchError, match=r"^Debian package chair 1:2 cannot be unpacked: no archive$"):
+        debian_package("chair", "1:2", hashlib.sha256(b"a stool").hexdigest())
+    assert contents(cache) == ["debian"]
+
+
+def test_a_machine_without_apt_is_told_so_in_one_line(cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(
+        FetchError, match=r"^chair=1 is fetched by apt-get .*, which this machine lacks: .*--data.root$"
+    ):
+        debian_package("chair", "1", "0000")
