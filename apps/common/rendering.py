@@ -8,8 +8,9 @@ same views, one place on.
 import hashlib
 import json
 import math
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 import numpy as np
@@ -105,7 +106,7 @@ class Look:
         return {
             **asdict(self),
             "revision": REVISION,
-            "open3d": _open3d_version(),
+            "open3d": _version_of_open3d(),
             "trimesh": version("trimesh"),
         }
 
@@ -114,7 +115,7 @@ class Look:
         return hashlib.sha256(json.dumps(self.described()).encode()).hexdigest()[:12]
 
 
-def render(mesh: Mesh, look: Look = Look(), *, threads: int = 1) -> UInt8[np.ndarray, "V C S S"]:
+def render(mesh: Mesh, look: Look, *, threads: int = 1) -> UInt8[np.ndarray, "V C S S"]:
     """The pictures of a mesh, scaled to the unit ball; the same on every run.
 
     The way in which triangles are wound does not matter: they are seen, and lit, from both sides.
@@ -187,5 +188,9 @@ def _open3d() -> Any:
     return open3d
 
 
-def _open3d_version() -> str:
+def _version_of_open3d() -> str:
+    """Without importing it, which takes most of a second."""
+    for name in ("open3d-cpu", "open3d"):
+        with suppress(PackageNotFoundError):
+            return version(name)
     return str(_open3d().__version__)
