@@ -5,7 +5,8 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -25,9 +26,7 @@ def on_all_cores(function: Callable[[Item], Result], items: Sequence[Item], *, c
     if processes <= 1:
         yield from map(function, items)
         return
-    # Ctrl-C reaches the workers too: they leave it to this process, which ends them.
-    ignore_interrupt = (signal.SIGINT, signal.SIG_IGN)
-    with ProcessPoolExecutor(processes, get_context("spawn"), signal.signal, ignore_interrupt) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn"), _follow_parent) as pool:
         try:
             yield from pool.map(function, items, chunksize=chunk)
         finally:
@@ -37,3 +36,15 @@ def on_all_cores(function: Callable[[Item], Result], items: Sequence[Item], *, c
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def _follow_parent() -> None:
+    """A worker leaves Ctrl-C to its parent, which ends it, and ends when the parent was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_after_parent, daemon=True).start()
+
+
+def _end_after_parent() -> None:
+    if parent := parent_process():
+        parent.join()
+        os._exit(1)

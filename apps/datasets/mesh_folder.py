@@ -49,7 +49,7 @@ def title(root: Path) -> str:
     """A folder's name and a hash of where it is, as it may be called in the cache.
 
     >>> title(Path("/data/My shapes"))
-    'My-shapes-cf0a5f4b'
+    'My-shapes-29adb0fd'
     """
     place = str(root.absolute()).encode(errors="surrogateescape")
     return f"{re.sub('[^A-Za-z0-9.]+', '-', root.absolute().name)}-{hashlib.sha256(place).hexdigest()[:8]}"

@@ -52,31 +52,39 @@ def _faces(lines: Sequence[bytes], vertices: int) -> Faces:
     if not lines:
         return np.empty((0, 3), np.int64)
     corners = _numbers(lines, [0], "face")[:, 0]
+    allowed = (corners == np.floor(corners)) & (corners >= 3) & (corners <= MOST_CORNERS)
+    if not allowed.all():
+        row = int(allowed.argmin())
+        raise ValueError(f"face {row} has {corners[row]:g} corners: 3 to {MOST_CORNERS} are wanted")
     fans = []
-    for count in np.unique(corners):
-        rows = np.flatnonzero(corners == count) if not np.isnan(count) else np.flatnonzero(np.isnan(corners))
-        if count != round(np.nan_to_num(count)) or not 3 <= count <= MOST_CORNERS:
-            raise ValueError(f"face {rows[0]} has {count:g} corners: 3 to {MOST_CORNERS} are wanted")
-        polygons = _numbers([lines[row] for row in rows], range(1, int(count) + 1), "face")
+    for count in np.unique(corners).astype(int).tolist():
+        rows = np.flatnonzero(corners == count)
+        polygons = _numbers([lines[row] for row in rows.tolist()], range(1, count + 1), "face", rows)
         wrong = (polygons != np.floor(polygons)) | (polygons < 0) | (polygons >= vertices)
         if wrong.any():
-            row, place = np.argwhere(wrong)[0]
+            row, place = np.argwhere(wrong)[0].tolist()
             raise ValueError(f"face {rows[row]} names vertex {polygons[row, place]:g} of {vertices}")
         index = polygons.astype(np.int64)
-        fans += [(rows, index[:, [0, i, i + 1]]) for i in range(1, int(count) - 1)]
+        fans += [(rows, index[:, [0, i, i + 1]]) for i in range(1, count - 1)]
     order = np.argsort(np.concatenate([rows for rows, _ in fans]), kind="stable")
     return np.concatenate([fan for _, fan in fans])[order]
 
 
-def _numbers(lines: Sequence[bytes], columns: Sequence[int], what: str) -> Float64[np.ndarray, "L C"]:
-    """Some columns of lines of numbers, by numpy's reader; where it stumbles, the first line that is wrong is named."""
+def _numbers(
+    lines: Sequence[bytes], columns: Sequence[int], what: str, rows: Int64[np.ndarray, "L"] | None = None
+) -> Float64[np.ndarray, "L C"]:
+    """Some columns of lines of numbers, by numpy's reader; where it stumbles, the first wrong line is named."""
     text = [line.decode("latin-1") for line in lines]
     try:
         return np.loadtxt(text, np.float64, comments=None, usecols=list(columns), ndmin=2)
     except ValueError as error:
-        for number, line in enumerate(text):
-            try:
-                np.loadtxt([line], np.float64, comments=None, usecols=list(columns))
-            except ValueError:
-                raise ValueError(f"{what} {number} is {line[:40]!r}") from error
-        raise
+        wrong = next(i for i, line in enumerate(text) if not _is_read(line, columns))
+        raise ValueError(f"{what} {wrong if rows is None else rows[wrong]} is {text[wrong][:40]!r}") from error
+
+
+def _is_read(line: str, columns: Sequence[int]) -> bool:
+    try:
+        np.loadtxt([line], np.float64, comments=None, usecols=list(columns))
+    except ValueError:
+        return False
+    return True
