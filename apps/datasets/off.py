@@ -74,12 +74,14 @@ def _numbers(
     lines: Sequence[bytes], columns: Sequence[int], what: str, rows: Int64[np.ndarray, "L"] | None = None
 ) -> Float64[np.ndarray, "L C"]:
     """Some columns of lines of numbers, by numpy's reader; where it stumbles, the first wrong line is named."""
-    text = [line.decode("latin-1") for line in lines]
+    text = [line.decode("ascii", errors="replace") for line in lines]
     try:
-        return np.loadtxt(text, np.float64, comments=None, usecols=list(columns), ndmin=2)
-    except ValueError as error:
-        wrong = next(i for i, line in enumerate(text) if not _is_read(line, columns))
-        raise ValueError(f"{what} {wrong if rows is None else rows[wrong]} is {text[wrong][:40]!r}") from error
+        if not any(map(str.isspace, text)):  # numpy would pass over these
+            return np.loadtxt(text, np.float64, comments=None, usecols=list(columns), ndmin=2)
+    except ValueError:
+        pass
+    wrong = next(i for i, line in enumerate(text) if line.isspace() or not _is_read(line, columns))
+    raise ValueError(f"{what} {wrong if rows is None else rows[wrong]} is {text[wrong][:40]!r}")
 
 
 def _is_read(line: str, columns: Sequence[int]) -> bool:
