@@ -114,8 +114,12 @@ def test_light_on_a_sphere(shading, gloss):
     _, points = frame((0, 0, 1))
     distance, normal, margin = ray_sphere(points, np.array([0, 0, 1.0]))
     light = np.array([-0.4, 0.6, 0.8]) / np.linalg.norm([-0.4, 0.6, 0.8])
-    halfway = (light + [0, 0, 1]) / np.linalg.norm(light + [0, 0, 1])
-    grey = 0.2 + 0.6 * np.clip(normal @ light, 0, None) + gloss * np.clip(normal @ halfway, 0, None) ** 20
+    between = light + np.array([0, 0, 1])
+    grey = (
+        0.2
+        + 0.6 * np.clip(normal @ light, 0, None)
+        + gloss * np.clip(normal @ between / np.linalg.norm(between), 0, None) ** 20
+    )
     picture = render(SPHERE, Look(ring(1, 0), SIZE, shading, samples=1))[0, 0].astype(float)
     sure = margin > 1e-3
     assert (picture[sure & np.isinf(distance)] == 255).all()

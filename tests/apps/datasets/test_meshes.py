@@ -111,7 +111,7 @@ def test_a_gltf_scene_is_put_together(tmp_path):
     path = tmp_path / "moved.gltf"
     uri = "data:application/octet-stream;base64," + base64.b64encode(BUFFER).decode()
     path.write_text(gltf(uri, {"translation": [5, 0, 0]}))
-    assert triangles(read(path)) == triangles(Mesh(CORNERS + [5, 0, 0], SIDES))
+    assert triangles(read(path)) == triangles(Mesh(CORNERS + np.array([5, 0, 0]), SIDES))
 
 
 @pytest.mark.parametrize("uri", ["../secret.bin", "/etc/passwd", "%2e%2e/secret.bin", "link.bin"])
@@ -129,8 +129,8 @@ def test_a_gltf_cannot_read_outside_of_its_folder(tmp_path, uri):
     [
         ("a.off", b"", "cannot be read: it is empty"),
         ("a.off", off(faces=SIDES[:0]), "has no surface"),
-        ("a.off", off(CORNERS + [0, np.nan, 0]), "not finite"),
-        ("a.off", off(CORNERS + [0, np.inf, 0]), "not finite"),
+        ("a.off", off(CORNERS + np.nan), "not finite"),
+        ("a.off", off(CORNERS + np.inf), "not finite"),
         ("a.off", off(CORNERS * 1e200), "farther out than 1e\\+100"),
         ("a.off", off(CORNERS * 1e-320), "has no surface"),
         ("a.off", off(faces=[[0, 0, 1], [2, 2, 2]]), "has no surface"),
@@ -167,7 +167,9 @@ def test_what_is_no_file_is_not_opened(tmp_path):
         read(tmp_path / "pipe.off")
 
 
-@pytest.mark.parametrize(("limit", "reason"), [("MOST_BYTES", "bytes: 3 is the most"), ("MOST_FACES", "4 triangles: 3")])
+@pytest.mark.parametrize(
+    ("limit", "reason"), [("MOST_BYTES", "bytes: 3 is the most"), ("MOST_FACES", "4 triangles: 3")]
+)
 def test_what_is_huge_is_refused(tmp_path, monkeypatch, limit, reason):
     monkeypatch.setattr(meshes, limit, 3)
     (tmp_path / "a.off").write_bytes(off())
