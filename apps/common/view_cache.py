@@ -68,7 +68,7 @@ def _render_missing(shapes: Shapes, keys: Sequence[str | MeshError], look: Look,
     wanted = {
         key: source
         for key, source in zip(keys, shapes.sources, strict=True)
-        if isinstance(key, str) and key not in store
+        if key not in store and isinstance(key, str)
     }
     if not wanted:
         return
@@ -80,8 +80,9 @@ def _render_missing(shapes: Shapes, keys: Sequence[str | MeshError], look: Look,
             for key, result in zip(wanted, tracked, strict=True):
                 store.add(key, result)
         except BrokenProcessPool as error:
+            next_one = next(name for name, key in zip(shapes.names, keys, strict=True) if key not in store)
             raise FetchError(
-                f"a process that rendered {shapes.title} was killed (was memory short?): "
+                f"a process that rendered {shapes.title} was killed at {next_one} or soon after (was memory short?): "
                 "the same command goes on from there"
             ) from error
 

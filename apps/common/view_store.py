@@ -69,7 +69,7 @@ class Store:
         with self._pictures, self._index:
             self._make_safe()
 
-    def __contains__(self, key: str) -> bool:
+    def __contains__(self, key: object) -> bool:
         return key in self.rows or key in self.broken
 
     def add(self, key: str, result: UInt8[np.ndarray, "V C S S"] | str) -> None:

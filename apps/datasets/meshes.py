@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import trimesh
 from jaxtyping import Float64, Int64
 
 from apps.common.enclosing_ball import enclosing_ball
-from apps.datasets import off
+from apps.datasets import gltf, off
 
 SUFFIXES = frozenset({".off", ".obj", ".stl", ".ply", ".glb", ".gltf"})
 MOST_BYTES = 2**29
@@ -147,6 +146,8 @@ def _surface(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
 
 
 def _by_trimesh(data: bytes, suffix: str, buffers: dict[str, bytes]) -> tuple[np.ndarray, np.ndarray]:
+    if suffix.lower() in (".gltf", ".glb"):
+        gltf.check_counts(gltf.described(data, suffix.lower()), 3 * MOST_FACES)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.filterwarnings("error", ".*unmatched data")  # numpy's word for text that is no number
@@ -161,13 +162,12 @@ def _contents(path: Path) -> dict[str, bytes]:
     try:
         contents = {path.name: _bytes(path)}
         if path.suffix.lower() == ".gltf":
-            described = json.loads(contents[path.name]).get("buffers", [])
-            for name in [uri for uri in (buffer.get("uri", "") for buffer in described) if uri[:5] != "data:"]:
+            for name in gltf.buffer_files(gltf.described(contents[path.name], ".gltf")):
                 buffer = path.parent / unquote(name)
                 if not buffer.resolve().is_relative_to(path.parent.resolve()):
                     raise ValueError(f"names a buffer outside of its folder, {name!r}")
                 contents[name] = _bytes(buffer)
-    except (ValueError, OSError, AttributeError, TypeError) as error:
+    except (ValueError, OSError) as error:
         raise MeshError(str(path), str(error)) from error
     return contents
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,18 @@ def test_an_interrupted_run_goes_on(root, count, monkeypatch):
         rendered(mesh_folder.load(root), LOOK)
     check(rendered(mesh_folder.load(root), LOOK))
     assert count() == 3
+
+
+def test_a_killed_worker_is_told_and_what_was_done_is_kept(root, count, monkeypatch):
+    def two_then_killed(function, items, *, chunk):
+        yield from map(function, items[:2])
+        raise BrokenProcessPool
+
+    with monkeypatch.context() as patched, pytest.raises(FetchError, match=r"was killed at a/4\.off or soon after"):
+        patched.setattr(view_cache, "on_all_cores", two_then_killed)
+        rendered(mesh_folder.load(root), LOOK)
+    check(rendered(mesh_folder.load(root), LOOK))
+    assert count() == 6
 
 
 def test_a_cache_that_cannot_be_written_is_named(root, tmp_path):

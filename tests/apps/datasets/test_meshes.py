@@ -31,6 +31,28 @@ def exported(suffix):
     return content if isinstance(content, bytes) else content.encode()
 
 
+def gltf(uri, node=None):
+    """A glTF of the tetrahedron whose buffer is at `uri`."""
+    return json.dumps(
+        {
+            "asset": {"version": "2.0"},
+            "scenes": [{"nodes": [0]}],
+            "scene": 0,
+            "nodes": [{"mesh": 0, **(node or {})}],
+            "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "indices": 1}]}],
+            "accessors": [
+                {"bufferView": 0, "componentType": 5126, "count": 4, "type": "VEC3", "min": [0] * 3, "max": [4] * 3},
+                {"bufferView": 1, "componentType": 5125, "count": 12, "type": "SCALAR"},
+            ],
+            "bufferViews": [
+                {"buffer": 0, "byteOffset": 0, "byteLength": 48},
+                {"buffer": 0, "byteOffset": 48, "byteLength": 48},
+            ],
+            "buffers": [{"uri": uri, "byteLength": 96}],
+        }
+    )
+
+
 def triangles(mesh):
     """Corners of each triangle, in an order that does not depend on how they are listed."""
     return sorted(sorted(map(tuple, mesh.vertices[face].tolist())) for face in mesh.faces)
@@ -68,28 +90,6 @@ def test_other_ways_to_write_it(content):
 
 SQUARE = np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
 FAN = np.array([[0, 1, 2], [0, 2, 3]])
-
-
-def gltf(uri, node=None):
-    """A glTF of the tetrahedron whose buffer is at `uri`."""
-    return json.dumps(
-        {
-            "asset": {"version": "2.0"},
-            "scenes": [{"nodes": [0]}],
-            "scene": 0,
-            "nodes": [{"mesh": 0, **(node or {})}],
-            "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "indices": 1}]}],
-            "accessors": [
-                {"bufferView": 0, "componentType": 5126, "count": 4, "type": "VEC3", "min": [0] * 3, "max": [4] * 3},
-                {"bufferView": 1, "componentType": 5125, "count": 12, "type": "SCALAR"},
-            ],
-            "bufferViews": [
-                {"buffer": 0, "byteOffset": 0, "byteLength": 48},
-                {"buffer": 0, "byteOffset": 48, "byteLength": 48},
-            ],
-            "buffers": [{"uri": uri, "byteLength": 96}],
-        }
-    )
 
 
 BUFFER = struct.pack("<12f12I", *CORNERS.flatten(), *SIDES.flatten())
@@ -146,6 +146,9 @@ def test_a_gltf_cannot_read_outside_of_its_folder(tmp_path, uri):
         ("a.ply", exported(".ply").replace(b"face 4", b"face 4000000000000"), "cannot be read"),
         ("a.glb", exported(".glb")[:-9], "cannot be read"),
         ("a.gltf", b"{", "Expecting"),
+        ("a.gltf", b"[]", "does not hold a JSON object"),
+        ("a.gltf", b'{"buffers": [1]}', "its buffers are no list of objects"),
+        ("a.gltf", gltf("data:,").replace('"count": 4', '"count": 4000000000').encode(), "asks for 4000000000 numbers"),
         ("a.gltf", b'{"buffers": [{"uri": "gone.bin"}]}', "does not exist"),
         ("a.txt", off(), "has the suffix '.txt': one of .glb, .gltf, .obj, .off, .ply, .stl is wanted"),
     ],
@@ -157,6 +160,18 @@ def test_what_cannot_be_used_is_named_with_its_reason(tmp_path, name, content, r
     with pytest.raises(MeshError, match=reason) as error:
         read(path)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_glb_cannot_ask_for_any_number_of_zeros():
+    glb = exported(".glb")
+    end = 20 + int.from_bytes(glb[12:16], "little")
+    content = json.loads(glb[20:end])
+    content["accessors"][0] = {"componentType": 5126, "type": "VEC3", "count": 10**9}
+    text = json.dumps(content).encode()
+    text += b" " * (-len(text) % 4)
+    chunks = struct.pack("<I4s", len(text), b"JSON") + text + glb[end:]
+    with pytest.raises(ValueError, match="cannot be read: it asks for 1000000000 numbers at once"):
+        decode(struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks, ".glb")
 
 
 def test_what_is_no_file_is_not_opened(tmp_path):
