@@ -136,6 +136,12 @@ def test_the_winding_does_not_matter(seed, shading):
     assert np.array_equal(render(mesh, look), render(flipped, look))
 
 
+def test_the_winding_of_fine_triangles_does_not_matter():
+    flipped = Mesh(TORUS.vertices, np.random.default_rng(0).permuted(TORUS.faces, axis=1))
+    look = Look(ring(3), 96, "normals")
+    assert np.array_equal(render(TORUS, look), render(flipped, look))
+
+
 @given(st.integers(0, 10**6), st.integers(2, 12), st.sampled_from([-20.0, 0.0, 30.0]))
 def test_a_turn_by_one_step_turns_the_views(seed, count, elevation):
     mesh, look = soup(seed), Look(ring(count, elevation), 32)
