@@ -27,6 +27,10 @@ EXTRAS = {
     "geomdml.search": {"faiss"},
     "geomdml.metrics.modules": {"torchmetrics"},
 }
+APPS_ONLY_IN = {  # heavy, or readers of what anyone may have written
+    "open3d": "apps.common.rendering",
+    "trimesh": "apps.datasets.meshes",
+}
 FILES = sorted([*ROOT.glob("geomdml/**/*.py"), *ROOT.glob("apps/**/*.py")])
 
 
@@ -80,6 +84,12 @@ def test_optional_libraries_stay_in_their_module(path: Path) -> None:
     allowed = CORE | {library for name, libraries in EXTRAS.items() if module.startswith(name) for library in libraries}
     found = {name.split(".")[0] for name in imports(path)} - {"geomdml"} - set(sys.stdlib_module_names)
     assert found <= allowed, f"{module} imports {found - allowed}"
+
+
+@pytest.mark.parametrize("library", APPS_ONLY_IN)
+def test_libraries_of_the_apps_stay_in_their_module(library: str) -> None:
+    users = {module_name(path) for path in FILES if library in {name.split(".")[0] for name in imports(path)}}
+    assert users == {APPS_ONLY_IN[library]}
 
 
 def test_losses_do_not_import_metrics() -> None:

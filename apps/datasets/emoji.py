@@ -7,15 +7,11 @@ into an array in the cache folder.
 import hashlib
 import io
 import json
-import os
-import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from multiprocessing import get_context
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from apps.common.packages import cache_folder, made_once, npm_package
+from apps.common.workers import on_all_cores
 from apps.datasets.pictures import Pictures
 
 LEAST_VENDORS = 5
@@ -157,7 +154,8 @@ def _write(path: Path, wanted: Sequence[Drawing], size: int) -> tuple[list[str],
     with path.open("wb") as file, Progress(*columns, console=Console(stderr=True)) as progress:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
-        rendered = progress.track(_rendered(wanted, size), len(wanted), description=f"emoji at {size} px")
+        rendering = on_all_cores(partial(_render_or_reason, size=size), wanted, chunk=32)
+        rendered = progress.track(rendering, len(wanted), description=f"emoji at {size} px")
         for drawing, picture in zip(wanted, rendered, strict=True):
             if isinstance(picture, str):
                 failures.append(f"{drawing.name} ({picture})")
@@ -166,21 +164,6 @@ def _write(path: Path, wanted: Sequence[Drawing], size: int) -> tuple[list[str],
                 names.append(drawing.name)
         file.write(bytes(len(failures) * 3 * size * size))
     return names, failures
-
-
-def _rendered(wanted: Sequence[Drawing], size: int) -> Iterator[UInt8[np.ndarray, "3 H W"] | str]:
-    sizes = [size] * len(wanted)
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    if cores == 1:
-        yield from map(_render_or_reason, wanted, sizes)
-        return
-    # Ctrl-C reaches the workers too: they leave it to this process, which ends them.
-    ignore_interrupt = (signal.SIGINT, signal.SIG_IGN)
-    with ProcessPoolExecutor(cores, get_context("spawn"), signal.signal, ignore_interrupt) as pool:
-        try:
-            yield from pool.map(_render_or_reason, wanted, sizes, chunksize=32)
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def _render_or_reason(drawing: Drawing, size: int) -> UInt8[np.ndarray, "3 H W"] | str:

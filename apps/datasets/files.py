@@ -70,10 +70,6 @@ def whole(paths: Sequence[Path], root: Path, *, strict: bool, left_out: dict[str
     return [path for path in paths if path not in broken]
 
 
-def is_picture(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
-
-
 def _damage(path: Path) -> str:
     """What is wrong with a picture, or nothing; decodes it only where its format gives no cheaper proof."""
     try:

@@ -45,15 +45,7 @@ class Pictures:
     source: Source
 
     def __post_init__(self) -> None:
-        if self.labels.dtype != np.int64 or self.labels.ndim != 1:
-            raise TypeError(f"labels are {self.labels.dtype} of shape {self.labels.shape}: int64 (N,) is wanted")
-        if len(self.labels) != len(self.names):
-            raise ValueError(f"{len(self.labels)} labels for {len(self.names)} names: as many are wanted")
-        if len(set(self.classes)) != len(self.classes):
-            raise ValueError("a class name occurs twice among the classes: one class a name is wanted")
-        outside = self.labels[(self.labels < 0) | (self.labels >= len(self.classes))]
-        if len(outside):
-            raise ValueError(f"label {outside[0]} has no class: there are {len(self.classes)} classes")
+        check_labels(self.labels, self.classes, self.names)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -123,6 +115,19 @@ class _Joined:
                 return source[row]
             row -= length
         raise IndexError(f"there are {sum(self.lengths)} pictures")
+
+
+def check_labels(labels: np.ndarray, classes: Sequence[str], names: Sequence[str]) -> None:
+    """Raises ValueError or TypeError where labels, class names and the samples' names do not fit together."""
+    if labels.dtype != np.int64 or labels.ndim != 1:
+        raise TypeError(f"labels are {labels.dtype} of shape {labels.shape}: int64 (N,) is wanted")
+    if len(labels) != len(names):
+        raise ValueError(f"{len(labels)} labels for {len(names)} names: as many are wanted")
+    if len(set(classes)) != len(classes):
+        raise ValueError("a class name occurs twice among the classes: one class a name is wanted")
+    outside = labels[(labels < 0) | (labels >= len(classes))]
+    if len(outside):
+        raise ValueError(f"label {outside[0]} has no class: there are {len(classes)} classes")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,46 @@
+"""ModelNet10 and ModelNet40 as they are distributed: ROOT/CLASS/train/*.off and ROOT/CLASS/test/*.off."""
+
+from pathlib import Path
+
+import numpy as np
+
+from apps.datasets import class_folders
+from apps.datasets.mesh_folder import title
+from apps.datasets.meshes import MeshFile
+from apps.datasets.shapes import Shapes
+
+LAYOUT = "ModelNet's layout is wanted, as in ROOT/chair/train/chair_0001.off and ROOT/chair/test/chair_0890.off"
+
+
+def load(root: str | Path) -> Shapes:
+    """ModelNet's shapes with its own split; z is up in its files.
+
+    Raises:
+        ValueError: no such folder or another layout; names the path.
+    """
+    root = Path(root).expanduser()
+    paths, _ = class_folders.find(root, {".off"}, what="meshes", example="ROOT/chair/train/chair_0001.off")
+    names = tuple(class_folders.printable(path.relative_to(root)) for path in paths)
+    parts = [path.relative_to(root).parts for path in paths]
+    for path, part in zip(paths, parts, strict=True):
+        if len(part) != 3 or part[1] not in ("train", "test"):
+            raise ValueError(f"{str(path)!r} is in neither a train nor a test folder of its class: {LAYOUT}")
+    classes, labels = np.unique([name.partition("/")[0] for name in names], return_inverse=True)
+    halves = {(part[0], part[1]) for part in parts}
+    for folder in sorted({part[0] for part in parts}):
+        for half in ("train", "test"):
+            if (folder, half) not in halves:
+                raise ValueError(f"{str(root / folder / half)!r} has no meshes: {LAYOUT}")
+    return Shapes(
+        title(root),
+        labels.astype(np.int64),
+        tuple(classes.tolist()),
+        names,
+        np.array([part[1] == "test" for part in parts]),
+        tuple(MeshFile(path, "z") for path in paths),
+    )
+
+
+def is_laid_out(root: Path) -> bool:
+    """Whether a folder looks like ModelNet: a class folder holds train and test."""
+    return any((folder / "train").is_dir() and (folder / "test").is_dir() for folder in root.iterdir())

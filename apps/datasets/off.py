@@ -1,0 +1,92 @@
+"""OFF, the format of ModelNet and the Princeton Shape Benchmark: https://segeval.cs.princeton.edu/public/off_format.html"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+MOST_CORNERS = 1000
+MOST_DIGITS = 9
+
+Vertices = Float64[np.ndarray, "V 3"]
+Faces = Int64[np.ndarray, "F 3"]
+
+
+def parse(data: bytes) -> tuple[Vertices, Faces]:
+    """Vertices and triangles of an OFF file; a polygon becomes a fan of triangles around its first corner.
+
+    Comments, empty lines and colours at the ends of lines are passed over. The counts may follow the word OFF on its
+    line, with or without a space, as in many files of ModelNet ("OFF490 518 0").
+
+    Raises:
+        ValueError: anything else, in one line: what is wrong, and in which vertex or face.
+
+    >>> vertices, faces = parse(b"OFF 4 1 0\\n0 0 0\\n1 0 0\\n1 1 0\\n0 1 0\\n4 0 1 2 3\\n")
+    >>> faces.tolist()
+    [[0, 1, 2], [0, 2, 3]]
+    """
+    lines = [line for line in (line.partition(b"#")[0].strip() for line in data.splitlines()) if line]
+    if not lines:
+        raise ValueError("it is empty")
+    head = lines[0].removeprefix(b"\xef\xbb\xbf")
+    if not head.startswith((b"OFF", b"COFF")):
+        raise ValueError(f"it does not begin with OFF but with {head[:20]!r}")
+    counts = head.removeprefix(b"C").removeprefix(b"OFF").split()
+    first = 1
+    if not counts:
+        counts, first = (lines[1].split() if len(lines) > 1 else []), 2
+    if len(counts) not in (2, 3) or not all(count.isdigit() and len(count) <= MOST_DIGITS for count in counts):
+        raise ValueError(f"its counts are {b' '.join(counts)[:40]!r}: numbers of vertices, faces and edges are wanted")
+    wanted, found = int(counts[0]) + int(counts[1]), len(lines) - first
+    if found != wanted:
+        raise ValueError(f"it says {int(counts[0])} vertices and {int(counts[1])} faces but has {found} lines of them")
+    middle = first + int(counts[0])
+    return _vertices(lines[first:middle]), _faces(lines[middle:], int(counts[0]))
+
+
+def _vertices(lines: Sequence[bytes]) -> Vertices:
+    return _numbers(lines, range(3), "vertex") if lines else np.empty((0, 3))
+
+
+def _faces(lines: Sequence[bytes], vertices: int) -> Faces:
+    if not lines:
+        return np.empty((0, 3), np.int64)
+    corners = _numbers(lines, [0], "face")[:, 0]
+    allowed = (corners == np.floor(corners)) & (corners >= 3) & (corners <= MOST_CORNERS)
+    if not allowed.all():
+        row = int(allowed.argmin())
+        raise ValueError(f"face {row} has {corners[row]:g} corners: 3 to {MOST_CORNERS} are wanted")
+    fans = []
+    for count in np.unique(corners).astype(int).tolist():
+        rows = np.flatnonzero(corners == count)
+        polygons = _numbers([lines[row] for row in rows.tolist()], range(1, count + 1), "face", rows)
+        wrong = (polygons != np.floor(polygons)) | (polygons < 0) | (polygons >= vertices)
+        if wrong.any():
+            row, place = np.argwhere(wrong)[0].tolist()
+            raise ValueError(f"face {rows[row]} names vertex {polygons[row, place]:g} of {vertices}")
+        index = polygons.astype(np.int64)
+        fans += [(rows, index[:, [0, i, i + 1]]) for i in range(1, count - 1)]
+    order = np.argsort(np.concatenate([rows for rows, _ in fans]), kind="stable")
+    return np.concatenate([fan for _, fan in fans])[order]
+
+
+def _numbers(
+    lines: Sequence[bytes], columns: Sequence[int], what: str, rows: Int64[np.ndarray, "L"] | None = None
+) -> Float64[np.ndarray, "L C"]:
+    """Some columns of lines of numbers, by numpy's reader; where it stumbles, the first wrong line is named."""
+    text = [line.decode("ascii", errors="replace") for line in lines]
+    try:
+        if not any(map(str.isspace, text)):  # numpy would pass over these
+            return np.loadtxt(text, np.float64, comments=None, usecols=list(columns), ndmin=2)
+    except ValueError:
+        pass
+    wrong = next(i for i, line in enumerate(text) if line.isspace() or not _is_read(line, columns))
+    raise ValueError(f"{what} {wrong if rows is None else rows[wrong]} is {text[wrong][:40]!r}")
+
+
+def _is_read(line: str, columns: Sequence[int]) -> bool:
+    try:
+        np.loadtxt([line], np.float64, comments=None, usecols=list(columns))
+    except ValueError:
+        return False
+    return True

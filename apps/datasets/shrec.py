@@ -1,0 +1,124 @@
+"""Class lists (.cla) of the SHREC contests and the Princeton Shape Benchmark, and the shapes that they name.
+
+A list reads "PSB 1", the numbers of classes and of models, then for each class a line "name parent count" and `count`
+lines of one model each; the parent is "0" or another class, as in furniture/table/round. A model "123" is the file
+123.off, m123.off (SHREC'13, PSB) or M123.off (SHREC'14).
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from apps.datasets import class_folders
+from apps.datasets.mesh_folder import title
+from apps.datasets.meshes import SUFFIXES, MeshFile, Up
+from apps.datasets.shapes import Shapes, stratified
+
+MOST_BYTES = 2**26
+PREFIXES = ("", "m", "M")
+
+
+def read_list(path: str | Path) -> dict[str, tuple[str, ...]]:
+    """The models of each class of a .cla file, in its order; classes that only hold other classes are left out.
+
+    Raises:
+        ValueError: no such file, or one that is not what it says; names the path, and the line where it can.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{str(path)!r} is no file: a class list (.cla) is wanted")
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError(f"{str(path)!r} is larger than {MOST_BYTES:,} bytes: that is no class list")
+    lines = [(number, line.split()) for number, line in enumerate(_text(path).splitlines(), start=1) if line.strip()]
+    try:
+        return _parsed(lines)
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} is no class list: {error}") from error
+
+
+def load(lists: tuple[str | Path, ...], root: str | Path, *, up: Up = "y", test: float = 0.3, seed: int = 0) -> Shapes:
+    """The shapes of one class list, split at random, or those of two: one for training, one for testing.
+
+    Args:
+        lists: one or two .cla files.
+        root: the models lie in it or deeper, under the names that the lists give.
+        up: the axis that points up in the files.
+        test, seed: share and seed of the stratified split of a single list.
+
+    Raises:
+        ValueError: a broken list, or a model whose file is missing or there twice; names the path.
+    """
+    if len(lists) not in (1, 2):
+        raise ValueError(f"{len(lists)} class lists: one, or one for training and one for testing is wanted")
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise ValueError(f"{str(root)!r} is no folder: one that holds the models of the class lists is wanted")
+    files = _by_stem(root)
+    entries = [
+        (name, part, _file(model, files, root, path))
+        for part, path in enumerate(lists)
+        for name, models in read_list(path).items()
+        for model in models
+    ]
+    if not entries:
+        raise ValueError(f"{str(lists[0])!r} names no model")
+    classes, labels = np.unique([name for name, _, _ in entries], return_inverse=True)
+    in_second = np.array([part == 1 for _, part, _ in entries])
+    return Shapes(
+        title(root),
+        labels.astype(np.int64),
+        tuple(classes.tolist()),
+        tuple(class_folders.printable(path.relative_to(root)) for _, _, path in entries),
+        in_second if len(lists) == 2 else stratified(labels, test=test, seed=seed),
+        tuple(MeshFile(path, up) for _, _, path in entries),
+    )
+
+
+def _text(path: Path) -> str:
+    return path.read_bytes().decode("utf-8", errors="backslashreplace")
+
+
+def _parsed(lines: list[tuple[int, list[str]]]) -> dict[str, tuple[str, ...]]:
+    if not lines or lines[0][1][0] != "PSB":
+        raise ValueError("it does not begin with PSB")
+    counts = lines[1][1] if len(lines) > 1 else []
+    if len(counts) != 2 or not all(count.isdecimal() for count in counts):
+        raise ValueError(f"the numbers of classes and models are wanted where {' '.join(counts)[:40]!r} is")
+    classes: dict[str, tuple[str, ...]] = {}
+    full: dict[str, str] = {}
+    place, headings = 2, 0
+    while place < len(lines):
+        number, heading = lines[place]
+        if len(heading) != 3 or not heading[2].isdecimal():
+            raise ValueError(f"line {number} is {' '.join(heading)[:40]!r}: 'name parent count' is wanted")
+        models = lines[place + 1 : place + 1 + int(heading[2])]
+        if len(models) < int(heading[2]) or any(len(model) != 1 for _, model in models):
+            raise ValueError(f"class {heading[0]!r} (line {number}) does not have the {heading[2]} models it says")
+        name, parent, _ = heading
+        full[name] = name if parent == "0" else f"{full.get(parent, parent)}/{name}"
+        if full[name] in classes:
+            raise ValueError(f"class {full[name]!r} comes twice (line {number})")
+        if models:
+            classes[full[name]] = tuple(model[0] for _, model in models)
+        place, headings = place + 1 + len(models), headings + 1
+    found = sum(map(len, classes.values()))
+    if int(counts[0]) not in (headings, len(classes)) or int(counts[1]) != found:
+        raise ValueError(f"it says {counts[0]} classes and {counts[1]} models but has {headings} and {found}")
+    return classes
+
+
+def _by_stem(root: Path) -> dict[str, list[Path]]:
+    files: dict[str, list[Path]] = {}
+    for path in class_folders.listed(root, SUFFIXES)[0]:
+        files.setdefault(path.stem, []).append(path)
+    return files
+
+
+def _file(model: str, files: dict[str, list[Path]], root: Path, path: str | Path) -> Path:
+    found = [file for prefix in PREFIXES for file in files.get(prefix + model, [])]
+    if len(found) != 1:
+        state = f"has no mesh {model}" if not found else f"has {len(found)} meshes {model}"
+        raise ValueError(
+            f"{str(root)!r} {state}, which {str(path)!r} names (as {model}.off, m{model}.off or M{model}.off)"
+        )
+    return found[0]

@@ -1,0 +1,1 @@
+"""Recognition and retrieval of 3D shapes from their views (MVCNN)."""

@@ -1,0 +1,56 @@
+"""A sheet of a mesh's pictures: `python -m apps.shape3d.render chair.off --out chair.png`
+
+The renderer itself is `apps.common.rendering`, since sketches are compared with views of shapes, too.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from apps.common.rendering import Look, dodecahedron, render, ring
+from apps.datasets.meshes import MeshFile
+
+COLUMNS = 12
+
+
+def sheet(shapes: Sequence[UInt8[np.ndarray, "V C S S"]], columns: int = COLUMNS) -> Image.Image:
+    """The pictures of one shape after another, each shape on lines of its own.
+
+    >>> sheet([np.zeros((14, 1, 8, 8), np.uint8)]).size
+    (96, 16)
+    """
+    lines = []
+    for pictures in shapes:
+        views, _, size, _ = pictures.shape
+        colour = np.broadcast_to(pictures, (views, 3, size, size)).transpose(0, 2, 3, 1)
+        blank = np.full((-views % columns, size, size, 3), 255, np.uint8)
+        tiles = np.concatenate([colour, blank]).reshape(-1, columns, size, size, 3)
+        lines += [np.concatenate(list(line), axis=1) for line in tiles]
+    return Image.fromarray(np.concatenate(lines))
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m apps.shape3d.render", description="A sheet of a mesh's pictures.")
+    parser.add_argument("mesh", type=Path, nargs="+", help="off, obj, stl, ply, glb or gltf")
+    parser.add_argument("--out", type=Path, required=True, help="the picture to write, such as sheet.png")
+    parser.add_argument("--up", choices=("y", "z"), default="y", help="the axis that points up in the file")
+    parser.add_argument("--views", type=int, default=12, help="on a ring; 20 on a dodecahedron where this is 0")
+    parser.add_argument("--elevation", type=float, default=30.0, help="of the ring, in degrees")
+    parser.add_argument("--size", type=int, default=128, help="of a view, in pixels")
+    parser.add_argument("--shading", choices=("lambert", "phong", "depth", "normals"), default="lambert")
+    chosen = parser.parse_args(args)
+    try:
+        directions = ring(chosen.views, chosen.elevation) if chosen.views else dodecahedron()
+        look = Look(directions, chosen.size, chosen.shading)
+        sheet([render(MeshFile(path, chosen.up).read(), look) for path in chosen.mesh]).save(chosen.out)
+    except (ValueError, OSError, ImportError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
