@@ -1,5 +1,6 @@
 """What `compare` compares: each loss with the settings that it may choose from, and one training of it."""
 
+import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -82,6 +83,8 @@ class DigitsExperiment:
     def fixed(self) -> Mapping[str, Any]:
         names = ("name", "validation", "split_seed", "limit", "batch_size")
         of_data = {name: self.data.hparams[name] for name in names}
+        if self.data.hparams["root"] is not None:  # a path does not say what it holds
+            of_data["pictures"] = hashlib.sha256(self.data.benchmark.train.pixels.numpy().tobytes()).hexdigest()
         return {"model": self.settings, "data": of_data, "epochs": self.epochs}
 
     def train(self, trial: Trial) -> Iterator[Evaluation]:

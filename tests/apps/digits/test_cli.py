@@ -2,6 +2,7 @@
 
 import csv
 import json
+import pickle
 import re
 import struct
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from apps.common.compare import Trial
+from apps.datasets import cifar10
 from apps.digits.__main__ import main
 from apps.digits.data import Batch, DigitsData
 from apps.digits.experiment import OF_MODEL, SPACES, DigitsExperiment
@@ -159,6 +161,20 @@ def test_the_configurations_fit_the_app(root, tmp_path, config):
     small = ("--data.limit", "200", "--data.validation", "50", "--data.batch_size", "50", "--trainer.max_epochs", "1")
     app("fit", root, tmp_path, *small, config=config)
     assert (tmp_path / "version_0/results.json").is_file()
+
+
+def test_cifar10_runs_through(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in (*cifar10.TRAIN, cifar10.TEST):
+        labels = np.arange(40) % 10
+        data = (rng.integers(0, 40, (40, 3072)) + 20 * labels[:, None]).astype(np.uint8)
+        (tmp_path / name).write_bytes(pickle.dumps({b"data": data, b"labels": labels.tolist()}, protocol=2))
+    names = [f"class {n}".encode() for n in range(10)]
+    (tmp_path / cifar10.META).write_bytes(pickle.dumps({b"label_names": names}, protocol=2))
+    small = ("--data.validation", "50", "--data.batch_size", "50", "--trainer.max_epochs", "2")
+    app("fit", tmp_path, tmp_path / "runs", *small, config="cifar10")
+    found = json.loads((tmp_path / "runs/version_0/results.json").read_text())
+    assert found["facts"]["pictures"].startswith("train 150, validation 50, test 40")
 
 
 def test_every_candidate_trains_and_all_have_as_many_settings(root):
