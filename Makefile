@@ -28,6 +28,10 @@ check: .venv/.dev
 bench: .venv/.dev
 	$(RUN) benchmarks.distances
 	$(RUN) benchmarks.laws
+	$(RUN) benchmarks.transport
+	$(RUN) benchmarks.emphasis
+	$(RUN) benchmarks.losses
+	$(RUN) benchmarks.render
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
