@@ -124,7 +124,9 @@ def draw(comparison: Comparison, path: Path) -> None:
         by_step.set_ylabel(f"{comparison.score} (%), test", parse_math=False)
         by_epoch.set(xlabel="epoch")
         by_epoch.xaxis.set_major_locator(MaxNLocator(integer=True))
-        figure.legend(*by_step.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+        figure.legend(
+            *by_step.get_legend_handles_labels(), loc="outside lower center", ncols=4, handlelength=3.5, frameon=False
+        )
         figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
