@@ -11,6 +11,7 @@ from geomdml import checks
 from geomdml.numerics import result_dtype
 
 Array = np.ndarray[Any, Any]
+MET = (math.inf, math.inf)  # the penalties of marginals that must be met
 Penalty = float | tuple[float, float] | None
 
 
@@ -25,7 +26,7 @@ class Problem(NamedTuple):
 
     @property
     def balanced(self) -> bool:
-        return self.penalty == (math.inf, math.inf)
+        return self.penalty == MET
 
     def flipped(self) -> "Problem":
         """Rows as columns."""
