@@ -25,36 +25,35 @@ from geomdml.transport.newton import schur
 from geomdml.transport.problem import Array, Problem, Solution, first, log_weight
 
 
-def centred(problem: Problem, f: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-    """f and g in the gauge ⟨f, a⟩ = ⟨g, b⟩ where the marginals leave one open."""
-    if not problem.balanced:
-        return f, g
-    apart = (_mean(f, problem.a) - _mean(g, problem.b)) / 2
-    return f - apart, g + apart
+def optimum(problem: Problem, found: Solution) -> tuple[Tensor, Tensor, Tensor]:
+    """(f, g, value): the potentials, in the gauge ⟨f, a⟩ = ⟨g, b⟩ where the marginals leave one open.
 
-
-def _mean(potential: Tensor, w: Tensor) -> Tensor:
-    return (torch.where(w > 0, potential, 0.0) * w).sum(-1, keepdim=True) / w.sum(-1, keepdim=True)
-
-
-@torch.no_grad()
-def optimum(problem: Problem, plan: Tensor, f: Tensor, g: Tensor) -> tuple[Tensor, ...]:
-    """(value, slope by a, slope by b), without gradient.
-
-    The slope is f, or ρ(1 − exp(−f/ρ)) under a penalty, and 0 where there is no weight; the value is the dual one,
-    ⟨slope, a⟩ + ⟨slope, b⟩ − reg·ΣT.
+    The value is the dual one, ⟨f, a⟩ + ⟨g, b⟩ − reg·ΣT, and under penalties with the slopes in place of f and g.
     """
-    value, slopes = -problem.reg.flatten() * plan.sum((-1, -2)), []
-    for potential, w, rho in zip((f, g), (problem.a, problem.b), problem.penalty, strict=True):
-        slope = torch.where(w > 0, potential, 0.0)
-        slopes.append(slope if math.isinf(rho) else -rho * torch.expm1(-slope / rho))
-        value = value + (slopes[-1] * w).sum((-1, -2))
-    return value, *slopes
+    f, g, a, b = found.f, found.g, problem.a, problem.b
+    if not problem.balanced:
+        f, g = (slope(u, w, rho) for u, w, rho in zip((f, g), (a, b), problem.penalty, strict=True))
+    lowest = torch.finfo(f.dtype).min  # times a weight of 0 it is 0, as −∞ is not
+    fa, gb = ((u.clamp(min=lowest) * w).sum(-1, keepdim=True) for u, w in ((f, a), (g, b)))
+    value = (fa + gb).flatten().detach() - problem.reg.flatten() * found.plan.detach().sum((-1, -2))
+    if not problem.balanced:
+        return found.f, found.g, value
+    shift = (fa - gb) / (2 * b.sum(-1, keepdim=True))
+    return f - shift, g + shift, value
+
+
+def slope(potential: Tensor, w: Tensor, rho: float) -> Tensor:
+    """The derivative of the value by a weight: f, or ρ(1 − exp(−f/ρ)) under a penalty; 0 where there is no weight."""
+    potential = torch.where(w > 0, potential, 0.0)
+    return potential if math.isinf(rho) else -rho * torch.expm1(-potential / rho)
 
 
 def enveloped(problem: Problem, value: Tensor, plan: Tensor, f: Tensor, g: Tensor) -> Tensor:
     """The value, whose derivatives by the problem's cost, a and b are the plan and the two slopes."""
-    derivatives = (plan.detach(), f, g)
+    if not any(x.requires_grad for x in (problem.cost, problem.a, problem.b)):
+        return value
+    slopes = zip((f, g), (problem.a, problem.b), problem.penalty, strict=True)
+    derivatives = (plan.detach(), *(slope(u.detach(), w.detach(), rho) for u, w, rho in slopes))
 
     def gradient(grad: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
         return tuple(grad.view(-1, 1, 1) * derivative for derivative in derivatives)

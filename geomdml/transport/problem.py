@@ -58,6 +58,9 @@ def marginals(cost: Tensor, a: Tensor | None, b: Tensor | None, *, equal_sums: b
         raise ValueError(f"cost has shape {tuple(cost.shape)}; want (..., n, m), none of them 0")
     checks.finite(cost=cost)
     (*batch, n, m), given = cost.shape, {}
+    if a is None and b is None:
+        dtype = result_dtype(cost)
+        return cost.new_full((*batch, n), 1 / n, dtype=dtype), cost.new_full((*batch, m), 1 / m, dtype=dtype)
     for name, weights, count in (("a", a, n), ("b", b, m)):
         if weights is None:
             continue

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 from geomdml import checks
-from geomdml.transport.gradients import centred, enveloped, implicit, optimum, unrolled
+from geomdml.transport.gradients import enveloped, implicit, optimum, unrolled
 from geomdml.transport.problem import (
     MET,
     Penalty,
@@ -125,10 +125,9 @@ def sinkhorn(
     if grad == "implicit":
         found = implicit(given, found)
     flowing = given if grad in ("implicit", "unroll") else problem
-    f, g = centred(flowing, found.f, found.g)
-    value, *slopes = optimum(problem, found.plan, f, g)
+    f, g, value = optimum(flowing, found)
     if grad != "none":
-        value = enveloped(given, value, found.plan, *slopes)
+        value = enveloped(given, value, found.plan, f, g)
 
     def per_problem(array: Any, dtype: torch.dtype) -> Tensor:
         return torch.from_numpy(array).to(cost.device, dtype).reshape(batch)

@@ -80,7 +80,7 @@ def _iterate(state: Scaling, tol: float, most: float, bail_out: float = math.inf
     while True:
         s = state.row_sums()
         n += 1
-        if n < min(look, most):
+        if n < look and n < most:
             state.sweep(s)
             continue
         error = state.row_error(s).cpu().double().numpy() / mass
@@ -93,19 +93,23 @@ def _iterate(state: Scaling, tol: float, most: float, bail_out: float = math.inf
         going = unmet & (idle < PATIENCE) & (used < most)
         if not going.any():
             return error, used
-        with np.errstate(divide="ignore", invalid="ignore"):
-            to_come = (n - looked) * np.log(tol / error) / np.minimum(np.log(error / before), -1e-9)
-        known = before < np.inf
-        slow = going & known & (to_come > SWEEPS) & (n >= WARM_UP)
-        before, looked = np.where(slow, np.inf, error), n
+        to_come = _to_come(error, before, tol) * (n - looked)
+        slow = going & (to_come > SWEEPS) & (n >= WARM_UP)
         if slow.any():
             newton = newton + newton_step(state, s, torch.from_numpy(slow), torch.from_numpy(tol * mass).to(s)) * slow
-            look = n + 1
+            before, look = np.where(slow, np.inf, error), n + 1
         else:
             state.sweep(s)
-            look = n + int(np.clip(np.min(to_come[going]), 1, apart)) if known.all() else n + min(apart, WARM_UP // 2)
+            before, look = error, n + min(apart, int(min(to_come[going])) or WARM_UP // 2)
+        looked = n
         if state.beyond_reach():
             state.absorb(state.relative())
+
+
+def _to_come(error: Array, before: Array, tol: float) -> Array:
+    """How many times as long as from `before` to `error` it takes from there to tol, at that rate; 0 if not known."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log(tol / error) / np.minimum(np.log(error / before), -1e-9)
 
 
 def _looks_apart(cost: Tensor) -> int:
