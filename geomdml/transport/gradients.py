@@ -33,8 +33,8 @@ def optimum(problem: Problem, found: Solution) -> tuple[Tensor, Tensor, Tensor]:
     f, g, a, b = found.f, found.g, problem.a, problem.b
     if not problem.balanced:
         f, g = (slope(u, w, rho) for u, w, rho in zip((f, g), (a, b), problem.penalty, strict=True))
-    lowest = torch.finfo(f.dtype).min  # times a weight of 0 it is 0, as −∞ is not
-    fa, gb = ((u.clamp(min=lowest) * w).sum(-1, keepdim=True) for u, w in ((f, a), (g, b)))
+    held = (u.nan_to_num(nan=math.nan, neginf=0.0) for u in (f, g))  # no 0·∞
+    fa, gb = ((u * w).sum(-1, keepdim=True) for u, w in zip(held, (a, b), strict=True))
     value = (fa + gb).flatten().detach() - problem.reg.flatten() * found.plan.detach().sum((-1, -2))
     if not problem.balanced:
         return found.f, found.g, value
