@@ -19,9 +19,9 @@ from geomdml.transport.scaling import Scaling, Side
 
 FACTOR = 4.0  # between two levels of ε
 FIRST = 0.25  # the first level, as a share of the range of the costs: K has no small entries there
-NEAR = 0.03  # error after WARM_UP iterations at reg itself, below which no other level is needed
+NEAR = 0.1  # error after WARM_UP iterations at reg itself, below which no other level is needed
 LEVEL_TOL = 1e-2  # error of the marginals at which a level hands over to the next
-SWEEPS = 15  # more than these still to come are worth a step of Newton's
+SWEEPS = 30  # more than these still to come are worth a step of Newton's
 WARM_UP = 6  # iterations of Sinkhorn's at each level before its rate is trusted
 PATIENCE = 40  # looks without a better error after which rounding is all that is left
 
