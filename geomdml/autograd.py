@@ -26,7 +26,7 @@ class FirstDerivative(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> None:
-        raise NotImplementedError("hyperbolic distances have no second derivative here: only the first is exact")
+        raise NotImplementedError("no second derivative here: only the first is exact")
 
 
 class Differentiable(torch.autograd.Function):

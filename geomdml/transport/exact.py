@@ -7,8 +7,8 @@ from scipy import sparse
 from scipy.optimize import linear_sum_assignment, linprog
 from torch import Tensor
 
-from geomdml.transport.gradients import Envelope
-from geomdml.transport.problem import Array, marginals
+from geomdml.transport.gradients import enveloped
+from geomdml.transport.problem import MET, Array, Problem, marginals
 from geomdml.transport.sinkhorn import Transport
 
 
@@ -50,15 +50,9 @@ def exact(
     found = [_assignment(c) if uniform else _linear_program(c, p, q) for c, p, q in zip(C, A, B, strict=True)]
     plan, f, g = (torch.from_numpy(np.stack(part)).to(a) for part in zip(*(each[:3] for each in found), strict=True))
     off = [np.abs(T.sum(1) - p).sum() + np.abs(T.sum(0) - q).sum() for (T, *_), p, q in zip(found, A, B, strict=True)]
-    value = Envelope.apply(
-        cost.to(a).reshape(-1, n, m),
-        a.reshape(-1, 1, n),
-        b.reshape(-1, 1, m),
-        torch.from_numpy(np.array([(T * c).sum() for (T, *_), c in zip(found, C, strict=True)])).to(a),
-        plan,
-        f.unsqueeze(-2),
-        g.unsqueeze(-2),
-    ).reshape(batch)
+    least = torch.from_numpy(np.array([(T * c).sum() for (T, *_), c in zip(found, C, strict=True)])).to(a)
+    problem = Problem(cost.to(a).reshape(plan.shape), a.reshape(-1, 1, n), b.reshape(-1, 1, m), least, MET)
+    value = enveloped(problem, least, plan, f.unsqueeze(-2), g.unsqueeze(-2)).reshape(batch)
     return Transport(
         plan=plan.reshape(cost.shape),
         value=value,

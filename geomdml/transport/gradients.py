@@ -13,57 +13,52 @@ Relative potentials are finite where a weight is zero, and so are these equation
 """
 
 import math
-from typing import Any
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from geomdml.autograd import Differentiable
 from geomdml.numerics import wide
 from geomdml.transport.newton import schur
 from geomdml.transport.problem import Array, Problem, Solution, first, log_weight
 
 
-def centred(problem: Problem, f: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-    """f and g in the gauge ⟨f, a⟩ = ⟨g, b⟩ where the marginals leave one open."""
-    if not problem.balanced:
-        return f, g
-    apart = (_mean(f, problem.a) - _mean(g, problem.b)) / 2
-    return f - apart, g + apart
+def optimum(problem: Problem, found: Solution) -> tuple[Tensor, Tensor, Tensor]:
+    """(f, g, value): the potentials, in the gauge ⟨f, a⟩ = ⟨g, b⟩ where the marginals leave one open.
 
-
-def _mean(potential: Tensor, w: Tensor) -> Tensor:
-    return (torch.where(w > 0, potential, 0.0) * w).sum(-1, keepdim=True) / w.sum(-1, keepdim=True)
-
-
-@torch.no_grad()
-def optimum(problem: Problem, plan: Tensor, f: Tensor, g: Tensor) -> tuple[Tensor, ...]:
-    """(value, slope by a, slope by b), without gradient.
-
-    The slope is f, or ρ(1 − exp(−f/ρ)) under a penalty, and 0 where there is no weight; the value is the dual one,
-    ⟨slope, a⟩ + ⟨slope, b⟩ − reg·ΣT.
+    The value is the dual one, ⟨f, a⟩ + ⟨g, b⟩ − reg·ΣT, and under penalties with the slopes in place of f and g.
     """
-    value, slopes = -problem.reg.flatten() * plan.sum((-1, -2)), []
-    for potential, w, rho in zip((f, g), (problem.a, problem.b), problem.penalty, strict=True):
-        slope = torch.where(w > 0, potential, 0.0)
-        slopes.append(slope if math.isinf(rho) else -rho * torch.expm1(-slope / rho))
-        value = value + (slopes[-1] * w).sum((-1, -2))
-    return value, *slopes
+    f, g, a, b = found.f, found.g, problem.a, problem.b
+    if not problem.balanced:
+        f, g = (slope(u, w, rho) for u, w, rho in zip((f, g), (a, b), problem.penalty, strict=True))
+    held = (u.nan_to_num(nan=math.nan, neginf=0.0) for u in (f, g))  # no 0·∞
+    fa, gb = ((u * w).sum(-1, keepdim=True) for u, w in zip(held, (a, b), strict=True))
+    value = (fa + gb).flatten().detach() - problem.reg.flatten() * found.plan.detach().sum((-1, -2))
+    if not problem.balanced:
+        return found.f, found.g, value
+    shift = (fa - gb) / (2 * b.sum(-1, keepdim=True))
+    return f - shift, g + shift, value
 
 
-class Envelope(torch.autograd.Function):
-    """The value, whose derivatives by cost, a and b are the plan and the two slopes."""
+def slope(potential: Tensor, w: Tensor, rho: float) -> Tensor:
+    """The derivative of the value by a weight: f, or ρ(1 − exp(−f/ρ)) under a penalty; 0 where there is no weight."""
+    potential = torch.where(w > 0, potential, 0.0)
+    return potential if math.isinf(rho) else -rho * torch.expm1(-potential / rho)
 
-    @staticmethod
-    def forward(ctx: Any, cost: Tensor, a: Tensor, b: Tensor, value: Tensor, *derivatives: Tensor) -> Tensor:
-        ctx.save_for_backward(*derivatives)
+
+def enveloped(problem: Problem, value: Tensor, plan: Tensor, f: Tensor, g: Tensor) -> Tensor:
+    """The value, whose derivatives by the problem's cost, a and b are the plan and the two slopes."""
+    if not any(x.requires_grad for x in (problem.cost, problem.a, problem.b)):
         return value
+    slopes = zip((f, g), (problem.a, problem.b), problem.penalty, strict=True)
+    derivatives = (plan.detach(), *(slope(u.detach(), w.detach(), rho) for u, w, rho in slopes))
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        return (*(grad.view(-1, 1, 1) * derivative for derivative in ctx.saved_tensors), *4 * [None])
+    def gradient(grad: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return tuple(grad.view(-1, 1, 1) * derivative for derivative in derivatives)
+
+    return Differentiable.apply(lambda *inputs: value, gradient, problem.cost, problem.a, problem.b)
 
 
 def implicit(problem: Problem, found: Solution) -> Solution:
@@ -73,7 +68,10 @@ def implicit(problem: Problem, found: Solution) -> Solution:
         return found
     if cost.shape[-2] > cost.shape[-1]:
         return implicit(problem.flipped(), found.flipped()).flipped()
-    f, g = _Potentials.apply(cost, a, b, *_relative(problem, found), problem)
+    potentials = torch.cat(_relative(problem, found), -1)
+    f, g = Differentiable.apply(
+        lambda *inputs: potentials, partial(_implicit_gradient, problem, potentials), cost, a, b
+    ).split(cost.shape[-2:], -1)
     plan = a.mT * _density(problem, f, g) * b
     plan = found.plan + (plan - plan.detach())  # to the last bit the plan found
     return found._replace(plan=plan, f=f + eps * log_weight(a), g=g + eps * log_weight(b))
@@ -100,41 +98,31 @@ def _density(problem: Problem, f: Tensor, g: Tensor) -> Tensor:
     return exponent.masked_fill((problem.a == 0).mT & (problem.b == 0), -math.inf).exp()
 
 
-class _Potentials(torch.autograd.Function):
-    """f̃, g̃ as functions of cost, a and b."""
+def _implicit_gradient(problem: Problem, potentials: Tensor, grad: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+    """Gradients by cost, a and b, given those by f̃ and g̃, one after the other."""
+    n_and_m = problem.cost.shape[-2:]
+    cost, a, b, eps = map(wide, (*inputs, problem.reg))
+    problem = Problem(cost, a, b, eps, problem.penalty)
+    (f, g), (phi, gamma) = wide(potentials).split(n_and_m, -1), wide(grad).split(n_and_m, -1)
+    damp_a, damp_b = _damping(problem)
+    K = _density(problem, f, g)
+    per_row, per_column = K / (K @ b.mT), K / (a @ K)
+    P, Q, T = b * per_row, a.mT * per_column, a.mT * K * b
+    r, c = T.sum(-1, keepdim=True).mT, T.sum(-2, keepdim=True)
 
-    @staticmethod
-    def forward(
-        ctx: Any, cost: Tensor, a: Tensor, b: Tensor, f: Tensor, g: Tensor, problem: Problem
-    ) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(cost, a, b, f, g)
-        ctx.reg, ctx.penalty = problem.reg, problem.penalty
-        return f.clone(), g.clone()
+    h = phi - damp_b * (gamma @ Q.mT)
+    alone = h.masked_fill(a > 0, 0.0)  # the equation of a row without weight holds its p alone
+    h = (h + damp_a * damp_b * (alone @ P) @ Q.mT).masked_fill(a == 0, 0.0)
+    if problem.balanced:
+        h = h - r * (h.sum(-1, keepdim=True) / r.sum(-1, keepdim=True))
+    diagonal, between = r + (a == 0), c / (damp_a * damp_b)
+    p = alone + r * schur(T, diagonal, between, h, singular=problem.balanced)
+    q = gamma - damp_a * (p @ P)
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_f: Tensor, grad_g: Tensor) -> Any:
-        cost, a, b, f, g, eps, phi, gamma = map(wide, (*ctx.saved_tensors, ctx.reg, grad_f, grad_g))
-        problem = Problem(cost, a, b, eps, ctx.penalty)
-        damp_a, damp_b = _damping(problem)
-        K = _density(problem, f, g)
-        per_row, per_column = K / (K @ b.mT), K / (a @ K)
-        P, Q, T = b * per_row, a.mT * per_column, a.mT * K * b
-        r, c = T.sum(-1, keepdim=True).mT, T.sum(-2, keepdim=True)
-
-        h = phi - damp_b * (gamma @ Q.mT)
-        alone = h.masked_fill(a > 0, 0.0)  # the equation of a row without weight holds its p alone
-        h = (h + damp_a * damp_b * (alone @ P) @ Q.mT).masked_fill(a == 0, 0.0)
-        if problem.balanced:
-            h = h - r * (h.sum(-1, keepdim=True) / r.sum(-1, keepdim=True))
-        diagonal, between = r + (a == 0), c / (damp_a * damp_b)
-        p = alone + r * schur(T, diagonal, between, h, singular=problem.balanced)
-        q = gamma - damp_a * (p @ P)
-
-        grad_cost = damp_a * p.mT * P + damp_b * q * Q
-        grad_a = -eps * (damp_b * (q @ per_column.mT) + (1 - damp_a) * p / (a + (a == 0)))
-        grad_b = -eps * (damp_a * (p @ per_row) + (1 - damp_b) * q / (b + (b == 0)))
-        return (*(x.to(grad_f) for x in (grad_cost, grad_a, grad_b)), None, None, None)
+    grad_cost = damp_a * p.mT * P + damp_b * q * Q
+    grad_a = -eps * (damp_b * (q @ per_column.mT) + (1 - damp_a) * p / (a + (a == 0)))
+    grad_b = -eps * (damp_a * (p @ per_row) + (1 - damp_b) * q / (b + (b == 0)))
+    return tuple(x.to(grad) for x in (grad_cost, grad_a, grad_b))
 
 
 def unrolled(problem: Problem, tol: float, max_iter: int, start: tuple[Tensor | None, Tensor | None]) -> Solution:

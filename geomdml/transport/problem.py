@@ -11,6 +11,7 @@ from geomdml import checks
 from geomdml.numerics import result_dtype
 
 Array = np.ndarray
+MET = (math.inf, math.inf)  # the penalties of marginals that must be met
 Penalty = float | tuple[float, float] | None
 
 
@@ -25,7 +26,7 @@ class Problem(NamedTuple):
 
     @property
     def balanced(self) -> bool:
-        return self.penalty == (math.inf, math.inf)
+        return self.penalty == MET
 
     def flipped(self) -> "Problem":
         """Rows as columns."""
@@ -57,6 +58,9 @@ def marginals(cost: Tensor, a: Tensor | None, b: Tensor | None, *, equal_sums: b
         raise ValueError(f"cost has shape {tuple(cost.shape)}; want (..., n, m), none of them 0")
     checks.finite(cost=cost)
     (*batch, n, m), given = cost.shape, {}
+    if a is None and b is None:
+        dtype = result_dtype(cost)
+        return cost.new_full((*batch, n), 1 / n, dtype=dtype), cost.new_full((*batch, m), 1 / m, dtype=dtype)
     for name, weights, count in (("a", a, n), ("b", b, m)):
         if weights is None:
             continue

@@ -25,8 +25,7 @@ class Side(NamedTuple):
 
     @classmethod
     def of(cls, weight: Tensor, penalty: float) -> "Side":
-        hole = weight == 0
-        return cls(weight, penalty, hole.to(weight) if bool(hole.any()) else None)
+        return cls(weight, penalty, None if float(weight.amin()) > 0 else (weight == 0).to(weight))
 
     def part(self, which: Tensor) -> "Side":
         """Those of some problems alone."""

@@ -1,6 +1,5 @@
 """Entropic optimal transport."""
 
-import math
 import warnings
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -9,8 +8,9 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 from geomdml import checks
-from geomdml.transport.gradients import Envelope, centred, implicit, optimum, unrolled
+from geomdml.transport.gradients import enveloped, implicit, optimum, unrolled
 from geomdml.transport.problem import (
+    MET,
     Penalty,
     Problem,
     Solution,
@@ -108,7 +108,7 @@ def sinkhorn(
     if isinstance(max_iter, bool) or not isinstance(max_iter, int) or max_iter < 1:
         raise ValueError(f"max_iter = {max_iter!r}; want an integer ≥ 1")
     penalty = penalties(marginal_penalty)
-    a, b = marginals(cost, a, b, equal_sums=penalty == (math.inf, math.inf))
+    a, b = marginals(cost, a, b, equal_sums=penalty == MET)
     if tol is None:
         tol = 1e-9 if a.dtype == torch.float64 else 1e-5
     checks.positive(tol=tol)
@@ -124,12 +124,10 @@ def sinkhorn(
         _warn(found, met, tol)
     if grad == "implicit":
         found = implicit(given, found)
-    elif grad != "unroll":
-        given = problem
-    f, g = centred(given, found.f, found.g)
-    value, *slopes = optimum(problem, found.plan, f, g)
+    flowing = given if grad in ("implicit", "unroll") else problem
+    f, g, value = optimum(flowing, found)
     if grad != "none":
-        value = Envelope.apply(cost, a, b, value, found.plan.detach(), *slopes)
+        value = enveloped(given, value, found.plan, f, g)
 
     def per_problem(array: Any, dtype: torch.dtype) -> Tensor:
         return torch.from_numpy(array).to(cost.device, dtype).reshape(batch)
@@ -137,7 +135,7 @@ def sinkhorn(
     return Transport(
         plan=found.plan.reshape(*batch, n, m),
         value=value.reshape(batch),
-        linear=(found.plan * given.cost).sum((-1, -2)).reshape(batch),
+        linear=(found.plan * flowing.cost).sum((-1, -2)).reshape(batch),
         f=f.reshape(*batch, n),
         g=g.reshape(*batch, m),
         iterations=per_problem(found.iterations, torch.int64),

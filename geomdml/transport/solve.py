@@ -19,9 +19,9 @@ from geomdml.transport.scaling import Scaling, Side
 
 FACTOR = 4.0  # between two levels of ε
 FIRST = 0.25  # the first level, as a share of the range of the costs: K has no small entries there
-NEAR = 0.03  # error after WARM_UP iterations at reg itself, below which no other level is needed
+NEAR = 0.1  # error after WARM_UP iterations at reg itself, below which no other level is needed
 LEVEL_TOL = 1e-2  # error of the marginals at which a level hands over to the next
-SWEEPS = 15  # more than these still to come are worth a step of Newton's
+SWEEPS = 30  # more than these still to come are worth a step of Newton's
 WARM_UP = 6  # iterations of Sinkhorn's at each level before its rate is trusted
 PATIENCE = 40  # looks without a better error after which rounding is all that is left
 
@@ -80,7 +80,7 @@ def _iterate(state: Scaling, tol: float, most: float, bail_out: float = math.inf
     while True:
         s = state.row_sums()
         n += 1
-        if n < min(look, most):
+        if n < look and n < most:
             state.sweep(s)
             continue
         error = state.row_error(s).cpu().double().numpy() / mass
@@ -93,19 +93,23 @@ def _iterate(state: Scaling, tol: float, most: float, bail_out: float = math.inf
         going = unmet & (idle < PATIENCE) & (used < most)
         if not going.any():
             return error, used
-        with np.errstate(divide="ignore", invalid="ignore"):
-            to_come = (n - looked) * np.log(tol / error) / np.minimum(np.log(error / before), -1e-9)
-        known = before < np.inf
-        slow = going & known & (to_come > SWEEPS) & (n >= WARM_UP)
-        before, looked = np.where(slow, np.inf, error), n
+        to_come = _to_come(error, before, tol) * (n - looked)
+        slow = going & (to_come > SWEEPS) & (n >= WARM_UP)
         if slow.any():
             newton = newton + newton_step(state, s, torch.from_numpy(slow), torch.from_numpy(tol * mass).to(s)) * slow
-            look = n + 1
+            before, look = np.where(slow, np.inf, error), n + 1
         else:
             state.sweep(s)
-            look = n + int(np.clip(np.min(to_come[going]), 1, apart)) if known.all() else n + min(apart, WARM_UP // 2)
+            before, look = error, n + min(apart, int(min(to_come[going])) or WARM_UP // 2)
+        looked = n
         if state.beyond_reach():
             state.absorb(state.relative())
+
+
+def _to_come(error: Array, before: Array, tol: float) -> Array:
+    """How many times as long as from `before` to `error` it takes from there to tol, at that rate; 0 if not known."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log(tol / error) / np.minimum(np.log(error / before), -1e-9)
 
 
 def _looks_apart(cost: Tensor) -> int:

@@ -20,7 +20,8 @@ def test_equals_pot_and_meets_its_dual(seed, n, m, uniform, scale):
     result = exact(cost, a, b)
     p, q = (torch.full((k,), 1 / k, dtype=torch.float64) if w is None else w for k, w in ((n, a), (m, b)))
     unit = 1e-9 * 10.0**scale
-    assert float(result.value) == pytest.approx(ot.emd2(p.numpy(), q.numpy(), cost.numpy()), abs=unit)
+    if n * m > 1:  # POT's emd2 finds one point to one point infeasible
+        assert float(result.value) == pytest.approx(ot.emd2(p.numpy(), q.numpy(), cost.numpy()), abs=unit)
     assert float(result.value) == pytest.approx(float((result.plan * cost).sum()), abs=unit)
     assert float(result.value) == pytest.approx(float((result.f * p).sum() + (result.g * q).sum()), abs=unit)
     assert float((result.f[:, None] + result.g - cost).max()) <= unit
