@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from geomdml.transport.newton import newton_step
+from geomdml.transport.plain import plain
 from geomdml.transport.problem import Array, Problem, Solution, first
 from geomdml.transport.scaling import Scaling, Side
 
@@ -32,9 +33,16 @@ def solve(problem: Problem, tol: float, max_iter: int, start: tuple[Tensor | Non
     """Without gradient, from potentials f, g (B, 1, ·) where they are given."""
     if problem.cost.shape[-2] > problem.cost.shape[-1]:  # Newton's systems are as large as there are rows
         return solve(problem.flipped(), tol, max_iter, start[::-1]).flipped()
+    count = np.zeros(len(problem.cost))
+    if start == (None, None):
+        found, g, tried = plain(problem, tol, max_iter)
+        if found is not None:
+            return found
+        start, count = (None, g), count + tried
     sides = Side.of(problem.a, problem.penalty[0]), Side.of(problem.b, problem.penalty[1])
     state = Scaling(problem.cost, sides, problem.reg, first(problem, *start))
-    error, count = _iterate(state, tol, float(max_iter), bail_out=NEAR)
+    error, used = _iterate(state, tol, max_iter - count.max(), bail_out=NEAR)
+    count = count + used
     if not (error <= tol).all() and count.max() < max_iter:
         error, used = _descend(state, _levels(problem), tol, max_iter - count.max())
         count = count + used
