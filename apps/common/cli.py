@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
+from apps.common.checkpoints import Checkpoints, WholeFiles, newest
 from apps.common.packages import FetchError
 from apps.common.progress import Progress
 
@@ -23,7 +24,14 @@ EXPECTED_WARNINGS = (
     r".*smaller than the logging interval.*",
     r".*module\(s\) in eval mode at the start of training.*",  # the frozen part of a backbone
     r".*Total length of `list` across ranks is zero.*",  # no validation, as asked for
+    r".*your dataloader is not resumable.*",  # it is: apps.common.loading
+    r".*recommended to use `self.log\(.*sync_dist=True.*",  # every process logs the scores of all the data
 )
+# What other libraries say in many lines, in one.
+PLAIN = {
+    "DataLoader worker": "a process that prepares pictures died (killed for its memory, perhaps): lower --data.workers",
+    "PytorchStreamReader": "the checkpoint is damaged, or no checkpoint",
+}
 
 
 class AppCLI(LightningCLI):
@@ -40,29 +48,38 @@ class AppCLI(LightningCLI):
         parser.add_argument(
             "--out", type=str, default="runs", help="Folder in which each run gets a folder of its own."
         )
+        parser.add_argument(
+            "--checkpoint_every", type=int, default=200, help="Steps between two checkpoints within an epoch."
+        )
         parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
         parser.link_arguments("seed_everything", "model.seed")
         parser.link_arguments("seed_everything", "data.seed")
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        super().parse_arguments(parser, args)
+        chosen = self.config[self.config.subcommand]
+        if chosen.get("ckpt_path") == "last":
+            chosen["ckpt_path"] = str(newest(Path(chosen.out)))
+
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         out = Path(self._get(self.config, "out"))
         log = CSVLogger(out, name="")
-        self.folder = Path(log.log_dir)
         kwargs["logger"] = [log, TensorBoardLogger(out, name="", version=log.version)]
-        checkpoints = self.folder / "checkpoints"
         # Without validation there is nothing to choose by: the last checkpoint is the best.
         monitor = self.monitor if getattr(self.datamodule, "validates", True) else None
+        self.checkpoints = Checkpoints(monitor=monitor, every=self._get(self.config, "checkpoint_every"))
         progress = [RichProgressBar()] if sys.stdout.isatty() else []
         kwargs["callbacks"] = [
             *progress,
             Progress(monitor=self.monitor),
-            ModelCheckpoint(checkpoints, filename="best", monitor=monitor, mode="max", save_last=True),
+            self.checkpoints,
             self.results,
         ]
+        kwargs["plugins"] = [WholeFiles()]
         return super().instantiate_trainer(**kwargs)
 
     def after_fit(self) -> None:
-        self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path="best", verbose=False)
+        self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=self.checkpoints.best, verbose=False)
 
 
 def run(model_class: type, data_class: type, *, results: Callback, monitor: str, args: list[str] | None = None) -> None:
@@ -96,3 +113,8 @@ def run(model_class: type, data_class: type, *, results: Callback, monitor: str,
         if os.environ.get("GEOMDML_TRACEBACK"):
             raise
         sys.exit(f"error: {error}")
+    except RuntimeError as error:
+        plain = next((plain for name, plain in PLAIN.items() if name in str(error)), None)
+        if plain is None or os.environ.get("GEOMDML_TRACEBACK"):
+            raise
+        sys.exit(f"error: {plain} ({str(error).partition(chr(10))[0]})")

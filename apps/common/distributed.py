@@ -1,0 +1,53 @@
+"""Several processes that together do what one does: the same loss, the same gradients, the same scores.
+
+Every process computes the loss of the whole batch, from the embeddings of all. The backward pass of the gathering adds up
+what the processes' losses, all equal, say of an embedding: R times its gradient, R the number of processes. DDP and
+FSDP take the mean of the processes' gradients: for what comes before the gathering the mean over processes of R times each
+one's part is the whole, and for what comes after it (head, proxies) the mean of R equal gradients. Nothing is rescaled.
+"""
+
+import torch
+import torch.distributed
+from torch import Tensor
+from torch.distributed.nn.functional import all_gather
+
+
+def together() -> bool:
+    """Whether this process is one of several."""
+    distributed = torch.distributed
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+
+
+def gather(tensor: Tensor) -> Tensor:
+    """The tensors (B, ...) of all processes, one after another (R·B, ...); gradients flow. Of one process: its own."""
+    return torch.cat(all_gather(tensor)) if together() else tensor
+
+
+def from_first(tensors: list[Tensor]) -> None:
+    """Give every process the values of the first."""
+    if together():
+        for tensor in tensors:
+            torch.distributed.broadcast(tensor, 0)
+
+
+@torch.no_grad()
+def in_order(parts: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of all processes in the order of "rows", each row once; "rows" is left out.
+
+    Every process gives as many rows, so some are given twice.
+
+    Raises:
+        ValueError: a row between 0 and the last is missing.
+
+    >>> in_order({"rows": torch.tensor([2, 0, 1, 0]), "x": torch.tensor([2.5, 0.5, 1.5, 0.5])})
+    {'x': tensor([0.5000, 1.5000, 2.5000])}
+    """
+    if not parts:
+        return {}
+    whole = {name: gather(tensor) for name, tensor in parts.items()}
+    rows = whole.pop("rows")
+    where = torch.full((int(rows.max()) + 1,), -1, dtype=torch.long, device=rows.device)
+    where[rows] = torch.arange(len(rows), device=rows.device)
+    if (where < 0).any():
+        raise ValueError(f"{int((where < 0).sum())} rows of {len(where)} have no embedding")
+    return {name: tensor[where] for name, tensor in whole.items()}
