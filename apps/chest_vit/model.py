@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from apps.chest_vit import losses
 from apps.chest_vit.data import Batch
 from apps.chest_vit.losses import Spec
+from apps.common import distributed
 from apps.common import weights as pretrained
 from apps.common.evaluation import Collector, radius_spread, scores
 from apps.common.sampling import seed_of
@@ -186,13 +187,13 @@ class CHEST(L.LightningModule):
         if self.hparams["proxy_start"] == "features" and self.trainer.ckpt_path is None:
             self._start_proxies()
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        torch.manual_seed(seed_of(self.hparams["seed"], self.current_epoch, batch_idx))
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        features = self.features(batch.pictures)
+        key = (self.hparams["seed"], self.current_epoch, batch_idx)
+        torch.manual_seed(seed_of(*key, self.global_rank))  # each process drops out other features, ...
+        features = distributed.gather(self.features(batch.pictures))
+        torch.manual_seed(seed_of(*key))  # ... and all draw the same triplets
         with torch.autocast(features.device.type, enabled=False):
-            terms = self.loss.terms(features.float(), batch.labels, head=self.head)
+            terms = self.loss.terms(features.float(), distributed.gather(batch.labels), head=self.head)
         parts = {f"loss/{name}": value for name, value in terms._asdict().items() if value is not None}
         self.log_dict(parts, batch_size=len(features))
         self.log("loss", terms.total.detach(), prog_bar=True, logger=False, batch_size=len(features))
@@ -200,16 +201,16 @@ class CHEST(L.LightningModule):
         return terms.total
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.collector.add(labels=batch.labels, **self(batch.pictures))
+        self.collector.add(rows=batch.rows, labels=batch.labels, **self(batch.pictures))
 
     def on_validation_epoch_end(self) -> None:
-        self._log_scores("val", self.collector.take())
+        self._log_scores("val", distributed.in_order(self.collector.take()))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self.collector.add(labels=batch.labels, **self(batch.pictures))
+        self.collector.add(rows=batch.rows, labels=batch.labels, **self(batch.pictures))
 
     def on_test_epoch_end(self) -> None:
-        self.test_outputs = self.collector.take()
+        self.test_outputs = distributed.in_order(self.collector.take())
         self._log_scores("test", self.test_outputs)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
@@ -241,6 +242,7 @@ class CHEST(L.LightningModule):
         features, labels = (torch.cat(part) for part in zip(*parts, strict=True))
         torch.manual_seed(self.hparams["seed"])
         losses.start_proxies(self.loss, self.head, features.float(), labels.to(features.device))
+        distributed.from_first(list(self.loss.parameters()))
         self.train()
 
     def _log_scores(self, stage: str, outputs: dict[str, Tensor]) -> None:

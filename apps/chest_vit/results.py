@@ -34,6 +34,7 @@ class Results(Callback):
     """
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        folder = Path(trainer.log_dir or ".")  # asked for by every process: it is broadcast
         if not trainer.is_global_zero:
             return
         data: RetrievalData = trainer.datamodule  # type: ignore[attr-defined]
@@ -56,7 +57,6 @@ class Results(Callback):
         }
         table = Table(list(rows["H"]), {name: list(row.values()) for name, row in rows.items()})
         print_table(table, facts)
-        folder = Path(trainer.log_dir or ".")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "results.json").write_text(json.dumps({"scores": rows, "facts": facts}, indent=1))
         clip_is_near = model.head.clip < 2 * float(outputs["radius"].max())  # else it would squeeze the histogram
@@ -91,7 +91,7 @@ class Results(Callback):
         trained, model.backbone = model.backbone, frozen.to(model.device)
         pixels, features = [], []
         try:
-            for batch in data.test_dataloader():
+            for batch in data.whole_test_dataloader():
                 pixels.append(_at_most(side, batch.pictures.float() / 255).flatten(1))
                 features.append(model.features(batch.pictures.to(model.device)).float().cpu())
         finally:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import os
 import shutil
 import signal
@@ -51,6 +52,7 @@ class Checkpoints(Checkpoint):
             raise ValueError(f"--checkpoint_every {every}; want at least 1 step")
         self.monitor, self.every = monitor, every
         self.score: float | None = None
+        self.begin = 0  # the step that the run begins at
         self.saved = -1  # the step of last.ckpt
         self.signals = Signals()
         self.folder = Path()
@@ -66,12 +68,19 @@ class Checkpoints(Checkpoint):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         self.folder = Path(trainer.log_dir or ".") / "checkpoints"  # on every process: log_dir is broadcast
 
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        self.begin = checkpoint["global_step"]
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.ckpt_path:
+            self._take_along(Path(trainer.ckpt_path), trainer)
+
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.signals.listen()  # not before: Lightning sets handlers of its own after on_fit_start
-        if trainer.ckpt_path and trainer.is_global_zero:
-            self._take_along(Path(trainer.ckpt_path).parent, trainer)
 
-    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         # Between two steps: the one before is done, validated and logged. After it, at on_train_batch_end, it is not.
         accumulated = batch_idx % trainer.accumulate_grad_batches == 0
         stop = accumulated and self._stop(trainer)
@@ -97,7 +106,7 @@ class Checkpoints(Checkpoint):
         if trainer.global_step != self.saved:  # no validation in this epoch
             self._save(trainer)
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.signals.restore()
         if trainer.is_global_zero and not self.best.exists() and self.last.exists():
             link(self.last, self.best)  # no score was a number
@@ -123,10 +132,11 @@ class Checkpoints(Checkpoint):
         self.score = state_dict["score"]
 
     def _save(self, trainer: L.Trainer) -> None:
-        score = trainer.callback_metrics.get(self.monitor) if self.monitor else None
-        better = self.monitor is None or (score is not None and (self.score is None or float(score) > self.score))
-        if better and score is not None:
-            self.score = float(score)
+        better = self.monitor is None
+        if self.monitor in trainer.callback_metrics:
+            score = float(trainer.callback_metrics[self.monitor])
+            better = score > (-math.inf if self.score is None else self.score)
+            self.score = score if better else self.score
         self._save_last(trainer)
         if better and trainer.is_global_zero:
             link(self.last, self.best)
@@ -138,13 +148,17 @@ class Checkpoints(Checkpoint):
         self.saved = trainer.global_step
 
     def _take_along(self, source: Path, trainer: L.Trainer) -> None:
-        if self.score is not None and (source / "best.ckpt").exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            link(source / "best.ckpt", self.best)
-        elif self.score is not None:
-            print(f"no {source / 'best.ckpt'}: the best checkpoint is chosen among those to come", flush=True)
+        self.saved = self.begin
+        best = source.with_name("best.ckpt")
+        if not best.exists() and self.score is not None:
             self.score = None
-        carry_metrics(source.parent / "metrics.csv", trainer)
+            if trainer.is_global_zero:
+                print(f"no {best}: the best checkpoint is chosen among those to come", flush=True)
+        if trainer.is_global_zero:
+            for each, name in ((source, self.last), (best, self.best)):
+                if each.is_file():
+                    link(each, name)
+            carry_metrics(source.parents[1] / "metrics.csv", trainer, self.begin)
 
     def _stop(self, trainer: L.Trainer) -> bool:
         heard = self.signals.received is not None
@@ -192,15 +206,15 @@ def link(source: Path, target: Path) -> None:
     aside(target, write)
 
 
-def carry_metrics(path: Path, trainer: L.Trainer) -> None:
-    """Begin metrics.csv of this run with the rows of an earlier one, up to the step that is gone on from."""
+def carry_metrics(path: Path, trainer: L.Trainer, step: int) -> None:
+    """Begin metrics.csv of this run with the rows of an earlier one before a step."""
     if not path.exists():
         return
     lines = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]  # killed in a line
     rows = [row for row in csv.DictReader(lines) if (row.get("step") or "").isdigit()]
     for logger in trainer.loggers:
         if isinstance(logger, CSVLogger):
-            logger.experiment.metrics[:0] = [row for row in rows if int(row["step"]) < trainer.global_step]
+            logger.experiment.metrics[:0] = [row for row in rows if int(row["step"]) < step]
 
 
 def newest(out: Path) -> Path:

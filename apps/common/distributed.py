@@ -1,9 +1,9 @@
 """Several processes that together do what one does: the same loss, the same gradients, the same scores.
 
-Every process computes the loss of the whole batch, from the embeddings of all. The backward pass of the gathering adds up
-what the processes' losses, all equal, say of an embedding: R times its gradient, R the number of processes. DDP and
-FSDP take the mean of the processes' gradients: for what comes before the gathering the mean over processes of R times each
-one's part is the whole, and for what comes after it (head, proxies) the mean of R equal gradients. Nothing is rescaled.
+Every process computes the loss of the whole batch, from the embeddings of all. The backward pass of the gathering adds
+up what the losses of the R processes, all equal, say of an embedding: R times its gradient. DDP and FSDP take the mean
+of the processes' gradients. For what comes before the gathering that is the mean of R times each one's part: the whole.
+For what comes after it (head, proxies) it is the mean of R equal gradients. Nothing is rescaled.
 """
 
 import torch
