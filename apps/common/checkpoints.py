@@ -142,8 +142,11 @@ class Checkpoints(Checkpoint):
             link(self.last, self.best)
 
     def _save_last(self, trainer: L.Trainer) -> None:
-        for logger in trainer.loggers:
-            logger.save()  # what was logged up to here can then be taken along
+        try:
+            for logger in trainer.loggers:
+                logger.save()  # what was logged up to here can then be taken along
+        except OSError as error:
+            raise OSError(f"the log in {self.folder.parent} could not be written: {error.strerror or error}") from error
         trainer.save_checkpoint(self.last)
         self.saved = trainer.global_step
 

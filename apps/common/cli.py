@@ -112,9 +112,16 @@ def run(model_class: type, data_class: type, *, results: Callback, monitor: str,
     except (ValueError, OSError, FetchError, pickle.UnpicklingError) as error:
         if os.environ.get("GEOMDML_TRACEBACK"):
             raise
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {_first(error)}")
     except RuntimeError as error:
         plain = next((plain for name, plain in PLAIN.items() if name in str(error)), None)
         if plain is None or os.environ.get("GEOMDML_TRACEBACK"):
             raise
         sys.exit(f"error: {plain} ({str(error).partition(chr(10))[0]})")
+
+
+def _first(error: BaseException) -> BaseException:
+    """What went wrong first: on a full disk, what is done at the end of a failed run fails too."""
+    while error.__cause__ is None and isinstance(error.__context__, OSError):
+        error = error.__context__
+    return error
