@@ -152,6 +152,8 @@ class CHEST(L.LightningModule):
             hyphc_form=hyphc_form,
             hyphc_live=hyphc_live,
         )
+        # Told apart by their dimensions, which they lose where each process has a part of them (FSDP).
+        self.loss_groups = self.loss.parameter_groups(lr, proxy_lr)
         self.spaces: dict[str, Space] = {"E": Euclidean(), "H": self.space}
         self.collector = Collector()
         self.test_outputs: dict[str, Tensor] = {}
@@ -185,7 +187,8 @@ class CHEST(L.LightningModule):
 
     def on_fit_start(self) -> None:
         if self.hparams["proxy_start"] == "features" and self.trainer.ckpt_path is None:
-            self._start_proxies()
+            with distributed.whole_parameters(self.trainer):
+                self._start_proxies()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         key = (self.hparams["seed"], self.current_epoch, batch_idx)
@@ -221,7 +224,7 @@ class CHEST(L.LightningModule):
         groups = [
             {"params": [p for p in self.backbone.parameters() if p.requires_grad], "lr": h["lr"]},
             {"params": list(self.head.parameters()), "lr": h["head_lr"]},  # with c where it is learned
-            *self.loss.parameter_groups(h["lr"], h["proxy_lr"]),
+            *self.loss_groups,
         ]
         optimizer = torch.optim.AdamW(groups, weight_decay=h["weight_decay"])
         total = max(1, int(self.trainer.estimated_stepping_batches))

@@ -52,7 +52,6 @@ class Checkpoints(Checkpoint):
             raise ValueError(f"--checkpoint_every {every}; want at least 1 step")
         self.monitor, self.every = monitor, every
         self.score: float | None = None
-        self.begin = 0  # the step that the run begins at
         self.saved = -1  # the step of last.ckpt
         self.signals = Signals()
         self.folder = Path()
@@ -69,10 +68,9 @@ class Checkpoints(Checkpoint):
         self.folder = Path(trainer.log_dir or ".") / "checkpoints"  # on every process: log_dir is broadcast
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        self.begin = checkpoint["global_step"]
-
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if trainer.ckpt_path:
+        if trainer.state.fn == "fit" and trainer.ckpt_path:
+            self.saved = checkpoint["global_step"]
+            self.score = checkpoint["callbacks"].get(self.state_key, {}).get("score")
             self._take_along(Path(trainer.ckpt_path), trainer)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -128,9 +126,6 @@ class Checkpoints(Checkpoint):
     def state_dict(self) -> dict[str, Any]:
         return {"score": self.score}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.score = state_dict["score"]
-
     def _save(self, trainer: L.Trainer) -> None:
         better = self.monitor is None
         if self.monitor in trainer.callback_metrics:
@@ -151,7 +146,6 @@ class Checkpoints(Checkpoint):
         self.saved = trainer.global_step
 
     def _take_along(self, source: Path, trainer: L.Trainer) -> None:
-        self.saved = self.begin
         best = source.with_name("best.ckpt")
         if not best.exists() and self.score is not None:
             self.score = None
@@ -161,7 +155,7 @@ class Checkpoints(Checkpoint):
             for each, name in ((source, self.last), (best, self.best)):
                 if each.is_file():
                     link(each, name)
-            carry_metrics(source.parents[1] / "metrics.csv", trainer, self.begin)
+            carry_metrics(source.parents[1] / "metrics.csv", trainer, self.saved)
 
     def _stop(self, trainer: L.Trainer) -> bool:
         heard = self.signals.received is not None

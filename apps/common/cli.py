@@ -12,6 +12,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.strategies import FSDPStrategy
 
 from apps.common.checkpoints import Checkpoints, WholeFiles, newest
 from apps.common.packages import FetchError
@@ -37,7 +38,8 @@ PLAIN = {
 class AppCLI(LightningCLI):
     """Adds to LightningCLI: one seed for all, the classes counted from the data, a folder a run, loggers, checkpoints.
 
-    A fit ends with a test of the best checkpoint. A run never writes into the folder of an earlier one.
+    A fit ends with a test of the best checkpoint, unless the network is in parts (FSDP). A run never writes into the
+    folder of an earlier one.
     """
 
     def __init__(self, *args: Any, results: Callback, monitor: str, **kwargs: Any) -> None:
@@ -79,6 +81,15 @@ class AppCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
     def after_fit(self) -> None:
+        if isinstance(self.trainer.strategy, FSDPStrategy):  # each process has a part of the network
+            if self.trainer.is_global_zero:
+                folder = self.checkpoints.folder.parent
+                print(
+                    f"now test it with one process: test --config {folder}/config.yaml --trainer.strategy auto "
+                    f"--trainer.devices 1 --ckpt_path {self.checkpoints.best}",
+                    flush=True,
+                )
+            return
         self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=self.checkpoints.best, verbose=False)
 
 

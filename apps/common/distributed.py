@@ -6,9 +6,14 @@ of the processes' gradients. For what comes before the gathering that is the mea
 For what comes after it (head, proxies) it is the mean of R equal gradients. Nothing is rescaled.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import lightning as L
 import torch
 import torch.distributed
 from torch import Tensor
+from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.nn.functional import all_gather
 
 
@@ -28,6 +33,16 @@ def from_first(tensors: list[Tensor]) -> None:
     if together():
         for tensor in tensors:
             torch.distributed.broadcast(tensor, 0)
+
+
+@contextmanager
+def whole_parameters(trainer: L.Trainer) -> Iterator[None]:
+    """All parameters whole, where a process has a part of them (FSDP); what is written into them stays."""
+    if isinstance(trainer.strategy.model, FullyShardedDataParallel):
+        with FullyShardedDataParallel.summon_full_params(trainer.strategy.model):
+            yield
+    else:
+        yield
 
 
 @torch.no_grad()

@@ -10,10 +10,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
+from lightning.pytorch.strategies import FSDPStrategy
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 # Forked from one process that has imported everything, and has run nothing.
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["apps.chest_vit.data", "apps.chest_vit.model", "apps.chest_vit.results", __name__])
+
+
+class ShardedOnCPU(FSDPStrategy):
+    """Lightning refuses its own FSDPStrategy on a CPU; torch does not, if told that the device is one."""
+
+    def _setup_model(self, model):
+        return FullyShardedDataParallel(model, device_id=torch.device("cpu"), **self.kwargs)
 
 
 def kill_workers() -> None:
