@@ -120,7 +120,8 @@ class CHEST(L.LightningModule):
         self.register_buffer("mean", 255 * torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(std).view(3, 1, 1), persistent=False)
         self.space = Hyperbolic(c=c, learnable=learn_c)
-        self.frozen = [_submodule(self.backbone, name).requires_grad_(False) for name in frozen]
+        for name in frozen:
+            _submodule(self.backbone, name).requires_grad_(False)
         features = int(self.backbone.num_features)  # type: ignore[arg-type]
         if grad_checkpointing:
             _checkpoint(self.backbone, backbone)
@@ -181,11 +182,12 @@ class CHEST(L.LightningModule):
 
     def train(self, mode: bool = True) -> "CHEST":
         super().train(mode)
-        for module in self.frozen:
-            module.eval()  # its batch statistics stay too
+        for name in self.hparams["frozen"]:
+            self.backbone.get_submodule(name).eval()  # its batch statistics stay too
         return self
 
     def on_fit_start(self) -> None:
+        distributed.warn_of_batch_norm(self)
         if self.hparams["proxy_start"] == "features" and self.trainer.ckpt_path is None:
             with distributed.whole_parameters(self.trainer):
                 self._start_proxies()

@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.strategies import FSDPStrategy
 
 from apps.common.checkpoints import Checkpoints, WholeFiles, newest
+from apps.common.distributed import SharedBatchNorm
 from apps.common.packages import FetchError
 from apps.common.progress import Progress
 
@@ -78,6 +79,9 @@ class AppCLI(LightningCLI):
             self.results,
         ]
         kwargs["plugins"] = [WholeFiles()]
+        if self._get(self.config, "trainer.sync_batchnorm"):
+            kwargs["plugins"].append(SharedBatchNorm())
+            kwargs["sync_batchnorm"] = False
         return super().instantiate_trainer(**kwargs)
 
     def after_fit(self) -> None:

@@ -8,31 +8,68 @@ For what comes after it (head, proxies) it is the mean of R equal gradients. Not
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import lightning as L
 import torch
-import torch.distributed
-from torch import Tensor
+from lightning.pytorch.plugins import LayerSync
+from lightning.pytorch.utilities import rank_zero_warn
+from timm.layers import convert_sync_batchnorm
+from torch import Tensor, distributed, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
-from torch.distributed.nn.functional import all_gather
 
 
 def together() -> bool:
     """Whether this process is one of several."""
-    distributed = torch.distributed
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 
 def gather(tensor: Tensor) -> Tensor:
     """The tensors (B, ...) of all processes, one after another (R·B, ...); gradients flow. Of one process: its own."""
-    return torch.cat(all_gather(tensor)) if together() else tensor
+    return _Gather.apply(tensor) if together() else tensor
+
+
+class _Gather(torch.autograd.Function):
+    """As torch.distributed.nn.functional.all_gather, which torch 2.15 warns of."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        parts = [torch.empty_like(tensor) for _ in range(distributed.get_world_size())]
+        distributed.all_gather(parts, tensor.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        total = gradient.clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total)
+        return total.chunk(distributed.get_world_size())[distributed.get_rank()]
 
 
 def from_first(tensors: list[Tensor]) -> None:
     """Give every process the values of the first."""
     if together():
         for tensor in tensors:
-            torch.distributed.broadcast(tensor, 0)
+            distributed.broadcast(tensor, 0)
+
+
+class SharedBatchNorm(LayerSync):
+    """Batch statistics of all processes, on GPUs. Lightning's own would drop the activations within timm's layers."""
+
+    def apply(self, model: nn.Module) -> nn.Module:
+        return convert_sync_batchnorm(model)
+
+    def revert(self, model: nn.Module) -> nn.Module:
+        return model  # one process reads a state dict of either
+
+
+def warn_of_batch_norm(model: nn.Module) -> None:
+    """Say so where the processes' batch statistics make their numbers other than those of one process."""
+    own = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+    if together() and any(not isinstance(m, nn.SyncBatchNorm) for m in own):
+        rank_zero_warn(
+            "The backbone has batch normalisation and each process normalises its own part of the batch: the numbers "
+            "are not those of one process. On GPUs, --trainer.sync_batchnorm true takes the statistics of all."
+        )
 
 
 @contextmanager
