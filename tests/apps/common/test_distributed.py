@@ -1,5 +1,6 @@
 """Several processes give the loss, the gradients and the scores of one."""
 
+import csv
 import json
 import signal
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from apps.common import distributed
 from apps.common.loading import OwnPart, OwnRows
 from apps.common.sampling import ClassBalanced
+from apps.common.weights import backbone
 from geomdml.losses import CHESTLoss, PairwiseCrossEntropyLoss
 from geomdml.nn import HyperbolicHead
 from geomdml.spaces import Hyperbolic
@@ -124,9 +126,14 @@ def fit(tmp_path_factory):
     return (*arguments, "--trainer.max_epochs", 1, "--trainer.log_every_n_steps", 1, "--trainer.accelerator", "cpu")
 
 
-def together(*arguments: object, folder: Path, strikes: tuple[str, ...] = ("", "")) -> tuple[list[int | None], str]:
+DDP, FSDP = "ddp", '{"class_path": "tests.apps.processes.ShardedOnCPU"}'
+
+
+def together(
+    *arguments: object, folder: Path, strategy: str = DDP, strikes: tuple[str, ...] = ("", "")
+) -> tuple[list[int | None], str]:
     """Exit codes of two processes, and what the first printed."""
-    parallel = (*arguments, "--trainer.strategy", "ddp", "--trainer.devices", 2)
+    parallel = (*arguments, "--trainer.strategy", strategy, "--trainer.devices", 2)
     processes = [
         start(*parallel, folder=folder, environment=environment, strike=strike, step=1)
         for environment, strike in zip(ranks(2), strikes, strict=True)
@@ -143,36 +150,74 @@ def first_step(folder: Path) -> dict[str, torch.Tensor]:
     return {index: state["exp_avg"] for index, state in saved["optimizer_states"][0]["state"].items()}
 
 
-def test_two_processes_of_the_app_are_one(fit, tmp_path):
-    """Losses and scores to 1e-5, the gradients of the first step to 1e-5 of their norm, all in float32."""
-    folders = one, two = tmp_path / "one", tmp_path / "two"
-    for folder in folders:
-        folder.mkdir()
-    code, output = run(*fit, folder=one)
+@pytest.fixture(scope="module")
+def one(fit, tmp_path_factory) -> Path:
+    """The folder of the run of one process."""
+    folder = tmp_path_factory.mktemp("one")
+    code, output = run(*fit, folder=folder)
     assert code == 0, output
-    codes, output = together(*fit, folder=two)
-    assert codes == [0, 0], output
-    assert not (two / "runs/version_1").exists()
-    scores = [json.loads((folder / "runs/version_0/results.json").read_text())["scores"] for folder in folders]
-    logs = [(folder / "runs/version_0/metrics.csv").read_text().splitlines() for folder in folders]
-    assert logs[0][0] == logs[1][0] and len(logs[0]) == len(logs[1]) == 5
-    for ours, theirs in zip(*logs, strict=True):
-        for a, b in zip(ours.split(","), theirs.split(","), strict=True):
-            assert a == b or float(a) == pytest.approx(float(b), rel=1e-5, abs=1e-5)
+    return folder / "runs/version_0"
+
+
+def assert_same_scores(ours: Path, theirs: Path) -> None:
+    scores = [json.loads((folder / "results.json").read_text())["scores"] for folder in (ours, theirs)]
     for name, row in scores[0].items():
-        assert scores[1][name] == pytest.approx(row, rel=1e-5)
+        assert scores[1][name] == pytest.approx(row, rel=1e-5), name
+
+
+def assert_same_log(ours: Path, theirs: Path, rows: int) -> None:
+    """The first rows of metrics.csv, to 1e-5."""
+    logs = [list(csv.DictReader((folder / "metrics.csv").open())) for folder in (ours, theirs)]
+    for mine, other in zip(logs[0][:rows], logs[1][:rows], strict=True):
+        for name, value in other.items():
+            assert value == mine[name] or float(mine[name]) == pytest.approx(float(value), rel=1e-5, abs=1e-5), name
+
+
+def test_two_processes_of_the_app_are_one(fit, one, tmp_path):
+    """Losses and scores to 1e-5, in float32."""
+    codes, output = together(*fit, folder=tmp_path)
+    assert codes == [0, 0], output
+    two = tmp_path / "runs/version_0"
+    assert not two.with_name("version_1").exists()
+    assert_same_log(one, two, rows=4)  # two steps, validation, test
+    assert_same_scores(one, two)
+
+
+def test_in_parts_they_are_one_too_and_go_on(fit, one, tmp_path):
+    """FSDP, stopped after its first step and gone on from there; its checkpoint is one that one process reads."""
+    codes, output = together(*fit, folder=tmp_path, strategy=FSDP, strikes=("SIGTERM", ""))
+    assert codes == [128 + signal.SIGTERM] * 2, output
+    codes, output = together(*fit, "--ckpt_path", "last", folder=tmp_path, strategy=FSDP)
+    assert codes == [0, 0] and "now test it with one process" in output, output
+    parts = tmp_path / "runs/version_1"
+    assert_same_log(one, parts, rows=3)
+    config = ("--config", parts / "config.yaml", "--trainer.strategy", "auto", "--trainer.devices", 1)
+    code, output = run("test", *config, "--ckpt_path", parts / "checkpoints/best.ckpt", folder=tmp_path)
+    assert code == 0, output
+    assert_same_scores(one, tmp_path / "runs/version_2")
 
 
 def test_a_signal_to_one_of_them_stops_all_and_leaves_the_gradients_of_one(fit, tmp_path):
-    folders = one, two = tmp_path / "one", tmp_path / "two"
-    for folder in folders:
+    """To 1e-5 of the norm of all, in float32."""
+    alone, two = tmp_path / "alone", tmp_path / "two"
+    for folder in (alone, two):
         folder.mkdir()
-    code, output = run(*fit, folder=one, strike="SIGTERM", step=1)
+    code, output = run(*fit, folder=alone, strike="SIGTERM", step=1)
     assert code == 128 + signal.SIGTERM, output
     codes, output = together(*fit, folder=two, strikes=("", "SIGTERM"))
     assert codes == [128 + signal.SIGTERM] * 2 and "the last checkpoint is of step 1" in output, output
-    ours, theirs = map(first_step, folders)
+    ours, theirs = first_step(alone), first_step(two)
     assert ours.keys() == theirs.keys()
     whole = torch.stack([gradient.norm() for gradient in ours.values()]).norm()
     for index, gradient in ours.items():
         assert float((gradient - theirs[index]).norm()) <= 1e-5 * float(whole), index
+
+
+def test_shared_batch_normalisation_keeps_the_activations():
+    """timm's layers normalise and activate; torch's conversion, which Lightning uses, leaves out the activation."""
+    network = backbone("efficientnet_lite0", "none").eval()
+    x = torch.randn(2, 3, 32, 32)
+    before = network(x)
+    shared = distributed.SharedBatchNorm().apply(network)
+    assert any(isinstance(module, nn.SyncBatchNorm) for module in shared.modules())
+    assert torch.equal(shared(x), before)
