@@ -1,7 +1,7 @@
 """Pictures for retrieval: a published benchmark, a folder of your own, or the packaged emoji; to train and to test."""
 
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import lightning as L
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import InterpolationMode, v2
 
+from apps.common.loading import OwnRows, TrainingLoader, place, with_workers
 from apps.common.sampling import ClassBalanced, Draw
 from apps.datasets.benchmarks import BENCHMARKS, guess, load
 from apps.datasets.pictures import Pictures, joined
@@ -16,10 +17,14 @@ from apps.datasets.split import Split
 
 
 class Batch(NamedTuple):
-    """Pictures as uint8 (B, 3, S, S), and their class indices (B,)."""
+    """Pictures as uint8 (B, 3, S, S), their class indices (B,), and their rows in the data (B,)."""
 
     pictures: Tensor
     labels: Tensor
+    rows: Tensor
+
+
+Item = tuple[Tensor, int, int]  # a picture, its class index, its row
 
 
 class RetrievalData(L.LightningDataModule):
@@ -148,35 +153,42 @@ class RetrievalData(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         h = self.hparams
-        sampler = ClassBalanced(
+        batches = ClassBalanced(
             self.train.labels,
             classes=h["classes_per_batch"],
             per_class=h["per_class"],
             steps=h["steps"],
             seed=h["seed"],
         )
-        return self._loader(Augmented(self.train, self.augment), sampler=sampler, batch_size=None)
+        data = Augmented(self.train, self.augment)
+        return TrainingLoader(data, batches, trainer=self.trainer, workers=h["workers"])
 
     def whole_train_dataloader(self) -> DataLoader:
         """The training pictures once, in order and without augmentation: where the proxies start."""
         return self._evaluation(self.train)
 
+    def whole_test_dataloader(self) -> DataLoader:
+        """All test pictures in order, also where several processes share the test."""
+        return self._evaluation(self.test)
+
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
-        return [] if self.split.validation is None else self._evaluation(self.split.validation)
+        return [] if self.split.validation is None else self._shared(self.split.validation)
 
     def test_dataloader(self) -> DataLoader:
-        return self._evaluation(self.test)
+        return self._shared(self.test)
 
     def predict_dataloader(self) -> DataLoader:
         parts = (self.train, self.split.validation, self.test)
         return self._evaluation(joined(*(part for part in parts if part is not None)))
 
-    def _evaluation(self, pictures: Pictures) -> DataLoader:
-        return self._loader(Whole(pictures, self.whole), batch_size=self.hparams["eval_batch"], collate_fn=stack)
+    def _shared(self, pictures: Pictures) -> DataLoader:
+        """Those pictures that this process evaluates; all of them where it is the only one."""
+        rank, ranks = place(self.trainer)
+        return self._evaluation(pictures, sampler=OwnRows(len(pictures), rank, ranks))
 
-    def _loader(self, dataset: Dataset, **kwargs) -> DataLoader:
-        workers = self.hparams["workers"]
-        return DataLoader(dataset, num_workers=workers, persistent_workers=workers > 0, **kwargs)
+    def _evaluation(self, pictures: Pictures, **kwargs: Any) -> DataLoader:
+        data, h = Whole(pictures, self.whole), self.hparams
+        return DataLoader(data, batch_size=h["eval_batch"], collate_fn=stack, **kwargs, **with_workers(h["workers"]))
 
 
 class Augmented(Dataset):
@@ -188,10 +200,11 @@ class Augmented(Dataset):
     def __getitem__(self, draws: list[Draw]) -> Batch:
         return stack([self._picture(draw) for draw in draws])
 
-    def _picture(self, draw: Draw) -> tuple[Tensor, int]:
+    def _picture(self, draw: Draw) -> Item:
+        row = draw.picture
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(draw.seed)
-            return self.augment(self.pictures.picture(draw.picture)), int(self.pictures.labels[draw.picture])
+            return self.augment(self.pictures.picture(row)), int(self.pictures.labels[row]), row
 
 
 class Whole(Dataset):
@@ -203,10 +216,10 @@ class Whole(Dataset):
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self.whole(self.pictures.picture(index)), int(self.pictures.labels[index])
+    def __getitem__(self, row: int) -> Item:
+        return self.whole(self.pictures.picture(row)), int(self.pictures.labels[row]), row
 
 
-def stack(items: list[tuple[Tensor, int]]) -> Batch:
-    pictures, labels = zip(*items, strict=True)
-    return Batch(torch.stack(pictures), torch.tensor(labels))
+def stack(items: list[Item]) -> Batch:
+    pictures, labels, rows = zip(*items, strict=True)
+    return Batch(torch.stack(pictures), torch.tensor(labels), torch.tensor(rows))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from apps.chest_vit import losses
 from apps.chest_vit.data import Batch
 from apps.chest_vit.losses import Spec
+from apps.common import distributed
 from apps.common import weights as pretrained
 from apps.common.evaluation import Collector, radius_spread, scores
 from apps.common.sampling import seed_of
@@ -119,7 +120,8 @@ class CHEST(L.LightningModule):
         self.register_buffer("mean", 255 * torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(std).view(3, 1, 1), persistent=False)
         self.space = Hyperbolic(c=c, learnable=learn_c)
-        self.frozen = [_submodule(self.backbone, name).requires_grad_(False) for name in frozen]
+        for name in frozen:
+            _submodule(self.backbone, name).requires_grad_(False)
         features = int(self.backbone.num_features)  # type: ignore[arg-type]
         if grad_checkpointing:
             _checkpoint(self.backbone, backbone)
@@ -151,6 +153,8 @@ class CHEST(L.LightningModule):
             hyphc_form=hyphc_form,
             hyphc_live=hyphc_live,
         )
+        # Told apart by their dimensions, which they lose where each process has a part of them (FSDP).
+        self.loss_groups = self.loss.parameter_groups(lr, proxy_lr)
         self.spaces: dict[str, Space] = {"E": Euclidean(), "H": self.space}
         self.collector = Collector()
         self.test_outputs: dict[str, Tensor] = {}
@@ -178,21 +182,23 @@ class CHEST(L.LightningModule):
 
     def train(self, mode: bool = True) -> "CHEST":
         super().train(mode)
-        for module in self.frozen:
-            module.eval()  # its batch statistics stay too
+        for name in self.hparams["frozen"]:
+            self.backbone.get_submodule(name).eval()  # its batch statistics stay too
         return self
 
     def on_fit_start(self) -> None:
+        distributed.warn_of_batch_norm(self)
         if self.hparams["proxy_start"] == "features" and self.trainer.ckpt_path is None:
-            self._start_proxies()
-
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        torch.manual_seed(seed_of(self.hparams["seed"], self.current_epoch, batch_idx))
+            with distributed.whole_parameters(self.trainer):
+                self._start_proxies()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        features = self.features(batch.pictures)
+        key = (self.hparams["seed"], self.current_epoch, batch_idx)
+        torch.manual_seed(seed_of(*key, self.global_rank))  # each process drops out other features, ...
+        features = distributed.gather(self.features(batch.pictures))
+        torch.manual_seed(seed_of(*key))  # ... and all draw the same triplets
         with torch.autocast(features.device.type, enabled=False):
-            terms = self.loss.terms(features.float(), batch.labels, head=self.head)
+            terms = self.loss.terms(features.float(), distributed.gather(batch.labels), head=self.head)
         parts = {f"loss/{name}": value for name, value in terms._asdict().items() if value is not None}
         self.log_dict(parts, batch_size=len(features))
         self.log("loss", terms.total.detach(), prog_bar=True, logger=False, batch_size=len(features))
@@ -200,16 +206,16 @@ class CHEST(L.LightningModule):
         return terms.total
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.collector.add(labels=batch.labels, **self(batch.pictures))
+        self.collector.add(rows=batch.rows, labels=batch.labels, **self(batch.pictures))
 
     def on_validation_epoch_end(self) -> None:
-        self._log_scores("val", self.collector.take())
+        self._log_scores("val", distributed.in_order(self.collector.take()))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self.collector.add(labels=batch.labels, **self(batch.pictures))
+        self.collector.add(rows=batch.rows, labels=batch.labels, **self(batch.pictures))
 
     def on_test_epoch_end(self) -> None:
-        self.test_outputs = self.collector.take()
+        self.test_outputs = distributed.in_order(self.collector.take())
         self._log_scores("test", self.test_outputs)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
@@ -220,7 +226,7 @@ class CHEST(L.LightningModule):
         groups = [
             {"params": [p for p in self.backbone.parameters() if p.requires_grad], "lr": h["lr"]},
             {"params": list(self.head.parameters()), "lr": h["head_lr"]},  # with c where it is learned
-            *self.loss.parameter_groups(h["lr"], h["proxy_lr"]),
+            *self.loss_groups,
         ]
         optimizer = torch.optim.AdamW(groups, weight_decay=h["weight_decay"])
         total = max(1, int(self.trainer.estimated_stepping_batches))
@@ -241,6 +247,7 @@ class CHEST(L.LightningModule):
         features, labels = (torch.cat(part) for part in zip(*parts, strict=True))
         torch.manual_seed(self.hparams["seed"])
         losses.start_proxies(self.loss, self.head, features.float(), labels.to(features.device))
+        distributed.from_first(list(self.loss.parameters()))
         self.train()
 
     def _log_scores(self, stage: str, outputs: dict[str, Tensor]) -> None:

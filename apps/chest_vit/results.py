@@ -38,6 +38,7 @@ class Results(Callback):
     """
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        folder = Path(trainer.log_dir or ".")  # asked for by every process: it is broadcast
         if not trainer.is_global_zero:
             return
         data: RetrievalData = trainer.datamodule  # type: ignore[attr-defined]
@@ -76,7 +77,7 @@ class Results(Callback):
             notes=notes(labels, outputs["radius"], model.head.clip, data.split.queries),
             seed=model.hparams["seed"],
         )
-        show(report, rows, Path(trainer.log_dir or "."), caption="Retrieval on the test classes, %")
+        show(report, rows, folder, caption="Retrieval on the test classes, %")
 
     @torch.no_grad()
     def baselines(self, model: CHEST, data: RetrievalData) -> dict[str, Tensor]:
@@ -91,7 +92,7 @@ class Results(Callback):
         trained, model.backbone = model.backbone, frozen.to(model.device)
         pixels, features = [], []
         try:
-            for batch in data.test_dataloader():
+            for batch in data.whole_test_dataloader():
                 pixels.append(_at_most(side, batch.pictures.float() / 255).flatten(1))
                 features.append(model.features(batch.pictures.to(model.device)).float().cpu())
         finally:

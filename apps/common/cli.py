@@ -14,12 +14,15 @@ from types import MappingProxyType
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.strategies import FSDPStrategy
 
+from apps.common.checkpoints import Checkpoints, WholeFiles, newest
 from apps.common.compare import Experiment, compare
 from apps.common.compare_report import write_comparison
+from apps.common.distributed import SharedBatchNorm
 from apps.common.packages import FetchError
 from apps.common.progress import Progress
 
@@ -30,7 +33,14 @@ EXPECTED_WARNINGS = (
     r".*smaller than the logging interval.*",
     r".*module\(s\) in eval mode at the start of training.*",  # the frozen part of a backbone
     r".*Total length of `list` across ranks is zero.*",  # no validation, as asked for
+    r".*your dataloader is not resumable.*",  # it is: apps.common.loading
+    r".*recommended to use `self.log\(.*sync_dist=True.*",  # every process logs the scores of all the data
 )
+# What other libraries say in many lines, in one.
+PLAIN = {
+    "DataLoader worker": "a process that prepares pictures died (killed for its memory, perhaps): lower --data.workers",
+    "PytorchStreamReader": "the checkpoint is damaged, or no checkpoint",
+}
 
 
 MakeExperiment = Callable[[Any, Any, L.Trainer, Collection[str] | None], Experiment]
@@ -68,7 +78,8 @@ class ComparingTrainer(L.Trainer):
 class AppCLI(LightningCLI):
     """Adds to LightningCLI: one seed for all, links from data to model, a folder a run, loggers, checkpoints, compare.
 
-    A fit ends with a test of the best checkpoint. A run never writes into the folder of an earlier one.
+    A fit ends with a test of the best checkpoint, unless the network is in parts (FSDP). A run never writes into the
+    folder of an earlier one.
     """
 
     def __init__(
@@ -105,33 +116,51 @@ class AppCLI(LightningCLI):
         parser.add_argument(
             "--out", type=str, default="runs", help="Folder in which each run gets a folder of its own."
         )
+        parser.add_argument(
+            "--checkpoint_every", type=int, default=200, help="Steps between two checkpoints within an epoch."
+        )
         for source, target in self.links.items():
             parser.link_arguments(f"data.{source}", f"model.{target}", apply_on="instantiate")
         parser.link_arguments("seed_everything", "model.seed")
         parser.link_arguments("seed_everything", "data.seed")
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        super().parse_arguments(parser, args)
+        chosen = self.config[self.config.subcommand]
+        if chosen.get("ckpt_path") == "last":
+            chosen["ckpt_path"] = str(newest(Path(chosen.out)))
+
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         out = Path(self._get(self.config, "out"))
         log = CSVLogger(out, name="")
-        self.folder = Path(log.log_dir)
         kwargs["logger"] = [log, TensorBoardLogger(out, name="", version=log.version)]
-        checkpoints = self.folder / "checkpoints"
         # Without validation there is nothing to choose by: the last checkpoint is the best.
         monitor = self.monitor if getattr(self.datamodule, "validates", True) else None
-        self.best = ModelCheckpoint(checkpoints, filename="best", monitor=monitor, mode="max")
+        self.checkpoints = Checkpoints(monitor=monitor, every=self._get(self.config, "checkpoint_every"))
         progress = [RichProgressBar()] if sys.stdout.isatty() else []
         kwargs["callbacks"] = [
             *progress,
             Progress(shown=self.shown),
-            self.best,
-            # not the first one's save_last: that saves with a new best alone
-            ModelCheckpoint(checkpoints, filename="last", enable_version_counter=False),
+            self.checkpoints,
             self.results,
         ]
+        kwargs["plugins"] = [WholeFiles()]
+        if self._get(self.config, "trainer.sync_batchnorm"):
+            kwargs["plugins"].append(SharedBatchNorm())
+            kwargs["sync_batchnorm"] = False
         return super().instantiate_trainer(**kwargs)
 
     def after_fit(self) -> None:
-        self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=self.best.best_model_path, verbose=False)
+        if isinstance(self.trainer.strategy, FSDPStrategy):  # each process has a part of the network
+            if self.trainer.is_global_zero:
+                folder = self.checkpoints.folder.parent
+                print(
+                    f"now test it with one process: test --config {folder}/config.yaml --trainer.strategy auto "
+                    f"--trainer.devices 1 --ckpt_path {self.checkpoints.best}",
+                    flush=True,
+                )
+            return
+        self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=self.checkpoints.best, verbose=False)
 
 
 def run(
@@ -187,4 +216,16 @@ def run(
     except (ValueError, OSError, FetchError, pickle.UnpicklingError) as error:
         if os.environ.get("GEOMDML_TRACEBACK"):
             raise
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {_first(error)}")
+    except RuntimeError as error:
+        plain = next((plain for name, plain in PLAIN.items() if name in str(error)), None)
+        if plain is None or os.environ.get("GEOMDML_TRACEBACK"):
+            raise
+        sys.exit(f"error: {plain} ({str(error).partition(chr(10))[0]})")
+
+
+def _first(error: BaseException) -> BaseException:
+    """What went wrong first: on a full disk, what is done at the end of a failed run fails too."""
+    while error.__cause__ is None and isinstance(error.__context__, OSError):
+        error = error.__context__
+    return error

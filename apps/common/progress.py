@@ -48,17 +48,6 @@ class Progress(Callback):
             f"loss {_number(trainer, 'loss')}, {values_shown}, {time.monotonic() - self.started:.0f} s",
         )
 
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Whatever ends a fit early, Ctrl-C included, leaves a checkpoint to go on from."""
-        if trainer.state.fn == "fit" and trainer.log_dir and trainer.global_step:
-            checkpoint = f"{trainer.log_dir}/checkpoints/interrupted.ckpt"
-            trainer.save_checkpoint(checkpoint)
-            _say(
-                trainer,
-                f"stopped at step {trainer.global_step}; resume with: fit --config {trainer.log_dir}/config.yaml "
-                f"--ckpt_path {checkpoint}",
-            )
-
     def state_dict(self) -> dict[str, Any]:
         return {"history": self.history}
 

@@ -53,17 +53,18 @@ class ClassBalanced(Sampler[list[Draw]]):
             )
         if per_class < 1 or steps < 1:
             raise ValueError(f"per_class = {per_class}, steps = {steps}; want at least 1 of each")
-        self.classes, self.per_class, self.steps, self.seed, self.epoch = classes, per_class, steps, seed, 0
+        self.classes, self.per_class, self.steps, self.seed = classes, per_class, steps, seed
+        self.epoch = self.first = 0
 
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
-        self.epoch = epoch
+    def set_epoch(self, epoch: int, first: int = 0) -> None:
+        """Choose the epoch, and the step in it that comes first."""
+        self.epoch, self.first = epoch, first
 
     def __len__(self) -> int:
         return self.steps
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        return (self.batch(self.epoch, step) for step in range(self.steps))
+        return (self.batch(self.epoch, step) for step in range(self.first, self.steps))
 
     def batch(self, epoch: int, step: int) -> list[Draw]:
         """The pictures of one step."""

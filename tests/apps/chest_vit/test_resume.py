@@ -1,0 +1,113 @@
+"""Runs that are struck down in mid-epoch, for real, and go on: their numbers are those of an unbroken run."""
+
+import json
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.apps.processes import run
+
+SMOKE = Path(__file__).parents[3] / "apps/chest_vit/configs/smoke.yaml"
+# 2 epochs of 5 steps; checkpoints after steps 2, 4, 5 (validation), 6, 8 and 10 (validation).
+SMALL = ("--data.steps", 5, "--data.classes_per_batch", 3, "--checkpoint_every", 2, "--data.validation", 0.3)
+SMALL += ("--trainer.log_every_n_steps", 1, "--trainer.max_epochs", 2, "--trainer.accelerator", "cpu")
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory) -> Path:
+    """Fourteen classes of four pictures, each class a colour."""
+    root = tmp_path_factory.mktemp("pictures")
+    for label in range(14):
+        folder = root / f"class-{label:02}"
+        folder.mkdir()
+        for index in range(4):
+            colour = np.random.default_rng(label).integers(0, 255, 3)
+            noise = np.random.default_rng((label, index)).normal(0, 20, (24, 24, 3))
+            Image.fromarray(np.clip(colour + noise, 0, 255).astype(np.uint8)).save(folder / f"{index}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def fit(tree):
+    return ("fit", "--config", SMOKE, "--data.root", tree, *SMALL)
+
+
+@pytest.fixture(scope="module")
+def unbroken(fit, tmp_path_factory) -> Path:
+    """The folder of a run that nothing befell."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    code, output = run(*fit, folder=folder)
+    assert code == 0, output
+    return folder / "runs/version_0"
+
+
+def last(folder: Path, version: int) -> dict:
+    return torch.load(folder / f"runs/version_{version}/checkpoints/last.ckpt", weights_only=True)
+
+
+def test_killed_and_stopped_in_mid_epoch_it_ends_with_the_numbers_of_an_unbroken_run(fit, unbroken, tmp_path):
+    """SIGTERM in step 1, SIGINT in step 3, SIGKILL in step 8, each time gone on from the last checkpoint."""
+    code, output = run(*fit, folder=tmp_path, strike="SIGTERM", step=1)
+    assert code == 128 + signal.SIGTERM and "stopped at step 1; the last checkpoint is of step 1" in output, output
+    code, output = run(*fit, "--ckpt_path", "last", folder=tmp_path, strike="SIGINT", step=2)
+    assert code == 128 + signal.SIGINT and "stopped at step 3; the last checkpoint is of step 3" in output, output
+    code, output = run(*fit, "--ckpt_path", "last", folder=tmp_path, strike="SIGKILL", step=5)
+    assert code == -signal.SIGKILL
+    assert [last(tmp_path, version)["global_step"] for version in range(3)] == [1, 3, 6]  # of steps 6 and 7, 7 is lost
+    code, output = run(*fit, "--ckpt_path", "last", folder=tmp_path)
+    assert code == 0, output
+
+    ours, theirs = last(tmp_path, 3), last(unbroken.parents[1], 0)
+    assert ours["global_step"] == theirs["global_step"] == 10
+    assert ours["state_dict"].keys() == theirs["state_dict"].keys()
+    for name, value in theirs["state_dict"].items():
+        assert torch.equal(ours["state_dict"][name], value), name
+    for ours_of, theirs_of in zip(ours["optimizer_states"], theirs["optimizer_states"], strict=True):
+        for index, state in theirs_of["state"].items():
+            assert all(torch.equal(ours_of["state"][index][name], value) for name, value in state.items())
+    assert ours["lr_schedulers"] == theirs["lr_schedulers"] and ours["callbacks"] == theirs["callbacks"]
+    resumed = tmp_path / "runs/version_3"
+    assert (resumed / "metrics.csv").read_text() == (unbroken / "metrics.csv").read_text()
+    results = [json.loads((folder / "results.json").read_text()) for folder in (resumed, unbroken)]
+    assert results[0] == results[1]
+
+
+def test_a_finished_run_that_goes_on_has_nothing_to_do_but_its_test(fit, unbroken, tmp_path):
+    checkpoint = unbroken / "checkpoints/last.ckpt"
+    code, output = run(*fit, "--ckpt_path", checkpoint, folder=tmp_path)
+    assert code == 0, output
+    again = tmp_path / "runs/version_0"
+    assert json.loads((again / "results.json").read_text()) == json.loads((unbroken / "results.json").read_text())
+    assert (again / "metrics.csv").read_text() == (unbroken / "metrics.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("strike", "options", "message"),
+    [
+        ("workers", ("--data.workers", 1), "error: a process that prepares pictures died"),
+        ("disk", (), "last.ckpt could not be written: File too large; what was there before is whole"),
+    ],
+)
+def test_what_ends_a_run_gets_one_line_and_leaves_its_checkpoint(fit, tmp_path, strike, options, message):
+    code, output = run(*fit, *options, folder=tmp_path, strike=strike, step=3)
+    assert code == 1 and "Traceback" not in output, output
+    (error,) = [line for line in output.splitlines() if line.startswith("error:")]
+    assert message in error
+    assert "the last checkpoint is of step 2. Go on with: fit --config runs/version_0/config.yaml" in output
+    assert last(tmp_path, 0)["global_step"] == 2
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_there_is_no_last_checkpoint_before_the_first_run(fit, tmp_path):
+    code, output = run(*fit, "--ckpt_path", "last", folder=tmp_path)
+    assert code == 1 and output.startswith("error: --ckpt_path last: no run in runs/"), output
+
+
+def test_a_damaged_checkpoint_is_named(fit, tmp_path):
+    (tmp_path / "half.ckpt").write_bytes(b"PK\x03\x04 and no more")
+    code, output = run(*fit, "--ckpt_path", "half.ckpt", folder=tmp_path)
+    assert code == 1 and output.startswith("error: the checkpoint is damaged, or no checkpoint"), output
