@@ -38,7 +38,7 @@ class TrainingLoader(DataLoader):
         self.batches, self.trainer = batches, trainer
         rank, ranks = place(trainer)
         own = batches if ranks == 1 else OwnPart(batches, rank, ranks)
-        super().__init__(dataset, sampler=own, batch_size=None, **with_workers(workers))  # type: ignore[arg-type]
+        super().__init__(dataset, sampler=own, batch_size=None, **with_workers(workers))
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         if self.trainer is not None:
