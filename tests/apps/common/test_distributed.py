@@ -167,7 +167,7 @@ def assert_same_scores(ours: Path, theirs: Path) -> None:
 
 def assert_same_log(ours: Path, theirs: Path, rows: int) -> None:
     """The first rows of metrics.csv, to 1e-5."""
-    logs = [list(csv.DictReader((folder / "metrics.csv").open())) for folder in (ours, theirs)]
+    logs = [list(csv.DictReader((folder / "metrics.csv").read_text().splitlines())) for folder in (ours, theirs)]
     for mine, other in zip(logs[0][:rows], logs[1][:rows], strict=True):
         for name, value in other.items():
             assert value == mine[name] or float(mine[name]) == pytest.approx(float(value), rel=1e-5, abs=1e-5), name
