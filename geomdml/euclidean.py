@@ -142,15 +142,17 @@ def _clipped_gradient(grad: Tensor, v: Tensor, radius: Tensor) -> tuple[Tensor, 
     """r/‖v‖·(g − ⟨g, v̂⟩v̂) for vectors that are cut back, g for the others."""
     share, length, longer = _share(v, radius)
     unit = v * torch.where(longer, 1 / length, 0.0).to(v)
-    return share.to(v) * (grad - (grad * unit).sum(-1, keepdim=True) * unit), None
+    along = torch.linalg.vecdot(grad, unit).unsqueeze(-1)
+    return share.to(v) * torch.addcmul(grad, along, unit, value=-1), None
 
 
 def _share(v: Tensor, radius: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """min(1, r/‖v‖), ‖v‖ (1 for the others), and which vectors are longer than r."""
     # The squares of float32 numbers stay within float64; those of float64 numbers need care.
-    length = (
-        norm(v) if v.dtype == torch.float64 else torch.linalg.vector_norm(v, dim=-1, keepdim=True, dtype=radius.dtype)
-    )
+    if v.dtype == torch.float64:
+        length = norm(v)
+    else:
+        length = torch.linalg.vector_norm(v, dim=-1, keepdim=True, dtype=radius.dtype)
     longer = length > radius * (1 + 4 * torch.finfo(length.dtype).eps)  # but for the rounding of the norm itself
     length = torch.where(longer, length, 1.0)
     return torch.where(longer, radius / length, 1.0), length, longer

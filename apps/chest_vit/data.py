@@ -131,6 +131,12 @@ class RetrievalData(L.LightningDataModule):
     def test(self) -> Pictures:
         return self.split.test
 
+    @cached_property
+    def everything(self) -> Pictures:
+        """All pictures: those of training, of validation and of the test."""
+        parts = (self.train, self.split.validation, self.test)
+        return joined(*(part for part in parts if part is not None))
+
     def facts(self) -> dict[str, str]:
         """What a table of scores must say of its data."""
         counts = self.split.counts()
@@ -168,8 +174,7 @@ class RetrievalData(L.LightningDataModule):
         return self._evaluation(self.test)
 
     def predict_dataloader(self) -> DataLoader:
-        parts = (self.train, self.split.validation, self.test)
-        return self._evaluation(joined(*(part for part in parts if part is not None)))
+        return self._evaluation(self.everything)
 
     def _evaluation(self, pictures: Pictures) -> DataLoader:
         return self._loader(Whole(pictures, self.whole), batch_size=self.hparams["eval_batch"], collate_fn=stack)

@@ -5,6 +5,7 @@ import os
 import pickle
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ class AppCLI(LightningCLI):
     A fit ends with a test of the best checkpoint. A run never writes into the folder of an earlier one.
     """
 
-    def __init__(self, *args: Any, results: Callback, monitor: str, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, results: Sequence[Callback], monitor: str, **kwargs: Any) -> None:
         self.results, self.monitor = results, monitor
         super().__init__(*args, **kwargs)
 
@@ -57,15 +58,26 @@ class AppCLI(LightningCLI):
             *progress,
             Progress(monitor=self.monitor),
             ModelCheckpoint(checkpoints, filename="best", monitor=monitor, mode="max", save_last=True),
-            self.results,
+            *self.results,
         ]
         return super().instantiate_trainer(**kwargs)
+
+    def before_predict(self) -> None:
+        self.config_init["predict"]["return_predictions"] = False  # a callback writes them; memory may not hold all
 
     def after_fit(self) -> None:
         self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path="best", verbose=False)
 
 
-def run(model_class: type, data_class: type, *, results: Callback, monitor: str, args: list[str] | None = None) -> None:
+def run(
+    model_class: type,
+    data_class: type,
+    *,
+    results: Callback,
+    predictions: Callback | None = None,
+    monitor: str,
+    args: list[str] | None = None,
+) -> None:
     """Run an app's command line. A mistake of the user's ends with one line.
 
     With GEOMDML_TRACEBACK set, the whole traceback is shown instead.
@@ -79,7 +91,7 @@ def run(model_class: type, data_class: type, *, results: Callback, monitor: str,
         AppCLI(
             model_class,
             data_class,
-            results=results,
+            results=[results] if predictions is None else [results, predictions],
             monitor=monitor,
             args=args,
             seed_everything_default=0,
