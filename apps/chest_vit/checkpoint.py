@@ -33,6 +33,9 @@ class Embedder(nn.Module):
     The network without what training needs, for `export`.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, model: CHEST) -> None:
         super().__init__()
         self.backbone, self.head = model.backbone, model.head

@@ -43,8 +43,8 @@ def table(data: RetrievalData) -> Table:
     pictures = data.everything
     parts = {"train": data.train, "validation": data.split.validation, "query": data.split.query}
     parts["gallery" if data.split.gallery else "test"] = data.split.gallery or parts.pop("query")
-    counted = [[name] * len(part) for name, part in parts.items() if isinstance(part, Pictures)]
-    return Table(pictures.names, pictures.labels.tolist(), pictures.classes, sum(counted, []))
+    counted = [name for name, part in parts.items() if isinstance(part, Pictures) for _ in range(len(part))]
+    return Table(pictures.names, pictures.labels.tolist(), pictures.classes, counted)
 
 
 def about(model: CHEST) -> dict[str, str]:

@@ -84,7 +84,7 @@ def found(
             raise ValueError("another network made these embeddings; give the checkpoint that predict was given")
         if tuple(given.names) != pictures.names:
             raise ValueError(
-                f"these embeddings are of {len(given.names)} other pictures than the run's {len(pictures)}"
+                f"these embeddings are of other pictures ({len(given.names)}) than the run's ({len(pictures)})"
             )
         gallery = given.vectors[output]
     wanted = model(data.whole(query).unsqueeze(0))[output]

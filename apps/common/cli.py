@@ -5,7 +5,6 @@ import os
 import pickle
 import sys
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +32,11 @@ class AppCLI(LightningCLI):
     A fit ends with a test of the best checkpoint. A run never writes into the folder of an earlier one.
     """
 
-    def __init__(self, *args: Any, results: Sequence[Callback], monitor: str, **kwargs: Any) -> None:
-        self.results, self.monitor = results, monitor
+    def __init__(
+        self, *args: Any, results: Callback, predictions: Callback | None = None, monitor: str, **kwargs: Any
+    ) -> None:
+        self.monitor = monitor
+        self.results = [results] if predictions is None else [results, predictions]
         super().__init__(*args, **kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -91,7 +93,8 @@ def run(
         AppCLI(
             model_class,
             data_class,
-            results=[results] if predictions is None else [results, predictions],
+            results=results,
+            predictions=predictions,
             monitor=monitor,
             args=args,
             seed_everything_default=0,
