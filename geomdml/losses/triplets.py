@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from geomdml import tangent
-from geomdml.numerics import ancestor_depth, curvature, entries, tolerated_loss, wide
+from geomdml.numerics import ancestor_depth, curvature, entries, result_form, tolerated_loss, wide
 
 BLOCK = 256  # triplets at a time: their vectors stay in the caches
 FIRST, SECOND = (0, 0, 1), (1, 2, 2)  # the pairs of a triplet
@@ -31,7 +31,7 @@ def distances_and_depths(
         c: absolute curvature, > 0.
 
     Returns:
-        (M, 3) distances and depths, differentiable.
+        (M, 3) distances and depths, at least float32, differentiable.
 
     >>> points = torch.tensor([[3.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
     >>> dist, depth = distances_and_depths(points, torch.tensor([[0, 1, 2]]), c=1.0)
@@ -57,10 +57,10 @@ def distances_and_depths(
     depth = ancestor_depth(A, B, delta, s.sqrt(), (1 - s).sqrt())
     dist, depth = delta / root_c, depth / root_c
     for i, pair in entries(~known, points.shape[1]):
-        u, v = (wide(points)[triplets[i, torch.tensor(side)[pair]]] for side in (FIRST, SECOND))
+        u, v = (wide(points)[triplets[i, pair.new_tensor(side)[pair]]] for side in (FIRST, SECOND))
         dist = dist.index_put((i, pair), tangent.dist(u, v, c=c))
         depth = depth.index_put((i, pair), tangent.lca_depth(u, v, c=c))
-    return dist.to(points), depth.to(points)
+    return dist.to(**result_form(points)), depth.to(**result_form(points))
 
 
 class _Gram(torch.autograd.Function):
