@@ -1,5 +1,6 @@
 """Euclidean space, with the two functions that every space of the library has."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -7,7 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from geomdml import autograd, checks
-from geomdml.numerics import home, norm, result_form, squared_distances, tolerated_loss, wide
+from geomdml.numerics import home, norm, result_dtype, result_form, squared_distances, tolerated_loss, wide
+
+BLOCK = 1024
 
 
 def dist(x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*#batch"]:
@@ -54,41 +57,54 @@ def pairwise_dist(x: Float[Tensor, "B D"], y: Float[Tensor, "P D"], *, squared: 
     """
     checks.pairs(x=x, y=y)
     checks.finite(x=x, y=y)
-    result = _SquaredDistance.apply(x, y)
-    if not squared:
-        nonzero = result > 0
-        result = torch.where(nonzero, torch.where(nonzero, result, 1.0).sqrt(), 0.0)
-    return result.to(**result_form(x, y))
+    return _Distances.apply(x, y, squared).to(x.device)
 
 
-@autograd.operator("squared_distances(Tensor x, Tensor y) -> Tensor", lambda x, y: _empty(x, y))
-def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
-    return squared_distances(wide(x), wide(y), tolerated_loss(x, y))
+@autograd.operator("euclidean_distances(Tensor x, Tensor y, bool squared) -> Tensor", lambda x, y, _: _empty(x, y))
+def _distances(x: Tensor, y: Tensor, squared: bool) -> Tensor:
+    result, tolerated = _empty(x, y), tolerated_loss(x, y)
+    rows = [(i, wide(x[i])) for i in _blocks(x)]
+    for j in _blocks(y):
+        column = wide(y[j])
+        for i, row in rows:
+            tile = squared_distances(row, column, tolerated)
+            result[i, j] = tile if squared else tile.sqrt_()
+    return result
 
 
 def _empty(x: Tensor, y: Tensor) -> Tensor:
-    return x.new_empty((len(x), len(y)), dtype=torch.float64, device=home(x.device))
+    return x.new_empty((len(x), len(y)), dtype=result_dtype(x, y), device=home(x.device))
 
 
-class _SquaredDistance(torch.autograd.Function):
-    """‖x_i − y_j‖² in float64 with the gradient 2(x_i − y_j), which needs no more than the inputs."""
+class _Distances(torch.autograd.Function):
+    """‖x_i − y_j‖ with the gradient (x_i − y_j)/‖x_i − y_j‖, or its square with 2(x_i − y_j), tile by tile."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, y: Tensor) -> Tensor:
-        return _squared_distances(x, y)
+    def forward(x: Tensor, y: Tensor, squared: bool) -> Tensor:
+        return _distances(x, y, squared)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, bool], output: Tensor) -> None:
+        ctx.squared = inputs[2]
+        ctx.save_for_backward(*inputs[:2], output)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        x, y = map(wide, ctx.saved_tensors)
-        grad_x = 2 * (grad.sum(1, keepdim=True) * x - grad @ y)
-        grad_y = 2 * (grad.sum(0).unsqueeze(1) * y - grad.T @ x)
-        return grad_x.to(ctx.saved_tensors[0]), grad_y.to(ctx.saved_tensors[1])
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, y, dist = ctx.saved_tensors
+        pull = 2 * grad if ctx.squared else torch.where(dist > 0, grad / torch.where(dist > 0, dist, 1.0), 0.0)
+        points, by_x, by_y = wide(x), torch.zeros_like(wide(x)), [y[:0]]
+        for j in _blocks(y):
+            weight, column = wide(pull[:, j]), wide(y[j])
+            by_x = by_x + (weight.sum(1, keepdim=True) * points - weight @ column)
+            by_y.append((weight.sum(0).unsqueeze(1) * column - weight.T @ points).to(y))
+        return by_x.to(x), torch.cat(by_y), None
+
+
+def _blocks(points: Tensor) -> Iterator[slice]:
+    """Points at a time: what is made of them in float64 stays in the caches."""
+    return (slice(start, start + BLOCK) for start in range(0, len(points), BLOCK))
 
 
 def clip_norm(v: Float[Tensor, "*#batch D"], max_norm: float) -> Float[Tensor, "*#batch D"]:
@@ -113,7 +129,30 @@ def clip_norm(v: Float[Tensor, "*#batch D"], max_norm: float) -> Float[Tensor, "
     checks.vectors(v=v)
     if not max_norm > 0:
         raise ValueError(f"max_norm = {max_norm}; want a number above 0")
-    v64 = wide(v)
-    length = norm(v64)
-    longer = length > max_norm * (1 + 4 * torch.finfo(length.dtype).eps)  # but for the rounding of the norm itself
-    return torch.where(longer, v64 * (max_norm / torch.where(longer, length, 1.0)), v64).to(**result_form(v))
+    wanted = v.to(home(v.device), result_dtype(v))
+    radius = torch.as_tensor(max_norm, dtype=torch.float64, device=wanted.device)
+    return autograd.Smooth.apply(_clipped, _clipped_gradient, wanted, radius).to(v.device)
+
+
+def _clipped(v: Tensor, radius: Tensor) -> Tensor:
+    return v * _share(v, radius)[0].to(v)
+
+
+def _clipped_gradient(grad: Tensor, v: Tensor, radius: Tensor) -> tuple[Tensor, None]:
+    """r/‖v‖·(g − ⟨g, v̂⟩v̂) for vectors that are cut back, g for the others."""
+    share, length, longer = _share(v, radius)
+    unit = v * torch.where(longer, 1 / length, 0.0).to(v)
+    along = torch.linalg.vecdot(grad, unit).unsqueeze(-1)
+    return share.to(v) * torch.addcmul(grad, along, unit, value=-1), None
+
+
+def _share(v: Tensor, radius: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """min(1, r/‖v‖), ‖v‖ (1 for the others), and which vectors are longer than r."""
+    # The squares of float32 numbers stay within float64; those of float64 numbers need care.
+    if v.dtype == torch.float64:
+        length = norm(v)
+    else:
+        length = torch.linalg.vector_norm(v, dim=-1, keepdim=True, dtype=radius.dtype)
+    longer = length > radius * (1 + 4 * torch.finfo(length.dtype).eps)  # but for the rounding of the norm itself
+    length = torch.where(longer, length, 1.0)
+    return torch.where(longer, radius / length, 1.0), length, longer

@@ -96,6 +96,19 @@ def law_of_cosines(A: Tensor, B: Tensor, apart: Tensor, log_sine: Tensor) -> Ten
     return 2 * asinh_exp(torch.logaddexp(2 * log_sinh(apart.abs() / 2), across) / 2)
 
 
+def ancestor_depth(A: Tensor, B: Tensor, delta: Tensor, sine: Tensor, cosine: Tensor) -> Tensor:
+    """How far a segment at c = 1 is from the origin: from the radii and distance of its ends, sin(θ/2) and cos(θ/2)."""
+    near, far = torch.minimum(A, B), torch.maximum(A, B)
+    with torch.no_grad():
+        rise = LOG2 + log_cosh(near) + log_sinh(far) + 2 * sine.log()
+        foot_inside = (near > 0) & (cosine > 0) & (rise > log_sinh(far - near))
+        opposite = (near > 0) & (cosine == 0)
+    # Where the perpendicular is not used its inputs are replaced: no infinite slope may reach the backward pass.
+    a, b, s, t, side = (torch.where(foot_inside, q, 1.0) for q in (A, B, sine, cosine, delta))
+    height = asinh_exp(log_sinh(a) + log_sinh(b) + LOG2 + s.log() + t.log() - log_sinh(side))
+    return torch.where(foot_inside, height, torch.where(opposite, 0 * near, near))
+
+
 def tanh_ratio(z: Tensor) -> Tensor:
     """tanh(z)/z, and 1 at z = 0."""
     return _ratio(torch.tanh, z)

@@ -21,7 +21,7 @@ from geomdml.autograd import Differentiable
 from geomdml.numerics import (
     LOG2,
     across,
-    asinh_exp,
+    ancestor_depth,
     curvature,
     difference_of_norms,
     direction,
@@ -169,15 +169,7 @@ def lca_depth(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c
     delta = root_c * Differentiable.apply(_value, _gradient, u, v, root_c**2)
     A, B = (2 * root_c * norm(w).squeeze(-1) for w in (u, v))
     sine, cosine = half_sine(u, v), half_sine(u, -v)  # of θ/2
-    near, far = torch.minimum(A, B), torch.maximum(A, B)
-    with torch.no_grad():
-        rise = LOG2 + log_cosh(near) + log_sinh(far) + 2 * sine.log()
-        foot_inside = (near > 0) & (cosine > 0) & (rise > log_sinh(far - near))
-        opposite = (near > 0) & (cosine == 0)
-    # Where the perpendicular is not used its inputs are replaced: no infinite slope may reach the backward pass.
-    a, b, s, t, side = (torch.where(foot_inside, q, 1.0) for q in (A, B, sine, cosine, delta))
-    height = asinh_exp(log_sinh(a) + log_sinh(b) + LOG2 + s.log() + t.log() - log_sinh(side))
-    depth = torch.where(foot_inside, height, torch.where(opposite, 0 * near, near))
+    depth = ancestor_depth(A, B, delta, sine, cosine)
     return (depth / root_c).to(**form)
 
 

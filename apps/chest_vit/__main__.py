@@ -1,21 +1,24 @@
 """`python -m apps.chest_vit fit|validate|test|predict --config apps/chest_vit/configs/emoji.yaml`
 
-`python -m apps.chest_vit check --data.root PATH` says what a folder holds.
+`python -m apps.chest_vit check --data.root PATH` says what a folder holds,
+`python -m apps.chest_vit search --checkpoint FILE --query PICTURE` finds the pictures nearest to one,
+`python -m apps.chest_vit export --checkpoint FILE --to onnx|torch` writes the network for other programs.
 """
 
 import sys
+from importlib import import_module
 
 
 def main(args: list[str] | None = None) -> None:
     words = sys.argv[1:] if args is None else args
     # Each command imports what it needs: a check need not wait for Lightning.
-    if words[:1] == ["check"]:
-        from apps.chest_vit.check import check
-
-        check(words[1:])
+    if words[:1] in (["check"], ["search"], ["export"]):
+        command = import_module(f"apps.chest_vit.{words[0]}")
+        getattr(command, words[0])(words[1:])
         return
     from apps.chest_vit.data import RetrievalData
     from apps.chest_vit.model import CHEST
+    from apps.chest_vit.predict import Predictions
     from apps.chest_vit.results import Results
     from apps.common.cli import run
 
@@ -23,6 +26,7 @@ def main(args: list[str] | None = None) -> None:
         CHEST,
         RetrievalData,
         results=Results(),
+        predictions=Predictions(),
         monitor="val/H/Recall@1",
         shown={
             "validation Recall@1 E": "val/E/Recall@1",

@@ -136,6 +136,12 @@ class RetrievalData(L.LightningDataModule):
     def test(self) -> Pictures:
         return self.split.test
 
+    @cached_property
+    def everything(self) -> Pictures:
+        """All pictures: those of training, of validation and of the test."""
+        parts = (self.train, self.split.validation, self.test)
+        return joined(*(part for part in parts if part is not None))
+
     def facts(self) -> dict[str, str]:
         """What a table of scores must say of its data."""
         counts = self.split.counts()
@@ -178,8 +184,7 @@ class RetrievalData(L.LightningDataModule):
         return self._shared(self.test)
 
     def predict_dataloader(self) -> DataLoader:
-        parts = (self.train, self.split.validation, self.test)
-        return self._evaluation(joined(*(part for part in parts if part is not None)))
+        return self._evaluation(self.everything)
 
     def _shared(self, pictures: Pictures) -> DataLoader:
         """Those pictures that this process evaluates; all of them where it is the only one."""

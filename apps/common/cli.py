@@ -87,13 +87,14 @@ class AppCLI(LightningCLI):
         *args: Any,
         results: Callback,
         monitor: str,
+        predictions: Callback | None = None,
         shown: Mapping[str, str] = MappingProxyType({}),
         links: Mapping[str, str] = MappingProxyType({}),
         experiment: MakeExperiment | None = None,
         **kwargs: Any,
     ) -> None:
-        self.results, self.monitor, self.shown = results, monitor, shown
-        self.links, self.experiment = links, experiment
+        self.monitor, self.shown, self.links, self.experiment = monitor, shown, links, experiment
+        self.results = [results] if predictions is None else [results, predictions]
         super().__init__(*args, **kwargs)
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # Lightning asks the instance
@@ -142,13 +143,16 @@ class AppCLI(LightningCLI):
             *progress,
             Progress(shown=self.shown),
             self.checkpoints,
-            self.results,
+            *self.results,
         ]
         kwargs["plugins"] = [WholeFiles()]
         if self._get(self.config, "trainer.sync_batchnorm"):
             kwargs["plugins"].append(SharedBatchNorm())
             kwargs["sync_batchnorm"] = False
         return super().instantiate_trainer(**kwargs)
+
+    def before_predict(self) -> None:
+        self.config_init["predict"]["return_predictions"] = False  # a callback writes them; memory may not hold all
 
     def after_fit(self) -> None:
         if isinstance(self.trainer.strategy, FSDPStrategy):  # each process has a part of the network
@@ -168,6 +172,7 @@ def run(
     data_class: type,
     *,
     results: Callback,
+    predictions: Callback | None = None,
     monitor: str,
     shown: Mapping[str, str],
     links: Mapping[str, str],
@@ -198,6 +203,7 @@ def run(
             data_class,
             trainer_class=ComparingTrainer,
             results=results,
+            predictions=predictions,
             monitor=monitor,
             shown=shown,
             links=links,

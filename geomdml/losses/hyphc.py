@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from geomdml import tangent
 from geomdml.losses.functional import hyphc
+from geomdml.losses.triplets import distances_and_depths
 from geomdml.spaces import Hyperbolic, in_tangent_chart
 
 
@@ -51,12 +51,9 @@ class HypHCLoss(nn.Module):
     def forward(self, proxies: Float[Tensor, "C K D"], *, generator: torch.Generator | None = None) -> Tensor:
         classes, centers = proxies.shape[:2]
         triplets = draw_triplets(classes, centers, self.triplets or classes, proxies.device, generator)
-        points = proxies.flatten(0, 1)[triplets]
-        first, second = points[:, (0, 0, 1)], points[:, (1, 2, 2)]
-        dist = self.space.dist(first, second)
-        similarity = torch.exp(-dist)
-        depth = tangent.lca_depth(first, second, c=self.space.c) if self.form == "depth" else dist
-        return hyphc(similarity if self.live else similarity.detach(), depth, gamma=self.gamma)
+        dist, depth = distances_and_depths(proxies.flatten(0, 1), triplets, c=self.space.c)
+        similarity = torch.exp(-dist if self.live else -dist.detach())
+        return hyphc(similarity, depth if self.form == "depth" else dist, gamma=self.gamma)
 
 
 def draw_triplets(

@@ -1,0 +1,211 @@
+"""After a fit: predict, search and export, through the command line and on a real checkpoint."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from apps.chest_vit import export
+from apps.chest_vit.__main__ import main
+from apps.chest_vit.checkpoint import Trained, load
+from apps.chest_vit.model import CHEST
+from apps.chest_vit.search import found
+from apps.common.embeddings import read
+
+ROOT = Path(__file__).parents[3]
+SMOKE = ROOT / "apps/chest_vit/configs/smoke.yaml"
+STEPS = ("--data.steps", "1", "--data.classes_per_batch", "2", "--trainer.max_epochs", "1")
+CLASSES, EACH = 8, 3
+
+
+def app(*arguments: object, folder: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "apps.chest_vit", *map(str, arguments)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """The folder of a short run on eight classes of three pictures, after a predict in batches of five."""
+    folder = tmp_path_factory.mktemp("afterwards")
+    for label in range(CLASSES):
+        (folder / "tree" / f"[b]class {label}").mkdir(parents=True)
+        for index in range(EACH):
+            pixels = np.random.default_rng((label, index)).integers(0, 255, (24 + index, 24, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / "tree" / f"[b]class {label}" / f"{index}.png")
+    app("fit", "--config", SMOKE, "--data.root", folder / "tree", *STEPS, folder=folder)
+    run = folder / "runs/version_0"
+    best = run / "checkpoints/best.ckpt"
+    output = app("predict", "--config", run / "config.yaml", "--ckpt_path", best, "--data.eval_batch", 5, folder=folder)
+    assert "embeddings: runs/version_1/embeddings.safetensors" in output
+    return run
+
+
+@pytest.fixture(scope="module")
+def trained(run) -> Trained:
+    return load(run / "checkpoints/best.ckpt")
+
+
+@pytest.fixture(scope="module")
+def predicted(run):
+    return read(run.parent / "version_1/embeddings.safetensors")
+
+
+def test_predict_writes_what_the_network_gives(trained, predicted):
+    data = trained.pictures()
+    assert tuple(predicted.names) == data.everything.names and len(predicted.names) == CLASSES * EACH
+    pictures = torch.stack([data.whole(data.everything.picture(i)) for i in range(len(data.everything))])
+    with torch.no_grad():
+        expected = trained.model(pictures)
+    for name in ("E", "H"):
+        torch.testing.assert_close(predicted.vectors[name], expected[name], rtol=1e-5, atol=1e-5)
+    assert predicted.about["chart"] == "tangent" and float(predicted.about["c"]) == trained.model.space.curvature
+
+
+def test_a_checkpoint_gives_the_normalisation_of_its_weights():
+    settings = {"num_classes": 2, "backbone": "efficientnet_lite0", "weights": "packaged", "dim": 4}
+    model = CHEST(**settings)
+    content = {"state_dict": model.state_dict(), "hyper_parameters": settings, "datamodule_hyper_parameters": {}}
+    buffer = torch_file(content)
+    assert torch.equal(load(buffer).model.mean, model.mean)
+    assert not torch.equal(CHEST(**settings | {"weights": "none"}).mean, model.mean)  # else the test could not fail
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def torch_file(content) -> Path:
+    torch.save(content, "some.ckpt")
+    return Path("some.ckpt")
+
+
+@pytest.mark.parametrize("output", ["E", "H"])
+def test_search_finds_the_nearest_by_the_distance_of_the_space(trained, predicted, output):
+    data = trained.pictures()
+    query = data.everything.picture(7)
+    neighbours = found(trained, data, query, output, 5, predicted)
+    with torch.no_grad():
+        vector = trained.model(data.whole(query)[None])[output]
+    dist = trained.model.spaces[output].pairwise_dist(vector, predicted.vectors[output])[0]
+    expected = sorted(range(len(dist)), key=lambda i: (float(dist[i]), i))[:5]
+    assert [one.name for one in neighbours] == [predicted.names[i] for i in expected]
+    assert neighbours[0].name == data.everything.names[7] and neighbours[0].distance < 1e-3
+    assert [one.distance for one in neighbours] == pytest.approx([float(dist[i]) for i in expected], abs=1e-6)
+    again = found(trained, data, query, output, 5, None)  # embedded anew
+    assert [one.name for one in again] == [one.name for one in neighbours]
+
+
+def test_search_prints_a_table_and_writes_a_page(run, predicted, capsys):
+    query = next((run.parents[1] / "tree").rglob("1.png"))
+    arguments = ["--checkpoint", run / "checkpoints/best.ckpt", "--query", query, "-k", 3]
+    main(["search", *map(str, arguments), "--embeddings", str(run.parent / "version_1/embeddings.safetensors")])
+    main(["search", *map(str, arguments), "--space", "E"])
+    printed = capsys.readouterr().out
+    assert "Nearest by H" in printed and "Nearest by E" in printed
+    assert re.search(r"│ 1 │ +\S+ │ \[b\]class \d │ \[b\]class \d/1.png", printed)
+    for name in ("search-1.html", "search-1-2.html"):
+        page = (run / name).read_text(encoding="utf-8")
+        assert page.count("data:image/png;base64,") == 4 and "http" not in page
+
+
+def test_a_name_is_no_html(run):
+    query = Path("<script>x<!--.png")
+    Image.new("RGB", (8, 8)).save(query)
+    main(["search", "--checkpoint", str(run / "checkpoints/best.ckpt"), "--query", str(query), "-k", "1"])
+    (page,) = run.glob("search-<script>*.html")
+    assert "<script>" not in page.read_text(encoding="utf-8")
+
+
+class Bomb:
+    def __reduce__(self):
+        return Path.touch, (Path("it ran"),)
+
+
+@pytest.mark.parametrize(
+    ("message", "arguments"),
+    [
+        ("'broken.png' cannot be decoded", {"query": "broken.png"}),
+        ("'nowhere.png' cannot be decoded: no such file", {"query": "nowhere.png"}),
+        ("'nowhere.ckpt' does not exist", {"checkpoint": "nowhere.ckpt"}),
+        ("'broken.png' cannot be read", {"checkpoint": "broken.png"}),
+        ("'bomb.ckpt' cannot be read", {"checkpoint": "bomb.ckpt"}),
+        ("'other.ckpt' is of something else", {"checkpoint": "other.ckpt"}),
+        ("'strange.ckpt' does not fit this version", {"checkpoint": "strange.ckpt"}),
+        ("-k 0; want at least 1", {"k": "0"}),
+        ("'broken.png' are not a embeddings.safetensors", {"embeddings": "broken.png"}),
+        ("'elsewhere' does not exist", {"data.root": "elsewhere"}),
+    ],
+)
+def test_a_mistake_gets_one_clear_line(run, message, arguments):
+    Path("broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    torch.save({"state_dict": Bomb()}, "bomb.ckpt")
+    torch.save({"state_dict": {}}, "other.ckpt")
+    strange = {"state_dict": {}, "hyper_parameters": {"colour": 3}, "datamodule_hyper_parameters": {}}
+    torch.save(strange, "strange.ckpt")
+    Image.new("RGB", (8, 8)).save("whole.png")
+    given = {"checkpoint": run / "checkpoints/best.ckpt", "query": "whole.png"} | arguments
+    dashes = {name: f"-{name}" if len(name) == 1 else f"--{name}" for name in given}
+    with pytest.raises(SystemExit) as exit:
+        main(["search", *(str(word) for name, value in given.items() for word in (dashes[name], value))])
+    assert re.match(rf"error: [^\n]*{re.escape(message)}[^\n]*$", str(exit.value))
+    assert not Path("it ran").exists()
+
+
+def test_embeddings_of_another_network_or_of_other_pictures_are_refused(run, trained, predicted):
+    data = trained.pictures()
+    other = load(run / "checkpoints/best.ckpt")
+    with torch.no_grad():
+        other.model.head.linear.bias += 1
+    with pytest.raises(ValueError, match="another network"):
+        found(other, data, data.everything.picture(0), "H", 1, predicted)
+    fewer = type(predicted)(predicted.vectors, predicted.names[1:], predicted.about)
+    with pytest.raises(ValueError, match="other pictures"):
+        found(trained, data, data.everything.picture(0), "H", 1, fewer)
+
+
+@pytest.mark.filterwarnings("ignore")  # those of the exporters
+@pytest.mark.parametrize("to", ["onnx", "torch"])
+@pytest.mark.parametrize(
+    ("backbone", "settings", "size"),
+    [
+        ("efficientnet_lite0", {"clip": 0.5}, 64),
+        ("test_vit", {"backbone_args": {"img_size": 32}, "eta_h": 0.0, "learn_c": True}, 32),
+    ],
+)
+def test_an_exported_network_gives_the_same_embeddings(backbone, settings, size, to):
+    torch.manual_seed(0)
+    model = CHEST(num_classes=3, backbone=backbone, weights="none", dim=8, **settings).eval()
+    path = Path("net" + export.SUFFIXES[to])
+    assert export.write(Trained(model, {"size": size}), path, to) <= export.TOLERANCE
+    pictures = torch.randint(0, 256, (7, 3, size, size), dtype=torch.uint8)
+    with torch.no_grad():
+        expected = model(pictures)
+        for theirs, name in zip(export.run(path, to, pictures), ("E", "H"), strict=True):
+            torch.testing.assert_close(theirs, expected[name], rtol=1e-5, atol=1e-5 * float(expected[name].abs().max()))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_export_overwrites_nothing_and_leaves_nothing_wrong(run, trained, monkeypatch):
+    Path("there.pt2").write_text("mine")
+    with pytest.raises(SystemExit, match=r"error: 'there.pt2' exists"):
+        main(["export", "--checkpoint", str(run / "checkpoints/best.ckpt"), "--to", "torch", "--out", "there.pt2"])
+    assert Path("there.pt2").read_text() == "mine"
+    monkeypatch.setattr(export, "run", lambda path, to, pictures: (torch.ones(()), torch.ones(())))
+    with pytest.raises(ValueError, match="differs by"):
+        export.write(trained, Path("wrong.pt2"), "torch")
+    assert not Path("wrong.pt2").exists()
