@@ -1,6 +1,18 @@
 """Geometry-first deep metric learning: hyperbolic space, losses and scores that are right in floating point."""
 
-from geomdml import euclidean, lorentz, losses, metric_matrix, metrics, nn, poincare, spaces, tangent, transport
+from geomdml import (
+    euclidean,
+    lorentz,
+    losses,
+    metric_matrix,
+    metrics,
+    nn,
+    poincare,
+    reshaping,
+    spaces,
+    tangent,
+    transport,
+)
 from geomdml.checks import validation
 from geomdml.euclidean import clip_norm
 
@@ -15,6 +27,7 @@ __all__ = [
     "metrics",
     "nn",
     "poincare",
+    "reshaping",
     "spaces",
     "tangent",
     "transport",
