@@ -205,7 +205,7 @@ def _mixing(alpha: Tensor, relation: Tensor, modalities: int, classes: int) -> N
     if alpha.shape != (modalities,) or modalities < 1:
         raise ValueError(f"alpha has shape {tuple(alpha.shape)}; want ({modalities or 'M'},), one a modality")
     if checks.values_are_checked(alpha) and not bool(((alpha >= 0) & (alpha <= 1)).all()):
-        raise ValueError(f"alpha = {alpha.tolist()}; want shares from 0 to 1")
+        raise ValueError(f"alpha = {alpha.detach().tolist()}; want shares from 0 to 1")
     _distributions(relation=relation)
 
 
@@ -215,6 +215,6 @@ def _distributions(**tensors: Tensor) -> None:
             continue
         if not bool((rows > 0).all()):  # NaN as well
             raise ValueError(f"{name} has entries that are not above 0; mix in a little of the uniform distribution")
-        error = float((rows.sum(-1) - 1).abs().max())
+        error = float((rows.detach().sum(-1) - 1).abs().max())
         if not error <= 1e-2:
             raise ValueError(f"{name} has rows that miss the sum 1 by up to {error:.3g}; want distributions")
