@@ -83,6 +83,16 @@ def labels(count: int | None = None, **tensors: Tensor) -> None:
             raise ValueError(f"{name} has shape {tuple(tensor.shape)}; want {wanted}, one an embedding")
 
 
+def class_indices(labels: Tensor, classes: int, *, count: int) -> None:
+    """Refuse labels that are not `count` integers from 0 to classes − 1."""
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise TypeError(f"labels has dtype {labels.dtype}; want integers")
+    if labels.shape != (count,):
+        raise ValueError(f"labels has shape {tuple(labels.shape)}; want ({count},), one for each embedding")
+    if values_are_checked(labels) and count and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise ValueError(f"labels go from {int(labels.min())} to {int(labels.max())}; want 0 to {classes - 1}")
+
+
 def same_length(**tensors: Tensor) -> None:
     """Refuse vectors whose lengths, the last dimensions, differ."""
     if len({tensor.shape[-1] for tensor in tensors.values()}) > 1:

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from geomdml import checks
+from geomdml.checks import class_indices
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -244,16 +245,6 @@ def hierarchical_triplet(
     towards = pair_ancestor - triplet_ancestor
     signed = torch.cat([towards[:, :2], -towards[:, 2:]], dim=1)
     return reduced(F.relu(signed + margin).sum(1), reduction)
-
-
-def class_indices(labels: Tensor, classes: int, *, count: int) -> None:
-    """Refuse labels that are not `count` integers from 0 to classes − 1."""
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise TypeError(f"labels has dtype {labels.dtype}; want integers")
-    if labels.shape != (count,):
-        raise ValueError(f"labels has shape {tuple(labels.shape)}; want ({count},), one for each embedding")
-    if checks.values_are_checked(labels) and count and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-        raise ValueError(f"labels go from {int(labels.min())} to {int(labels.max())}; want 0 to {classes - 1}")
 
 
 def _distances(dist: Tensor) -> None:

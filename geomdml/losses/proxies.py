@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from geomdml.losses.functional import class_indices
+from geomdml.checks import class_indices
 
 
 class Proxies(nn.Module):

@@ -3,7 +3,7 @@
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from geomdml.losses.functional import Reduction, in_mean_units, soft_triple
+from geomdml.losses.functional import Reduction, in_mean_units, soft_triple, soft_triple_similarity
 from geomdml.losses.proxies import Proxies
 from geomdml.spaces import Euclidean, Space
 
@@ -54,12 +54,19 @@ class SoftTripleLoss(nn.Module):
         self.relative, self.reduction = relative, reduction
 
     def forward(self, embeddings: Float[Tensor, "B D"], labels: Int[Tensor, " B"] | Float[Tensor, "B C"]) -> Tensor:
-        dist = self.proxies.distances(embeddings, self.proxies.vectors.flatten(0, 1), self.space)
         return soft_triple(
-            in_mean_units(dist) if self.relative else dist,
+            self._distances(embeddings),
             labels,
             gamma=self.gamma,
             scale=self.scale,
             margin=self.margin,
             reduction=self.reduction,
         )
+
+    def logits(self, embeddings: Float[Tensor, "B D"]) -> Float[Tensor, "B C"]:
+        """scale·S: what the loss takes the embeddings for, by the proxies as classifier and without margin."""
+        return self.scale * soft_triple_similarity(self._distances(embeddings), gamma=self.gamma)
+
+    def _distances(self, embeddings: Tensor) -> Tensor:
+        dist = self.proxies.distances(embeddings, self.proxies.vectors.flatten(0, 1), self.space)
+        return in_mean_units(dist) if self.relative else dist

@@ -15,6 +15,7 @@ TOUR = """
     from geomdml.metrics import retrieval, shrec
     from geomdml.nn import HyperbolicHead
     from geomdml.pml import SpaceDistance
+    from geomdml.reshaping import LabelReshaper, class_relation, difficulty
     from geomdml.spaces import Euclidean, Hyperbolic
 
     u, v, labels = 0.3 * torch.randn(6, 4), 0.3 * torch.randn(5, 4), torch.tensor([0, 0, 1, 1, 2, 2])
@@ -52,6 +53,10 @@ TOUR = """
     CHESTLoss(3, 4, euclidean=pairs, regulariser=hier)(u, labels, head=head).backward()
     functional.hierarchical_triplet(torch.rand(6, 3), torch.rand(6, 3), margin=0.1, reduction="none")
     functional.soft_triple(torch.rand(6, 3, 2), torch.rand(6, 3), gamma=1.0, scale=1.0, margin=0.0, reduction="none")
+    reshaper, logits = LabelReshaper(3, 2), torch.randn(2, 6, 3)
+    now = [reshaper(logits, labels), reshaper(list(logits), labels), reshaper.balance()][-1]
+    difficulty(now.alpha, class_relation(reshaper.predictions()), reshaper.predictions())
+    SoftTripleLoss(3, 4).logits(u)
     try:
         tangent.pairwise_dist(u, u[0], c=0.5)
     except jaxtyping.TypeCheckError:
