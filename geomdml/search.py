@@ -57,15 +57,15 @@ def knn(
     checks.finite(query=query, gallery=gallery)
     space = space or Euclidean()
     with torch.no_grad():
-        points, members = _distinct(gallery.to(query.device, result_dtype(query, gallery)))
+        points, members = _distinct(gallery.to(query.device, result_dtype(query, gallery)), k)
         rows = max(1, CHUNK // max(LONG, k * members.shape[1]))
         found = [_expanded(_nearest(some, points, k, space), members, len(gallery), k) for some in query.split(rows)]
     distances, indices = zip(*found, strict=True)
     return Neighbours(torch.cat(distances), torch.cat(indices))
 
 
-def _distinct(gallery: Tensor) -> tuple[Tensor, Tensor]:
-    """The points without repetition, as they first occur, and for each the indices where it does, filled with P.
+def _distinct(gallery: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The points without repetition, as they first occur, and for each the first k indices where it does, else P.
 
     A tiled matrix product may round its columns differently, so that equal points would not tie.
     """
@@ -73,7 +73,7 @@ def _distinct(gallery: Tensor) -> tuple[Tensor, Tensor]:
     _, point, count = torch.unique(gallery, dim=0, return_inverse=True, return_counts=True)
     order = point.argsort(stable=True)  # the indices, point after point
     first = count.cumsum(0) - count
-    slot = torch.arange(int(count.max()) if P else 1, device=gallery.device)
+    slot = torch.arange(max(1, min(k, int(count.max()))) if P else 1, device=gallery.device)
     members = order[(first[:, None] + slot).clamp(max=P - 1)] if P else order.view(0, 1)
     members = members.masked_fill(slot >= count[:, None], P)
     members = members[members[:, 0].argsort()]
@@ -95,7 +95,7 @@ def _nearest(query: Tensor, points: Tensor, k: int, space: Space) -> Neighbours:
 
 def _expanded(found: Neighbours, members: Tensor, absent: int, k: int) -> Neighbours:
     """The k nearest of all points from the k nearest distinct ones: of equal distances the lowest indices first."""
-    if members.shape[1] == 1:
+    if len(members) == absent:
         return found
     indices, order = members[found.indices].flatten(1).sort(dim=1)
     distances = found.distances.repeat_interleave(members.shape[1], dim=1).gather(1, order)
