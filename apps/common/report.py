@@ -82,7 +82,7 @@ class Similarities:
 class Report:
     """What a run has to show.
 
-    `labels` are indices of `classes`, and `picture(i)` gives the i-th test picture, uint8 (3, H, W); all tensors are
+    `illustrations` stand beside the table. `labels` are indices of `classes`, and `picture(i)` gives the i-th test picture, uint8 (3, H, W); all tensors are
     on the CPU. What is drawn (queries, classes, the layout of the disk) is drawn with `seed`.
     """
 
@@ -95,6 +95,7 @@ class Report:
     outputs: Sequence[Output]
     curves: Sequence[Curve] = ()
     similarities: Sequence[Similarities] = ()
+    illustrations: Sequence[Illustration] = ()
     notes: Sequence[str] = ()
     seed: int = 0
 
