@@ -45,7 +45,9 @@ class ViewBackbone(nn.Module):
             names = [name for name, _ in layers]
             if f"blocks.{frozen - 1}" not in names:
                 blocks = sum(name.startswith("blocks.") for name in names)
-                raise ValueError(f"--model.frozen = {frozen}; {name} has {blocks} blocks: want -1 (all of it) to {blocks}")
+                raise ValueError(
+                    f"--model.frozen = {frozen}; {name} has {blocks} blocks: want -1 (all of it) to {blocks}"
+                )
             cut = names.index(f"blocks.{frozen - 1}") + 1
             parts = [nn.Sequential(*(layer for _, layer in part)) for part in (layers[:cut], layers[cut:])]
         if frozen == -1:

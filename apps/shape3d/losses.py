@@ -59,7 +59,9 @@ class MetricLoss(nn.Module):
         self.name = name
         flat = isinstance(space, Euclidean)
         if name == "chest" and flat or name == "centre" and not flat:
-            raise ValueError(f"loss {name!r} does not work in {space}; want {'a hyperbolic' if flat else 'Euclidean'} space")
+            raise ValueError(
+                f"loss {name!r} does not work in {space}; want {'a hyperbolic' if flat else 'Euclidean'} space"
+            )
         if name in ("softmax", "centre") and settings:
             raise ValueError(f"loss {name!r} has no setting {min(settings)!r}; it has none")
         self.loss: Any = None

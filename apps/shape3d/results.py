@@ -104,7 +104,8 @@ def illustrations(test: dict[str, Tensor], space: Space, classes: tuple[str, ...
     np.add.at(counts, (test["labels"].numpy(), test["logits"].argmax(1).numpy()), 1)
     return [
         precision_recall(
-            [("trained network", found.recall, found.precision)], "Mean over the test shapes, each searching the others."
+            [("trained network", found.recall, found.precision)],
+            "Mean over the test shapes, each searching the others.",
         ),
         confusion(counts, classes, "Test shapes by class (rows) and by what the classifier takes them for (columns)."),
     ]

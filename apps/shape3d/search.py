@@ -31,7 +31,9 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument("--gallery", help="a folder of meshes to search in; without it the data of the fit")
     parser.add_argument("--up", choices=("y", "z"), default="y", help="the axis that points up in the files")
     parser.add_argument("--k", type=int, default=8, help="how many to find")
-    parser.add_argument("--out", type=Path, default=Path("search.png"), help="the picture to write: query, then results")
+    parser.add_argument(
+        "--out", type=Path, default=Path("search.png"), help="the picture to write: query, then results"
+    )
     chosen = parser.parse_args(args)
     try:
         if chosen.k < 1:

@@ -29,7 +29,9 @@ class Trained:
     def __init__(self, path: str | Path) -> None:
         path = Path(path)
         if not path.is_file():
-            raise ValueError(f"{str(path)!r} does not exist: a checkpoint is wanted, as in runs/version_0/checkpoints/best.ckpt")
+            raise ValueError(
+                f"{str(path)!r} does not exist: a checkpoint is wanted, as in runs/version_0/checkpoints/best.ckpt"
+            )
         try:
             content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             of_model, self.of_data = content["hyper_parameters"], content["datamodule_hyper_parameters"]
