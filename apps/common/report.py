@@ -82,8 +82,9 @@ class Similarities:
 class Report:
     """What a run has to show.
 
-    `illustrations` stand beside the table. `labels` are indices of `classes`, and `picture(i)` gives the i-th test picture, uint8 (3, H, W); all tensors are
-    on the CPU. What is drawn (queries, classes, the layout of the disk) is drawn with `seed`.
+    `labels` are indices of `classes`, and `picture(i)` gives the i-th test picture, uint8 (3, H, W); all tensors are
+    on the CPU. `illustrations` stand below the table. What is drawn (queries, classes, the layout of the disk) is drawn
+    with `seed`.
     """
 
     title: str

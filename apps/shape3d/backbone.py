@@ -19,8 +19,8 @@ class ViewBackbone(nn.Module):
         frozen: how many of its blocks, with all before them, stay as they are; 0 tunes all, −1 freezes all.
 
     Raises:
-        ValueError: more blocks than there are, or a backbone of another build than EfficientNet's and MobileNet's, which
-            can only be tuned or frozen as a whole; and as `apps.common.weights.backbone`.
+        ValueError: more blocks than there are, or a backbone of another build than EfficientNet's, which can only be
+            tuned or frozen as a whole; and as `apps.common.weights.backbone`.
 
     >>> net = ViewBackbone("efficientnet_lite0", "none", frozen=5)
     >>> maps = net.early(torch.zeros(2, 1, 64, 64, dtype=torch.uint8))
@@ -81,7 +81,7 @@ class ViewBackbone(nn.Module):
 
 
 def _in_order(model: nn.Module, name: str) -> list[tuple[str, nn.Module]]:
-    """The layers of an EfficientNet or MobileNet in the order of its forward pass."""
+    """The layers of an EfficientNet in the order of its forward pass."""
     blocks = getattr(model, "blocks", None)
     wanted = ["conv_stem", "bn1", "blocks", "conv_head", "bn2", "global_pool", "classifier"]
     if [child for child, _ in model.named_children()] != wanted or not isinstance(blocks, nn.Sequential):

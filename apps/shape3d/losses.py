@@ -58,10 +58,9 @@ class MetricLoss(nn.Module):
         super().__init__()
         self.name = name
         flat = isinstance(space, Euclidean)
-        if name == "chest" and flat or name == "centre" and not flat:
-            raise ValueError(
-                f"loss {name!r} does not work in {space}; want {'a hyperbolic' if flat else 'Euclidean'} space"
-            )
+        wanted = {"chest": "a hyperbolic", "centre": "Euclidean"}.get(name)
+        if wanted and flat != (wanted == "Euclidean"):
+            raise ValueError(f"loss {name!r} does not work in {space}; want {wanted} space")
         if name in ("softmax", "centre") and settings:
             raise ValueError(f"loss {name!r} has no setting {min(settings)!r}; it has none")
         self.loss: Any = None

@@ -1,4 +1,4 @@
-"""Multi-view network of shapes: shared backbone, view pooling, metric network, classifier; softmax and a metric loss."""
+"""Multi-view network of shapes: shared backbone, view pooling, metric network, classifier; softmax and metric loss."""
 
 import inspect
 import math
@@ -35,8 +35,8 @@ class Shape3D(L.LightningModule):
         c: Curvature of hyperbolic space.
         unit: Bring Euclidean embeddings to the unit sphere; the logits are then cosines times `scale`.
         scale: Scale of these logits.
-        loss: Metric loss: transport, its control uniform, triplet, contrastive, centre, lifted_structure, n_pairs, chest,
-            or softmax for none.
+        loss: Metric loss: transport, its control uniform, triplet, contrastive, centre, lifted_structure, n_pairs or
+            chest; softmax is none.
         loss_args: Settings of the metric loss, such as {margin: 8.0, form: margin}.
         weight: Weight of the metric loss.
         softmax_weight: Weight of the softmax.

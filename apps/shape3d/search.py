@@ -1,4 +1,4 @@
-"""`python -m apps.shape3d search --ckpt_path best.ckpt --mesh chair.off`: the most similar shapes, and their pictures."""
+"""`python -m apps.shape3d search --ckpt_path best.ckpt --mesh chair.off`: the most similar shapes, with pictures."""
 
 import argparse
 import sys
