@@ -35,8 +35,8 @@ class ViewBackbone(nn.Module):
         super().__init__()
         model = pretrained.backbone(name, weights, **kwargs)
         mean, std = pretrained.normalisation(model, weights)
-        self.register_buffer("mean", 255 * torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(std).view(3, 1, 1), persistent=False)
+        self.register_buffer("mean", 255 * torch.tensor(mean).view(3, 1, 1))
+        self.register_buffer("std", 255 * torch.tensor(std).view(3, 1, 1))
         self.features = int(model.num_features)  # type: ignore[arg-type]
         if frozen in (0, -1):
             parts = [nn.Identity(), model]

@@ -65,7 +65,7 @@ def test_a_run_leaves_its_scores_report_and_checkpoints(finished):
     assert set(found["scores"]["trained network"]) == {"accuracy", "kNN", "SVM"} | retrieved
     assert set(found["scores"]["linear probe"]) == {"accuracy"} | retrieved
     assert found["facts"]["data"].endswith("30 shapes in 3 classes; 1 broken and left out")
-    assert found["facts"]["split"].startswith("train 14, validation 7, test 9")
+    assert found["facts"]["split"].startswith("train 14, validation 6, test 10")
     for name in ("metrics.csv", "config.yaml", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
         assert (finished / name).stat().st_size > 0
     page = (finished / "report.html").read_text()
@@ -137,7 +137,7 @@ def test_compare_writes_its_tables_and_goes_on(root, tmp_path, capsys):
     [
         ("'nowhere' does not exist", ("fit", "--data.root", "nowhere")),
         ("--data.train_views = 9 of 4 views", ("fit", "--data.train_views", "9")),
-        ("batches of 500 pictures from 21", ("fit", "--data.batch_size", "500")),
+        ("batches of 500 pictures from 20", ("fit", "--data.batch_size", "500")),
         ("loss 'transport' has no setting 'margn'", ("fit", "--model.loss_args", "{margn: 1}")),
         (
             "loss 'softmax' has no setting 'margin'",

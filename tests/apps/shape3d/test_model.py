@@ -55,6 +55,12 @@ def test_the_two_parts_are_the_whole_backbone(frozen):
     assert not any(p.requires_grad for p in net.first.parameters())
 
 
+def test_a_checkpoint_carries_the_normalisation_of_its_weights():
+    """`predict` makes the network without the weights' package, whose mean and deviation are others than timm's."""
+    state = ViewBackbone("efficientnet_lite0", "none", frozen=-1).state_dict()
+    assert {"mean", "std"} <= set(state)
+
+
 @pytest.mark.parametrize("frozen", [-1, 6])
 def test_training_moves_what_is_tuned_and_nothing_else(batch, frozen):
     torch.manual_seed(0)
