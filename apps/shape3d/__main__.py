@@ -26,7 +26,7 @@ def main(args: Sequence[str] | None = None) -> None:
 
         search.main(words[1:])
     elif words and (words[0] in COMMANDS or words[0].startswith("-")):
-        train(words)
+        train(None if args is None else words)
     else:
         sys.exit(
             f"error: no command {words[0] if words else ''!r}: one of {', '.join(COMMANDS)} is wanted, as in "
@@ -34,7 +34,7 @@ def main(args: Sequence[str] | None = None) -> None:
         )
 
 
-def train(words: list[str]) -> None:
+def train(words: list[str] | None) -> None:
     from apps.common.cli import run
     from apps.shape3d.data import ShapeData
     from apps.shape3d.experiment import experiment
