@@ -23,7 +23,7 @@ class CentreLoss(nn.Module):
     equation (2). There the centres move by a rule of their own; here by the optimiser.
 
     >>> loss = CentreLoss(num_classes=2, dim=1)
-    >>> float(loss(torch.tensor([[1.0], [3.0]]), torch.tensor([0, 1])))
+    >>> loss(torch.tensor([[1.0], [3.0]]), torch.tensor([0, 1])).item()
     2.5
     """
 
