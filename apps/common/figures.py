@@ -36,6 +36,7 @@ MARKERS = {"o": "●", "^": "▲"}
 MOST_CLASSES = len(COLOURS) * len(MARKERS)
 MOST_POINTS, STRETCHES = 200, 100
 LONGEST_SIDE, MOST_BYTES = 128, 16_000
+MOST_NUMBERED, SHOWN_WORST = 40, 3
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
@@ -163,6 +164,43 @@ def disk(points: NDArray, groups: Sequence[NDArray], alt: str) -> Illustration:
             axes.scatter(z.real, z.imag, s=44, c=mark.colour, marker=mark.glyph, edgecolors="white", linewidths=0.6)
         image = _svg(figure)
     return Illustration(image, alt, [mark._replace(glyph=MARKERS[mark.glyph]) for mark in marks])
+
+
+def precision_recall(curves: Sequence[tuple[str, ArrayLike, ArrayLike]], caption: str) -> Illustration:
+    """Curves (name, recall, precision), both as shares; shown in percent."""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _axes("recall (%)", "precision (%)")
+        axes.set(xlim=(0, 100), ylim=(0, 100))
+        marks = []
+        for i, (name, recall, precision) in enumerate(curves):
+            mark = Mark(name, COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)])
+            x, y = 100 * np.asarray(recall, float), 100 * np.asarray(precision, float)
+            [line] = axes.plot(x, y, color=mark.colour, linewidth=1.8)
+            line.set_dashes(mark.dash or (None, None))
+            marks.append(mark)
+        image = _svg(figure)
+    return Illustration(image, f"Precision against recall. {caption}", marks, caption)
+
+
+def confusion(counts: NDArray, classes: Sequence[str], caption: str) -> Illustration:
+    """Counts (class, predicted class) as shades of each row's share; the axes have the classes' numbers."""
+    share = counts / counts.sum(axis=1, keepdims=True).clip(1)
+    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
+        figure = Figure(figsize=(6, 6), layout="constrained")
+        axes = figure.add_subplot()
+        axes.set(xlabel="predicted class", ylabel="class")
+        axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+        if len(classes) <= MOST_NUMBERED:
+            axes.set(xticks=range(len(classes)), yticks=range(len(classes)))
+            axes.tick_params(labelsize=7)
+            for row, column in zip(*counts.nonzero(), strict=True):
+                colour = "white" if share[row, column] > 0.5 else INK
+                axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", fontsize=6, color=colour)
+        image = _svg(figure)
+    worst = np.argsort(np.diag(share) + (counts.sum(axis=1) == 0), kind="stable")[:SHOWN_WORST]
+    named = ", ".join(f"{classes[i]} ({counts[i, i]} of {counts[i].sum()})" for i in worst)
+    marks = [Mark(name, BLUE, glyph=str(i)) for i, name in enumerate(classes)]
+    return Illustration(image, f"Confusion matrix. {caption} Worst: {named}.", marks, f"{caption} Worst: {named}.")
 
 
 def _axes(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:

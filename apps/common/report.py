@@ -83,7 +83,8 @@ class Report:
     """What a run has to show.
 
     `labels` are indices of `classes`, and `picture(i)` gives the i-th test picture, uint8 (3, H, W); all tensors are
-    on the CPU. What is drawn (queries, classes, the layout of the disk) is drawn with `seed`.
+    on the CPU. `illustrations` stand below the table. What is drawn (queries, classes, the layout of the disk) is drawn
+    with `seed`.
     """
 
     title: str
@@ -95,6 +96,7 @@ class Report:
     outputs: Sequence[Output]
     curves: Sequence[Curve] = ()
     similarities: Sequence[Similarities] = ()
+    illustrations: Sequence[Illustration] = ()
     notes: Sequence[str] = ()
     seed: int = 0
 

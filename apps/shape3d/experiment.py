@@ -1,0 +1,128 @@
+"""What `compare` compares: each metric loss beside the softmax, with the settings it may choose from, and one training.
+
+Every seed has a split of its own: the shapes are divided anew into training and test (where the data have no split of
+their own), so that the spread over seeds has that of the split in it.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from apps.common.classification import classification
+from apps.common.compare import Evaluation, Setting, Space, Trial
+from apps.common.evaluation import shrec_scores
+from apps.common.sampling import seed_of
+from apps.shape3d.data import ShapeData
+from apps.shape3d.model import Shape3D, accuracy
+
+COMMON: dict[str, list[Setting]] = {"lr": [1e-3, 3e-3], "scale": [8.0, 16.0]}
+WEIGHTS: list[Setting] = [1.0, 4.0]
+MARGINS: list[Setting] = [0.5, 1.0, 2.0]
+SPACES: dict[str, Space] = {
+    "softmax": {"lr": [5e-4, 1e-3, 3e-3], "scale": [4.0, 8.0, 16.0, 32.0]},
+    "transport": {**COMMON, "weight": WEIGHTS, "margin": MARGINS},
+    "uniform": {**COMMON, "weight": WEIGHTS, "margin": MARGINS},
+    "triplet": {**COMMON, "weight": WEIGHTS, "margin": [0.1, 0.2, 0.5]},
+    "contrastive": {**COMMON, "weight": WEIGHTS, "margin": [0.5, 1.0, 1.5]},
+    "centre": {**COMMON, "weight": [0.25, 1.0, 4.0]},
+}
+OF_MODEL = ("lr", "scale", "weight")  # the other settings are the loss's own
+VALIDATION = 0.25  # of the training shapes, for the search
+
+
+class ShapeExperiment:
+    """Trains one loss from a seed on that seed's split, and scores it on validation or test shapes.
+
+    Args:
+        model: says which network and optimiser; its loss does not matter.
+        data: the shapes; the frozen part of the backbone sees each once for all trials.
+        epochs: of a training.
+        device: to train on.
+        wanted: names among `SPACES`; None is all.
+
+    Raises:
+        ValueError: a name that is not among them.
+    """
+
+    score = "mAP"
+
+    def __init__(
+        self, model: Shape3D, data: ShapeData, epochs: int, device: torch.device, wanted: Collection[str] | None
+    ) -> None:
+        if unknown := set(wanted or ()) - SPACES.keys():
+            raise ValueError(f"there is no candidate {min(unknown)!r}; want some of {', '.join(SPACES)}")
+        self.candidates: Mapping[str, Space] = {name: SPACES[name] for name in SPACES if not wanted or name in wanted}
+        self.data, self.epochs, self.device = data, epochs, device
+        self.memory: dict[int, Tensor] = {}
+        self.settings = {
+            key: value for key, value in model.settings.items() if key not in ("classes", "loss", "loss_args", "seed")
+        }
+
+    @property
+    def fixed(self) -> Mapping[str, Any]:
+        h = self.data.hparams
+        names = ("root", "test", "cameras", "views", "size", "shading", "train_views", "batch_size")
+        of_data = {name: h[name] for name in names}
+        return {"model": self.settings, "data": of_data, "epochs": self.epochs, "validation": VALIDATION}
+
+    def split(self, seed: int, stage: str) -> tuple[Tensor, Tensor]:
+        """The places of the shapes that train and that are scored: of a search both lie in the seed's training part."""
+        found = self.data.split(seed, VALIDATION if stage == "search" else 0.0)
+        return found["train"], found["validation" if stage == "search" else "test"]
+
+    def train(self, trial: Trial) -> Iterator[Evaluation]:
+        torch.manual_seed(trial.seed)
+        of_model = {name: value for name, value in trial.settings.items() if name in OF_MODEL}
+        of_loss = {name: value for name, value in trial.settings.items() if name not in OF_MODEL}
+        settings = self.settings | of_model | {"loss": trial.candidate, "loss_args": of_loss, "seed": trial.seed}
+        model = Shape3D(self.data.classes, **settings).to(self.device)
+        model.memory = self.memory
+        rows, scored = self.split(trial.seed, trial.stage)
+        batches = self.data.batches(rows, trial.seed)
+        last = trial.steps or self.epochs * len(batches)
+        optimizer, scheduler = model.optimiser(last)
+        step = 0
+        for epoch in range(-(-last // len(batches))):
+            batches.set_epoch(epoch)
+            for place, chosen in enumerate(batches):
+                torch.manual_seed(seed_of(trial.seed, epoch, place))
+                seen = self.data.some_views(len(chosen), trial.seed, epoch, place)
+                loss = model.step(self.data.batch(rows[chosen], seen))["loss"]
+                if bool(loss.isfinite()):  # else it diverged, and is scored so to its end
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+                scheduler.step()
+                step += 1
+                if step in trial.moments or step == last:
+                    scores = self.scores(model, rows, scored, at_the_end=step == last)
+                    yield Evaluation(step, round(step / len(batches), 4), scores)
+                if step == last:
+                    return
+
+    @torch.no_grad()
+    def scores(self, model: Shape3D, rows: Tensor, scored: Tensor, *, at_the_end: bool) -> dict[str, float]:
+        """Accuracy and the SHREC scores; at the end what classifiers make of the embeddings too."""
+        found, labels = self.outputs(model, scored), self.data.labels[scored]
+        if not bool(found["embeddings"].isfinite().all()):
+            return {"accuracy": float("nan"), "mAP": float("nan")}
+        scores = {"accuracy": accuracy(found | {"labels": labels})}
+        scores |= shrec_scores(found["embeddings"], labels, model.space)
+        if at_the_end:
+            train = self.outputs(model, rows)["embeddings"]
+            scores |= classification(train, self.data.labels[rows], found["embeddings"], labels)
+        return scores
+
+    def outputs(self, model: Shape3D, rows: Tensor) -> dict[str, Tensor]:
+        model.eval()
+        parts = [model.outputs(model.maps(self.data.batch(some))) for some in rows.split(64)]
+        model.train()
+        return {name: torch.cat([part[name] for part in parts]).cpu() for name in ("embeddings", "logits")}
+
+
+def experiment(model: Shape3D, data: ShapeData, trainer: L.Trainer, wanted: Collection[str] | None) -> ShapeExperiment:
+    """What the command line hands over, as an experiment."""
+    return ShapeExperiment(model, data, int(trainer.max_epochs or 1), trainer.strategy.root_device, wanted)

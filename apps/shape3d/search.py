@@ -1,0 +1,88 @@
+"""`python -m apps.shape3d search --ckpt_path best.ckpt --mesh chair.off`: the most similar shapes, with pictures."""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from apps.common.packages import FetchError
+from apps.datasets.meshes import MeshError
+from apps.shape3d.data import contact_sheet
+from apps.shape3d.trained import Trained, meshes
+
+
+class Gallery(NamedTuple):
+    """Shapes to search in: their names, embeddings and pictures."""
+
+    names: list[str]
+    embeddings: Tensor
+    sheets: list[Tensor]
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m apps.shape3d search", description=__doc__)
+    parser.add_argument("--ckpt_path", required=True, help="checkpoint of a fit")
+    parser.add_argument("--mesh", type=Path, required=True, help="the mesh to search for")
+    parser.add_argument("--gallery", help="a folder of meshes to search in; without it the data of the fit")
+    parser.add_argument("--up", choices=("y", "z"), default="y", help="the axis that points up in the files")
+    parser.add_argument("--k", type=int, default=8, help="how many to find")
+    parser.add_argument(
+        "--out", type=Path, default=Path("search.png"), help="the picture to write: query, then results"
+    )
+    chosen = parser.parse_args(args)
+    try:
+        if chosen.k < 1:
+            raise ValueError(f"--k {chosen.k}; want at least 1")
+        search(Trained(chosen.ckpt_path), chosen.mesh, chosen.gallery, chosen.up, chosen.k, chosen.out)
+    except (ValueError, OSError, ImportError, FetchError) as error:
+        sys.exit(f"error: {error}")
+
+
+def search(trained: Trained, mesh: Path, folder: str | None, up: str, k: int, out: Path) -> None:
+    """Print the k most similar shapes with their distances, and write the query's and their pictures."""
+    [query] = trained.pictures(meshes(mesh)[:1], up)  # type: ignore[arg-type]
+    if isinstance(query, MeshError):
+        raise query
+    gallery = _of_data(trained) if folder is None else _of_folder(trained, folder, up)
+    embedding = trained.outputs(query)["embeddings"]
+    distances = trained.model.space.pairwise_dist(embedding[None], gallery.embeddings)[0]
+    order = distances.argsort(stable=True)[:k].tolist()
+    for place, row in enumerate(order, start=1):
+        print(f"{place:3}  {float(distances[row]):.4f}  {gallery.names[row]}")
+    sheets = [contact_sheet(query), *(gallery.sheets[row] for row in order)]
+    gap = torch.zeros(3, sheets[0].shape[1], 4, dtype=torch.uint8)
+    strip = torch.cat([part for sheet in sheets for part in (sheet, gap)][:-1], dim=2)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(strip.permute(1, 2, 0).contiguous().numpy()).save(out)
+    print(out, flush=True)
+
+
+def _of_folder(trained: Trained, folder: str, up: str) -> Gallery:
+    paths = meshes(folder)
+    found = zip(paths, trained.pictures(paths, up), strict=True)  # type: ignore[arg-type]
+    return _gallery(trained, ((str(path), pictures) for path, pictures in found))
+
+
+def _of_data(trained: Trained) -> Gallery:
+    whole = trained.data().whole
+    pictures = (whole.views[row] for row in range(len(whole.shapes)))
+    return _gallery(trained, zip(whole.shapes.names, pictures, strict=True))
+
+
+def _gallery(trained: Trained, shapes: Iterator[tuple[str, Tensor | MeshError]]) -> Gallery:
+    names, embeddings, sheets = [], [], []
+    for name, pictures in shapes:
+        if isinstance(pictures, MeshError):
+            print(f"left out: {pictures}", file=sys.stderr)
+            continue
+        names.append(name)
+        embeddings.append(trained.outputs(pictures)["embeddings"])
+        sheets.append(contact_sheet(pictures))
+    if not names:
+        raise ValueError("no mesh of the gallery can be read")
+    return Gallery(names, torch.stack(embeddings), sheets)

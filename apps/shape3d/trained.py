@@ -1,0 +1,91 @@
+"""A trained network from its checkpoint, and what it makes of meshes that are not in its data."""
+
+import pickle
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from apps.common.rendering import Look, render
+from apps.common.workers import on_all_cores
+from apps.datasets import class_folders
+from apps.datasets.meshes import SUFFIXES, MeshError, MeshFile, Up
+from apps.shape3d.data import ShapeData, look
+from apps.shape3d.model import Shape3D
+
+OF_LOOK = ("cameras", "views", "size", "shading")
+
+
+class Trained:
+    """The network of a checkpoint, its look on shapes, and the data that it was trained on.
+
+    Raises:
+        ValueError: no checkpoint of this app. It is read as numbers and names alone: no code in it is run.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        path = Path(path)
+        if not path.is_file():
+            raise ValueError(
+                f"{str(path)!r} does not exist: a checkpoint is wanted, as in runs/version_0/checkpoints/best.ckpt"
+            )
+        try:
+            content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            of_model, self.of_data = content["hyper_parameters"], content["datamodule_hyper_parameters"]
+            known = Shape3D.arguments()
+            self.model = Shape3D(**{name: of_model[name] for name in known} | {"weights": "none"})
+            self.model.load_state_dict(content["state_dict"])
+            self.look: Look = look(**{name: self.of_data[name] for name in OF_LOOK})
+        except (KeyError, TypeError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise ValueError(
+                f"{str(path)!r} is no checkpoint of apps.shape3d ({str(error).splitlines()[0][:100]})"
+            ) from error
+        self.model.eval()
+
+    def data(self) -> ShapeData:
+        """The shapes that it was trained and tested on, from where they were then."""
+        known = {name: value for name, value in self.of_data.items() if not name.startswith("_")}
+        return ShapeData(**known)
+
+    @torch.no_grad()
+    def outputs(self, pictures: UInt8[Tensor, "V C S S"]) -> dict[str, Float[Tensor, "..."]]:
+        """Features, embedding and logits of one shape."""
+        return {name: values[0] for name, values in self.model(pictures[None]).items()}
+
+    def pictures(self, paths: Sequence[Path], up: Up) -> Iterator[UInt8[Tensor, "V C S S"] | MeshError]:
+        """The pictures of each mesh in order, or why it has none."""
+        for found in on_all_cores(_Rendering(self.look, up), paths, chunk=1):
+            yield found if isinstance(found, MeshError) else torch.from_numpy(found)
+
+
+class _Rendering:
+    """Renders a path; sent to other processes."""
+
+    def __init__(self, look: Look, up: Up) -> None:
+        self.look, self.up = look, up
+
+    def __call__(self, path: Path) -> Any:
+        try:
+            return render(MeshFile(path, self.up).read(), self.look)
+        except MeshError as error:
+            return error
+
+
+def meshes(path: str | Path) -> list[Path]:
+    """The mesh files in a folder or deeper, sorted; or the one file.
+
+    Raises:
+        ValueError: it is neither, or holds no mesh.
+    """
+    path = Path(path).expanduser()
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise ValueError(f"{str(path)!r} does not exist: a mesh, or a folder of meshes is wanted")
+    found = sorted(class_folders.listed(path, SUFFIXES)[0])
+    if not found:
+        raise ValueError(f"{str(path)!r} has no mesh in it: {', '.join(sorted(SUFFIXES))} are wanted")
+    return found
