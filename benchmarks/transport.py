@@ -56,6 +56,12 @@ def measured(name: str, kind: str, batch: int, n: int, options: argparse.Namespa
     return records + [{**key, "share": share, "failed": reason} for share in options.shares[len(records) :]]
 
 
+def problems(size: str) -> tuple[int, int]:
+    """(problems, n) of "N" or "BxN"."""
+    *batch, n = map(int, size.split("x"))
+    return (batch[0] if batch else 1), n
+
+
 def machine(threads: int) -> dict[str, str]:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
@@ -115,7 +121,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes, little patience: to see whether it works")
     parser.add_argument("--only", nargs="+", choices=list(SOLVERS), default=list(SOLVERS))
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
-    parser.add_argument("--sizes", nargs="+", type=int, help="of single problems")
+    parser.add_argument("--sizes", nargs="+", type=problems, help="N, or BxN for a batch of B problems, such as 64x64")
     parser.add_argument("--shares", nargs="+", type=float, default=SHARES, help="reg over the largest cost")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--seconds", type=float, help="how long each measurement is repeated")
@@ -125,7 +131,7 @@ def main() -> None:
     options.shares = sorted(options.shares, reverse=True)
     options.seconds = options.seconds or (0.05 if options.quick else 1.0)
     options.limit = options.limit or (5 if options.quick else 60)
-    sizes = [(1, n) for n in options.sizes] if options.sizes else [(1, 64), (8, 16)] if options.quick else SIZES
+    sizes = options.sizes or ([(1, 64), (8, 16)] if options.quick else SIZES)
 
     console = Console(width=None if sys.stdout.isatty() else 240)
     results: Record = {"machine": machine(options.threads), "records": []}
