@@ -102,9 +102,13 @@ class ShapeData(L.LightningDataModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        for option, value in (("batch_size", batch_size), ("eval_batch", eval_batch), ("train_views", train_views)):
-            if value < 1:
-                raise ValueError(f"--data.{option} = {value}; want at least 1")
+        for option, value, least in (
+            ("batch_size", batch_size, 2),  # of pairs, and standardised
+            ("eval_batch", eval_batch, 1),
+            ("train_views", train_views, 1),
+        ):
+            if value < least:
+                raise ValueError(f"--data.{option} = {value}; want at least {least}")
         if not 0 <= validation < 1:
             raise ValueError(f"--data.validation = {validation:g}; want a share of the training shapes, below 1")
 

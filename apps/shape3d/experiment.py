@@ -18,11 +18,11 @@ from apps.common.sampling import seed_of
 from apps.shape3d.data import ShapeData
 from apps.shape3d.model import Shape3D, accuracy
 
-COMMON: dict[str, list[Setting]] = {"lr": [1e-3, 3e-3], "scale": [8.0, 16.0]}
+COMMON: dict[str, list[Setting]] = {"lr": [1e-3, 3e-3], "scale": [4.0, 8.0]}
 WEIGHTS: list[Setting] = [1.0, 4.0]
 MARGINS: list[Setting] = [0.5, 1.0, 2.0]
 SPACES: dict[str, Space] = {
-    "softmax": {"lr": [5e-4, 1e-3, 3e-3], "scale": [4.0, 8.0, 16.0, 32.0]},
+    "softmax": {"lr": [5e-4, 1e-3, 3e-3], "scale": [2.0, 4.0, 8.0, 16.0]},
     "transport": {**COMMON, "weight": WEIGHTS, "margin": MARGINS},
     "uniform": {**COMMON, "weight": WEIGHTS, "margin": MARGINS},
     "triplet": {**COMMON, "weight": WEIGHTS, "margin": [0.1, 0.2, 0.5]},

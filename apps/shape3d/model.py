@@ -61,7 +61,7 @@ class Shape3D(L.LightningModule):
         space: Literal["euclidean", "hyperbolic"] = "euclidean",
         c: float = 0.5,
         unit: bool = True,
-        scale: float = 8.0,
+        scale: float = 4.0,
         loss: Name = "transport",
         loss_args: dict[str, Any] | None = None,
         weight: float = 1.0,
@@ -83,7 +83,8 @@ class Shape3D(L.LightningModule):
         self.pooling = ViewPooling(pooling, self.backbone.features)
         *hidden, dim = widths
         size = hidden[-1] if hidden else self.backbone.features
-        layers: list[nn.Module] = [nn.LayerNorm(self.backbone.features), nn.Dropout(dropout)]
+        # affine=False: each feature standardised over the training shapes, whatever the scale of the backbone
+        layers: list[nn.Module] = [nn.BatchNorm1d(self.backbone.features, affine=False), nn.Dropout(dropout)]
         if hidden:
             layers += [MetricNetwork(self.backbone.features, *hidden), nn.ReLU(), nn.Dropout(dropout)]
         self.metric = nn.Sequential(*layers)

@@ -40,9 +40,8 @@ class Trained:
             self.model.load_state_dict(content["state_dict"])
             self.look: Look = look(**{name: self.of_data[name] for name in OF_LOOK})
         except (KeyError, TypeError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise ValueError(
-                f"{str(path)!r} is no checkpoint of apps.shape3d ({str(error).splitlines()[0][:100]})"
-            ) from error
+            reason = str(error).partition("\n")[0][:100] or type(error).__name__
+            raise ValueError(f"{str(path)!r} is no checkpoint of apps.shape3d ({reason})") from error
         self.model.eval()
 
     def data(self) -> ShapeData:

@@ -80,17 +80,13 @@ def test_a_checkpoint_tests_to_the_same_scores(finished, tmp_path):
     assert first["scores"] == second["scores"]
 
 
-def test_the_same_seed_gives_the_same_run_and_resuming_goes_on(root, tmp_path):
-    arguments = ("--model.loss", "centre")
-    app("fit", root, tmp_path, *arguments, "--trainer.max_epochs", "1", "--trainer.max_steps", "5")
-    app("fit", root, tmp_path, *arguments)
-    first = ("--trainer.limit_train_batches", "2")
-    app("fit", root, tmp_path, *arguments)
-    whole, again = (
-        torch.load(tmp_path / f"version_{n}/checkpoints/last.ckpt", weights_only=True)["state_dict"] for n in (1, 2)
+def test_the_same_seed_gives_the_same_run(root, tmp_path):
+    for _ in range(2):
+        app("fit", root, tmp_path, "--model.loss", "centre")
+    first, second = (
+        torch.load(tmp_path / f"version_{n}/checkpoints/last.ckpt", weights_only=True)["state_dict"] for n in (0, 1)
     )
-    assert all(torch.equal(whole[name], again[name]) for name in whole)  # bitwise
-    assert first
+    assert all(torch.equal(first[name], second[name]) for name in first)  # bitwise
 
 
 def test_predict_names_classes_and_what_is_broken(finished, root, tmp_path):
@@ -148,12 +144,10 @@ def test_compare_writes_its_tables_and_goes_on(root, tmp_path, capsys):
         ("--model.frozen counts the blocks", ("fit", "--model.backbone", "resnet10t", "--model.frozen", "3")),
         ("there is no candidate 'tripplet'", ("compare", "--candidates", "[tripplet]")),
         ("--model.lr = -1", ("fit", "--model.lr", "-1")),
-        ("30 broken", ("fit", "--data.strict", "true")),
+        ("1 of 31 shapes", ("fit", "--data.strict", "true")),
     ],
 )
 def test_a_mistake_gets_one_clear_line(root, tmp_path, monkeypatch, message, arguments):
-    if message == "30 broken":
-        message = "1 of 31 shapes"
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as exit:
         app(arguments[0], root, tmp_path, *arguments[1:])
