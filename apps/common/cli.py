@@ -127,9 +127,9 @@ class AppCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         super().parse_arguments(parser, args)
-        chosen = self.config[self.config.subcommand]
+        chosen = self.config.get(self.config.get("subcommand"), {})  # none where a config is only read
         if chosen.get("ckpt_path") == "last":
-            chosen["ckpt_path"] = str(newest(Path(chosen.out)))
+            chosen["ckpt_path"] = str(newest(Path(chosen["out"])))
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         out = Path(self._get(self.config, "out"))
