@@ -127,7 +127,8 @@ class AppCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         super().parse_arguments(parser, args)
-        chosen = self.config.get(self.config.get("subcommand"), {})  # none where a config is only read
+        command = self.config.get("subcommand")  # None where the command line is read and not run
+        chosen = self.config[command] if command else {}
         if chosen.get("ckpt_path") == "last":
             chosen["ckpt_path"] = str(newest(Path(chosen["out"])))
 
