@@ -3,6 +3,7 @@
 import errno
 import resource
 import signal
+from contextlib import contextmanager
 from pathlib import Path
 
 import lightning as L
@@ -205,19 +206,22 @@ def test_a_second_signal_stops_at_once(tmp_path):
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture
+@contextmanager
 def full_disk():
-    """As if a file could not grow beyond 100 bytes."""
+    """No file grows beyond 100 bytes. Not a fixture: pytest's own output may go to a file."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, full_disk):
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path):
     path = tmp_path / "last.ckpt"
     WholeFiles().save_checkpoint({"x": torch.arange(100)}, path)
-    full_disk()
-    with pytest.raises(OSError, match=r"last.ckpt could not be written: .+; what was there before is whole") as error:
+    expected = pytest.raises(OSError, match=r"last.ckpt could not be written: .+; what was there before is whole")
+    with expected as error, full_disk():
         WholeFiles().save_checkpoint({"x": torch.zeros(10000)}, path)
     assert error.value.__cause__.errno == errno.EFBIG
     assert torch.equal(torch.load(path, weights_only=True)["x"], torch.arange(100))
