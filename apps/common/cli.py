@@ -221,6 +221,8 @@ def run(
             parser_kwargs={"prog": f"python -m {model_class.__module__.rsplit('.', 1)[0]}"},
         )
     except (ValueError, OSError, FetchError, pickle.UnpicklingError) as error:
+        if isinstance(error, ConnectionResetError):  # how a death shows that hits a worker while it hands over a batch
+            error = ValueError(f"{PLAIN['DataLoader worker']} ({error})")
         if os.environ.get("GEOMDML_TRACEBACK"):
             raise
         sys.exit(f"error: {_first(error)}")

@@ -27,7 +27,7 @@ WARM_UP = 6  # iterations of Sinkhorn's at each level before its rate is trusted
 PATIENCE = 40  # looks without a better error after which rounding is all that is left
 
 
-@torch.compiler.disable
+@torch._disable_dynamo  # torch.compiler.disable, but for its import of all of dynamo at once
 @torch.no_grad()
 def solve(problem: Problem, tol: float, max_iter: int, start: tuple[Tensor | None, Tensor | None]) -> Solution:
     """Without gradient, from potentials f, g (B, 1, ·) where they are given."""
