@@ -148,7 +148,7 @@ def finite(**tensors: Tensor) -> None:
     """Refuse NaN and infinity, where values are checked."""
     for name, tensor in tensors.items():
         # One pass finds the sum not finite; only then is it worth asking which entry.
-        if not values_are_checked(tensor) or bool(torch.isfinite(tensor.detach().sum())):
+        if not values_are_checked(tensor) or math.isfinite(tensor.detach().sum()):
             continue
         if not bool(torch.isfinite(tensor).all()):
             raise ValueError(f"{name} has {int((~torch.isfinite(tensor)).sum())} entries that are NaN or infinite")
