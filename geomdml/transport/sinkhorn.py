@@ -21,6 +21,8 @@ from geomdml.transport.problem import (
 )
 from geomdml.transport.solve import solve
 
+IN_CACHE = 2**18  # entries
+
 Grad = Literal["envelope", "implicit", "unroll", "none"]
 
 
@@ -135,13 +137,20 @@ def sinkhorn(
     return Transport(
         plan=found.plan.reshape(*batch, n, m),
         value=value.reshape(batch),
-        linear=(found.plan * flowing.cost).sum((-1, -2)).reshape(batch),
+        linear=_inner(found.plan, flowing.cost).reshape(batch),
         f=f.reshape(*batch, n),
         g=g.reshape(*batch, m),
         iterations=per_problem(found.iterations, torch.int64),
         marginal_error=per_problem(found.error, a.dtype),
         converged=per_problem(met, torch.bool),
     )
+
+
+def _inner(x: Tensor, y: Tensor) -> Tensor:
+    """(B,) ⟨x, y⟩ of (B, n, m) matrices."""
+    if x.numel() < IN_CACHE:
+        return (x * y).sum((-1, -2))
+    return (x.unsqueeze(-2) @ y.unsqueeze(-1)).sum((-1, -2, -3))  # without a third matrix, which takes longer to fill
 
 
 def _warn(found: Solution, met: Any, tol: float) -> None:
