@@ -43,6 +43,7 @@ def plain(problem: Problem, tol: float, max_iter: int) -> tuple[Solution | None,
         if n == max_iter or to_come > SWEEPS:
             return None, torch.from_numpy(eps * np.log(y)).view_as(problem.b), n
         before, looked = error, n
-    plan = torch.from_numpy(x[:, None] * K * y)
+    K *= y
+    K *= x[:, None]
     f, g = (torch.from_numpy(eps * np.log(v)).view(1, 1, -1) for v in (x, y))
-    return Solution(plan[None], f + float(lowest), g, np.full(1, float(n)), np.full(1, error)), None, n
+    return Solution(torch.from_numpy(K)[None], f + float(lowest), g, np.full(1, float(n)), np.full(1, error)), None, n
