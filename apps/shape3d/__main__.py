@@ -36,7 +36,7 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def train(words: list[str] | None) -> None:
     from apps.common.cli import run
-    from apps.shape3d.data import ShapeData
+    from apps.common.shape_data import ShapeData
     from apps.shape3d.experiment import experiment
     from apps.shape3d.model import Shape3D
     from apps.shape3d.results import Results

@@ -15,7 +15,7 @@ from apps.common.classification import classification
 from apps.common.compare import Evaluation, Setting, Space, Trial
 from apps.common.evaluation import shrec_scores
 from apps.common.sampling import seed_of
-from apps.shape3d.data import ShapeData
+from apps.common.shape_data import ShapeData
 from apps.shape3d.model import Shape3D, accuracy
 
 COMMON: dict[str, list[Setting]] = {"lr": [1e-3, 3e-3], "scale": [4.0, 8.0]}

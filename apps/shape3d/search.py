@@ -12,7 +12,7 @@ from torch import Tensor
 
 from apps.common.packages import FetchError
 from apps.datasets.meshes import MeshError
-from apps.shape3d.data import contact_sheet
+from apps.common.shape_data import contact_sheet
 from apps.shape3d.trained import Trained, meshes
 
 
