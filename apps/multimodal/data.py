@@ -42,7 +42,9 @@ class MultimodalData(ShapeData):
         if not 1 <= train_points <= points:
             raise ValueError(f"--data.train_points = {train_points} of {points} points; want 1 to as many")
         if not (jitter >= 0 and 0 <= scale < 1):
-            raise ValueError(f"--data.jitter = {jitter:g}, --data.scale = {scale:g}; want at least 0, and scale below 1")
+            raise ValueError(
+                f"--data.jitter = {jitter:g}, --data.scale = {scale:g}; want at least 0, and scale below 1"
+            )
 
     @cached_property
     def points(self) -> Arrays:

@@ -84,7 +84,9 @@ class MultimodalExperiment:
     def strength_of_reshaping(self, trial: Trial) -> tuple[float, float]:
         """What reshaping takes off the own class at the end of the same training."""
         if _key(trial) not in self.strengths:
-            for _ in self.run(Trial("reshaping", trial.settings, trial.seed, trial.stage, (), trial.steps), trial.settings):
+            for _ in self.run(
+                Trial("reshaping", trial.settings, trial.seed, trial.stage, (), trial.steps), trial.settings
+            ):
                 pass
         return self.strengths[_key(trial)]
 
