@@ -1,5 +1,6 @@
 """CHEST on a timm backbone: outputs in Euclidean (E) and hyperbolic (H) space, trained and scored together."""
 
+import inspect
 import math
 from functools import partial
 from typing import Any, Literal
@@ -163,6 +164,11 @@ class CHEST(L.LightningModule):
             self.backbone = self.backbone.to(memory_format=torch.channels_last)
         self.train()
 
+    @classmethod
+    def arguments(cls) -> list[str]:
+        """Names of the arguments; Lightning's command line notes more in `hparams`."""
+        return list(inspect.signature(cls).parameters)
+
     def features(self, pictures: Tensor) -> Tensor:
         """Backbone features (B, D) of uint8 pictures (B, 3, S, S)."""
         x = (pictures.float() - self.mean) / self.std
@@ -174,7 +180,10 @@ class CHEST(L.LightningModule):
         E is the backbone's output, or the head's where eta_h is 0 (as in the paper's ablation). "radius" is the norm of
         the tangent vectors before clipping.
         """
-        features = self.features(pictures)
+        return self.outputs(self.features(pictures))
+
+    def outputs(self, features: Tensor) -> dict[str, Tensor]:
+        """The embeddings of features (B, D) of the backbone, see `forward`."""
         with torch.autocast(features.device.type, enabled=False):  # a point rounded to bf16 would be another point
             vectors = self.head.tangent(features.float())
         euclidean = features.float() if self.hparams["eta_h"] > 0 else vectors
@@ -222,6 +231,11 @@ class CHEST(L.LightningModule):
         return self(batch.pictures)
 
     def configure_optimizers(self):
+        optimizer, scheduler = self.optimiser(max(1, int(self.trainer.estimated_stepping_batches)))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def optimiser(self, total: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
+        """The optimiser of a training of so many steps, and how its learning rates go."""
         h = self.hparams
         groups = [
             {"params": [p for p in self.backbone.parameters() if p.requires_grad], "lr": h["lr"]},
@@ -229,14 +243,12 @@ class CHEST(L.LightningModule):
             *self.loss_groups,
         ]
         optimizer = torch.optim.AdamW(groups, weight_decay=h["weight_decay"])
-        total = max(1, int(self.trainer.estimated_stepping_batches))
         rise = max(1, round(h["warmup"] * total))
 
         def factor(step: int) -> float:
             return min((step + 1) / rise, 0.5 + 0.5 * math.cos(math.pi * max(0, step - rise) / max(1, total - rise)))
 
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
     @torch.no_grad()
     def _start_proxies(self) -> None:

@@ -41,7 +41,7 @@ class ViewBackbone(nn.Module):
         if frozen in (0, -1):
             parts = [nn.Identity(), model]
         else:
-            layers = _in_order(model, name)
+            layers = in_order(model, name)
             names = [name for name, _ in layers]
             if f"blocks.{frozen - 1}" not in names:
                 blocks = sum(name.startswith("blocks.") for name in names)
@@ -101,7 +101,7 @@ class ViewBackbone(nn.Module):
         return self
 
 
-def _in_order(model: nn.Module, name: str) -> list[tuple[str, nn.Module]]:
+def in_order(model: nn.Module, name: str) -> list[tuple[str, nn.Module]]:
     """The layers of an EfficientNet in the order of its forward pass."""
     blocks = getattr(model, "blocks", None)
     wanted = ["conv_stem", "bn1", "blocks", "conv_head", "bn2", "global_pool", "classifier"]
