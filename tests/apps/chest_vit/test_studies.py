@@ -1,6 +1,7 @@
 """The studies of CHEST: maps that are kept, rows of the ablation, and the command that goes on where it was."""
 
 import csv
+import sys
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from apps.chest_vit.kept_maps import KeptMaps
 from apps.chest_vit.model import CHEST
 from apps.chest_vit.studies import ABLATION, RIVALS, ROWS, SWEEP
 from apps.common.sampling import Draw
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's; a user's process shows or hides them by its own rules
 
 FROZEN = ("conv_stem", "bn1", "blocks.0", "blocks.1")
 SIZES = dict(size=32, steps=2, classes_per_batch=2, per_class=2)
@@ -30,6 +33,11 @@ def tree(tmp_path_factory):
             pixels = np.clip(colour + np.random.default_rng((label, index)).normal(0, 20, (24, 24, 3)), 0, 255)
             Image.fromarray(pixels.astype(np.uint8)).save(root / f"{label:02}" / f"{index}.png")
     return root
+
+
+@pytest.fixture(autouse=True)
+def no_other_words(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["apps.chest_vit"])
 
 
 def lite(**settings) -> CHEST:
