@@ -21,6 +21,7 @@ Spec = dict[str, Any] | str
 
 NAMED: dict[str, dict[str, Any]] = {
     "proxy_anchor": {"class_path": "pytorch_metric_learning.losses.ProxyAnchorLoss"},
+    "multi_proxy_anchor": {"class_path": "geomdml.losses.MultiProxyAnchorLoss"},
     "multi_similarity": {"class_path": "pytorch_metric_learning.losses.MultiSimilarityLoss"},
     "triplet": {"class_path": "pytorch_metric_learning.losses.TripletMarginLoss", "init_args": {"margin": 0.1}},
     "pairwise_cross_entropy": {"class_path": "geomdml.losses.PairwiseCrossEntropyLoss"},
