@@ -80,7 +80,7 @@ def test_it_learns(space):
         optimizer.zero_grad()
         loss(x, labels).backward()
         optimizer.step()
-    assert loss(x, labels).item() < 0.2 * first
+    assert loss(x, labels).item() < 0.4 * first
     dist = space.pairwise_dist(x.detach(), loss.proxies.vectors.detach().flatten(0, 1))
     assert torch.equal(dist.argmin(1) // 2, labels)
 
