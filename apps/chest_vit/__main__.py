@@ -2,6 +2,8 @@
 
 `python -m apps.chest_vit check --data.root PATH` says what a folder holds,
 `python -m apps.chest_vit search --checkpoint FILE --query PICTURE` finds the pictures nearest to one,
+`python -m apps.chest_vit ablate|sweep|compare --config apps/chest_vit/configs/study.yaml` trains the rows of the
+paper's ablation, settings, or rival losses from the same seeds,
 `python -m apps.chest_vit export --checkpoint FILE --to onnx|torch` writes the network for other programs.
 """
 
@@ -20,6 +22,7 @@ def main(args: list[str] | None = None) -> None:
     from apps.chest_vit.model import CHEST
     from apps.chest_vit.predict import Predictions
     from apps.chest_vit.results import Results
+    from apps.chest_vit.studies import STUDIES
     from apps.common.cli import run
 
     run(
@@ -36,6 +39,7 @@ def main(args: list[str] | None = None) -> None:
             "clipped": "val/radius/clipped",
         },
         links={"num_classes": "num_classes"},
+        studies=STUDIES,
         args=args,
     )
 

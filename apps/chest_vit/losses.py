@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 import torch
+from pytorch_metric_learning.distances import CosineSimilarity
 from pytorch_metric_learning.losses import BaseMetricLossFunction
 from torch import Tensor, nn
 
@@ -20,6 +21,7 @@ Spec = dict[str, Any] | str
 
 NAMED: dict[str, dict[str, Any]] = {
     "proxy_anchor": {"class_path": "pytorch_metric_learning.losses.ProxyAnchorLoss"},
+    "multi_proxy_anchor": {"class_path": "geomdml.losses.MultiProxyAnchorLoss"},
     "multi_similarity": {"class_path": "pytorch_metric_learning.losses.MultiSimilarityLoss"},
     "triplet": {"class_path": "pytorch_metric_learning.losses.TripletMarginLoss", "init_args": {"margin": 0.1}},
     "pairwise_cross_entropy": {"class_path": "geomdml.losses.PairwiseCrossEntropyLoss"},
@@ -45,7 +47,7 @@ def build(
     Args:
         spec: a name of NAMED, the path of a class, or {"class_path": ..., "init_args": {...}}. What the class asks for
             by these names and is not given, it gets: num_classes, in_features or embedding_size (dim), space, relative;
-            a loss of pytorch-metric-learning gets the space as its distance.
+            a loss of pytorch-metric-learning gets the space as its distance, or with distance "cosine" the cosine.
         own: the name of CHEST's own part, which needs no other loss.
         num_classes, dim: training classes, dimension of the embeddings.
         space: where the embeddings live.
@@ -78,6 +80,8 @@ def build(
     defaults: dict[str, Any] = {name: value for name, value in known.items() if name in asked}
     if issubclass(loss, BaseMetricLossFunction):
         defaults["distance"] = (RelativeDistance if relative else SpaceDistance)(space)
+        if arguments.get("distance") == "cosine":
+            arguments["distance"] = CosineSimilarity()
     try:
         return loss(**(defaults | arguments))
     # A loss that is wrong for a space says so in its own way.

@@ -1,5 +1,6 @@
 """CHEST on a timm backbone: outputs in Euclidean (E) and hyperbolic (H) space, trained and scored together."""
 
+import inspect
 import math
 from functools import partial
 from typing import Any, Literal
@@ -38,8 +39,8 @@ class CHEST(L.LightningModule):
         learn_c: Learn the curvature.
         clip: Clipping radius r of the tangent vectors; the paper has 2.3.
         norm: "layer" normalises features before the head, "none" is the paper's head.
-        loss: Loss of both halves: soft_triple (CHEST), proxy_anchor, multi_similarity, triplet, pairwise_cross_entropy,
-            or a class_path with init_args. With eta_h or eta_e 0 the other half is all there is.
+        loss: Loss of both halves: soft_triple (CHEST), proxy_anchor, multi_proxy_anchor, multi_similarity, triplet,
+            pairwise_cross_entropy, or a class_path with init_args. With eta_h or eta_e 0 the other half is all there is.
         loss_h: Loss of the hyperbolic half alone, as for loss.
         loss_e: Loss of the Euclidean half alone, as for loss.
         regulariser: Loss with the weight tau: hyphc, which keeps the proxies of soft_triple apart, hier, or a
@@ -163,6 +164,11 @@ class CHEST(L.LightningModule):
             self.backbone = self.backbone.to(memory_format=torch.channels_last)
         self.train()
 
+    @classmethod
+    def arguments(cls) -> list[str]:
+        """Names of the arguments; Lightning's command line notes more in `hparams`."""
+        return list(inspect.signature(cls).parameters)
+
     def features(self, pictures: Tensor) -> Tensor:
         """Backbone features (B, D) of uint8 pictures (B, 3, S, S)."""
         x = (pictures.float() - self.mean) / self.std
@@ -174,7 +180,10 @@ class CHEST(L.LightningModule):
         E is the backbone's output, or the head's where eta_h is 0 (as in the paper's ablation). "radius" is the norm of
         the tangent vectors before clipping.
         """
-        features = self.features(pictures)
+        return self.outputs(self.features(pictures))
+
+    def outputs(self, features: Tensor) -> dict[str, Tensor]:
+        """The embeddings of features (B, D) of the backbone, see `forward`."""
         with torch.autocast(features.device.type, enabled=False):  # a point rounded to bf16 would be another point
             vectors = self.head.tangent(features.float())
         euclidean = features.float() if self.hparams["eta_h"] > 0 else vectors
@@ -222,6 +231,11 @@ class CHEST(L.LightningModule):
         return self(batch.pictures)
 
     def configure_optimizers(self):
+        optimizer, scheduler = self.optimiser(max(1, int(self.trainer.estimated_stepping_batches)))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def optimiser(self, total: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
+        """The optimiser of a training of so many steps, and how its learning rates go."""
         h = self.hparams
         groups = [
             {"params": [p for p in self.backbone.parameters() if p.requires_grad], "lr": h["lr"]},
@@ -229,14 +243,12 @@ class CHEST(L.LightningModule):
             *self.loss_groups,
         ]
         optimizer = torch.optim.AdamW(groups, weight_decay=h["weight_decay"])
-        total = max(1, int(self.trainer.estimated_stepping_batches))
         rise = max(1, round(h["warmup"] * total))
 
         def factor(step: int) -> float:
             return min((step + 1) / rise, 0.5 + 0.5 * math.cos(math.pi * max(0, step - rise) / max(1, total - rise)))
 
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
     @torch.no_grad()
     def _start_proxies(self) -> None:

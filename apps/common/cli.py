@@ -1,6 +1,6 @@
 """The command line of every app: LightningCLI, with run folders, plain messages and a test at the end of a fit.
 
-An app that can compare losses hands in its experiment, and gets the subcommand `compare`.
+An app that can compare losses hands in what, and gets the subcommands `compare`, `ablate` or `sweep`.
 """
 
 import logging
@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback, RichProgressBar
@@ -20,8 +20,8 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.strategies import FSDPStrategy
 
 from apps.common.checkpoints import Checkpoints, WholeFiles, newest
-from apps.common.compare import Experiment, compare
-from apps.common.compare_report import write_comparison
+from apps.common.compare import Comparison, Experiment, compare
+from apps.common.compare_report import Titled, write_comparison
 from apps.common.distributed import SharedBatchNorm
 from apps.common.packages import FetchError
 from apps.common.progress import Progress
@@ -46,8 +46,19 @@ PLAIN = {
 MakeExperiment = Callable[[Any, Any, L.Trainer, Collection[str] | None], Experiment]
 
 
+class Study(NamedTuple):
+    """A subcommand that compares: `make` makes the experiment from model, data, trainer and the candidates wanted.
+
+    tables: what it shows beside the tables of every comparison. tested: whether final runs are scored on test data.
+    """
+
+    make: MakeExperiment
+    tables: Callable[[Comparison], list[Titled]] = lambda comparison: []
+    tested: bool = True
+
+
 class ComparingTrainer(L.Trainer):
-    """Lightning's trainer, with the options of the subcommand `compare`."""
+    """Lightning's trainer, with the options of the subcommands that compare."""
 
     def compare(
         self,
@@ -72,7 +83,9 @@ class ComparingTrainer(L.Trainer):
             moments: Steps after which to score, beside the end of every epoch.
             reference: A candidate from which the others' differences are shown, seed by seed.
         """
-        raise NotImplementedError("AppCLI.compare does it")
+        raise NotImplementedError("AppCLI does it")
+
+    ablate = sweep = compare
 
 
 class AppCLI(LightningCLI):
@@ -90,28 +103,29 @@ class AppCLI(LightningCLI):
         predictions: Callback | None = None,
         shown: Mapping[str, str] = MappingProxyType({}),
         links: Mapping[str, str] = MappingProxyType({}),
-        experiment: MakeExperiment | None = None,
+        studies: Mapping[str, Study] = MappingProxyType({}),
         **kwargs: Any,
     ) -> None:
-        self.monitor, self.shown, self.links, self.experiment = monitor, shown, links, experiment
+        self.monitor, self.shown, self.links, self.studies = monitor, shown, links, studies
         self.results = [results] if predictions is None else [results, predictions]
         super().__init__(*args, **kwargs)
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # Lightning asks the instance
-        known = LightningCLI.subcommands()
-        return known if self.experiment is None else {**known, "compare": {"model", "datamodule"}}
+        return {**LightningCLI.subcommands(), **{name: {"model", "datamodule"} for name in self.studies}}
 
     def compare(
         self, model: L.LightningModule, datamodule: L.LightningDataModule, folder: str, seeds: int, **options: Any
     ) -> None:
-        """The subcommand; its options are `ComparingTrainer.compare`'s."""
-        assert self.experiment is not None
+        """The subcommands that compare; the options are `ComparingTrainer.compare`'s."""
+        study = self.studies[self.config["subcommand"]]
         first = int(self._get(self.config, "seed_everything") or 0)
         candidates, reference = options.pop("candidates"), options.pop("reference")
-        experiment = self.experiment(model, datamodule, self.trainer, candidates)
-        comparison = compare(experiment, folder, seeds=range(first, first + seeds), **options)
-        for path in write_comparison(comparison, folder, reference=reference):
+        experiment = study.make(model, datamodule, self.trainer, candidates)
+        comparison = compare(experiment, folder, seeds=range(first, first + seeds), tested=study.tested, **options)
+        for path in write_comparison(comparison, folder, reference=reference, more=study.tables(comparison)):
             print(path, flush=True)
+
+    ablate = sweep = compare
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument(
@@ -177,7 +191,7 @@ def run(
     monitor: str,
     shown: Mapping[str, str],
     links: Mapping[str, str],
-    experiment: MakeExperiment | None = None,
+    studies: Mapping[str, Study] = MappingProxyType({}),
     args: list[str] | None = None,
 ) -> None:
     """Run an app's command line. A mistake of the user's ends with one line.
@@ -190,7 +204,7 @@ def run(
         monitor: the logged validation score, higher is better, that chooses the best checkpoint.
         shown: what a line an epoch says, {its words: the name of a logged value}.
         links: properties of the data that are arguments of the model, {property: argument}.
-        experiment: makes what `compare` compares from model, data, trainer and the candidates wanted; None has none.
+        studies: the subcommands that compare, among `compare`, `ablate` and `sweep`.
         args: the command line; None is the process's.
     """
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"  # a checkpoint may come from anyone: it runs no code
@@ -208,7 +222,7 @@ def run(
             monitor=monitor,
             shown=shown,
             links=links,
-            experiment=experiment,
+            studies=studies,
             args=args,
             seed_everything_default=0,
             trainer_defaults={

@@ -28,6 +28,7 @@ from apps.common.sampling import seed_of
 Setting = float | int | str | bool
 Settings = Mapping[str, Setting]
 Space = Mapping[str, Sequence[Setting]]
+Stage = Literal["search", "final"]
 
 
 class Evaluation(NamedTuple):
@@ -50,7 +51,7 @@ class Trial:
     candidate: str
     settings: Settings
     seed: int
-    stage: Literal["search", "final"]
+    stage: Stage
     moments: tuple[int, ...]
     steps: int | None
 
@@ -101,8 +102,11 @@ def compare(
     budget: int,
     search_steps: int | None,
     moments: Sequence[int] = (),
+    tested: bool = True,
 ) -> Comparison:
     """Search settings for every candidate, train the chosen ones from each seed, and give all the runs.
+
+    A candidate with one setting has nothing to search.
 
     Args:
         experiment: what is compared.
@@ -111,6 +115,7 @@ def compare(
         budget: trials of settings that each candidate gets; it must have at least as many, and all do then get as many.
         search_steps: steps of a trial in the search; None trains it to the end.
         moments: steps after which to score.
+        tested: score the final runs on test data; else on validation data, to choose among the candidates by.
 
     Raises:
         ValueError: no seed, a budget below 1, or a candidate with fewer settings than the budget; a score that is
@@ -118,21 +123,28 @@ def compare(
     """
     if not seeds or len(set(seeds)) != len(seeds) or budget < 1:
         raise ValueError(f"seeds = {list(seeds)}, budget = {budget}; want at least one seed, none twice, and 1 trial")
-    drawn = {name: draws(space, budget, seeds[0], name) for name, space in experiment.candidates.items()}
-    with _Shown(len(drawn) * (budget + len(seeds)), experiment.score) as shown:
+    spaces = experiment.candidates
+    chosen = {name: next(iter(draws(space, 1, 0))) for name, space in spaces.items() if _size(space) == 1}
+    drawn = {name: draws(space, budget, seeds[0], name) for name, space in spaces.items() if name not in chosen}
+    with _Shown(len(drawn) * budget + len(spaces) * len(seeds), experiment.score) as shown:
 
-        def run(name: str, settings: Settings, seed: int, stage: Literal["search", "final"]) -> Run:
-            steps = search_steps if stage == "search" else None
+        def run(name: str, settings: Settings, seed: int, stage: Stage, steps: int | None) -> Run:
             trial = Trial(name, settings, seed, stage, tuple(moments), steps)
             return finished(experiment, trial, Path(folder), shown)
 
-        searches = {name: [run(name, s, seeds[0], "search") for s in options] for name, options in drawn.items()}
-        chosen = {name: best(runs, experiment.score) for name, runs in searches.items()}
-        finals: dict[str, list[Run]] = {name: [] for name in drawn}
+        searches: dict[str, list[Run]] = {name: [] for name in chosen}
+        for name, options in drawn.items():
+            searches[name] = [run(name, settings, seeds[0], "search", search_steps) for settings in options]
+            chosen[name] = best(searches[name], experiment.score)
+        finals: dict[str, list[Run]] = {name: [] for name in spaces}
         for seed in seeds:  # all candidates of one seed first: what is stopped early can still be compared
-            for name, settings in chosen.items():
-                finals[name].append(run(name, settings, seed, "final"))
+            for name in spaces:
+                finals[name].append(run(name, chosen[name], seed, "final" if tested else "search", None))
     return Comparison(experiment.score, searches, chosen, finals)
+
+
+def _size(space: Space) -> int:
+    return math.prod(map(len, space.values()))
 
 
 def draws(space: Space, budget: int, seed: int, name: str = "") -> list[Settings]:

@@ -17,24 +17,30 @@ from apps.common.compare import Comparison, Run
 from apps.common.figures import COLOURS, DASHES, STYLE
 
 Rows = list[tuple[str, list[str]]]
+Titled = tuple[str, list[str], Rows]  # a table: its title, columns and rows
 
 
-def write_comparison(comparison: Comparison, folder: str | Path, *, reference: str | None = None) -> list[Path]:
+def write_comparison(
+    comparison: Comparison, folder: str | Path, *, reference: str | None = None, more: Sequence[Titled] = ()
+) -> list[Path]:
     """Print the tables; write results.csv, table.md and curves.png into the folder, and give their paths.
 
     Args:
         comparison: with at least one final run of each candidate.
         reference: a candidate from which the others' differences, seed by seed, are shown too.
+        more: an app's own tables.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    tables = [
+    tables: list[Titled] = [
         (f"{comparison.score} on test data, by step", *by_moment(comparison)),
         ("Scores at the end", *at_the_end(comparison)),
-        ("Settings, chosen on validation data", *settings(comparison)),
     ]
+    if any(comparison.searches.values()):
+        tables.append(("Settings, chosen on validation data", *settings(comparison)))
     if reference in comparison.finals and len(comparison.finals) > 1:
         tables.insert(1, (f"{comparison.score} above {reference}, seed by seed", *by_moment(comparison, reference)))
+    tables += more
     for title, columns, rows in tables:
         _print(title, columns, rows)
     paths = [folder / name for name in ("results.csv", "table.md", "curves.png")]
@@ -71,10 +77,18 @@ def settings(comparison: Comparison) -> tuple[list[str], Rows]:
     """What the search chose, what that scored, and the spread of the search: its worst and its median setting."""
     rows: Rows = []
     for name, chosen in comparison.chosen.items():
+        if not comparison.searches[name]:
+            continue
         last = [run.history[-1].scores[comparison.score] for run in comparison.searches[name]]
         described = ", ".join(f"{key} {value}" for key, value in chosen.items())
         rows.append((name, [described, str(len(last)), *(f"{f(last):.1f}" for f in (np.max, np.median, np.min))]))
     return ["chosen", "tried", "best", "median", "worst"], rows
+
+
+def final_scores(runs: Sequence[Run]) -> dict[str, np.ndarray]:
+    """Each score after the last step, of all seeds."""
+    last = [run.history[-1].scores for run in runs]
+    return {name: np.array([scores.get(name, np.nan) for scores in last]) for name in last[0]}
 
 
 def mean_sd(values: Sequence[float]) -> str:

@@ -73,7 +73,7 @@ class Shapes:
 
 
 def stratified(labels: Int64[np.ndarray, "N"], *, test: float = 0.3, seed: int = 0) -> Bool[np.ndarray, "N"]:
-    """Which samples are for testing: a share `test` of all, rounded up, and of each class as nearly as can be.
+    """Which samples are for testing: a share `test` of all, rounded up, and of each class as nearly as can be; 0 is none.
 
     Raises:
         ValueError: a class with one sample, or a share that leaves a class out of one of the two parts.
@@ -81,6 +81,8 @@ def stratified(labels: Int64[np.ndarray, "N"], *, test: float = 0.3, seed: int =
     >>> int(stratified(np.repeat([0, 1], [20, 10])).sum())
     9
     """
+    if test == 0:
+        return np.zeros(len(labels), bool)
     try:
         chosen = train_test_split(np.arange(len(labels)), test_size=test, stratify=labels, random_state=seed)[1]
     except ValueError as error:

@@ -1,6 +1,6 @@
 """`python -m apps.digits fit|validate|test|predict|compare --config apps/digits/configs/mnist.yaml`"""
 
-from apps.common.cli import run
+from apps.common.cli import Study, run
 from apps.digits.data import DigitsData
 from apps.digits.experiment import experiment
 from apps.digits.model import Digits
@@ -15,7 +15,7 @@ def main(args: list[str] | None = None) -> None:
         monitor="val/mAP",
         shown={"validation mAP": "val/mAP", "Recall@1": "val/Recall@1"},
         links={"shape": "shape", "mean": "mean", "std": "std"},
-        experiment=experiment,
+        studies={"compare": Study(experiment)},
         args=args,
     )
 

@@ -35,8 +35,8 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def train(words: list[str] | None) -> None:
-    from apps.common.cli import run
-    from apps.shape3d.data import ShapeData
+    from apps.common.cli import Study, run
+    from apps.common.shape_data import ShapeData
     from apps.shape3d.experiment import experiment
     from apps.shape3d.model import Shape3D
     from apps.shape3d.results import Results
@@ -48,7 +48,7 @@ def train(words: list[str] | None) -> None:
         monitor="val/mAP",
         shown={"validation mAP": "val/mAP", "accuracy": "val/accuracy"},
         links={"classes": "classes"},
-        experiment=experiment,
+        studies={"compare": Study(experiment)},
         args=words,
     )
 

@@ -15,7 +15,7 @@ from apps.common.classification import classification
 from apps.common.compare import Evaluation, Setting, Space, Trial
 from apps.common.evaluation import shrec_scores
 from apps.common.sampling import seed_of
-from apps.shape3d.data import ShapeData
+from apps.common.shape_data import ShapeData
 from apps.shape3d.model import Shape3D, accuracy
 
 COMMON: dict[str, list[Setting]] = {"lr": [1e-3, 3e-3], "scale": [4.0, 8.0]}
@@ -89,8 +89,7 @@ class ShapeExperiment:
             batches.set_epoch(epoch)
             for place, chosen in enumerate(batches):
                 torch.manual_seed(seed_of(trial.seed, epoch, place))
-                seen = self.data.some_views(len(chosen), trial.seed, epoch, place)
-                loss = model.step(self.data.batch(rows[chosen], seen))["loss"]
+                loss = model.step(self.data.drawn(rows[chosen], trial.seed, epoch, place))["loss"]
                 if bool(loss.isfinite()):  # else it diverged, and is scored so to its end
                     optimizer.zero_grad()
                     loss.backward()

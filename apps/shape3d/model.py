@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from apps.common.evaluation import Collector, pair_scores, shrec_scores
 from apps.common.sampling import seed_of
-from apps.shape3d.backbone import ViewBackbone
-from apps.shape3d.data import Batch
+from apps.common.schedules import warm_cosine
+from apps.common.shape_data import Batch
+from apps.common.view_backbone import ViewBackbone
+from apps.common.view_pooling import Pooling, ViewPooling
 from apps.shape3d.losses import MetricLoss, Name
-from apps.shape3d.pooling import Pooling, ViewPooling
 from geomdml.nn import HyperbolicHead, MetricNetwork
 from geomdml.spaces import Euclidean, Hyperbolic, Space
 
@@ -132,14 +133,7 @@ class Shape3D(L.LightningModule):
 
     def maps(self, batch: Batch) -> Float[Tensor, "B K ..."]:
         """What the frozen part makes of the views that are seen; from memory, where it has been seen before."""
-        if not self.backbone.has_frozen_part:
-            seen = batch.pictures[torch.arange(len(batch.rows))[:, None], batch.seen]
-            return torch.stack([self.backbone.early(views) for views in seen])
-        for row, pictures in zip(batch.rows.tolist(), batch.pictures, strict=True):
-            if row not in self.memory:  # always all views of one shape: another batch would round differently
-                self.memory[row] = self.backbone.early(pictures).half()
-        chosen = zip(batch.rows.tolist(), batch.seen, strict=True)
-        return torch.stack([self.memory[row][seen] for row, seen in chosen]).float()
+        return self.backbone.maps(batch.rows, batch.pictures, batch.seen, self.memory)
 
     def step(self, batch: Batch, *, metric: bool = True) -> dict[str, Tensor]:
         """The loss of a batch, as "loss", and its two parts."""
@@ -204,12 +198,7 @@ class Shape3D(L.LightningModule):
     def optimiser(self, steps: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
         """AdamW and its learning rates over `steps`: they rise over the first tenth, and fall by a cosine."""
         optimizer = torch.optim.AdamW(self.parameter_groups(), weight_decay=self.hparams["weight_decay"])
-        rise = max(1, steps // 10)
-
-        def factor(step: int) -> float:
-            return min(1.0, (step + 1) / rise) * (0.5 + 0.5 * math.cos(math.pi * min(1.0, step / max(1, steps))))
-
-        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return optimizer, warm_cosine(optimizer, steps)
 
     def configure_optimizers(self):
         optimizer, scheduler = self.optimiser(int(self.trainer.estimated_stepping_batches))

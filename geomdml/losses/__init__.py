@@ -5,6 +5,7 @@ from geomdml.losses.batch_transport import BatchTransportLoss, BatchTransportTer
 from geomdml.losses.chest import CHESTLoss, CHESTTerms
 from geomdml.losses.hier import HIERLoss
 from geomdml.losses.hyphc import HypHCLoss
+from geomdml.losses.multi_proxy_anchor import MultiProxyAnchorLoss
 from geomdml.losses.pairwise_cross_entropy import PairwiseCrossEntropyLoss
 from geomdml.losses.soft_triple import SoftTripleLoss
 
@@ -15,6 +16,7 @@ __all__ = [
     "CHESTTerms",
     "HypHCLoss",
     "HIERLoss",
+    "MultiProxyAnchorLoss",
     "PairwiseCrossEntropyLoss",
     "SoftTripleLoss",
     "functional",

@@ -81,6 +81,39 @@ def soft_triple(
     return F.cross_entropy(logits, targets, reduction=reduction)
 
 
+def proxy_anchor(
+    similarity: Float[Tensor, "B C"], labels: Int[Tensor, " B"], *, scale: float, margin: float
+) -> Float[Tensor, ""]:
+    """Each class draws the samples of its own towards it, the least similar most, and pushes all others away.
+
+    L = mean_{c in the batch} log(1 + Σ_{y_i = c} e^(−λ(s_ic − δ))) + mean_c log(1 + Σ_{y_i ≠ c} e^(λ(s_ic + δ)))
+
+    Args:
+        similarity: (B, C) similarities of samples and classes.
+        labels: (B,) class indices.
+        scale: λ > 0, one over a similarity.
+        margin: δ, in the unit of the similarities.
+
+    Raises:
+        ValueError, TypeError: shapes that do not match, an empty batch, labels outside 0…C−1, scale ≤ 0.
+
+    Source: Kim et al., "Proxy anchor loss for deep metric learning" (2020), equation (4).
+
+    >>> proxy_anchor(torch.zeros(1, 2), torch.tensor([0]), scale=1.0, margin=0.0)  # log 2 + (0 + log 2)/2
+    tensor(1.0397)
+    """
+    checks.floating(similarity=similarity)
+    if similarity.ndim != 2 or 0 in similarity.shape:
+        raise ValueError(f"similarity has shape {tuple(similarity.shape)}; want (B, C), neither of them 0")
+    checks.positive(scale=scale)
+    class_indices(labels, similarity.shape[1], count=len(similarity))
+    own = F.one_hot(labels.to(similarity.device, torch.int64), similarity.shape[1]).bool()
+    least = torch.finfo(similarity.dtype).min  # rather than −∞: its gradient is 0 where a class has no sample, not NaN
+    draw = (-scale * (similarity - margin)).masked_fill(~own, least).logsumexp(0)
+    push = (scale * (similarity + margin)).masked_fill(own, least).logsumexp(0)
+    return F.softplus(draw).sum() / own.any(0).sum() + F.softplus(push).mean()
+
+
 def hyphc(
     similarity: Float[Tensor, "M 3"],
     depth: Float[Tensor, "M 3"],

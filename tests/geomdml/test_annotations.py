@@ -10,7 +10,8 @@ TOUR = """
     import torch, geomdml
     from geomdml import euclidean, lorentz, poincare, tangent
     from geomdml.losses import (
-        BatchTransportLoss, CHESTLoss, HIERLoss, HypHCLoss, PairwiseCrossEntropyLoss, SoftTripleLoss, functional
+        BatchTransportLoss, CHESTLoss, HIERLoss, HypHCLoss, MultiProxyAnchorLoss, PairwiseCrossEntropyLoss,
+        SoftTripleLoss, functional
     )
     from geomdml.metrics import retrieval, shrec
     from geomdml.nn import HyperbolicHead
@@ -49,7 +50,7 @@ TOUR = """
     loss(u, labels, head=head).backward()
     HypHCLoss(space=Hyperbolic())(torch.randn(3, 2, 4))
     pairs, hier = PairwiseCrossEntropyLoss(), HIERLoss(3, space=Hyperbolic(), num_proxies=4, neighbors=3)
-    pairs(u, labels, v, labels[:5])
+    pairs(u, labels, v, labels[:5]), MultiProxyAnchorLoss(3, 4)(u, labels)
     CHESTLoss(3, 4, euclidean=pairs, regulariser=hier)(u, labels, head=head).backward()
     functional.hierarchical_triplet(torch.rand(6, 3), torch.rand(6, 3), margin=0.1, reduction="none")
     functional.soft_triple(torch.rand(6, 3, 2), torch.rand(6, 3), gamma=1.0, scale=1.0, margin=0.0, reduction="none")

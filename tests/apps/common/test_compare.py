@@ -61,6 +61,22 @@ def test_every_candidate_gets_the_same_budget_and_seeds(tmp_path):
     assert settings[0] == settings[1]  # of equal spaces the same are drawn
 
 
+def test_a_single_setting_is_not_searched_for(tmp_path):
+    climb = Climb(only={"lr": [0.1], "margin": [1]}, fast=SPACE)
+    found = compare(climb, tmp_path, **OPTIONS)
+    assert found.searches["only"] == [] and found.chosen["only"] == {"lr": 0.1, "margin": 1}
+    assert [t.stage for t in climb.trained if t.candidate == "only"] == ["final"] * 2
+    assert list(found.finals) == ["only", "fast"]
+    write_comparison(found, tmp_path)
+    assert "only" not in (tmp_path / "table.md").read_text().partition("Settings, chosen")[2]
+
+
+def test_without_a_test_all_is_scored_on_validation_data(tmp_path):
+    climb = Climb()
+    compare(climb, tmp_path, **OPTIONS, tested=False)
+    assert {t.stage for t in climb.trained} == {"search"}
+
+
 def test_the_best_on_validation_is_trained_to_the_end(tmp_path):
     climb = Climb()
     found = compare(climb, tmp_path, **OPTIONS)

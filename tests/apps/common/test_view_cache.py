@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from apps.common import view_cache, workers
+from apps.common import shape_cache, view_cache, workers
 from apps.common.packages import FetchError
 from apps.common.rendering import Look, render, ring
 from apps.common.view_cache import rendered
@@ -150,7 +150,7 @@ def test_a_killed_worker_is_told_and_what_was_done_is_kept(root, count, monkeypa
         raise BrokenProcessPool
 
     with monkeypatch.context() as patched, pytest.raises(FetchError, match=r"was killed at a/4\.off or soon after"):
-        patched.setattr(view_cache, "on_all_cores", two_then_killed)
+        patched.setattr(shape_cache, "on_all_cores", two_then_killed)
         rendered(mesh_folder.load(root), LOOK)
     check(rendered(mesh_folder.load(root), LOOK))
     assert count() == 6

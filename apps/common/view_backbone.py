@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
 from apps.common import weights as pretrained
@@ -41,7 +41,7 @@ class ViewBackbone(nn.Module):
         if frozen in (0, -1):
             parts = [nn.Identity(), model]
         else:
-            layers = _in_order(model, name)
+            layers = in_order(model, name)
             names = [name for name, _ in layers]
             if f"blocks.{frozen - 1}" not in names:
                 blocks = sum(name.startswith("blocks.") for name in names)
@@ -71,6 +71,27 @@ class ViewBackbone(nn.Module):
     def late(self, maps: Float[Tensor, "B ..."]) -> Float[Tensor, "B F"]:
         return self.last(maps)
 
+    def maps(
+        self,
+        rows: Int64[Tensor, " B"],
+        pictures: UInt8[Tensor, "B V C S S"],
+        seen: Int64[Tensor, "B K"],
+        memory: dict[int, Tensor],
+    ) -> Float[Tensor, "B K ..."]:
+        """What the frozen part makes of the views that are seen of each shape; from memory, where it has been before.
+
+        Args:
+            rows: places of the shapes in their data set.
+            pictures, seen: all views of each, and which of them to take.
+            memory: what the frozen part made of the views of a shape, at half precision, by its place.
+        """
+        if not self.has_frozen_part:
+            return torch.stack([self.early(views) for views in pictures[torch.arange(len(rows))[:, None], seen]])
+        for row, views in zip(rows.tolist(), pictures, strict=True):
+            if row not in memory:  # always all views of one shape: another batch would round differently
+                memory[row] = self.early(views).half()
+        return torch.stack([memory[row][some] for row, some in zip(rows.tolist(), seen, strict=True)]).float()
+
     def train(self, mode: bool = True) -> "ViewBackbone":
         super().train(mode)
         self.first.eval()
@@ -80,7 +101,7 @@ class ViewBackbone(nn.Module):
         return self
 
 
-def _in_order(model: nn.Module, name: str) -> list[tuple[str, nn.Module]]:
+def in_order(model: nn.Module, name: str) -> list[tuple[str, nn.Module]]:
     """The layers of an EfficientNet in the order of its forward pass."""
     blocks = getattr(model, "blocks", None)
     wanted = ["conv_stem", "bn1", "blocks", "conv_head", "bn2", "global_pool", "classifier"]

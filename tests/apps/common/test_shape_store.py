@@ -1,4 +1,4 @@
-"""A store of pictures, cut off anywhere, gives only what is whole, and goes on."""
+"""A store of arrays, cut off anywhere, gives only what is whole, and goes on."""
 
 import json
 
@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.common import view_store
-from apps.common.view_store import Store
+from apps.common import shape_store
+from apps.common.shape_store import Store
 
 SHAPE = (2, 1, 3, 3)
 ABOUT = {"size": 3}
@@ -35,7 +35,7 @@ def check(store, count):
         if i % 4 == 3:
             assert store.broken[f"key {i}"] == f"reason {i}"
         else:
-            assert np.array_equal(store.views([f"key {i}"])[0].numpy(), pictures(i))
+            assert np.array_equal(store.arrays([f"key {i}"])[0].numpy(), pictures(i))
 
 
 def test_what_is_added_is_there_again(tmp_path):
@@ -50,7 +50,7 @@ def test_what_is_added_is_there_again(tmp_path):
 
 
 def test_views_are_those_of_the_keys_in_their_order(tmp_path):
-    views = fill(tmp_path, 7).views(["key 6", "key 0", "key 6"])
+    views = fill(tmp_path, 7).arrays(["key 6", "key 0", "key 6"])
     assert len(views) == 3 and [int(views[i][0, 0, 0, 0]) for i in range(3)] == [6, 0, 6]
 
 
@@ -87,7 +87,7 @@ def test_pictures_are_on_the_disk_before_the_index_says_so(tmp_path, monkeypatch
         lines = (tmp_path / "index.jsonl").read_bytes().splitlines()[1:]
         states.append((len(lines), (tmp_path / "views.u8").stat().st_size // 18))
 
-    monkeypatch.setattr(view_store.os, "fsync", look)
+    monkeypatch.setattr(shape_store.os, "fsync", look)
     with Store(tmp_path, SHAPE, ABOUT) as store:
         for i in range(40):
             store.add(f"key {i}", pictures(i))

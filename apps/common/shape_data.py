@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import lightning as L
 import numpy as np
@@ -189,6 +189,10 @@ class ShapeData(L.LightningDataModule):
         drawn = rng.permuted(np.tile(np.arange(self.look.views), (count, 1)), axis=1)
         return torch.from_numpy(drawn[:, : self.hparams["train_views"]])
 
+    def drawn(self, rows: Int64[Tensor, " B"], *key: int) -> Any:
+        """A batch of training: some of what there is of each shape, drawn with a key such as (seed, epoch, step)."""
+        return self.batch(rows, self.some_views(len(rows), *key))
+
     def picture(self, row: int) -> UInt8[Tensor, "3 H W"]:
         """Four views of a shape in one square."""
         return contact_sheet(self.whole.views[row])
@@ -219,9 +223,9 @@ class Training(Dataset):
     def __init__(self, data: ShapeData, rows: Tensor, sampler: Shuffled) -> None:
         self.data, self.rows, self.sampler = data, rows, sampler
 
-    def __getitem__(self, chosen: Tensor) -> Batch:
+    def __getitem__(self, chosen: Tensor) -> Any:
         key = (self.data.hparams["seed"], self.sampler.epoch, *chosen[:2].tolist())  # each batch has its own first rows
-        return self.data.batch(self.rows[chosen], self.data.some_views(len(chosen), *key))
+        return self.data.drawn(self.rows[chosen], *key)
 
 
 class Whole(Dataset):

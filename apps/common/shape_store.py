@@ -1,4 +1,4 @@
-"""Pictures of shapes in one growing file, with an index that tells which are whole."""
+"""What is kept of shapes, an array of each, in one growing file with an index that tells which are whole."""
 
 import json
 import os
@@ -10,53 +10,64 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
 from torch import Tensor
 
-Shape = tuple[int, int, int, int]
-PICTURES, INDEX = "views.u8", "index.jsonl"
+Shape = tuple[int, ...]
+INDEX = "index.jsonl"
+SUFFIXES = {"uint8": "u8", "float32": "f32"}
 TOGETHER = 16  # shapes that are made safe at a time
 
 
 @dataclass(frozen=True)
-class Views:
-    """The pictures of some shapes of a store, mapped into memory once in each process.
+class Arrays:
+    """The arrays of some shapes of a store, mapped into memory once in each process.
 
     Args:
-        path: of the store's pictures.
-        shape: of the pictures of one shape: views, channels, height, width.
-        rows: `views[i]` are those at rows[i], uint8 of that shape.
+        path: of the store's arrays.
+        shape: of one array; of pictures: views, channels, height, width.
+        rows: `arrays[i]` is the one at rows[i].
+        dtype: "uint8" or "float32".
     """
 
     path: Path
     shape: Shape
     rows: tuple[int, ...]
+    dtype: str = "uint8"
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, i: int) -> UInt8[Tensor, "V C S S"]:
-        return torch.from_numpy(_mapped(self.path, self.shape, max(self.rows) + 1)[self.rows[i]].copy())
+    def __getitem__(self, i: int) -> Tensor:
+        return torch.from_numpy(_mapped(self.path, self.shape, max(self.rows) + 1, self.dtype)[self.rows[i]].copy())
 
 
 class Store:
     """The two files of a folder, for one writer at a time: `with Store(folder, shape, about) as store: store.add(...)`.
 
-    `views.u8` holds the pictures of one shape after another, without a header. `index.jsonl` begins with `about`; then
-    a line a shape has its key, in the order of the pictures, or its key and why it is broken. Both only grow, and the
-    index follows when the pictures are on the disk: whatever is killed or cut off loses the last `TOGETHER` shapes at
+    NAME.u8 (or .f32) holds the array of one shape after another, without a header. `index.jsonl` begins with `about`;
+    then a line a shape has its key, in the order of the arrays, or its key and why it is broken. Both only grow, and
+    the index follows when the arrays are on the disk: whatever is killed or cut off loses the last `TOGETHER` shapes at
     most, and what was half-written is cut away on opening.
+
+    Args:
+        folder: an existing one.
+        shape: of one array.
+        about: what the arrays are made with.
+        name: of the file.
+        dtype: "uint8" or "float32".
 
     Raises:
         OSError: the folder cannot be written to.
     """
 
-    def __init__(self, folder: Path, shape: Shape, about: dict[str, Any]) -> None:
-        self.path, self.shape = folder / PICTURES, shape
+    def __init__(
+        self, folder: Path, shape: Shape, about: dict[str, Any], *, name: str = "views", dtype: str = "uint8"
+    ) -> None:
+        self.path, self.shape, self.dtype = folder / f"{name}.{SUFFIXES[dtype]}", shape, dtype
         self.rows: dict[str, int] = {}
         self.broken: dict[str, str] = {}
         self._waiting: list[bytes] = []
-        self._pictures: BinaryIO = self.path.open("ab")
+        self._arrays: BinaryIO = self.path.open("ab")
         self._index: BinaryIO = (folder / INDEX).open("ab+")
         self._open(about)
 
@@ -66,37 +77,37 @@ class Store:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._pictures, self._index:
+        with self._arrays, self._index:
             self._make_safe()
 
     def __contains__(self, key: object) -> bool:
         return key in self.rows or key in self.broken
 
-    def add(self, key: str, result: UInt8[np.ndarray, "V C S S"] | str) -> None:
-        """Keep a shape's pictures, or the reason why it has none."""
+    def add(self, key: str, result: np.ndarray | str) -> None:
+        """Keep a shape's array, or the reason why it has none."""
         if isinstance(result, str):
             self.broken[key] = result
             self._waiting.append(_line({"key": key, "broken": result}))
         else:
-            self._pictures.write(np.ascontiguousarray(result).tobytes())
+            self._arrays.write(np.ascontiguousarray(result, self.dtype).tobytes())
             self.rows[key] = len(self.rows)
             self._waiting.append(_line({"key": key}))
         if len(self._waiting) == TOGETHER:
             self._make_safe()
 
-    def views(self, keys: list[str]) -> Views:
-        return Views(self.path, self.shape, tuple(self.rows[key] for key in keys))
+    def arrays(self, keys: list[str]) -> Arrays:
+        return Arrays(self.path, self.shape, tuple(self.rows[key] for key in keys), self.dtype)
 
     def _make_safe(self) -> None:
-        for file, content in ((self._pictures, b""), (self._index, b"".join(self._waiting))):
+        for file, content in ((self._arrays, b""), (self._index, b"".join(self._waiting))):
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         self._waiting.clear()
 
     def _open(self, about: dict[str, Any]) -> None:
-        """Read the index as far as it and the pictures are whole, and cut off the rest."""
-        size = int(np.prod(self.shape))
+        """Read the index as far as it and the arrays are whole, and cut off the rest."""
+        size = int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
         kept = self.path.stat().st_size // size
         self._index.seek(0)
         end = 0
@@ -110,7 +121,7 @@ class Store:
             elif number > 0:
                 self.rows[entry["key"]] = len(self.rows)
         self._index.truncate(end)
-        self._pictures.truncate(len(self.rows) * size)
+        self._arrays.truncate(len(self.rows) * size)
         if end == 0:
             self._waiting.append(_line({"about": about}))
 
@@ -129,5 +140,5 @@ def _entry(line: bytes) -> dict[str, Any] | None:
 
 
 @cache
-def _mapped(path: Path, shape: Shape, rows: int) -> UInt8[np.ndarray, "N V C S S"]:
-    return np.memmap(path, np.uint8, mode="r", shape=(rows, *shape))
+def _mapped(path: Path, shape: Shape, rows: int, dtype: str) -> np.ndarray:
+    return np.memmap(path, np.dtype(dtype), mode="r", shape=(rows, *shape))

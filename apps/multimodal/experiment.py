@@ -1,0 +1,144 @@
+"""What `compare` compares: each method with the settings it may choose from, and one training of it.
+
+Every seed has a split of its own into training and test shapes (where the data have no split of their own), so that the
+spread over seeds has that of the split in it.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from apps.common.compare import Evaluation, Setting, Settings, Space, Trial
+from apps.common.evaluation import Collector
+from apps.common.sampling import seed_of
+from apps.multimodal.data import MultimodalData
+from apps.multimodal.labels import strength
+from apps.multimodal.model import Multimodal, accuracies
+
+RATES: list[Setting] = [0.01, 0.03, 0.1, 0.3]
+SPACES: dict[str, Space] = {
+    "reshaping": {"lr": RATES},
+    "joint": {"lr": RATES},
+    "smoothing": {"lr": RATES},
+    "fused": {"lr": RATES},
+    "ogm_ge": {"lr": RATES, "ogm_alpha": [0.1, 0.3, 0.8]},
+    "views": {"lr": RATES},
+    "points": {"lr": RATES},
+}
+OF_RESHAPING = ("lr", "max_alpha", "momentum")  # what smoothing takes over, to be as strong as reshaping becomes
+VALIDATION = 0.25  # of the training shapes, for the search
+
+
+class MultimodalExperiment:
+    """Trains by one method from a seed on that seed's split, and scores it on validation or test shapes.
+
+    Args:
+        model: says which network and optimiser; its method does not matter.
+        data: the shapes; the backbone sees each once for all trials.
+        epochs: of a training.
+        device: to train on.
+        wanted: names among `SPACES`; None is all.
+
+    Raises:
+        ValueError: a name that is not among them.
+    """
+
+    score = "accuracy"
+
+    def __init__(
+        self, model: Multimodal, data: MultimodalData, epochs: int, device: torch.device, wanted: Collection[str] | None
+    ) -> None:
+        if unknown := set(wanted or ()) - SPACES.keys():
+            raise ValueError(f"there is no candidate {min(unknown)!r}; want some of {', '.join(SPACES)}")
+        self.candidates: Mapping[str, Space] = {name: SPACES[name] for name in SPACES if not wanted or name in wanted}
+        self.data, self.epochs, self.device = data, epochs, device
+        self.memory: dict[int, Tensor] = {}
+        self.strengths: dict[Any, tuple[float, float]] = {}
+        self.settings = {
+            key: value for key, value in model.settings.items() if key not in ("classes", "method", "smoothing", "seed")
+        }
+
+    @property
+    def fixed(self) -> Mapping[str, Any]:
+        h = self.data.hparams
+        names = ("root", "test", "cameras", "views", "size", "shading", "train_views", "batch_size")
+        names += ("points", "train_points", "jitter", "scale")
+        of_data = {name: h[name] for name in names}
+        return {"model": self.settings, "data": of_data, "epochs": self.epochs, "validation": VALIDATION}
+
+    def split(self, trial: Trial) -> tuple[Tensor, Tensor]:
+        """The places of the shapes that train and that are scored: of a search both lie in the seed's training part."""
+        search = trial.stage == "search"
+        found = self.data.split(trial.seed, VALIDATION if search else 0.0)
+        return found["train"], found["validation" if search else "test"]
+
+    def train(self, trial: Trial) -> Iterator[Evaluation]:
+        settings = dict(trial.settings)
+        if trial.candidate == "smoothing":
+            settings["smoothing"] = self.strength_of_reshaping(trial)  # type: ignore[assignment]
+        yield from self.run(trial, settings)
+
+    def strength_of_reshaping(self, trial: Trial) -> tuple[float, float]:
+        """What reshaping takes off the own class at the end of the same training."""
+        if _key(trial) not in self.strengths:
+            for _ in self.run(
+                Trial("reshaping", trial.settings, trial.seed, trial.stage, (), trial.steps), trial.settings
+            ):
+                pass
+        return self.strengths[_key(trial)]
+
+    def run(self, trial: Trial, settings: Settings) -> Iterator[Evaluation]:
+        torch.manual_seed(trial.seed)
+        chosen = self.settings | {"method": trial.candidate, "seed": trial.seed} | dict(settings)
+        model = Multimodal(self.data.classes, **chosen).to(self.device)
+        model.memory = self.memory
+        rows, scored = self.split(trial)
+        batches = self.data.batches(rows, trial.seed)
+        last = trial.steps or self.epochs * len(batches)
+        optimizer, scheduler = model.optimiser(last)
+        step = 0
+        for epoch in range(-(-last // len(batches))):
+            batches.set_epoch(epoch)
+            for place, rows_of_step in enumerate(batches):
+                torch.manual_seed(seed_of(trial.seed, epoch, place))
+                loss = model.step(self.data.drawn(rows[rows_of_step], trial.seed, epoch, place))["loss"]
+                if bool(loss.isfinite()):  # else it diverged, and is scored so to its end
+                    optimizer.zero_grad()
+                    loss.backward()
+                    model.modulate(step / last)
+                    optimizer.step()
+                scheduler.step()
+                step += 1
+                if step in trial.moments or step == last:
+                    if step == last and trial.candidate == "reshaping":
+                        views, points = strength(model.reshaper.balance()).tolist()
+                        self.strengths[_key(trial)] = (views, points)
+                    yield Evaluation(step, round(step / len(batches), 4), self.scores(model, scored))
+                if step == last:
+                    return
+
+    @torch.no_grad()
+    def scores(self, model: Multimodal, scored: Tensor) -> dict[str, float]:
+        """Accuracy of the fused head, as "accuracy", and of each modality's; how hard the labels are for these."""
+        model.eval()
+        collector = Collector()
+        for rows in scored.split(64):
+            batch = self.data.batch(rows)
+            collector.add(**model.outputs(batch), labels=batch.labels)
+        model.train()
+        found = accuracies(collector.take())
+        return {"accuracy": found.pop("fused"), **found, **model.watched()}
+
+
+def _key(trial: Trial) -> tuple[Any, ...]:
+    return (tuple(sorted(trial.settings.items())), trial.seed, trial.stage, trial.steps)
+
+
+def experiment(
+    model: Multimodal, data: MultimodalData, trainer: L.Trainer, wanted: Collection[str] | None
+) -> MultimodalExperiment:
+    """What the command line hands over, as an experiment."""
+    return MultimodalExperiment(model, data, int(trainer.max_epochs or 1), trainer.strategy.root_device, wanted)

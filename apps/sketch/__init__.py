@@ -1,0 +1,1 @@
+"""Retrieval of 3D shapes by line drawings."""

@@ -1,0 +1,124 @@
+"""The studies of CHEST: maps that are kept, rows of the ablation, and the command that goes on where it was."""
+
+import csv
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from apps.chest_vit.__main__ import main
+from apps.chest_vit.data import RetrievalData
+from apps.chest_vit.experiment import of_model
+from apps.chest_vit.kept_maps import KeptMaps
+from apps.chest_vit.model import CHEST
+from apps.chest_vit.studies import ABLATION, RIVALS, ROWS, SWEEP
+from apps.common.sampling import Draw
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's; a user's process shows or hides them by its own rules
+
+FROZEN = ("conv_stem", "bn1", "blocks.0", "blocks.1")
+SIZES = dict(size=32, steps=2, classes_per_batch=2, per_class=2)
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """Twelve classes of three pictures, each class a colour."""
+    root = tmp_path_factory.mktemp("pictures")
+    for label in range(12):
+        (root / f"{label:02}").mkdir()
+        for index in range(3):
+            colour = np.random.default_rng(label).integers(0, 255, 3)
+            pixels = np.clip(colour + np.random.default_rng((label, index)).normal(0, 20, (24, 24, 3)), 0, 255)
+            Image.fromarray(pixels.astype(np.uint8)).save(root / f"{label:02}" / f"{index}.png")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def no_other_words(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["apps.chest_vit"])
+
+
+def lite(**settings) -> CHEST:
+    torch.manual_seed(0)
+    return CHEST(5, weights="none", dim=8, **settings).eval()
+
+
+def test_features_of_kept_maps_are_those_of_the_pictures(tree):
+    data, model = RetrievalData(str(tree), **SIZES), lite(frozen=FROZEN)
+    maps = KeptMaps(model, data, variants=2)
+    assert maps.layers == len(FROZEN)
+    pictures = torch.stack([data.whole(data.test.picture(row)) for row in range(len(data.test))])
+    with torch.no_grad():
+        found, wanted = maps.features(model, maps.whole("test")), model.features(pictures)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=float(2e-3 * wanted.abs().max()))  # half precision
+    assert float((wanted[0] - wanted[-1]).abs().max()) > 0.02 * float(wanted.abs().max())  # it could differ
+
+
+def test_the_seed_of_a_draw_says_which_variant_is_seen(tree):
+    data = RetrievalData(str(tree), **SIZES)
+    maps = KeptMaps(lite(frozen=FROZEN), data, variants=2)
+    a, b, c = maps.training([Draw(3, 10), Draw(3, 12), Draw(3, 11)])
+    assert torch.equal(a, b) and not torch.equal(a, c)
+    afresh = KeptMaps(lite(), data, variants=2)
+    a, b, c = afresh.training([Draw(3, 10), Draw(3, 10), Draw(3, 12)])
+    assert a.shape == (3, 32, 32) and torch.equal(a, b) and not torch.equal(a, c)
+
+
+def test_of_a_backbone_that_is_no_efficientnet_nothing_is_kept(tree):
+    data = RetrievalData(str(tree), **SIZES)
+    model = CHEST(5, "test_vit", "none", {"img_size": 32}, frozen=("patch_embed",), dim=8)
+    assert KeptMaps(model, data, variants=1).layers == 0
+
+
+def test_what_is_called_after_the_loss_is_a_setting_of_it():
+    found = of_model({"lr": 0.1, "loss": "proxy_anchor", "loss_margin": 0.2, "loss_e": "triplet"})
+    path = "pytorch_metric_learning.losses.ProxyAnchorLoss"
+    assert found == {"lr": 0.1, "loss_e": "triplet", "loss": {"class_path": path, "init_args": {"margin": 0.2}}}
+    assert of_model({"loss": "triplet"}) == {"loss": "triplet"}
+
+
+@pytest.mark.parametrize("name", [*ABLATION, *RIVALS])
+def test_every_candidate_has_settings_that_its_losses_take(name):
+    space = (ABLATION | RIVALS)[name]
+    for place in range(max(map(len, space.values()))):
+        settings = {key: values[place % len(values)] for key, values in space.items()}
+        model = lite(**of_model(settings))
+        features, labels = torch.randn(8, 1280), torch.arange(8) // 2
+        assert bool(model.loss(features, labels, head=model.head).isfinite())
+
+
+def test_the_papers_rows_are_all_there():
+    assert len(ROWS[:11]) == 11 and {candidate for _, candidate, _ in ROWS} == set(ABLATION)
+    margins = {tuple(space[m][0] for m in ("margin_h", "margin_e")) for space in SWEEP.values() if "relative" in space}
+    assert margins == {(h, e) for h in (1.0, 5.0, 10.0, 20.0) for e in (1.0, 5.0, 10.0, 20.0)}
+
+
+def test_an_ablation_shows_its_rows_and_goes_on_where_it_was(tree, tmp_path, capsys):
+    words = ["ablate", "--data.root", str(tree), "--folder", str(tmp_path / "study"), "--out", str(tmp_path)]
+    words += [f"--data.{key}={value}" for key, value in SIZES.items()] + ["--trainer.max_epochs=1", "--moments=[]"]
+    words += ["--model.weights=none", "--model.dim=8", "--seeds=2", "--candidates=['E', 'H + E']"]
+    main(words)
+    shown = capsys.readouterr()
+    assert "The rows of the paper's ablation" in shown.out and "4/4" in shown.err
+    rows = list(csv.DictReader((tmp_path / "study/results.csv").open()))
+    assert {(row["candidate"], row["seed"]) for row in rows} == {(c, s) for c in ("E", "H + E") for s in "01"}
+    assert {"Recall@1", "E, MAP@R", "H, one radius, Recall@1", "radius, p95"} <= {row["score"] for row in rows}
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "study/final").iterdir()}
+    assert len(times) == 4 and not (tmp_path / "study/search").exists()  # one setting each: nothing to search
+    main(words)
+    assert times == {path: path.stat().st_mtime_ns for path in (tmp_path / "study/final").iterdir()}
+
+
+def test_a_sweep_is_scored_on_validation_pictures(tree, tmp_path):
+    words = ["sweep", "--data.root", str(tree), "--folder", str(tmp_path / "study"), "--out", str(tmp_path)]
+    words += [f"--data.{key}={value}" for key, value in SIZES.items()] + ["--trainer.max_epochs=1", "--moments=[]"]
+    words += ["--model.weights=none", "--model.dim=8", "--seeds=1", "--data.validation=0.4", "--candidates=['c 0.1']"]
+    main(words)
+    assert len(list((tmp_path / "study/search").iterdir())) == 1 and not (tmp_path / "study/final").exists()
+
+
+def test_a_candidate_that_is_not_there_is_named(tree, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="error: there is no candidate 'Z'; want some of H; E"):
+        main(["ablate", "--data.root", str(tree), "--candidates=['Z']", "--model.weights=none", "--out", str(tmp_path)])
