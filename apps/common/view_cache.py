@@ -32,7 +32,9 @@ def rendered(shapes: Shapes, look: Look, *, strict: bool = False) -> Rendered:
         ValueError, FetchError: as `kept`.
         ImportError: open3d is missing.
     """
-    recipe = Recipe("views", look.key(), look.described(), look.shape, "uint8", "rendering", partial(_render, look=look))
+    recipe = Recipe(
+        "views", look.key(), look.described(), look.shape, "uint8", "rendering", partial(_render, look=look)
+    )
     return Rendered(*kept(shapes, recipe, strict=strict))
 
 

@@ -36,13 +36,15 @@ class MultimodalData(ShapeData):
     """
 
     def __init__(
-        self, points: int = 1024, train_points: int = 256, jitter: float = 0.01, scale: float = 0.2, **shapes: Any
+        self, points: int = 1024, train_points: int = 128, jitter: float = 0.01, scale: float = 0.2, **shapes: Any
     ) -> None:
         super().__init__(**shapes)
         if not 1 <= train_points <= points:
             raise ValueError(f"--data.train_points = {train_points} of {points} points; want 1 to as many")
         if not (jitter >= 0 and 0 <= scale < 1):
-            raise ValueError(f"--data.jitter = {jitter:g}, --data.scale = {scale:g}; want at least 0, and scale below 1")
+            raise ValueError(
+                f"--data.jitter = {jitter:g}, --data.scale = {scale:g}; want at least 0, and scale below 1"
+            )
 
     @cached_property
     def points(self) -> Arrays:

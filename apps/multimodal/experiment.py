@@ -18,13 +18,13 @@ from apps.multimodal.data import MultimodalData
 from apps.multimodal.labels import strength
 from apps.multimodal.model import Multimodal, accuracies
 
-RATES: list[Setting] = [0.01, 0.03, 0.1, 0.3]
+RATES: list[Setting] = [0.03, 0.06, 0.1, 0.2]
 SPACES: dict[str, Space] = {
     "reshaping": {"lr": RATES},
     "joint": {"lr": RATES},
     "smoothing": {"lr": RATES},
     "fused": {"lr": RATES},
-    "ogm_ge": {"lr": RATES, "ogm_alpha": [0.1, 0.3, 0.8]},
+    "ogm_ge": {"lr": [0.06, 0.1], "ogm_alpha": [0.1, 0.4]},
     "views": {"lr": RATES},
     "points": {"lr": RATES},
 }
@@ -84,7 +84,9 @@ class MultimodalExperiment:
     def strength_of_reshaping(self, trial: Trial) -> tuple[float, float]:
         """What reshaping takes off the own class at the end of the same training."""
         if _key(trial) not in self.strengths:
-            for _ in self.run(Trial("reshaping", trial.settings, trial.seed, trial.stage, (), trial.steps), trial.settings):
+            for _ in self.run(
+                Trial("reshaping", trial.settings, trial.seed, trial.stage, (), trial.steps), trial.settings
+            ):
                 pass
         return self.strengths[_key(trial)]
 

@@ -57,8 +57,7 @@ class Multimodal(L.LightningModule):
         smoothing: What smoothing takes off the own class: of the labels for views, and of those for points.
         ogm_alpha: α of OGM-GE.
         ogm_share: Share of the training, from its start, in which OGM-GE modulates.
-        optimizer: "sgd" (with momentum 0.9) or "adamw".
-        lr: Learning rate; it rises over a tenth of the steps and falls by a cosine.
+        lr: Learning rate of SGD with momentum 0.9; it rises over a tenth of the steps and falls by a cosine.
         weight_decay: Weight decay.
         seed: Seed of everything random inside a step.
     """
@@ -73,18 +72,17 @@ class Multimodal(L.LightningModule):
         c: float = 0.5,
         backbone: str = "efficientnet_lite0",
         weights: str = "packaged",
-        point_widths: tuple[int, ...] = (64, 128, 256),
+        point_widths: tuple[int, ...] = (32, 64, 256),
         hidden: int = 256,
         dim: int = 128,
-        dropout: float = 0.5,
+        dropout: float = 0.3,
         unimodal_weight: float = 1.0,
         momentum: float = 0.9,
         max_alpha: float = 0.5,
         smoothing: tuple[float, float] = (0.1, 0.1),
         ogm_alpha: float = 0.3,
         ogm_share: float = 0.5,
-        optimizer: Literal["sgd", "adamw"] = "sgd",
-        lr: float = 0.03,
+        lr: float = 0.1,
         weight_decay: float = 1e-3,
         seed: int = 0,
     ) -> None:
@@ -241,11 +239,7 @@ class Multimodal(L.LightningModule):
         """The optimiser and its learning rates over `steps`: they rise over the first tenth, and fall by a cosine."""
         h = self.hparams
         parameters = [p for name, p in self.named_parameters() if not name.startswith("backbone.")]
-        optimizer: torch.optim.Optimizer
-        if h["optimizer"] == "sgd":
-            optimizer = torch.optim.SGD(parameters, h["lr"], momentum=0.9, weight_decay=h["weight_decay"])
-        else:
-            optimizer = torch.optim.AdamW(parameters, h["lr"], weight_decay=h["weight_decay"])
+        optimizer = torch.optim.SGD(parameters, h["lr"], momentum=0.9, weight_decay=h["weight_decay"])
         return optimizer, warm_cosine(optimizer, steps)
 
     def configure_optimizers(self):

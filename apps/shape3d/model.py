@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from apps.common.evaluation import Collector, pair_scores, shrec_scores
 from apps.common.sampling import seed_of
 from apps.common.schedules import warm_cosine
-from apps.common.view_backbone import ViewBackbone
 from apps.common.shape_data import Batch
+from apps.common.view_backbone import ViewBackbone
 from apps.shape3d.losses import MetricLoss, Name
 from apps.shape3d.pooling import Pooling, ViewPooling
 from geomdml.nn import HyperbolicHead, MetricNetwork

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from apps.common.shape_data import Batch
 from apps.common.view_backbone import ViewBackbone
 from apps.shape3d.baselines import linear_probe
-from apps.common.shape_data import Batch
 from apps.shape3d.losses import CentreLoss, MetricLoss, Name
 from apps.shape3d.model import Shape3D
 from apps.shape3d.pooling import ViewPooling
