@@ -21,6 +21,8 @@ from apps.multimodal.model import Multimodal, accuracies
 RATES: list[Setting] = [0.03, 0.06, 0.1, 0.2]
 SPACES: dict[str, Space] = {
     "reshaping": {"lr": RATES},
+    "reshaping_by_class": {"lr": RATES},
+    "reshaping_from_strongest": {"lr": RATES},
     "joint": {"lr": RATES},
     "smoothing": {"lr": RATES},
     "fused": {"lr": RATES},
@@ -94,7 +96,7 @@ class MultimodalExperiment:
         torch.manual_seed(trial.seed)
         chosen = self.settings | {"method": trial.candidate, "seed": trial.seed} | dict(settings)
         model = Multimodal(self.data.classes, **chosen).to(self.device)
-        model.memory = self.memory
+        model.network.memory = self.memory
         rows, scored = self.split(trial)
         batches = self.data.batches(rows, trial.seed)
         last = trial.steps or self.epochs * len(batches)
@@ -127,7 +129,7 @@ class MultimodalExperiment:
         collector = Collector()
         for rows in scored.split(64):
             batch = self.data.batch(rows)
-            collector.add(**model.outputs(batch), labels=batch.labels)
+            collector.add(**model.network(batch), labels=batch.labels)
         model.train()
         found = accuracies(collector.take())
         return {"accuracy": found.pop("fused"), **found, **model.watched()}

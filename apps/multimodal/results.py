@@ -13,7 +13,7 @@ from apps.common.figures import Illustration, relation
 from apps.common.report import Output, Report, Table
 from apps.common.results import curves, show
 from apps.multimodal.data import MultimodalData
-from apps.multimodal.model import Multimodal
+from apps.multimodal.model import RESHAPERS, Multimodal
 
 COLUMNS = ("accuracy", "kNN", "SVM", "mAP", "Recall@1", "FT", "ST", "E", "DCG")
 CURVES = {
@@ -42,7 +42,7 @@ class Results(Callback):
         data: MultimodalData = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(pl_module, Multimodal)
         model = pl_module.cpu().eval()
-        model.memory = {row: maps.cpu() for row, maps in model.memory.items()}
+        model.network.memory = {row: maps.cpu() for row, maps in model.network.memory.items()}
         test = {name: values.cpu() for name, values in model.test_outputs.items()}
         train, labels, h = embed(model, data, "train"), test["labels"], model.hparams
         rows = {}
@@ -68,7 +68,7 @@ class Results(Callback):
 @torch.no_grad()
 def embed(model: Multimodal, data: MultimodalData, part: str) -> dict[str, Tensor]:
     """What the model makes of a part of the shapes, in order, and their labels."""
-    found = [model.outputs(batch) | {"labels": batch.labels} for batch in data.in_order(part)]
+    found = [model.network(batch) | {"labels": batch.labels} for batch in data.in_order(part)]
     return {name: torch.cat([each[name] for each in found]) for name in found[0]}
 
 
@@ -83,7 +83,7 @@ def facts(model: Multimodal) -> dict[str, str]:
         "method": h["method"] + more.get(h["method"], ""),
         "training": f"SGD, learning rate {h['lr']:g}, seed {h['seed']}",
     }
-    if h["method"] == "reshaping":
+    if h["method"] in RESHAPERS:
         pairs = zip(model.modalities, now.alpha.tolist(), now.before.tolist(), now.after.tolist(), strict=True)
         found["reshaping at its end"] = "; ".join(
             f"{name}: α = {alpha:.3f}, difficulty {before:.3f} before and {after:.3f} after"
