@@ -18,7 +18,7 @@ from apps.multimodal.data import MultimodalData
 from apps.multimodal.labels import strength
 from apps.multimodal.model import Multimodal, accuracies
 
-RATES: list[Setting] = [0.03, 0.06, 0.1, 0.2]
+RATES: list[Setting] = [0.015, 0.03, 0.06, 0.1]
 SPACES: dict[str, Space] = {
     "reshaping": {"lr": RATES},
     "reshaping_by_class": {"lr": RATES},
@@ -26,7 +26,7 @@ SPACES: dict[str, Space] = {
     "joint": {"lr": RATES},
     "smoothing": {"lr": RATES},
     "fused": {"lr": RATES},
-    "ogm_ge": {"lr": [0.06, 0.1], "ogm_alpha": [0.1, 0.4]},
+    "ogm_ge": {"lr": [0.03, 0.06], "ogm_alpha": [0.1, 0.4]},
     "views": {"lr": RATES},
     "points": {"lr": RATES},
 }
@@ -66,9 +66,8 @@ class MultimodalExperiment:
     @property
     def fixed(self) -> Mapping[str, Any]:
         h = self.data.hparams
-        names = ("root", "test", "cameras", "views", "size", "shading", "train_views", "batch_size")
-        names += ("points", "train_points", "jitter", "scale")
-        of_data = {name: h[name] for name in names}
+        of_views = ("root", "test", "cameras", "views", "size", "shading", "train_views", "batch_size")
+        of_data = {name: h[name] for name in (*of_views, "points", "train_points", "jitter", "scale")}
         return {"model": self.settings, "data": of_data, "epochs": self.epochs, "validation": VALIDATION}
 
     def split(self, trial: Trial) -> tuple[Tensor, Tensor]:

@@ -139,7 +139,7 @@ class Multimodal(L.LightningModule):
         embeddings = self.network.embed(batch)
         fused_alone = h["method"] in ("fused", "ogm_ge")
         read = [embedding.detach() if fused_alone else embedding for embedding in embeddings]
-        own = [self.network.heads[name] for name in self.modalities]
+        own = [self.network.head(name) for name in self.modalities]
         targets = self.targets([head.logits(x).detach() for head, x in zip(own, read, strict=True)], labels)
         losses = [head(x, target) for head, x, target in zip(own, read, targets, strict=True)]
         parts = {f"loss/{name}": loss.detach() for name, loss in zip(self.modalities, losses, strict=True)}

@@ -1,6 +1,8 @@
 """Two encoders, late fusion, a head on each embedding and one on both."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -47,7 +49,7 @@ class Network(nn.Module):
         super().__init__()
         self.modalities = tuple(modalities)
         self.backbone = ViewBackbone(backbone, weights, frozen=-1)
-        made = {
+        made: dict[str, Callable[[], nn.Module]] = {
             "views": lambda: of_views(self.backbone.features, hidden, dim, dropout=dropout, space=space),
             "points": lambda: of_points(point_widths, hidden, dim, dropout=dropout, space=space),
         }
@@ -57,6 +59,10 @@ class Network(nn.Module):
         both = len(modalities) > 1
         self.fused_head = heads.head(head, num_classes, self.fusion.features, space) if both else None
         self.memory: dict[int, Tensor] = {}
+
+    def head(self, modality: str) -> heads.Head:
+        """A modality's own head."""
+        return cast(heads.Head, self.heads[modality])
 
     def trained(self) -> list[nn.Parameter]:
         """The parameters outside the backbone."""
@@ -80,7 +86,7 @@ class Network(nn.Module):
         """
         embeddings = self.embed(batch)
         found = dict(zip(self.modalities, embeddings, strict=True))
-        found |= {f"{name}/logits": self.heads[name].logits(found[name]) for name in self.modalities}
+        found |= {f"{name}/logits": self.head(name).logits(found[name]) for name in self.modalities}
         only = self.modalities[0]
         if self.fused_head is None:
             return found | {"fused": found[only], "fused/logits": found[f"{only}/logits"]}
