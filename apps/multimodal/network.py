@@ -1,7 +1,6 @@
 """Two encoders, late fusion, a head on each embedding and one on both."""
 
 from collections.abc import Callable, Sequence
-
 from typing import cast
 
 import torch
