@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from apps.common.figures import COLOURS, DASHES, STYLE
 
 Scores = dict[str, dict[str, dict[int, list[float]]]]  # candidate, score, step: the seeds' values
+WATCHED = ("joint", "reshaping")
 HEADS = {"accuracy": "fused head", "views": "head of the views", "points": "head of the points"}
 
 
@@ -54,8 +55,9 @@ def accuracies(scores: Scores) -> Figure:
     return figure
 
 
-def difficulties(scores: Scores, candidates: Sequence[str] = ("joint", "reshaping")) -> Figure:
+def difficulties(scores: Scores) -> Figure:
     """Difficulty of each modality over the steps, before and after reshaping; bands go from worst to best seed."""
+    candidates = [name for name in WATCHED if name in scores] or list(scores)
     figure = Figure(figsize=(5.2 * len(candidates), 3.8), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(candidates), sharey=True))
     for axes, candidate in zip(panels, candidates, strict=True):

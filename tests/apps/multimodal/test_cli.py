@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from apps.common import workers
 from apps.common.compare import Trial
+from apps.multimodal import plots
 from apps.multimodal.__main__ import main
 from apps.multimodal.data import MultimodalData
 from apps.multimodal.experiment import MultimodalExperiment
@@ -110,8 +112,20 @@ def test_compare_writes_its_tables_and_goes_on(root, tmp_path, capsys):
     assert {path: path.stat().st_mtime_ns for path in files} == before
     [found] = (tmp_path / "compare/final").glob("reshaping-seed0-*.json")
     scores = json.loads(found.read_text())["history"][-1]["scores"]
+    assert (tmp_path / "compare/table.md").is_file()
+    plots.main([str(tmp_path / "compare/results.csv"), "--out", str(tmp_path / "figures")])
+    for name in ("accuracy", "difficulty"):
+        with Image.open(tmp_path / f"figures/multimodal-{name}.png") as figure:
+            assert figure.width > figure.height
     modalities = {"views", "points", "difficulty/views", "difficulty/points", "alpha/views", "alpha/points"}
     assert {"accuracy", *modalities} <= set(scores)
+
+
+def test_a_table_that_compare_did_not_write_is_refused(tmp_path):
+    (tmp_path / "scores.csv").write_text("a,b\n1,2\n")
+    for name, message in (("scores.csv", "has no column 'candidate'"), ("none.csv", "none.csv")):
+        with pytest.raises(SystemExit, match=f"error: .*{message}"):
+            plots.main([str(tmp_path / name), "--out", str(tmp_path)])
 
 
 def test_smoothing_is_as_strong_as_reshaping_became_also_where_that_was_trained_before(root, monkeypatch):
