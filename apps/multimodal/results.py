@@ -73,7 +73,7 @@ def embed(model: Multimodal, data: MultimodalData, part: str) -> dict[str, Tenso
 
 
 def facts(model: Multimodal) -> dict[str, str]:
-    """The network and its training, in words; of reshaping, where it ended."""
+    """The network and its training, in words; of reshaping, where it had come to."""
     h, now = model.hparams, model.reshaper.balance()
     more = {"smoothing": f" by {list(h['smoothing'])}", "ogm_ge": f", α = {h['ogm_alpha']:g}"}
     found = {
@@ -85,7 +85,7 @@ def facts(model: Multimodal) -> dict[str, str]:
     }
     if h["method"] in RESHAPERS:
         pairs = zip(model.modalities, now.alpha.tolist(), now.before.tolist(), now.after.tolist(), strict=True)
-        found["reshaping at its end"] = "; ".join(
+        found["reshaping at this checkpoint"] = "; ".join(
             f"{name}: α = {alpha:.3f}, difficulty {before:.3f} before and {after:.3f} after"
             for name, alpha, before, after in pairs
         )

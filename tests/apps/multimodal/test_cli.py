@@ -55,7 +55,7 @@ def test_a_run_leaves_its_scores_report_and_checkpoints(finished):
     retrieved = {"Recall@1", "FT", "ST", "E", "DCG", "mAP"}
     assert all(set(row) == {"accuracy", "kNN", "SVM"} | retrieved for row in found["scores"].values())
     assert found["facts"]["data"].endswith("30 shapes in 3 classes; 1 broken and left out")
-    assert "points: α = " in found["facts"]["reshaping at its end"]
+    assert "points: α = " in found["facts"]["reshaping at this checkpoint"]
     for name in ("metrics.csv", "config.yaml", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
         assert (finished / name).stat().st_size > 0
     page = (finished / "report.html").read_text()
