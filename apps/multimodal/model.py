@@ -92,7 +92,7 @@ class Multimodal(L.LightningModule):
         smoothing: tuple[float, float] = (0.1, 0.1),
         ogm_alpha: float = 0.3,
         ogm_share: float = 0.5,
-        lr: float = 0.1,
+        lr: float = 0.015,
         weight_decay: float = 1e-3,
         seed: int = 0,
     ) -> None:
