@@ -185,22 +185,46 @@ def precision_recall(curves: Sequence[tuple[str, ArrayLike, ArrayLike]], caption
 def confusion(counts: NDArray, classes: Sequence[str], caption: str) -> Illustration:
     """Counts (class, predicted class) as shades of each row's share; the axes have the classes' numbers."""
     share = counts / counts.sum(axis=1, keepdims=True).clip(1)
+    image = _matrix(share, np.where(counts > 0, counts.astype(str), ""), most=1.0, columns="predicted class")
+    worst = np.argsort(np.diag(share) + (counts.sum(axis=1) == 0), kind="stable")[:SHOWN_WORST]
+    named = ", ".join(f"{classes[i]} ({counts[i, i]} of {counts[i].sum()})" for i in worst)
+    return Illustration(
+        image, f"Confusion matrix. {caption} Worst: {named}.", _numbers(classes), f"{caption} Worst: {named}."
+    )
+
+
+def relation(shares: NDArray, classes: Sequence[str], caption: str) -> Illustration:
+    """Shares (class, class) of each row outside the diagonal as shades, in percent where they are at least 1 %."""
+    others = np.where(np.eye(len(shares), dtype=bool), 0.0, shares)
+    percent = np.rint(100 * others).astype(int)
+    most = max(float(others.max()), np.finfo(float).tiny)
+    image = _matrix(others, np.where(percent > 0, percent.astype(str), ""), most=most, columns="class")
+    strongest = np.argsort(-others, axis=None, kind="stable")[:SHOWN_WORST]
+    pairs = zip(*np.unravel_index(strongest, others.shape), strict=True)
+    named = ", ".join(f"{classes[i]} for {classes[j]} ({100 * others[i, j]:.0f} %)" for i, j in pairs)
+    return Illustration(
+        image, f"Class relation. {caption} Most: {named}.", _numbers(classes), f"{caption} Most: {named}."
+    )
+
+
+def _matrix(shares: NDArray, texts: NDArray, *, most: float, columns: str) -> str:
+    """Shares as shades of blue, the darkest for `most`; numbers and texts where they can be read."""
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         figure = Figure(figsize=(6, 6), layout="constrained")
         axes = figure.add_subplot()
-        axes.set(xlabel="predicted class", ylabel="class")
-        axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-        if len(classes) <= MOST_NUMBERED:
-            axes.set(xticks=range(len(classes)), yticks=range(len(classes)))
+        axes.set(xlabel=columns, ylabel="class")
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=most)
+        if len(shares) <= MOST_NUMBERED:
+            axes.set(xticks=range(len(shares)), yticks=range(len(shares)))
             axes.tick_params(labelsize=7)
-            for row, column in zip(*counts.nonzero(), strict=True):
-                colour = "white" if share[row, column] > 0.5 else INK
-                axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", fontsize=6, color=colour)
-        image = _svg(figure)
-    worst = np.argsort(np.diag(share) + (counts.sum(axis=1) == 0), kind="stable")[:SHOWN_WORST]
-    named = ", ".join(f"{classes[i]} ({counts[i, i]} of {counts[i].sum()})" for i in worst)
-    marks = [Mark(name, BLUE, glyph=str(i)) for i, name in enumerate(classes)]
-    return Illustration(image, f"Confusion matrix. {caption} Worst: {named}.", marks, f"{caption} Worst: {named}.")
+            for row, column in zip(*(texts != "").nonzero(), strict=True):
+                colour = "white" if shares[row, column] > most / 2 else INK
+                axes.text(column, row, texts[row, column], ha="center", va="center", fontsize=6, color=colour)
+        return _svg(figure)
+
+
+def _numbers(classes: Sequence[str]) -> list[Mark]:
+    return [Mark(name, BLUE, glyph=str(i)) for i, name in enumerate(classes)]
 
 
 def _axes(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:

@@ -52,7 +52,11 @@ class Progress(Callback):
         return {"history": self.history}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.history = list(state_dict["history"])
+        loaded = list(state_dict["history"])
+        if len(loaded) > len(
+            self.history
+        ):  # a test after a fit loads the best checkpoint, which knows less than the fit
+            self.history = loaded
 
 
 def _number(trainer: L.Trainer, name: str) -> str:

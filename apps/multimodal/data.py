@@ -36,7 +36,7 @@ class MultimodalData(ShapeData):
     """
 
     def __init__(
-        self, points: int = 1024, train_points: int = 256, jitter: float = 0.01, scale: float = 0.2, **shapes: Any
+        self, points: int = 1024, train_points: int = 128, jitter: float = 0.01, scale: float = 0.2, **shapes: Any
     ) -> None:
         super().__init__(**shapes)
         if not 1 <= train_points <= points:

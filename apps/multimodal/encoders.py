@@ -19,7 +19,7 @@ def of_views(in_features: int, hidden: int, dim: int, *, dropout: float, space: 
     """
     # affine=False: each feature standardised over the training shapes, whatever the scale of the backbone
     standardised = nn.BatchNorm1d(in_features, affine=False)
-    return nn.Sequential(standardised, *_metric(in_features, hidden, dim, dropout, space))
+    return nn.Sequential(standardised, nn.Dropout(dropout), *_metric(in_features, hidden, dim, dropout, space))
 
 
 def of_points(widths: Sequence[int], hidden: int, dim: int, *, dropout: float, space: Space) -> nn.Module:
@@ -37,4 +37,4 @@ def _metric(in_features: int, hidden: int, dim: int, dropout: float, space: Spac
     """Two layers; in hyperbolic space the embedding is a tangent vector at the origin."""
     last = HyperbolicHead(hidden, dim, space=space) if isinstance(space, Hyperbolic) else nn.Linear(hidden, dim)
     first = nn.Linear(in_features, hidden, bias=False)
-    return [nn.Dropout(dropout), first, nn.BatchNorm1d(hidden), nn.ReLU(), nn.Dropout(dropout), last]
+    return [first, nn.BatchNorm1d(hidden), nn.ReLU(), nn.Dropout(dropout), last]

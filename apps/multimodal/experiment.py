@@ -18,13 +18,15 @@ from apps.multimodal.data import MultimodalData
 from apps.multimodal.labels import strength
 from apps.multimodal.model import Multimodal, accuracies
 
-RATES: list[Setting] = [0.01, 0.03, 0.1, 0.3]
+RATES: list[Setting] = [0.015, 0.03, 0.06, 0.1]
 SPACES: dict[str, Space] = {
     "reshaping": {"lr": RATES},
+    "reshaping_by_class": {"lr": RATES},
+    "reshaping_from_strongest": {"lr": RATES},
     "joint": {"lr": RATES},
     "smoothing": {"lr": RATES},
     "fused": {"lr": RATES},
-    "ogm_ge": {"lr": RATES, "ogm_alpha": [0.1, 0.3, 0.8]},
+    "ogm_ge": {"lr": [0.03, 0.06], "ogm_alpha": [0.1, 0.4]},
     "views": {"lr": RATES},
     "points": {"lr": RATES},
 }
@@ -64,9 +66,8 @@ class MultimodalExperiment:
     @property
     def fixed(self) -> Mapping[str, Any]:
         h = self.data.hparams
-        names = ("root", "test", "cameras", "views", "size", "shading", "train_views", "batch_size")
-        names += ("points", "train_points", "jitter", "scale")
-        of_data = {name: h[name] for name in names}
+        of_views = ("root", "test", "cameras", "views", "size", "shading", "train_views", "batch_size")
+        of_data = {name: h[name] for name in (*of_views, "points", "train_points", "jitter", "scale")}
         return {"model": self.settings, "data": of_data, "epochs": self.epochs, "validation": VALIDATION}
 
     def split(self, trial: Trial) -> tuple[Tensor, Tensor]:
@@ -94,7 +95,7 @@ class MultimodalExperiment:
         torch.manual_seed(trial.seed)
         chosen = self.settings | {"method": trial.candidate, "seed": trial.seed} | dict(settings)
         model = Multimodal(self.data.classes, **chosen).to(self.device)
-        model.memory = self.memory
+        model.network.memory = self.memory
         rows, scored = self.split(trial)
         batches = self.data.batches(rows, trial.seed)
         last = trial.steps or self.epochs * len(batches)
@@ -127,7 +128,7 @@ class MultimodalExperiment:
         collector = Collector()
         for rows in scored.split(64):
             batch = self.data.batch(rows)
-            collector.add(**model.outputs(batch), labels=batch.labels)
+            collector.add(**model.network(batch), labels=batch.labels)
         model.train()
         found = accuracies(collector.take())
         return {"accuracy": found.pop("fused"), **found, **model.watched()}

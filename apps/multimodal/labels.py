@@ -12,7 +12,7 @@ def strength(now: Balance) -> Float[Tensor, " M"]:
 
     >>> from geomdml.reshaping import balance
     >>> strength(balance(torch.tensor([[[0.7, 0.3], [0.3, 0.7]], [[0.6, 0.4], [0.4, 0.6]]])))
-    tensor([0.0000, 0.0411], dtype=torch.float64)
+    tensor([0.0000, 0.0409], dtype=torch.float64)
     """
     return now.alpha * (1 - now.relation.diagonal().mean())
 

@@ -1,4 +1,4 @@
-"""Two encoders, late fusion, a head on each and on both, and the ways to train them in balance."""
+"""The ways to train a network of two modalities in balance."""
 
 import inspect
 import math
@@ -6,23 +6,32 @@ from typing import Any, Literal
 
 import lightning as L
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from apps.common.evaluation import Collector
 from apps.common.sampling import seed_of
 from apps.common.schedules import warm_cosine
-from apps.common.view_backbone import ViewBackbone
 from apps.multimodal import heads, ogm_ge
 from apps.multimodal.data import Batch
-from apps.multimodal.encoders import of_points, of_views
-from apps.multimodal.fusion import Fusion, Kind
+from apps.multimodal.fusion import Kind
 from apps.multimodal.labels import smoothed
+from apps.multimodal.network import MODALITIES, Network
+from apps.multimodal.variants import ByClass, FromStrongest
 from geomdml.reshaping import LabelReshaper
 from geomdml.spaces import Euclidean, Hyperbolic, Space
 
-MODALITIES = ("views", "points")
-Method = Literal["reshaping", "joint", "fused", "views", "points", "smoothing", "ogm_ge"]
+RESHAPERS = {"reshaping": LabelReshaper, "reshaping_by_class": ByClass, "reshaping_from_strongest": FromStrongest}
+Method = Literal[
+    "reshaping",
+    "reshaping_by_class",
+    "reshaping_from_strongest",
+    "joint",
+    "smoothing",
+    "fused",
+    "ogm_ge",
+    "views",
+    "points",
+]
 
 
 class Multimodal(L.LightningModule):
@@ -31,7 +40,8 @@ class Multimodal(L.LightningModule):
     The loss is that of the fused head under plain labels, plus that of each modality's own head. `method` says under
     which labels, or what else is different:
 
-    - reshaping: those of `geomdml.reshaping.LabelReshaper`;
+    - reshaping: those of `geomdml.reshaping.LabelReshaper`; reshaping_by_class, reshaping_from_strongest: those of
+      `apps.multimodal.variants`;
     - joint: plain labels;
     - smoothing: plain labels, smoothed;
     - fused: the encoders learn from the fused head alone; the other heads only read what they have learned;
@@ -57,8 +67,7 @@ class Multimodal(L.LightningModule):
         smoothing: What smoothing takes off the own class: of the labels for views, and of those for points.
         ogm_alpha: α of OGM-GE.
         ogm_share: Share of the training, from its start, in which OGM-GE modulates.
-        optimizer: "sgd" (with momentum 0.9) or "adamw".
-        lr: Learning rate; it rises over a tenth of the steps and falls by a cosine.
+        lr: Learning rate of SGD with momentum 0.9; it rises over a tenth of the steps and falls by a cosine.
         weight_decay: Weight decay.
         seed: Seed of everything random inside a step.
     """
@@ -73,18 +82,17 @@ class Multimodal(L.LightningModule):
         c: float = 0.5,
         backbone: str = "efficientnet_lite0",
         weights: str = "packaged",
-        point_widths: tuple[int, ...] = (64, 128, 256),
+        point_widths: tuple[int, ...] = (32, 64, 256),
         hidden: int = 256,
         dim: int = 128,
-        dropout: float = 0.5,
+        dropout: float = 0.3,
         unimodal_weight: float = 1.0,
         momentum: float = 0.9,
         max_alpha: float = 0.5,
         smoothing: tuple[float, float] = (0.1, 0.1),
         ogm_alpha: float = 0.3,
         ogm_share: float = 0.5,
-        optimizer: Literal["sgd", "adamw"] = "sgd",
-        lr: float = 0.03,
+        lr: float = 0.015,
         weight_decay: float = 1e-3,
         seed: int = 0,
     ) -> None:
@@ -98,21 +106,24 @@ class Multimodal(L.LightningModule):
             raise ValueError(f"--model.method ogm_ge reads the weights of a linear head; --model.head is {head!r}")
         self.modalities = (method,) if method in MODALITIES else MODALITIES
         self.space: Space = Euclidean() if space == "euclidean" else Hyperbolic(c=c)
-        self.backbone = ViewBackbone(backbone, weights, frozen=-1)
-        made = {
-            "views": lambda: of_views(self.backbone.features, hidden, dim, dropout=dropout, space=self.space),
-            "points": lambda: of_points(point_widths, hidden, dim, dropout=dropout, space=self.space),
-        }
-        self.encoders = nn.ModuleDict({name: made[name]() for name in self.modalities})
-        self.heads = nn.ModuleDict({name: heads.head(head, len(classes), dim, self.space) for name in self.modalities})
-        self.fusion = Fusion(fusion, dim, len(self.modalities))
-        both = len(self.modalities) > 1
-        self.fused_head = heads.head(head, len(classes), self.fusion.features, self.space) if both else None
+        self.network = Network(
+            self.modalities,
+            len(classes),
+            space=self.space,
+            backbone=backbone,
+            weights=weights,
+            point_widths=point_widths,
+            hidden=hidden,
+            dim=dim,
+            dropout=dropout,
+            head=head,
+            fusion=fusion,
+        )
         # Under every method it watches how hard the labels are; under reshaping it makes them.
-        self.reshaper = LabelReshaper(len(classes), len(self.modalities), momentum, max_alpha=max_alpha)
+        reshaper = RESHAPERS.get(method, LabelReshaper)
+        self.reshaper = reshaper(len(classes), len(self.modalities), momentum, max_alpha=max_alpha)
         self.coefficients = torch.ones(len(self.modalities))
         self.steps = 1
-        self.memory: dict[int, Tensor] = {}
         self.collector = Collector()
         self.test_outputs: dict[str, Tensor] = {}
         self.test_scores: dict[str, float] = {}
@@ -122,48 +133,23 @@ class Multimodal(L.LightningModule):
         """The arguments that make this network again; Lightning's command line notes more in `hparams`."""
         return {name: self.hparams[name] for name in inspect.signature(Multimodal).parameters}
 
-    def embed(self, batch: Batch) -> list[Float[Tensor, "B D"]]:
-        """The embedding of each modality."""
-        found = []
-        for name in self.modalities:
-            if name == "views":
-                given = self.backbone.maps(batch.rows, batch.pictures, batch.seen, self.memory).mean(1)
-            else:
-                given = batch.points
-            found.append(self.encoders[name](given))
-        return found
-
-    def outputs(self, batch: Batch) -> dict[str, Tensor]:
-        """Embeddings, "views" and so on, and what their heads take them for, "views/logits" and so on.
-
-        The fused ones are "fused" and "fused/logits"; with one modality alone they are its own.
-        """
-        embeddings = self.embed(batch)
-        found = dict(zip(self.modalities, embeddings, strict=True))
-        found |= {f"{name}/logits": self.heads[name].logits(found[name]) for name in self.modalities}
-        only = self.modalities[0]
-        if self.fused_head is None:
-            return found | {"fused": found[only], "fused/logits": found[f"{only}/logits"]}
-        fused = self.fusion(embeddings)
-        return found | {"fused": fused, "fused/logits": self.fused_head.logits(fused)}
-
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """The loss of a batch of training, as "loss", and its parts."""
         h, labels = self.hparams, batch.labels
-        embeddings = self.embed(batch)
+        embeddings = self.network.embed(batch)
         fused_alone = h["method"] in ("fused", "ogm_ge")
         read = [embedding.detach() if fused_alone else embedding for embedding in embeddings]
-        own = [self.heads[name] for name in self.modalities]
+        own = [self.network.head(name) for name in self.modalities]
         targets = self.targets([head.logits(x).detach() for head, x in zip(own, read, strict=True)], labels)
         losses = [head(x, target) for head, x, target in zip(own, read, targets, strict=True)]
         parts = {f"loss/{name}": loss.detach() for name, loss in zip(self.modalities, losses, strict=True)}
         total = torch.stack(losses).sum()
-        if self.fused_head is not None:
-            fused = self.fused_head(self.fusion(embeddings), labels)
+        if self.network.fused_head is not None:
+            fused = self.network.fused_head(self.network.fusion(embeddings), labels)
             total = fused + h["unimodal_weight"] * total
             parts["loss/fused"] = fused.detach()
             if h["method"] == "ogm_ge":
-                ratio = ogm_ge.discrepancy(self.contributions(embeddings), labels)
+                ratio = ogm_ge.discrepancy(self.network.contributions(embeddings), labels)
                 self.coefficients = ogm_ge.coefficients(ratio, h["ogm_alpha"])
         return {"loss": total, **parts}
 
@@ -171,31 +157,24 @@ class Multimodal(L.LightningModule):
     def targets(self, logits: list[Tensor], labels: Tensor) -> list[Tensor]:
         """The labels of each modality's own head, in training."""
         method, classes = self.hparams["method"], self.reshaper.num_classes
-        if method == "reshaping":
+        if method in RESHAPERS:
             return list(self.reshaper(logits, labels))
         self.reshaper.observe(logits, labels)
         if method == "smoothing":
             return [smoothed(labels, classes, share) for share in self.hparams["smoothing"]]
         return [labels] * len(logits)
 
-    @torch.no_grad()
-    def contributions(self, embeddings: list[Tensor]) -> Float[Tensor, "M B C"]:
-        """What each modality gives to the fused logits, the bias divided evenly."""
-        assert isinstance(self.fused_head, heads.LinearHead)
-        parts = self.fusion.parts(embeddings)
-        return nn.functional.linear(parts, self.fused_head.weight, self.fused_head.bias / len(parts))
-
     def modulate(self, progress: float) -> None:
         """Between backward pass and step; `progress` is the share of the training that is done."""
         if self.hparams["method"] == "ogm_ge" and progress < self.hparams["ogm_share"]:
             for name, coefficient in zip(self.modalities, self.coefficients, strict=True):
-                ogm_ge.modulate(self.encoders[name].parameters(), coefficient)
+                ogm_ge.modulate(self.network.encoders[name].parameters(), coefficient)
 
     def watched(self) -> dict[str, float]:
         """Difficulty and α of each modality, and the difficulty that is left by reshaping."""
         now = self.reshaper.balance()
         found = {f"difficulty/{name}": float(value) for name, value in zip(self.modalities, now.before, strict=True)}
-        if self.hparams["method"] == "reshaping":
+        if self.hparams["method"] in RESHAPERS:
             for name, alpha, after in zip(self.modalities, now.alpha, now.after, strict=True):
                 found |= {f"alpha/{name}": float(alpha), f"difficulty/{name}/reshaped": float(after)}
         return found
@@ -220,14 +199,14 @@ class Multimodal(L.LightningModule):
         self.modulate(self.global_step / self.steps)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.collector.add(**self.outputs(batch), labels=batch.labels)
+        self.collector.add(**self.network(batch), labels=batch.labels)
 
     def on_validation_epoch_end(self) -> None:
         found = accuracies(self.collector.take())
         self.log_dict({f"val/{name}": value for name, value in found.items()})
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self.collector.add(**self.outputs(batch), labels=batch.labels)
+        self.collector.add(**self.network(batch), labels=batch.labels)
 
     def on_test_epoch_end(self) -> None:
         self.test_outputs = self.collector.take()
@@ -235,17 +214,12 @@ class Multimodal(L.LightningModule):
         self.log_dict({f"test/{name}": value for name, value in self.test_scores.items()})
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        return self.outputs(batch) | {"labels": batch.labels}
+        return self.network(batch) | {"labels": batch.labels}
 
     def optimiser(self, steps: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
         """The optimiser and its learning rates over `steps`: they rise over the first tenth, and fall by a cosine."""
         h = self.hparams
-        parameters = [p for name, p in self.named_parameters() if not name.startswith("backbone.")]
-        optimizer: torch.optim.Optimizer
-        if h["optimizer"] == "sgd":
-            optimizer = torch.optim.SGD(parameters, h["lr"], momentum=0.9, weight_decay=h["weight_decay"])
-        else:
-            optimizer = torch.optim.AdamW(parameters, h["lr"], weight_decay=h["weight_decay"])
+        optimizer = torch.optim.SGD(self.network.trained(), h["lr"], momentum=0.9, weight_decay=h["weight_decay"])
         return optimizer, warm_cosine(optimizer, steps)
 
     def configure_optimizers(self):

@@ -5,36 +5,22 @@ import json
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from apps.common import workers
 from apps.shape3d.__main__ import main
+from tests.apps.boxes import boxes
 
 CONFIGS = Path(__file__).parents[3] / "apps/shape3d/configs"
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's; a user's process shows or hides them by its own rules
 
 
-def box(path: Path, size: tuple[float, float, float]) -> None:
-    """A box as an OFF file."""
-    corners = [(x, y, z) for x in (0, size[0]) for y in (0, size[1]) for z in (0, size[2])]
-    faces = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
-    lines = ["OFF", "8 6 0", *(" ".join(map(str, c)) for c in corners), *("4 " + " ".join(map(str, f)) for f in faces)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n")
-
-
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
-    """Towers, plates and sticks of different proportions, and one broken mesh."""
     folder = tmp_path_factory.mktemp("meshes")
-    rng = np.random.default_rng(0)
-    for name, shape in {"tower": (1, 4, 1), "plate": (4, 0.3, 4), "stick": (5, 0.5, 0.5)}.items():
-        for i in range(10):
-            box(folder / name / f"{i}.off", tuple(rng.uniform(0.8, 1.2, 3) * shape))
-    (folder / "plate/broken.off").write_text("OFF\n3 1 0\n0 0 0\n")
+    boxes(folder)
     return folder
 
 

@@ -1,0 +1,24 @@
+"""`python -m apps.multimodal fit|validate|test|compare --config apps/multimodal/configs/furniture.yaml`"""
+
+from apps.common.cli import run
+from apps.multimodal.data import MultimodalData
+from apps.multimodal.experiment import experiment
+from apps.multimodal.model import Multimodal
+from apps.multimodal.results import Results
+
+
+def main(args: list[str] | None = None) -> None:
+    run(
+        Multimodal,
+        MultimodalData,
+        results=Results(),
+        monitor="val/fused",
+        shown={"validation accuracy fused": "val/fused", "views": "val/views", "points": "val/points"},
+        links={"classes": "classes"},
+        experiment=experiment,
+        args=args,
+    )
+
+
+if __name__ == "__main__":
+    main()

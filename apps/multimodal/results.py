@@ -1,0 +1,102 @@
+"""What a run shows at the end: the table of its heads, report.html with the curves, and the class relation."""
+
+from pathlib import Path
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from apps.common.classification import classification
+from apps.common.evaluation import shrec_scores
+from apps.common.figures import Illustration, relation
+from apps.common.report import Output, Report, Table
+from apps.common.results import curves, show
+from apps.multimodal.data import MultimodalData
+from apps.multimodal.model import RESHAPERS, Multimodal
+
+COLUMNS = ("accuracy", "kNN", "SVM", "mAP", "Recall@1", "FT", "ST", "E", "DCG")
+CURVES = {
+    "val/fused": ("fused", "accuracy on validation shapes, %"),
+    "val/views": ("views", "accuracy on validation shapes, %"),
+    "val/points": ("points", "accuracy on validation shapes, %"),
+    "difficulty/views": ("views, plain labels", "difficulty, nats"),
+    "difficulty/points": ("points, plain labels", "difficulty, nats"),
+    "difficulty/views/reshaped": ("views, reshaped", "difficulty, nats"),
+    "difficulty/points/reshaped": ("points, reshaped", "difficulty, nats"),
+    "alpha/views": ("views", "α, share moved to the class relation"),
+    "alpha/points": ("points", "α, share moved to the class relation"),
+    "loss": ("all", "loss"),
+    "loss/fused": ("fused", "loss"),
+    "loss/views": ("views", "loss"),
+    "loss/points": ("points", "loss"),
+}
+
+
+class Results(Callback):
+    """After a test: the table, results.json and report.html, in the run folder."""
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        data: MultimodalData = trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(pl_module, Multimodal)
+        model = pl_module.cpu().eval()
+        model.network.memory = {row: maps.cpu() for row, maps in model.network.memory.items()}
+        test = {name: values.cpu() for name, values in model.test_outputs.items()}
+        train, labels, h = embed(model, data, "train"), test["labels"], model.hparams
+        rows = {}
+        for name in dict.fromkeys(("fused", *model.modalities)):
+            rows[name] = {"accuracy": model.test_scores[name]} | shrec_scores(test[name], labels, model.space)
+            rows[name] |= classification(train[name], train["labels"], test[name], labels)
+        test_rows = data.parts["test"].tolist()
+        report = Report(
+            title=f"{h['method']} on {data.whole.shapes.title}",
+            facts=data.facts() | facts(model),
+            table=Table(COLUMNS, {name: [found.get(column) for column in COLUMNS] for name, found in rows.items()}),
+            labels=labels,
+            classes=data.classes,
+            picture=lambda i: data.picture(test_rows[i]),
+            outputs=[Output(name, test[name], model.space) for name in rows],  # type: ignore[arg-type]
+            curves=curves(trainer, CURVES),
+            illustrations=[class_relation(model, data.classes)],
+            seed=h["seed"],
+        )
+        show(report, rows, Path(trainer.log_dir or "."), caption="On the test shapes, %")
+
+
+@torch.no_grad()
+def embed(model: Multimodal, data: MultimodalData, part: str) -> dict[str, Tensor]:
+    """What the model makes of a part of the shapes, in order, and their labels."""
+    found = [model.network(batch) | {"labels": batch.labels} for batch in data.in_order(part)]
+    return {name: torch.cat([each[name] for each in found]) for name in found[0]}
+
+
+def facts(model: Multimodal) -> dict[str, str]:
+    """The network and its training, in words; of reshaping, where it had come to."""
+    h, now = model.hparams, model.reshaper.balance()
+    more = {"smoothing": f" by {list(h['smoothing'])}", "ogm_ge": f", α = {h['ogm_alpha']:g}"}
+    found = {
+        "network": f"views by {h['backbone']} (weights {h['weights']}, frozen), points by PointNet "
+        f"{list(h['point_widths'])}; embeddings of {h['dim']} in {model.space}",
+        "heads": f"{h['head']}; fusion {h['fusion']}",
+        "method": h["method"] + more.get(h["method"], ""),
+        "training": f"SGD, learning rate {h['lr']:g}, seed {h['seed']}",
+    }
+    if h["method"] in RESHAPERS:
+        pairs = zip(model.modalities, now.alpha.tolist(), now.before.tolist(), now.after.tolist(), strict=True)
+        found["reshaping at this checkpoint"] = "; ".join(
+            f"{name}: α = {alpha:.3f}, difficulty {before:.3f} before and {after:.3f} after"
+            for name, alpha, before, after in pairs
+        )
+    return found
+
+
+def class_relation(model: Multimodal, classes: tuple[str, ...]) -> Illustration:
+    """What the modalities together take each class for, in training."""
+    return relation(
+        model.reshaper.balance().relation.numpy(),
+        classes,
+        "Class relation R: what the modalities together took training shapes of a class (rows) for (columns), in "
+        "percent, a running mean. The own class, on the diagonal, is left blank.",
+    )

@@ -1,0 +1,200 @@
+"""The app through its command line, on a folder of small meshes: real files, real runs."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from apps.common import workers
+from apps.common.compare import Trial
+from apps.multimodal import plots
+from apps.multimodal.__main__ import main
+from apps.multimodal.data import MultimodalData
+from apps.multimodal.experiment import MultimodalExperiment
+from apps.multimodal.model import Multimodal
+from tests.apps.boxes import boxes
+
+CONFIGS = Path(__file__).parents[3] / "apps/multimodal/configs"
+pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's; a user's process shows or hides them by its own rules
+SMALL = {"views": 4, "size": 32, "train_views": 2, "points": 32, "train_points": 16, "batch_size": 4}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("meshes")
+    boxes(folder)
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def alone(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GEOMDML_DATA", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(workers, "cores", lambda: 1)
+        yield
+
+
+def app(command, root, folder, *arguments, config="smoke"):
+    path = str(CONFIGS / f"{config}.yaml")
+    main([command, "--config", path, "--data.root", str(root), "--out", str(folder), *arguments])
+
+
+@pytest.fixture(scope="module")
+def finished(root, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    app("fit", root, folder, "--data.validation", "0.3")
+    return folder / "version_0"
+
+
+def test_a_run_leaves_its_scores_report_and_checkpoints(finished):
+    found = json.loads((finished / "results.json").read_text())
+    assert list(found["scores"]) == ["fused", "views", "points"]
+    retrieved = {"Recall@1", "FT", "ST", "E", "DCG", "mAP"}
+    assert all(set(row) == {"accuracy", "kNN", "SVM"} | retrieved for row in found["scores"].values())
+    assert found["facts"]["data"].endswith("30 shapes in 3 classes; 1 broken and left out")
+    assert "points: α = " in found["facts"]["reshaping at this checkpoint"]
+    for name in ("metrics.csv", "config.yaml", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
+        assert (finished / name).stat().st_size > 0
+    page = (finished / "report.html").read_text()
+    for words in ("difficulty, nats", "accuracy on validation shapes", "Class relation", "share moved to the class"):
+        assert words in page
+
+
+def test_a_checkpoint_tests_to_the_same_scores(finished, tmp_path):
+    checkpoint = finished / "checkpoints/best.ckpt"
+    torch.load(checkpoint, weights_only=True)
+    main(["test", "--config", str(finished / "config.yaml"), "--ckpt_path", str(checkpoint), "--out", str(tmp_path)])
+    first, second = (json.loads((run / "results.json").read_text()) for run in (finished, tmp_path / "version_0"))
+    assert first["scores"] == second["scores"]
+
+
+def test_the_same_seed_gives_the_same_run(root, tmp_path):
+    for _ in range(2):
+        app("fit", root, tmp_path, "--model.method", "ogm_ge")  # with noise of its own
+    first, second = (
+        torch.load(tmp_path / f"version_{n}/checkpoints/last.ckpt", weights_only=True)["state_dict"] for n in (0, 1)
+    )
+    assert all(torch.equal(first[name], second[name]) for name in first)  # bitwise
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("views", "concat", "linear", "euclidean"),
+        ("points", "concat", "soft_triple", "hyperbolic"),
+        ("reshaping", "gated", "soft_triple", "hyperbolic"),
+        ("reshaping", "sum", "soft_triple", "euclidean"),
+    ],
+)
+def test_methods_heads_and_spaces_by_option(root, tmp_path, options):
+    names = ("method", "fusion", "head", "space")
+    words = [word for name, value in zip(names, options, strict=True) for word in (f"--model.{name}", value)]
+    app("fit", root, tmp_path, *words, "--trainer.max_epochs", "1")
+    found = json.loads((tmp_path / "version_0/results.json").read_text())
+    alone = options[0] in ("views", "points")
+    assert list(found["scores"]) == (["fused", options[0]] if alone else ["fused", "views", "points"])
+
+
+COMPARE = ("--candidates", "[reshaping,smoothing,points]", "--seeds", "2", "--budget", "1", "--search_steps", "3")
+
+
+def test_compare_writes_its_tables_and_goes_on(root, tmp_path, capsys):
+    arguments = (*COMPARE, "--moments", "[2]", "--folder", str(tmp_path / "compare"), "--reference", "points")
+    app("compare", root, tmp_path, *arguments)
+    files = list((tmp_path / "compare").rglob("*.json"))
+    assert len(files) == 3 * (1 + 2)
+    assert "accuracy above points" in capsys.readouterr().out
+    before = {path: path.stat().st_mtime_ns for path in files}
+    app("compare", root, tmp_path, *arguments)
+    assert {path: path.stat().st_mtime_ns for path in files} == before
+    [found] = (tmp_path / "compare/final").glob("reshaping-seed0-*.json")
+    scores = json.loads(found.read_text())["history"][-1]["scores"]
+    assert (tmp_path / "compare/table.md").is_file()
+    plots.main([str(tmp_path / "compare/results.csv"), "--out", str(tmp_path / "figures")])
+    for name in ("accuracy", "difficulty"):
+        with Image.open(tmp_path / f"figures/multimodal-{name}.png") as figure:
+            assert figure.width > figure.height
+    modalities = {"views", "points", "difficulty/views", "difficulty/points", "alpha/views", "alpha/points"}
+    assert {"accuracy", *modalities} <= set(scores)
+
+
+def test_a_table_that_compare_did_not_write_is_refused(tmp_path):
+    (tmp_path / "scores.csv").write_text("a,b\n1,2\n")
+    for name, message in (("scores.csv", "has no column 'candidate'"), ("none.csv", "none.csv")):
+        with pytest.raises(SystemExit, match=f"error: .*{message}"):
+            plots.main([str(tmp_path / name), "--out", str(tmp_path)])
+
+
+def test_smoothing_is_as_strong_as_reshaping_became_also_where_that_was_trained_before(root, monkeypatch):
+    """A comparison that goes on reads the run of reshaping from its file, and trains it again for its strength."""
+    data = MultimodalData(root=str(root), **SMALL)
+    model = Multimodal(data.classes, weights="none", point_widths=(8, 16), hidden=16, dim=8)
+    found = []
+    for order in (("reshaping", "smoothing"), ("smoothing",)):
+        experiment = MultimodalExperiment(model, data, 2, torch.device("cpu"), None)
+        for candidate in order:
+            [last] = list(experiment.train(Trial(candidate, {"lr": 0.1}, 0, "final", (), None)))[-1:]
+        found.append((last, experiment.strengths))
+    (first, strengths), (second, again) = found
+    assert first == second and strengths == again
+    [of_modalities] = strengths.values()
+    assert max(of_modalities) > 0
+
+
+def test_points_of_a_step_are_drawn_by_its_key(root):
+    data = MultimodalData(root=str(root), **SMALL, jitter=0.0, scale=0.0)
+    rows = torch.tensor([3, 20])
+    whole, one, same, other = data.batch(rows), data.drawn(rows, 0, 1), data.drawn(rows, 0, 1), data.drawn(rows, 0, 2)
+    assert torch.equal(one.points, same.points) and not torch.equal(one.points, other.points)
+    assert whole.points.shape == (2, 32, 3) and one.points.shape == (2, 16, 3) and one.seen.shape == (2, 2)
+    for some, points in zip(one.points, whole.points, strict=True):
+        places = [(points == point).all(1).nonzero()[:, 0].tolist() for point in some]
+        assert all(len(place) == 1 for place in places) and len({place[0] for place in places}) == 16
+
+
+def test_shapes_are_scaled_along_their_axes_and_points_moved(root):
+    whole = SMALL | {"train_points": 32}
+    data = MultimodalData(root=str(root), **whole, jitter=0.0, scale=0.3)
+    rows = torch.arange(8)
+    factors = data.drawn(rows, 1).points.abs().amax(1) / data.batch(rows).points.abs().amax(1)
+    assert bool(((factors >= 0.7 - 1e-6) & (factors <= 1.3 + 1e-6)).all()) and float(factors.std()) > 0.05
+    still, moved = (MultimodalData(root=str(root), **whole, jitter=jitter, scale=0.0) for jitter in (0.0, 0.1))
+    before, after = (data.drawn(rows, 1).points for data in (still, moved))
+    assert float((after - before).std()) == pytest.approx(0.1, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("message", "arguments"),
+    [
+        ("'nowhere' does not exist", ("fit", "--data.root", "nowhere")),
+        ("--data.train_points = 99 of 32 points", ("fit", "--data.train_points", "99")),
+        ("--data.scale = 1;", ("fit", "--data.scale", "1")),
+        ("the number of points is 1000000", ("fit", "--data.points", "1000000")),
+        ("--data.train_views = 9 of 4 views", ("fit", "--data.train_views", "9")),
+        ("1 of 31 shapes", ("fit", "--data.strict", "true")),
+        ("--model.head is 'soft_triple'", ("fit", "--model.method", "ogm_ge", "--model.head", "soft_triple")),
+        ("there is no candidate 'resheping'", ("compare", "--candidates", "[resheping]")),
+        ("--model.point_widths = []", ("fit", "--model.point_widths", "[]")),
+    ],
+)
+def test_a_mistake_gets_one_clear_line(root, tmp_path, monkeypatch, message, arguments):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as exit:
+        app(arguments[0], root, tmp_path, *arguments[1:])
+    assert re.match(rf"error: [^\n]*{re.escape(message)}[^\n]*$", str(exit.value))
+
+
+@pytest.mark.parametrize("config", ["furniture", "compare"])
+def test_the_configurations_fit_the_app(root, tmp_path, config):
+    small = [word for name, value in SMALL.items() for word in (f"--data.{name}", str(value))]
+    tiny = ("--model.weights", "none", "--model.point_widths", "[8]", "--trainer.max_epochs", "1")
+    if config == "compare":
+        few = ("--candidates", "[joint]", "--seeds", "1", "--search_steps", "1", "--moments", "[1]")
+        app("compare", root, tmp_path, *small, *tiny, *few, "--folder", str(tmp_path / "c"), config=config)
+        assert (tmp_path / "c/table.md").is_file()
+    else:
+        app("fit", root, tmp_path, *small, *tiny, config=config)
+        assert (tmp_path / "version_0/results.json").is_file()
