@@ -96,7 +96,9 @@ def write(path: Path, wanted: Sequence[Drawing], size: int, *, title: str) -> tu
         file.write(bytes(len(failures) * 3 * size * size))
     if failures:
         shown = "; ".join(failures[:5]) + ("; ..." if len(failures) > 5 else "")
-        print(f"{len(failures)} of {len(wanted)} {title} could not be rendered and are left out: {shown}", file=sys.stderr)
+        print(
+            f"{len(failures)} of {len(wanted)} {title} could not be rendered and are left out: {shown}", file=sys.stderr
+        )
     return names, failures
 
 

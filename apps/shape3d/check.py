@@ -7,8 +7,8 @@ from jsonargparse import ArgumentParser
 
 from apps.common.packages import FetchError
 from apps.common.rendering import Look
-from apps.common.view_cache import Rendered, rendered
 from apps.common.shape_data import shapes
+from apps.common.view_cache import Rendered, rendered
 
 
 def describe(result: Rendered) -> Iterator[str]:

@@ -9,13 +9,15 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from apps.common import view_branch
 from apps.common.evaluation import Collector, pair_scores, shrec_scores
 from apps.common.sampling import seed_of
-from apps.common.view_backbone import ViewBackbone
 from apps.common.shape_data import Batch
-from apps.shape3d.losses import MetricLoss, Name
+from apps.common.view_backbone import ViewBackbone
+from apps.common.view_branch import metric_layers
 from apps.common.view_pooling import Pooling, ViewPooling
-from geomdml.nn import HyperbolicHead, MetricNetwork
+from apps.shape3d.losses import MetricLoss, Name
+from geomdml.nn import HyperbolicHead
 from geomdml.spaces import Euclidean, Hyperbolic, Space
 
 
@@ -83,11 +85,7 @@ class Shape3D(L.LightningModule):
         self.pooling = ViewPooling(pooling, self.backbone.features)
         *hidden, dim = widths
         size = hidden[-1] if hidden else self.backbone.features
-        # affine=False: each feature standardised over the training shapes, whatever the scale of the backbone
-        layers: list[nn.Module] = [nn.BatchNorm1d(self.backbone.features, affine=False), nn.Dropout(dropout)]
-        if hidden:
-            layers += [MetricNetwork(self.backbone.features, *hidden), nn.ReLU(), nn.Dropout(dropout)]
-        self.metric = nn.Sequential(*layers)
+        self.metric = metric_layers(self.backbone.features, *hidden, dropout=dropout)
         self.space: Space = Euclidean() if space == "euclidean" else Hyperbolic(c=c)
         self.head: nn.Module = (
             HyperbolicHead(size, dim, space=self.space) if isinstance(self.space, Hyperbolic) else nn.Linear(size, dim)
@@ -132,14 +130,7 @@ class Shape3D(L.LightningModule):
 
     def maps(self, batch: Batch) -> Float[Tensor, "B K ..."]:
         """What the frozen part makes of the views that are seen; from memory, where it has been seen before."""
-        if not self.backbone.has_frozen_part:
-            seen = batch.pictures[torch.arange(len(batch.rows))[:, None], batch.seen]
-            return torch.stack([self.backbone.early(views) for views in seen])
-        for row, pictures in zip(batch.rows.tolist(), batch.pictures, strict=True):
-            if row not in self.memory:  # always all views of one shape: another batch would round differently
-                self.memory[row] = self.backbone.early(pictures).half()
-        chosen = zip(batch.rows.tolist(), batch.seen, strict=True)
-        return torch.stack([self.memory[row][seen] for row, seen in chosen]).float()
+        return view_branch.maps(self.backbone, self.memory, batch)
 
     def step(self, batch: Batch, *, metric: bool = True) -> dict[str, Tensor]:
         """The loss of a batch, as "loss", and its two parts."""

@@ -13,9 +13,9 @@ from apps.common.evaluation import shrec_scores
 from apps.common.figures import Illustration, confusion, precision_recall
 from apps.common.report import Output, Report, Table
 from apps.common.results import curves, show
+from apps.common.shape_data import ShapeData
 from apps.common.view_backbone import ViewBackbone
 from apps.shape3d.baselines import frozen_features, linear_probe
-from apps.common.shape_data import ShapeData
 from apps.shape3d.model import Shape3D, accuracy
 from geomdml.metrics import shrec
 from geomdml.spaces import Euclidean, Space

@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from apps.common.packages import FetchError
-from apps.datasets.meshes import MeshError
 from apps.common.shape_data import contact_sheet
+from apps.datasets.meshes import MeshError
 from apps.shape3d.trained import Trained, meshes
 
 

@@ -10,10 +10,10 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from apps.common.rendering import Look, render
+from apps.common.shape_data import ShapeData, look
 from apps.common.workers import on_all_cores
 from apps.datasets import class_folders
 from apps.datasets.meshes import SUFFIXES, MeshError, MeshFile, Up
-from apps.common.shape_data import ShapeData, look
 from apps.shape3d.model import Shape3D
 
 OF_LOOK = ("cameras", "views", "size", "shading")

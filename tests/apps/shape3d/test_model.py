@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from apps.common.view_backbone import ViewBackbone
-from apps.shape3d.baselines import linear_probe
 from apps.common.shape_data import Batch
+from apps.common.view_backbone import ViewBackbone
+from apps.common.view_pooling import ViewPooling
+from apps.shape3d.baselines import linear_probe
 from apps.shape3d.losses import CentreLoss, MetricLoss, Name
 from apps.shape3d.model import Shape3D
-from apps.common.view_pooling import ViewPooling
 from geomdml.spaces import Euclidean, Hyperbolic
 
 CLASSES = ("bed", "chair", "lamp")
