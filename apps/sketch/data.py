@@ -142,12 +142,14 @@ class SketchData(L.LightningDataModule):
         h, source, shapes = self.hparams, self.source, self.gallery.shapes
         parts = ", ".join(f"{len(rows)} {name}" for name, rows in self.parts.items() if len(rows))
         broken = f"; {len(self.gallery.broken)} broken and left out" if self.gallery.broken else ""
-        made = f"{h['variants']} ways of drawing each" + (f", {h['contours']:.0%} contours" if h["contours"] else "")
+        made = f"{h['variants']} ways of drawing each in training" + (
+            f", {h['contours']:.0%} contours" if h["contours"] else ""
+        )
         return {
             "data": f"{source.title}: {len(source.sketches)} sketches, {len(shapes)} shapes, "
             f"{len(source.classes)} classes{broken}",
-            "sketches": f"{parts} (seed {h['split_seed']} where the data have no split of their own); {made} in a step",
-            "shapes": f"{self.look.views} views of {h['size']} px, {h['shading']}; {h['train_views']} at random in a step",
+            "sketches": f"{parts} (seed {h['split_seed']} where the data have no split of their own); {made}",
+            "shapes": f"{self.look.views} views of {h['size']} px, {h['shading']}; {h['train_views']} of them a step",
             "protocol": "each test sketch searches all shapes, which training has seen; each shape all test sketches",
             **({"mind": " ".join(source.notes)} if source.notes else {}),
         }

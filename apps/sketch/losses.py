@@ -64,10 +64,8 @@ class CrossModalLoss(nn.Module):
         (_, f, f_labels), (_, g, g_labels) = sketches, shapes
         if isinstance(self.loss, CHESTLoss):
             assert isinstance(head, HyperbolicHead)
-            features, labels = (
-                torch.cat([getattr(side, name) for side in (sketches, shapes)]) for name in ("features", "labels")
-            )
-            return self.loss(features, labels, head=head)
+            features = torch.cat([sketches.features, shapes.features])
+            return self.loss(features, torch.cat([f_labels, g_labels]), head=head)
         if isinstance(self.loss, BatchTransportLoss):
             across = self.loss(f, f_labels, g, g_labels)  # the other direction is its transpose: the same value
             return self.loss(f, f_labels) + self.loss(g, g_labels) + 2 * across

@@ -85,14 +85,12 @@ def frozen(model: SketchToShape, data: SketchData) -> dict[str, dict[str, float]
 
 def facts(model: SketchToShape, data: SketchData) -> dict[str, str]:
     h, d = model.hparams, data.hparams
-    tuned = ", ".join(
-        f"{side} {_frozen(h[option])}" for side, option in zip(SIDES, ("sketch_frozen", "shape_frozen"), strict=True)
-    )
+    tuned = f"sketches {_frozen(h['sketch_frozen'])}, shapes {_frozen(h['shape_frozen'])}"
     return {
         "backbone": f"{h['backbone']}, weights {h['weights']}: {tuned}; {h['pooling']} of the views",
         "loss": f"{h['loss']} {h['loss_args'] or ''}".rstrip() + f" in {model.space}",
-        "training": f"{d['classes_per_batch']} × {d['per_class']} sketches and as many shapes a step, {d['steps']} steps "
-        f"an epoch, rate {h['lr']:g}, seed {h['seed']}",
+        "training": f"{d['classes_per_batch']} × {d['per_class']} sketches and as many shapes a step, "
+        f"{d['steps']} steps an epoch, rate {h['lr']:g}, seed {h['seed']}",
     }
 
 
