@@ -1,6 +1,7 @@
 """Data sets of sketches: pictograms from a package in the form of the real one, and their pairing with shapes."""
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -17,11 +18,9 @@ BODY = '<path fill="currentColor" d="M0 0h4v4H0z"/>'
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """12 chairs, 11 lamps and a sofa, in two sets of which one has boxes of its own."""
-    rows = [
-        f"{name},{'wide' if i % 2 else 'plain'},{name}-{i}"
-        for name, n in (("chair", 12), ("lamp", 11), ("sofa", 1))
-        for i in range(n)
-    ]
+    counts = {"chair": 12, "lamp": 11, "sofa": 1}
+    sets = ("plain", "wide")
+    rows = [f"{name},{sets[i % 2]},{name}-{i}" for name, count in counts.items() for i in range(count)]
     (tmp_path / "list.csv").write_text("class,set,icon\n" + "\n".join(rows) + "\n")
     icons = {row.split(",")[2]: {"body": BODY} for row in rows}
     for name, size in (("plain", {"width": 4, "height": 4}), ("wide", {"width": 8, "height": 4})):
@@ -67,9 +66,7 @@ def test_classes_with_ten_of_both_are_paired(package, monkeypatch):
 
     monkeypatch.setattr(furniture, "load", load)
     pair = sketched_shapes.packaged(8, test=0.25)
-    assert (
-        pair.classes == pair.sketches.classes == pair.shapes.classes == ("chair",)
-    )  # lamps: 9 shapes; sofas: 1 sketch
+    assert pair.classes == pair.sketches.classes == pair.shapes.classes == ("chair",)  # too few lamps, and sofas
     assert len(pair.sketches) == 12 and pair.test.sum() == 3
     assert pair.shapes.names == tuple(map(str, range(10, 22))) and not pair.shapes.test.any()
     assert "not free-hand sketches" in pair.notes[0]
@@ -78,13 +75,13 @@ def test_classes_with_ten_of_both_are_paired(package, monkeypatch):
 def test_the_list_of_pictograms():
     rows = pictograms.LIST.read_text().splitlines()
     assert rows[0] == "class,set,icon" and len(rows) == 1241 == len(set(rows))
-    counts = [
-        dict(zip(*np.unique([row.split(",")[0] for row in path.read_text().splitlines()[1:]], return_counts=True)))
+    drawings, models = (
+        Counter(row.partition(",")[0] for row in path.read_text().splitlines()[1:])
         for path in (pictograms.LIST, furniture.LIST)
-    ]
-    both = [name for name in counts[0] if counts[0][name] >= 10 and counts[1].get(name, 0) >= 10]
-    assert len(counts[0]) == 28 and len(both) == 19
-    assert [sum(count[name] for name in both) for count in counts] == [1085, 435]
+    )
+    both = [name for name in drawings if min(drawings[name], models[name]) >= 10]
+    assert len(drawings) == 28 and len(both) == 19
+    assert sum(drawings[name] for name in both) == 1085 and sum(models[name] for name in both) == 435
 
 
 @pytest.mark.parametrize("missing", ["train", "test"])

@@ -24,9 +24,8 @@ def box(path: Path, size: np.ndarray) -> None:
 def sketch(path: Path, width: float, height: float) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.new("L", (100, 100), 255)
-    ImageDraw.Draw(image).rectangle(
-        [50 - 9 * width, 50 - 9 * height, 50 + 9 * width, 50 + 9 * height], outline=0, width=3
-    )
+    corners = [50 - 9 * width, 50 - 9 * height, 50 + 9 * width, 50 + 9 * height]
+    ImageDraw.Draw(image).rectangle(corners, outline=0, width=3)
     image.save(path)
 
 

@@ -35,9 +35,8 @@ def batch() -> Both:
         labels = torch.arange(6) % 3
         bright = (60 * labels + 60)[:, None, None, None, None]
         noise = torch.randint(0, 60, (6, views, 1, 32, 32), generator=rng)
-        return Batch(
-            torch.arange(6), (bright + noise).to(torch.uint8), torch.arange(views).expand(6, -1)[:, :2], labels
-        )
+        pictures, seen = (bright + noise).to(torch.uint8), torch.arange(views).expand(6, -1)[:, :2]
+        return Batch(torch.arange(6), pictures, seen, labels)
 
     sketches, shapes = part(3), part(4)
     return Both(sketches._replace(seen=sketches.seen[:, :1]), shapes)
@@ -70,10 +69,8 @@ def test_the_rivals_see_all_pairs_of_both(name):
 def test_chest_compares_both_sides_with_the_same_proxies():
     torch.manual_seed(0)
     f, g = sides(dtype=torch.float32)
-    head, loss = (
-        HyperbolicHead(5, 4, space=Hyperbolic(c=0.5)),
-        CrossModalLoss("chest", 3, 5, space=Hyperbolic(c=0.5), tau=0.0),
-    )
+    space = Hyperbolic(c=0.5)
+    head, loss = HyperbolicHead(5, 4, space=space), CrossModalLoss("chest", 3, 5, space=space, tau=0.0)
     features, labels = torch.cat([f.features, g.features]), torch.cat([f.labels, g.labels])
     torch.testing.assert_close(loss(f, g, head=head), loss.loss(features, labels, head=head))
     assert sum(p.numel() for p in loss.parameters()) == 3 * 2 * 5
