@@ -101,12 +101,12 @@ def gallery(
     class to find are not asked, and of a large test set only `CANDIDATES`, drawn with the seed.
     """
     first = queries or 0
-    relevant = torch.bincount(labels[first:], minlength=len(classes))[labels] - (queries is None)
+    relevant = torch.bincount(labels[first:], minlength=len(classes))[labels] - int(queries is None)
     order = torch.randperm(len(labels) if queries is None else queries, generator=torch.Generator().manual_seed(seed))
     asked = order[relevant[order] > 0][:CANDIDATES]
     if not len(asked):
         return Gallery([], [], 0, 0)
-    searched = len(labels) - first - (queries is None)
+    searched = len(labels) - first - int(queries is None)
     distances, indices = nearest(embeddings, asked, min(NEIGHBOURS, searched), space, first=first)
     failed = labels[indices[:, 0]] != labels[asked]
 

@@ -16,10 +16,9 @@ from apps.common.sampling import seed_of
 from apps.sketch.data import SketchData
 from apps.sketch.model import DIRECTIONS, SIDES, SketchToShape, retrieval_scores
 
-RATES: list[Setting] = [1e-3, 3e-3]
-FLAT: dict[str, list[Setting]] = {"lr": RATES, "space": ["euclidean"]}
-CURVED: dict[str, list[Setting]] = {"lr": RATES, "space": ["hyperbolic"]}
-# Each has 4 settings.
+FLAT: dict[str, list[Setting]] = {"space": ["euclidean"]}
+CURVED: dict[str, list[Setting]] = {"space": ["hyperbolic"]}
+# Each has 2 settings.
 SPACES: dict[str, Space] = {
     "transport": {**FLAT, "margin": [1.0, 2.0]},
     "uniform": {**FLAT, "margin": [1.0, 2.0]},
@@ -28,7 +27,7 @@ SPACES: dict[str, Space] = {
     "chest": {**CURVED, "proxy_lr": [1e-2, 3e-2]},
     "transport_hyperbolic": {**CURVED, "loss": ["transport"], "margin": [4.0, 16.0]},
 }
-OF_MODEL = ("loss", "lr", "proxy_lr", "space")  # the other settings are the loss's own
+OF_MODEL = ("loss", "proxy_lr", "space")  # the other settings are the loss's own
 
 
 class SketchExperiment:
@@ -55,7 +54,7 @@ class SketchExperiment:
         self.candidates: Mapping[str, Space] = {name: SPACES[name] for name in SPACES if not wanted or name in wanted}
         self.data, self.epochs, self.device = data, epochs, device
         self.memories: dict[str, dict[int, Tensor]] = {side: {} for side in SIDES}
-        chosen = ("classes", "loss", "loss_args", "seed", "space")
+        chosen = ("classes", "loss", "loss_args", "seed", "space", "proxy_lr")
         self.settings = {key: value for key, value in model.settings.items() if key not in chosen}
 
     @property

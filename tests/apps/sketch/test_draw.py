@@ -46,8 +46,9 @@ def address(searcher):
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.effective_port}"
-    server.close()
-    server.trigger.pull_trigger()
+    server.trigger.pull_trigger(server.close)  # in its own thread
+    thread.join(30)
+    assert not thread.is_alive()
 
 
 def ask(url: str, body: bytes | None = None, **headers: str) -> tuple[int, dict, bytes]:
@@ -227,7 +228,8 @@ def drawn_in_a_browser(address: str, folder: Path, screenshot: Path) -> list[str
         chrome.find_element(By.ID, "clear").click()
         wait.until(lambda _: not chrome.find_elements(By.CSS_SELECTOR, "#shapes li"))
         assert chrome.execute_script(dark) == 0
-        assert not [entry for entry in chrome.get_log("browser") if "favicon" not in entry["message"]]
+        severe = [entry for entry in chrome.get_log("browser") if entry["level"] == "SEVERE"]
+        assert not [entry for entry in severe if "favicon" not in entry["message"]]
         return found
     finally:
         chrome.quit()
