@@ -28,7 +28,7 @@ def restored(path: str | Path, model_class: type[Model]) -> tuple[Model, dict[st
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         of_model, of_data = content["hyper_parameters"], content["datamodule_hyper_parameters"]
-        known = model_class.arguments()  # type: ignore[operator]
+        known = model_class.arguments()  # type: ignore[attr-defined]
         model = model_class(**{name: of_model[name] for name in known} | {"weights": "none"})
         model.load_state_dict(content["state_dict"])
         of_data = {name: value for name, value in of_data.items() if not name.startswith("_")}

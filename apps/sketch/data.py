@@ -47,7 +47,7 @@ class SketchData(L.LightningDataModule):
         shading: lambert, phong, depth or normals.
         strict: A broken mesh or sketch is an error; else it is left out.
         variants: How many ways each training sketch is drawn in, the first as it is; made once and kept in memory.
-        contours: Share of the sketches of a step that are drawn from the contours of its shapes instead.
+        contours: Share of the sketches of a step that are contours of its shapes instead, of one view of each.
         train_views: Views of a shape in a step, drawn at random.
         classes_per_batch: Classes in a step.
         per_class: Sketches, and shapes, of each of them.
@@ -184,7 +184,8 @@ class SketchData(L.LightningDataModule):
         rows, ways, seen = [], [], []
         for (sketch, shape), rng in zip(draws, rngs, strict=True):
             seen.append(rng.permutation(self.look.views)[: h["train_views"]])
-            contour = len(self.source.sketches) + shape.picture * self.look.views + int(rng.integers(self.look.views))
+            view = seed_of(h["seed"], shape.picture) % self.look.views  # one of each shape: all would take long to draw
+            contour = len(self.source.sketches) + shape.picture * self.look.views + view
             rows.append(contour if rng.random() < h["contours"] else sketch.picture)
             ways.append([int(rng.integers(h["variants"]))])
         labels = self.labels["shapes"][[shape.picture for _, shape in draws]]

@@ -1,6 +1,7 @@
 """`python -m apps.sketch draw --checkpoint best.ckpt`: a page on which one draws, and the nearest shapes appear."""
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -27,6 +28,7 @@ def serve(checkpoint: str, host: str, port: int, k: int) -> None:
     from apps.sketch.search import Searcher
     from apps.sketch.server import LOCAL, application, listening
 
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns of requests that wait a moment
     print("reading the checkpoint and embedding the shapes ...", flush=True)
     searcher = Searcher(checkpoint)
     hosts = (*LOCAL, host) if host in ("127.0.0.1", "localhost", "::1") else None

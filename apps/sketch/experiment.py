@@ -71,7 +71,7 @@ class SketchExperiment:
         settings = self.settings | of_model | {"loss_args": of_loss, "seed": trial.seed}
         model = SketchToShape(self.data.classes, **settings).to(self.device)
         for side in SIDES:
-            model.branches[side].memory = self.memories[side]  # type: ignore[assignment]
+            model.branches[side].memory = self.memories[side]
         parts = self.data.split(trial.seed)
         batches = self.data.batches(parts["train"], trial.seed)
         last = trial.steps or self.epochs * len(batches)
