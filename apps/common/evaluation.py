@@ -69,9 +69,15 @@ def pair_scores(
     return {"mAP": 100 * result.mean_ap, "Recall@1": 100 * result.recall[1]}
 
 
-def shrec_scores(embeddings: Tensor, labels: Tensor, space: Space) -> dict[str, float]:
-    """The SHREC scores in percent, of each embedding in all the others; NN is Recall@1."""
-    found = shrec(embeddings, labels, space=space)
+def shrec_scores(
+    embeddings: Tensor,
+    labels: Tensor,
+    space: Space,
+    gallery: Tensor | None = None,
+    gallery_labels: Tensor | None = None,
+) -> dict[str, float]:
+    """The SHREC scores in percent, of queries in a gallery, or of each embedding in all the others; NN is Recall@1."""
+    found = shrec(embeddings, labels, gallery, gallery_labels, space=space)
     names = {"Recall@1": "nn", "FT": "ft", "ST": "st", "E": "e", "DCG": "dcg", "mAP": "mean_ap"}
     return {name: 100 * getattr(found, field) for name, field in names.items()}
 

@@ -50,11 +50,11 @@ class Gallery:
 
 
 def nearest(
-    embeddings: Float[Tensor, "n d"], queries: Integer[Tensor, " q"], k: int, space: Space
+    embeddings: Float[Tensor, "n d"], queries: Integer[Tensor, " q"], k: int, space: Space, *, first: int = 0
 ) -> tuple[Float[Tensor, "q k"], Integer[Tensor, "q k"]]:
     """Distances and indices of the k nearest of the other embeddings; equal distances in the order of the index.
 
-    The query itself is left out by its index: its duplicates are not.
+    The query itself is left out by its index: its duplicates are not. Only embeddings from `first` on are searched.
 
     >>> from geomdml.spaces import Euclidean
     >>> line = torch.tensor([[0.0], [1.0], [0.0]])
@@ -65,6 +65,7 @@ def nearest(
     for some in queries.split(CHUNK):
         distance = space.pairwise_dist(embeddings[some], embeddings)
         distance.scatter_(1, some[:, None], torch.inf)
+        distance[:, :first] = torch.inf
         found.append([part[:, :k] for part in distance.sort(dim=1, stable=True)])
     distances, indices = zip(*found, strict=True)
     return torch.cat(distances), torch.cat(indices)
@@ -92,17 +93,21 @@ def gallery(
     picture: Callable[[int], Tensor],
     *,
     seed: int,
+    queries: int | None = None,
 ) -> Gallery:
     """Half of the queries at random, half among the failures: the nearest neighbour is of another class.
 
-    Pictures alone in their class are not asked, and of a large test set only `CANDIDATES`, drawn with the seed.
+    The first `queries` pictures search the others; None has each search all others. Pictures without another of their
+    class to find are not asked, and of a large test set only `CANDIDATES`, drawn with the seed.
     """
-    size = torch.bincount(labels, minlength=len(classes))[labels]
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-    asked = order[size[order] > 1][:CANDIDATES]
+    first = queries or 0
+    relevant = torch.bincount(labels[first:], minlength=len(classes))[labels] - int(queries is None)
+    order = torch.randperm(len(labels) if queries is None else queries, generator=torch.Generator().manual_seed(seed))
+    asked = order[relevant[order] > 0][:CANDIDATES]
     if not len(asked):
         return Gallery([], [], 0, 0)
-    distances, indices = nearest(embeddings, asked, min(NEIGHBOURS, len(labels) - 1), space)
+    searched = len(labels) - first - int(queries is None)
+    distances, indices = nearest(embeddings, asked, min(NEIGHBOURS, searched), space, first=first)
     failed = labels[indices[:, 0]] != labels[asked]
 
     def thumbnail(i: int, distance: float = 0.0, hit: bool = False) -> Thumbnail:
@@ -114,7 +119,7 @@ def gallery(
             thumbnail(i, distance, bool(labels[i] == labels[query]))
             for distance, i in zip(distances[position].tolist(), indices[position].tolist(), strict=True)
         ]
-        return Row(thumbnail(query), neighbours, int(size[query]) - 1)
+        return Row(thumbnail(query), neighbours, int(relevant[query]))
 
     drawn, failures = draw(asked, failed)
     return Gallery(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from apps.common import figures
 from apps.common.figures import Illustration
-from apps.common.gallery import NEIGHBOURS, gallery
+from apps.common.gallery import NEIGHBOURS, Gallery, gallery
 from apps.common.projection import disk_sample, project_to_disk
 from geomdml.spaces import Euclidean, Hyperbolic
 
@@ -99,6 +99,7 @@ class Report:
     illustrations: Sequence[Illustration] = ()
     notes: Sequence[str] = ()
     seed: int = 0
+    queries: int | None = None
 
     def __post_init__(self) -> None:
         for output in self.outputs:
@@ -107,6 +108,8 @@ class Report:
                     f"output {output.name!r} has {len(output.embeddings)} embeddings for {len(self.labels)} labels; "
                     "want one of each for every test picture"
                 )
+        if self.queries is not None and not 0 < self.queries < len(self.labels):
+            raise ValueError(f"queries = {self.queries} of {len(self.labels)} pictures; want some, and some to search")
         if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(self.classes):
             raise ValueError(
                 f"labels go from {int(self.labels.min())} to {int(self.labels.max())}; "
@@ -137,13 +140,12 @@ def render(report: Report) -> str:
     whole = [output for output in report.outputs if finite(output.embeddings)]
     similarities = [each for each in report.similarities if finite(each.positive) and finite(each.negative)]
     shown = sorted(whole, key=lambda output: not isinstance(output.space, Hyperbolic))
-    galleries = [
-        (
-            output.name,
-            gallery(output.embeddings, report.labels, report.classes, output.space, report.picture, seed=report.seed),
-        )
-        for output in shown
-    ]
+
+    def searched(output: Output) -> Gallery:
+        shown = report.labels, report.classes, output.space, report.picture
+        return gallery(output.embeddings, *shown, seed=report.seed, queries=report.queries)
+
+    galleries = [(output.name, searched(output)) for output in shown]
     hyperbolic = [output for output in shown if isinstance(output.space, Hyperbolic)]
     disk, no_disk = None, ""
     if hyperbolic and len(report.labels) >= LEAST_DISK_POINTS:
@@ -165,7 +167,7 @@ def render(report: Report) -> str:
         + [each.name for each in report.similarities if each not in similarities],
         curves=curve_illustrations(report.curves),
         galleries=[(name, found) for name, found in galleries if found.asked],
-        k=min(NEIGHBOURS, len(report.labels) - 1),
+        k=min(NEIGHBOURS, len(report.labels) - (report.queries or 1)),
         disk=disk,
         no_disk=no_disk,
         radii=[radii_illustration(output) for output in hyperbolic],

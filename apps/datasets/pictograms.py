@@ -1,7 +1,7 @@
 """1,240 pictograms of furniture and everyday things in 28 classes, from 110 icon sets: designers' line drawings.
 
-Each was chosen by its name; pictograms.csv has them. By eye a twentieth to a tenth show the wrong thing, and a fifth are
-solid silhouettes. The vectors come with one npm package and are rendered once for each size.
+Each was chosen by its name; pictograms.csv has them. By eye a twentieth to a tenth show the wrong thing, and a fifth
+are solid silhouettes. The vectors come with one npm package and are rendered once for each size.
 """
 
 import csv

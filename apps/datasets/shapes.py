@@ -73,7 +73,7 @@ class Shapes:
 
 
 def stratified(labels: Int64[np.ndarray, "N"], *, test: float = 0.3, seed: int = 0) -> Bool[np.ndarray, "N"]:
-    """Which samples are for testing: a share `test` of all, rounded up, and of each class as nearly as can be; 0 is none.
+    """Which samples are for testing: a share `test` of all, rounded up, and of each class as nearly as can be.
 
     Raises:
         ValueError: a class with one sample, or a share that leaves a class out of one of the two parts.

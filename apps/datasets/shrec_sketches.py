@@ -53,7 +53,7 @@ def load(root: str | Path, *, strict: bool = False) -> Sketches:
 
 
 def disagreements(root: str | Path, sketches: Sketches) -> list[str]:
-    """Where the contests' lists of sketches (*Sketch*Train*.cla, *Sketch*Test*.cla) do not say what the folders hold."""
+    """Where the contests' own lists (*Sketch*Train*.cla, *Sketch*Test*.cla) do not say what the folders hold."""
     root = Path(root).expanduser()
     lines = []
     for path in class_folders.listed(root, {".cla"})[0]:

@@ -61,9 +61,7 @@ def packaged(size: int, *, test: float = 0.25, seed: int = 0) -> SketchedShapes:
         drawings,
         _relabelled(models, classes),
         stratified(drawings.labels, test=test, seed=seed),
-        (
-            "The drawings are designers' pictograms, not free-hand sketches; a twentieth to a tenth show the wrong thing.",
-        ),
+        ("The drawings are designers' pictograms, not free-hand sketches; 5 to 10 % of them show the wrong thing.",),
     )
 
 

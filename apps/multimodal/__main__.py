@@ -1,6 +1,6 @@
 """`python -m apps.multimodal fit|validate|test|compare --config apps/multimodal/configs/furniture.yaml`"""
 
-from apps.common.cli import run
+from apps.common.cli import Study, run
 from apps.multimodal.data import MultimodalData
 from apps.multimodal.experiment import experiment
 from apps.multimodal.model import Multimodal
@@ -15,7 +15,7 @@ def main(args: list[str] | None = None) -> None:
         monitor="val/fused",
         shown={"validation accuracy fused": "val/fused", "views": "val/views", "points": "val/points"},
         links={"classes": "classes"},
-        experiment=experiment,
+        studies={"compare": Study(experiment)},
         args=args,
     )
 

@@ -10,13 +10,14 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from apps.common.evaluation import Collector, pair_scores, shrec_scores
+from apps.common.metric_layers import metric_layers
 from apps.common.sampling import seed_of
 from apps.common.schedules import warm_cosine
 from apps.common.shape_data import Batch
 from apps.common.view_backbone import ViewBackbone
 from apps.common.view_pooling import Pooling, ViewPooling
 from apps.shape3d.losses import MetricLoss, Name
-from geomdml.nn import HyperbolicHead, MetricNetwork
+from geomdml.nn import HyperbolicHead
 from geomdml.spaces import Euclidean, Hyperbolic, Space
 
 
@@ -84,11 +85,7 @@ class Shape3D(L.LightningModule):
         self.pooling = ViewPooling(pooling, self.backbone.features)
         *hidden, dim = widths
         size = hidden[-1] if hidden else self.backbone.features
-        # affine=False: each feature standardised over the training shapes, whatever the scale of the backbone
-        layers: list[nn.Module] = [nn.BatchNorm1d(self.backbone.features, affine=False), nn.Dropout(dropout)]
-        if hidden:
-            layers += [MetricNetwork(self.backbone.features, *hidden), nn.ReLU(), nn.Dropout(dropout)]
-        self.metric = nn.Sequential(*layers)
+        self.metric = metric_layers(self.backbone.features, *hidden, dropout=dropout)
         self.space: Space = Euclidean() if space == "euclidean" else Hyperbolic(c=c)
         self.head: nn.Module = (
             HyperbolicHead(size, dim, space=self.space) if isinstance(self.space, Hyperbolic) else nn.Linear(size, dim)

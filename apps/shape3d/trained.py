@@ -1,6 +1,5 @@
 """A trained network from its checkpoint, and what it makes of meshes that are not in its data."""
 
-import pickle
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from apps.common.rendering import Look, render
+from apps.common.restored import restored
 from apps.common.shape_data import ShapeData, look
 from apps.common.workers import on_all_cores
 from apps.datasets import class_folders
@@ -27,27 +27,15 @@ class Trained:
     """
 
     def __init__(self, path: str | Path) -> None:
-        path = Path(path)
-        if not path.is_file():
-            raise ValueError(
-                f"{str(path)!r} does not exist: a checkpoint is wanted, as in runs/version_0/checkpoints/best.ckpt"
-            )
+        self.model, self.of_data = restored(path, Shape3D)
         try:
-            content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-            of_model, self.of_data = content["hyper_parameters"], content["datamodule_hyper_parameters"]
-            known = Shape3D.arguments()
-            self.model = Shape3D(**{name: of_model[name] for name in known} | {"weights": "none"})
-            self.model.load_state_dict(content["state_dict"])
             self.look: Look = look(**{name: self.of_data[name] for name in OF_LOOK})
-        except (KeyError, TypeError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            reason = str(error).partition("\n")[0][:100] or type(error).__name__
-            raise ValueError(f"{str(path)!r} is no checkpoint of apps.shape3d ({reason})") from error
-        self.model.eval()
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{str(path)!r} is no checkpoint of apps.shape3d ({error})") from error
 
     def data(self) -> ShapeData:
         """The shapes that it was trained and tested on, from where they were then."""
-        known = {name: value for name, value in self.of_data.items() if not name.startswith("_")}
-        return ShapeData(**known)
+        return ShapeData(**self.of_data)
 
     @torch.no_grad()
     def outputs(self, pictures: UInt8[Tensor, "V C S S"]) -> dict[str, Float[Tensor, "..."]]:

@@ -29,7 +29,7 @@ def framed(picture: UInt8[Tensor, "C H W"], size: int) -> UInt8[Tensor, "1 {size
     rows, columns = (inked.any(axis).nonzero()[:, 0] for axis in (1, 0))
     cut = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     height, width = cut.shape
-    side = round(max(height, width) * (1 + 2 * MARGIN)) + 2
+    side = round(max(height, width) * (1 + 2 * MARGIN))
     top, left = (side - height) // 2, (side - width) // 2
     square = pad(cut, (left, side - width - left, top, side - height - top))
     scaled = interpolate(square[None, None], (size, size), mode="bilinear", antialias=True)[0]

@@ -294,3 +294,15 @@ def test_a_drawing_is_kept_exactly() -> None:
     drawing = torch.arange(3 * 5 * 7, dtype=torch.uint8).view(3, 5, 7)
     _, png = content(picture_address(drawing))
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(png))), drawing.permute(1, 2, 0).numpy())
+
+
+def test_queries_search_the_others_alone(report: Report, tmp_path: Path) -> None:
+    page = Page(write_report(dataclasses.replace(report, queries=8), tmp_path / "report.html"))
+    assert set(page.rows) == {"E", "H"}
+    for output in report.outputs:
+        for row in page.rows[output.name]:
+            query, *found = [index_of(img) for _, img in row]
+            searched = [i for i in ranking(output.embeddings, query, output.name == "H") if i >= 8]
+            assert query < 8 and found == searched[:NEIGHBOURS]
+    with pytest.raises(ValueError, match="queries = 20 of 20 pictures"):
+        dataclasses.replace(report, queries=N)

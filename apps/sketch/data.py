@@ -1,0 +1,282 @@
+"""Sketches and shapes, and batches with both: the same classes on both sides."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import lightning as L
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from apps.common.loading import TrainingLoader
+from apps.common.rendering import Look, Shading
+from apps.common.sampling import ClassBalanced, Draw, seed_of
+from apps.common.shape_data import Batch, Ring, look
+from apps.common.view_cache import Rendered, rendered
+from apps.datasets import sketched_shapes
+from apps.datasets.meshes import Up
+from apps.datasets.shapes import stratified
+from apps.datasets.sketched_shapes import SketchedShapes
+from apps.sketch.augment import drawn
+from apps.sketch.drawing import contours, framed
+
+
+class Both(NamedTuple):
+    """Sketches and shapes of one step. A sketch's views are the ways in which it is drawn."""
+
+    sketches: Batch
+    shapes: Batch
+
+
+class SketchData(L.LightningDataModule):
+    """Sketches as pictures that look drawn, shapes as pictures from around them; all shapes are the gallery.
+
+    Args:
+        root: Folder of SHREC'13 or SHREC'14 as unpacked: sketches in CLASS/train and CLASS/test, models, and the list
+            of these (*Model*.cla). Without it: packaged pictograms and furniture.
+        up: The axis that points up in the models.
+        test: Share of the pictograms for testing, stratified; the contests have a split of their own.
+        split_seed: Seed of that split, and of the split into training and validation.
+        validation: Share of the other sketches kept out, to choose the best epoch by; with 0 all of them train.
+        cameras: "ring" at 30° elevation, or the 20 corners of a "dodecahedron".
+        views: Pictures on the ring.
+        size: Side of a picture in pixels, of sketches and shapes.
+        shading: lambert, phong, depth or normals.
+        strict: A broken mesh or sketch is an error; else it is left out.
+        variants: How many ways each training sketch is drawn in, the first as it is; made once and kept in memory.
+        contours: Share of the sketches of a step that are contours of its shapes instead, of one view of each.
+        train_views: Views of a shape in a step, drawn at random.
+        classes_per_batch: Classes in a step.
+        per_class: Sketches, and shapes, of each of them.
+        steps: Steps an epoch.
+        eval_batch: Sketches, or shapes, in a batch of validation and test.
+        seed: Seed of the batches and of how sketches are drawn.
+    """
+
+    def __init__(
+        self,
+        root: str | None = None,
+        up: Up = "y",
+        test: float = 0.25,
+        split_seed: int = 0,
+        validation: float = 1 / 3,
+        cameras: Ring = "ring",
+        views: int = 12,
+        size: int = 128,
+        shading: Shading = "lambert",
+        strict: bool = False,
+        variants: int = 8,
+        contours: float = 0.0,
+        train_views: int = 4,
+        classes_per_batch: int = 16,
+        per_class: int = 4,
+        steps: int = 25,
+        eval_batch: int = 32,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        for option, value in (("variants", variants), ("train_views", train_views), ("eval_batch", eval_batch)):
+            if value < 1:
+                raise ValueError(f"--data.{option} = {value}; want at least 1")
+        for option, share in (("test", test), ("validation", validation), ("contours", contours)):
+            if not 0 <= share < 1 and (option, share) != ("contours", 1):
+                raise ValueError(f"--data.{option} = {share:g}; want a share, at least 0 and below 1")
+        self.kept: dict[int, UInt8[Tensor, "A 1 S S"]] = {}
+
+    @cached_property
+    def look(self) -> Look:
+        h = self.hparams
+        found = look(h["cameras"], h["views"], h["size"], h["shading"])
+        if found.views < h["train_views"]:
+            raise ValueError(f"--data.train_views = {h['train_views']} of {found.views} views; want as many at most")
+        return found
+
+    @cached_property
+    def source(self) -> SketchedShapes:
+        h = self.hparams
+        if h["root"] is None:
+            return sketched_shapes.packaged(h["size"], test=h["test"], seed=h["split_seed"])
+        return sketched_shapes.contest(h["root"], up=h["up"], strict=h["strict"])
+
+    @cached_property
+    def gallery(self) -> Rendered:
+        """All shapes that can be rendered, and their pictures."""
+        return rendered(self.source.shapes, self.look, strict=self.hparams["strict"])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.source.classes
+
+    @property
+    def validates(self) -> bool:
+        return self.hparams["validation"] > 0
+
+    @cached_property
+    def labels(self) -> dict[str, Int64[Tensor, " N"]]:
+        """Class indices of all sketches and of all shapes."""
+        return {
+            "sketches": torch.from_numpy(self.source.sketches.labels),
+            "shapes": torch.from_numpy(self.gallery.shapes.labels),
+        }
+
+    @cached_property
+    def parts(self) -> dict[str, Int64[Tensor, " n"]]:
+        """The places of the sketches that train, validate and test."""
+        return self.split(self.hparams["split_seed"])
+
+    def split(self, seed: int) -> dict[str, Int64[Tensor, " n"]]:
+        """The contest's own split, or one drawn with the seed; a stratified share of the other sketches validates."""
+        h, labels = self.hparams, self.source.sketches.labels
+        test = self.source.test if h["root"] is not None else stratified(labels, test=h["test"], seed=seed)
+        others = np.flatnonzero(~test)
+        kept = stratified(labels[others], test=h["validation"], seed=seed)
+        places = {"train": others[~kept], "validation": others[kept], "test": np.flatnonzero(test)}
+        return {name: torch.from_numpy(rows) for name, rows in places.items()}
+
+    def facts(self) -> dict[str, str]:
+        """What a table of scores must say of its data."""
+        h, source, shapes = self.hparams, self.source, self.gallery.shapes
+        parts = ", ".join(f"{len(rows)} {name}" for name, rows in self.parts.items() if len(rows))
+        broken = f"; {len(self.gallery.broken)} broken and left out" if self.gallery.broken else ""
+        made = f"{h['variants']} ways of drawing each in training" + (
+            f", {h['contours']:.0%} contours" if h["contours"] else ""
+        )
+        return {
+            "data": f"{source.title}: {len(source.sketches)} sketches, {len(shapes)} shapes, "
+            f"{len(source.classes)} classes{broken}",
+            "sketches": f"{parts} (seed {h['split_seed']} where the data have no split of their own); {made}",
+            "shapes": f"{self.look.views} views of {h['size']} px, {h['shading']}; {h['train_views']} of them a step",
+            "protocol": "each test sketch searches all shapes, which training has seen; each shape all test sketches",
+            **({"mind": " ".join(source.notes)} if source.notes else {}),
+        }
+
+    def drawings(self, row: int) -> UInt8[Tensor, "A 1 S S"]:
+        """The ways in which a training sketch is drawn, a function of (seed, row).
+
+        Rows behind those of the sketches are contours: view v of shape i is row N + i·V + v.
+        """
+        if row not in self.kept:
+            h = self.hparams
+            shape, view = divmod(row - len(self.source.sketches), self.look.views)
+            plain = self.sketch(row) if shape < 0 else contours(self.gallery.views[shape][view : view + 1])[0]
+            others = drawn(plain, h["variants"] - 1, seed_of(h["seed"], row))
+            self.kept[row] = torch.cat([plain[None], others])
+        return self.kept[row]
+
+    def sketch(self, row: int) -> UInt8[Tensor, "1 S S"]:
+        """A sketch as it is."""
+        return framed(self.source.sketches.picture(row), self.hparams["size"])
+
+    def batches(self, rows: Int64[Tensor, " n"], seed: int) -> "BothBalanced":
+        """Which of these sketches, and which shapes, make the steps of training; a function of (seed, epoch, step)."""
+        h = self.hparams
+        sizes = {"classes": h["classes_per_batch"], "per_class": h["per_class"], "steps": h["steps"], "seed": seed}
+        return BothBalanced(rows.numpy(), self.labels["sketches"][rows].numpy(), self.labels["shapes"].numpy(), **sizes)
+
+    def both(self, draws: Sequence[tuple[Draw, Draw]]) -> Both:
+        """The sketches and the shapes of a step."""
+        h = self.hparams
+        rngs = [np.random.default_rng(sketch.seed) for sketch, _ in draws]
+        rows, ways, seen = [], [], []
+        for (sketch, shape), rng in zip(draws, rngs, strict=True):
+            seen.append(rng.permutation(self.look.views)[: h["train_views"]])
+            view = seed_of(h["seed"], shape.picture) % self.look.views  # one of each shape: all would take long to draw
+            contour = len(self.source.sketches) + shape.picture * self.look.views + view
+            rows.append(contour if rng.random() < h["contours"] else sketch.picture)
+            ways.append([int(rng.integers(h["variants"]))])
+        labels = self.labels["shapes"][[shape.picture for _, shape in draws]]
+        return Both(
+            Batch(torch.tensor(rows), torch.stack(list(map(self.drawings, rows))), torch.tensor(ways), labels),
+            self.shapes([shape.picture for _, shape in draws], torch.from_numpy(np.array(seen))),
+        )
+
+    def sketches(self, rows: Sequence[int]) -> Batch:
+        """Sketches as they are. Their rows are −1, −2, ...: these pictures are not those of `drawings`."""
+        pictures = torch.stack([self.sketch(row) for row in rows])[:, None]
+        places = -1 - torch.tensor(rows)
+        return Batch(places, pictures, torch.zeros(len(rows), 1).long(), self.labels["sketches"][rows])
+
+    def shapes(self, rows: Sequence[int], seen: Int64[Tensor, "B K"] | None = None) -> Batch:
+        """Shapes by their places, with the views that are seen of each; None is all of them."""
+        pictures = torch.stack([self.gallery.views[row] for row in rows])
+        if seen is None:
+            seen = torch.arange(pictures.shape[1]).expand(len(rows), -1)
+        return Batch(torch.tensor(rows), pictures, seen, self.labels["shapes"][rows])
+
+    def train_dataloader(self) -> DataLoader:
+        batches = self.batches(self.parts["train"], self.hparams["seed"])
+        return TrainingLoader(Made(self.both), batches, trainer=self.trainer)
+
+    def val_dataloader(self) -> list[DataLoader]:
+        return self.in_order("validation") if self.validates else []
+
+    def test_dataloader(self) -> list[DataLoader]:
+        return self.in_order("test")
+
+    def predict_dataloader(self) -> list[DataLoader]:
+        return self.in_order("test")
+
+    def in_order(self, part: str) -> list[DataLoader]:
+        """Two loaders: the sketches of a part as they are, and all shapes under all views; once, in order."""
+        sizes = self.hparams["eval_batch"]
+        sketches = [rows.tolist() for rows in self.parts[part].split(sizes)]
+        shapes = [rows.tolist() for rows in torch.arange(len(self.gallery.shapes)).split(sizes)]
+        return [
+            DataLoader(Made(self.sketches), sampler=sketches, batch_size=None),
+            DataLoader(Made(self.shapes), sampler=shapes, batch_size=None),
+        ]
+
+
+class BothBalanced:
+    """Batches of pairs of draws, a sketch and a shape of one class; balanced by class, of the classes that have both.
+
+    Args:
+        rows: the places of the sketches that are drawn.
+        sketches: their class indices.
+        shapes: the class indices of all shapes.
+        sizes: classes, per_class, steps and seed, as of `ClassBalanced`.
+
+    Raises:
+        ValueError: as `ClassBalanced`.
+
+    >>> labels, sizes = np.array([0, 1]), {"classes": 2, "per_class": 1, "steps": 1, "seed": 0}
+    >>> [batch] = BothBalanced(np.array([7, 9]), labels, labels, **sizes)
+    >>> sorted((sketch.picture, shape.picture) for sketch, shape in batch)
+    [(7, 0), (9, 1)]
+    """
+
+    def __init__(self, rows: np.ndarray, sketches: np.ndarray, shapes: np.ndarray, **sizes: int) -> None:
+        common = np.intersect1d(sketches, shapes)
+        kept = [np.isin(labels, common) for labels in (sketches, shapes)]
+        self.rows = [rows[kept[0]], np.flatnonzero(kept[1])]
+        # With the same seed and the same classes, both sides go through the classes in the same order.
+        self.sides = [ClassBalanced(sketches[kept[0]], **sizes), ClassBalanced(shapes[kept[1]], **sizes)]
+
+    def set_epoch(self, epoch: int, first: int = 0) -> None:
+        for side in self.sides:
+            side.set_epoch(epoch, first)
+
+    def __len__(self) -> int:
+        return len(self.sides[0])
+
+    def __iter__(self) -> Iterator[list[tuple[Draw, Draw]]]:
+        for batches in zip(*self.sides, strict=True):
+            drawn = [
+                [draw._replace(picture=int(rows[draw.picture])) for draw in batch]
+                for rows, batch in zip(self.rows, batches, strict=True)
+            ]
+            yield list(zip(*drawn, strict=True))
+
+
+class Made(Dataset):
+    """What a function makes of the items that a sampler gives."""
+
+    def __init__(self, make: Callable[[Any], NamedTuple]) -> None:
+        self.make = make
+
+    def __getitem__(self, items: Any) -> NamedTuple:
+        return self.make(items)

@@ -1,0 +1,119 @@
+"""What `compare` compares: each loss with the settings it may choose from, and one training of it.
+
+Every seed has a split of its own: the sketches are divided anew into training, validation and test (where the data have
+no split of their own), so that the spread over seeds has that of the split in it.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from apps.common.compare import Evaluation, Setting, Space, Trial
+from apps.common.sampling import seed_of
+from apps.sketch.data import SketchData
+from apps.sketch.model import DIRECTIONS, SIDES, SketchToShape, retrieval_scores
+
+FLAT: dict[str, list[Setting]] = {"space": ["euclidean"]}
+CURVED: dict[str, list[Setting]] = {"space": ["hyperbolic"]}
+# Each has 2 settings.
+SPACES: dict[str, Space] = {
+    "transport": {**FLAT, "margin": [1.0, 2.0]},
+    "uniform": {**FLAT, "margin": [1.0, 2.0]},
+    "triplet": {**FLAT, "margin": [0.1, 0.2]},
+    "contrastive": {**FLAT, "margin": [0.5, 1.0]},
+    "chest": {**CURVED, "proxy_lr": [1e-2, 3e-2]},
+    "transport_hyperbolic": {**CURVED, "loss": ["transport"], "margin": [4.0, 16.0]},
+}
+OF_MODEL = ("loss", "proxy_lr", "space")  # the other settings are the loss's own
+
+
+class SketchExperiment:
+    """Trains one loss from a seed on that seed's split, and scores it on validation or test sketches.
+
+    Args:
+        model: says which network and optimiser; its loss does not matter.
+        data: the sketches and shapes; the frozen parts of the backbones see each once for all trials.
+        epochs: of a training.
+        device: to train on.
+        wanted: names among `SPACES`; None is all.
+
+    Raises:
+        ValueError: a name that is not among them.
+    """
+
+    score = "mAP"
+
+    def __init__(
+        self, model: SketchToShape, data: SketchData, epochs: int, device: torch.device, wanted: Collection[str] | None
+    ) -> None:
+        if unknown := set(wanted or ()) - SPACES.keys():
+            raise ValueError(f"there is no candidate {min(unknown)!r}; want some of {', '.join(SPACES)}")
+        self.candidates: Mapping[str, Space] = {name: SPACES[name] for name in SPACES if not wanted or name in wanted}
+        self.data, self.epochs, self.device = data, epochs, device
+        self.memories: dict[str, dict[int, Tensor]] = {side: {} for side in SIDES}
+        chosen = ("classes", "loss", "loss_args", "seed", "space", "proxy_lr")
+        self.settings = {key: value for key, value in model.settings.items() if key not in chosen}
+
+    @property
+    def fixed(self) -> Mapping[str, Any]:
+        left_out = ("split_seed", "strict", "eval_batch")
+        of_data = {name: value for name, value in self.data.hparams.items() if name not in left_out}
+        return {"model": self.settings, "data": of_data, "epochs": self.epochs}
+
+    def train(self, trial: Trial) -> Iterator[Evaluation]:
+        torch.manual_seed(trial.seed)
+        chosen: dict[str, Any] = {"loss": trial.candidate, **trial.settings}
+        of_model = {name: value for name, value in chosen.items() if name in OF_MODEL}
+        of_loss = {name: value for name, value in chosen.items() if name not in OF_MODEL}
+        settings = self.settings | of_model | {"loss_args": of_loss, "seed": trial.seed}
+        model = SketchToShape(self.data.classes, **settings).to(self.device)
+        for side in SIDES:
+            model.branches[side].memory = self.memories[side]
+        parts = self.data.split(trial.seed)
+        batches = self.data.batches(parts["train"], trial.seed)
+        last = trial.steps or self.epochs * len(batches)
+        optimizer, scheduler = model.optimiser(last)
+        step = 0
+        for epoch in range(-(-last // len(batches))):
+            batches.set_epoch(epoch)
+            for draws in batches:
+                torch.manual_seed(seed_of(trial.seed, step))
+                loss = model.step(self.data.both(draws))
+                if bool(loss.isfinite()):  # else it diverged, and is scored so to its end
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+                scheduler.step()
+                step += 1
+                if step in trial.moments or step == last:
+                    asking = parts["validation" if trial.stage == "search" else "test"]
+                    yield Evaluation(step, round(step / len(batches), 4), self.scores(model, asking))
+                if step == last:
+                    return
+
+    @torch.no_grad()
+    def scores(self, model: SketchToShape, asking: Tensor) -> dict[str, float]:
+        """The SHREC scores of sketches that search the shapes, and mAP and NN of the way back."""
+        model.eval()
+        rows = {"sketches": asking, "shapes": torch.arange(len(self.data.gallery.shapes))}
+        makes = {"sketches": self.data.sketches, "shapes": self.data.shapes}
+        found = {}
+        for side in SIDES:
+            sides = [model.side(makes[side](some.tolist()), side) for some in rows[side].split(64)]
+            embeddings = torch.cat([part.embeddings for part in sides]).cpu()
+            found[side] = {"embeddings": embeddings, "labels": torch.cat([part.labels for part in sides])}
+        model.train()
+        if not all(bool(part["embeddings"].isfinite().all()) for part in found.values()):
+            return {"mAP": float("nan"), "NN": float("nan")}
+        (there, back) = (retrieval_scores(found[a], found[b], model.space) for a, b in DIRECTIONS.values())
+        return there | {"NN back": back["NN"], "mAP back": back["mAP"]}
+
+
+def experiment(
+    model: SketchToShape, data: SketchData, trainer: L.Trainer, wanted: Collection[str] | None
+) -> SketchExperiment:
+    """What the command line hands over, as an experiment."""
+    return SketchExperiment(model, data, int(trainer.max_epochs or 1), trainer.strategy.root_device, wanted)
