@@ -40,7 +40,7 @@ class CHEST(L.LightningModule):
         clip: Clipping radius r of the tangent vectors; the paper has 2.3.
         norm: "layer" normalises features before the head, "none" is the paper's head.
         loss: Loss of both halves: soft_triple (CHEST), proxy_anchor, multi_proxy_anchor, multi_similarity, triplet,
-            pairwise_cross_entropy, or a class_path with init_args. With eta_h or eta_e 0 the other half is all there is.
+            pairwise_cross_entropy, or a class_path with init_args. With eta_h or eta_e 0 the other half is all.
         loss_h: Loss of the hyperbolic half alone, as for loss.
         loss_e: Loss of the Euclidean half alone, as for loss.
         regulariser: Loss with the weight tau: hyphc, which keeps the proxies of soft_triple apart, hier, or a
