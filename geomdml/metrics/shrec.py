@@ -3,17 +3,20 @@
 Every score follows from where a query's relevant items stand (`geomdml.metrics.standing`).
 """
 
+import math
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from geomdml.metrics.standing import CHUNK, Items, Standing, standings
+from geomdml.metrics.standing import Items, Standing, total
+from geomdml.metrics.standings import MEMORY, standings
 from geomdml.spaces import Space
 
 LEVELS = 20  # of recall: 0.05, 0.10, …, 1.00
 FIRST_PAGE = 32  # results that the E-measure looks at
+PLACES = 2**20  # of a hit among ties, at a time
 
 
 class ShrecScores(NamedTuple):
@@ -37,6 +40,7 @@ def shrec(
     gallery_labels: Integer[Tensor, " P"] | None = None,
     *,
     space: Space | None = None,
+    memory_limit: float = MEMORY,
 ) -> ShrecScores:
     """How well the nearest neighbours of the queries share their class, by the scores of SHREC.
 
@@ -59,14 +63,13 @@ def shrec(
         gallery, gallery_labels: (P, D) embeddings to search. Without them each query searches all the others: it
             is left out itself, by its index, and embeddings equal to it are not.
         space: whose `pairwise_dist` ranks; None is Euclidean.
+        memory_limit: as in `geomdml.metrics.retrieval`.
 
     Returns:
         Means over the queries with R > 0, and the number of these.
 
     Raises:
         ValueError, TypeError: as `geomdml.metrics.retrieval`.
-
-    Memory is bounded: the distances of one block of queries at a time, whatever Q is.
 
     Source: Shilane et al., "The Princeton Shape Benchmark" (2004), section 4; Li et al., "SHREC'13 track: large scale
     sketch-based 3D shape retrieval" (2013).
@@ -92,10 +95,9 @@ def shrec(
         return torch.cat([torch.stack(single, -1), _precision_at_recall(standing)], -1)
 
     with torch.no_grad():
-        per_query = torch.cat(
-            [scores(standing) for standing in standings(items, space, "expected", lambda R: items.length)]
-        )
-    nn, ft, st, e, dcg, mean_ap, *precision = per_query.mean(0).tolist()
+        found = standings(items, space, "expected", lambda R: items.length, memory_limit=memory_limit)
+        per_query = torch.cat([scores(standing) for _, standing in found])
+    nn, ft, st, e, dcg, mean_ap, *precision = (math.fsum(score) / len(score) for score in per_query.T.tolist())
     recall = tuple(level / LEVELS for level in range(1, LEVELS + 1))
     return ShrecScores(nn, ft, st, e, dcg, mean_ap, tuple(precision), recall, queries=len(per_query))
 
@@ -105,7 +107,7 @@ def _discounted_gain(standing: Standing, length: int) -> Tensor:
     rank = torch.arange(1, length + 1, dtype=torch.float64, device=standing.closer.device)
     gain = torch.cat([rank.new_zeros(1), 1 / rank.log2().clamp(min=1)]).cumsum(0)
     first, last = (place.clamp(max=length).long() for place in (standing.closer, standing.closer + standing.tied))
-    return ((gain[last] - gain[first]) / standing.tied).sum(-1) / gain[standing.relevant[:, 0].long()]
+    return total((gain[last] - gain[first]) / standing.tied) / gain[standing.relevant[:, 0].long()]
 
 
 def _precision_at_recall(standing: Standing) -> Tensor:
@@ -134,7 +136,7 @@ def _reciprocal_ranks(N: Tensor, n: Tensor, r: Tensor, j: Tensor) -> Tensor:
 
     means = torch.zeros(len(N), dtype=torch.float64, device=N.device)
     places = n - r + 1
-    block = places.cumsum(0) // (CHUNK // 8)  # eight numbers a place
+    block = places.cumsum(0) // PLACES
     for rows in (torch.nonzero(block == number)[:, 0] for number in block.unique()):
         row = rows.repeat_interleave(places[rows])
         before = (places[rows].cumsum(0) - places[rows]).repeat_interleave(places[rows])

@@ -13,7 +13,7 @@ from pytorch_metric_learning.distances import LpDistance
 from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 from pytorch_metric_learning.utils.inference import CustomKNN
 
-from geomdml.metrics import RetrievalScores, retrieval, standing
+from geomdml.metrics import RetrievalScores, retrieval
 from geomdml.spaces import Euclidean, Hyperbolic
 from tests.generators.rankings import Problem, Table, problems, random_problem
 

@@ -1,0 +1,5 @@
+"""Nearest neighbours: exact in any space, and by an index in hyperbolic space."""
+
+from geomdml.search.nearest import Neighbours, knn
+
+__all__ = ["Neighbours", "knn"]
