@@ -14,11 +14,10 @@ from torch import Tensor
 
 from geomdml.metrics.classes import Classes
 from geomdml.metrics.standing import Items, Standing, Ties, standing
-from geomdml.search.distinct import distinct
+from geomdml.search.one_to_one import OneToOne
 from geomdml.search.products import Products
-from geomdml.spaces import Space
 
-QUERIES, COLUMNS = 256, 8 * 255  # of a tile, which stays in the caches; a byte counts to 255
+QUERIES, COLUMNS = 1024, 8 * 255  # of a tile, which stays in the caches; a byte counts to 255
 FEW = 32  # relevant items of a query; for more of them, sorting is faster
 DOUBTFUL = 1 / 64  # share of a tile; where more are in doubt, distances in float64 are faster
 BYTES = 128  # of memory for a number of a pair that is measured
@@ -41,15 +40,18 @@ class Doubts(NamedTuple):
 
 
 class ByCounting:
-    """Comparisons with the distances of relevant items; `items` are float32 or float64, and their labels numbers."""
+    """Comparisons with the distances of relevant items.
+
+    `items` are float32 or float64 and their labels numbers; `which` says which items of the gallery are equal.
+    """
 
     def __init__(
-        self, items: Items, space: Space, products: Products, ties: Ties, depth: Callable[[int], int], memory: float
+        self, items: Items, which: Tensor, products: Products, ties: Ties, depth: Callable[[int], int], memory: float
     ) -> None:
-        self.items, self.space, self.products, self.ties, self.depth = items, space, products, ties, depth
+        self.items, self.which, self.products, self.ties, self.depth = items, which, products, ties, depth
+        self.dist = OneToOne(products.space, items.query, items.gallery)
         self.pairs = max(1, int(memory // (BYTES * items.query.shape[1])))  # measured at a time
         self.place = products.order.argsort()
-        _, self.which = distinct(items.gallery)
         count = 1 + int(torch.cat([items.labels, items.gallery_labels]).max())
         self.classes = Classes.of(items.gallery_labels, count)
 
@@ -63,6 +65,7 @@ class ByCounting:
             return None
         hits, deep = self._hits(rows), self.depth(int(relevant.max()))
         wanted = hits.distance[:, :1] if nearest else hits.distance
+        low, high = sides.bounds(wanted)
         closer, tied = (torch.zeros(wanted.shape, dtype=torch.long, device=rows.device) for _ in range(2))
         own = rows[:, None] if self.items.leave_one_out else hits.item[:, :0]
         measured = torch.cat([self.place[hits.item].masked_fill(hits.distance.isinf(), -1), self.place[own]], 1)
@@ -72,8 +75,8 @@ class ByCounting:
             s = sides.into(buffer[: len(rows) * (columns.stop - start)].view(len(rows), -1), columns)
             row, which = torch.nonzero((measured >= start) & (measured < columns.stop), as_tuple=True)
             s[row, measured[row, which] - start] = -torch.inf
-            low, high = sides.between(wanted, columns)
-            for doubts in self._compare(s, start, low, high, hits, closer, deep):
+            slack = sides.slack(columns)
+            for doubts in self._compare(s, start, low - slack, high + slack, hits, closer, deep):
                 if len(doubts.row) > 64 + DOUBTFUL * s.numel():
                     return None
                 self._measure(rows, doubts, hits, closer, tied)
@@ -101,26 +104,27 @@ class ByCounting:
 
     def _distances(self, rows: Tensor, items: Tensor) -> Tensor:
         """Distances one to one."""
-        query, gallery = self.items.query, self.items.gallery
         parts = zip(rows.split(self.pairs), items.split(self.pairs), strict=True)
-        return torch.cat([self.space.dist(query[row], gallery[item]) for row, item in parts])
+        return torch.cat([self.dist(row, item) for row, item in parts])
 
     def _compare(
         self, s: Tensor, start: int, low: Tensor, high: Tensor, hits: Hits, closer: Tensor, deep: int
     ) -> Iterator[Doubts]:
         """Count what is certainly closer than each hit; what may be, and matters, is in doubt."""
-        for hit in range(closer.shape[1]):
-            before = hits.before[:, hit].where(hits.distance[:, hit].isfinite(), deep)
-            if not bool((closer[:, hit] + before < deep).any()):
-                continue
-            surely, maybe = _above(s, high[:, hit, None]), _above(s, low[:, hit, None], or_equal=True)
+        before = hits.before[:, : closer.shape[1]]
+        asked = (closer + before < deep) & (low <= s.amax(1, keepdim=True)) & low.isfinite()
+        for hit in asked.any(0).nonzero()[:, 0].tolist():
+            rows = asked[:, hit].nonzero()[:, 0]
+            some = s if 2 * len(rows) > len(s) else s[rows]
+            rows = rows if len(some) < len(s) else torch.arange(len(s), device=s.device)
+            surely, maybe = _above(some, high[rows, hit, None]), _above(some, low[rows, hit, None], or_equal=True)
             sure, most = _counts(surely), _counts(maybe)
-            closer[:, hit] += sure
-            matters = (most > sure) & (closer[:, hit] + before < deep)
+            closer[rows, hit] += sure
+            matters = (most > sure) & (closer[rows, hit] + before[rows, hit] < deep)
             if bool(matters.any()):
                 row, column = _entries(maybe ^ surely)
                 keep = matters[row]
-                row, item = row[keep], self.products.order[start + column[keep]]
+                row, item = rows[row[keep]], self.products.order[start + column[keep]]
                 yield Doubts(row, item, torch.full_like(row, hit))
 
     def _measure(self, rows: Tensor, doubts: Doubts, hits: Hits, closer: Tensor, tied: Tensor) -> None:

@@ -13,19 +13,29 @@ from torch import Tensor
 
 from geomdml.metrics.classes import Classes
 from geomdml.metrics.standing import Items, Standing, Ties, standing
-from geomdml.search.distinct import distinct
 from geomdml.spaces import Space
 
 BYTES = 48  # of memory for a distance: the distance, its copies and, for ties by index, two sorts
 
 
 class BySorting:
-    """Rows of distances, sorted; `items` are float32 or float64 on one device, and their labels numbers."""
+    """Rows of distances, sorted.
 
-    def __init__(self, items: Items, space: Space, ties: Ties, depth: Callable[[int], int], memory: float) -> None:
+    `items` are float32 or float64 and their labels numbers; `first` and `which` say which items of the gallery are equal.
+    """
+
+    def __init__(
+        self,
+        items: Items,
+        first: Tensor,
+        which: Tensor,
+        space: Space,
+        ties: Ties,
+        depth: Callable[[int], int],
+        memory: float,
+    ) -> None:
         self.items, self.space, self.ties, self.depth, self.memory = items, space, ties, depth, memory
         size, device = len(items.gallery), items.query.device
-        first, which = distinct(items.gallery)
         self.points = items.gallery[first]
         order = torch.arange(size, device=device) if ties == "index" else which.argsort(stable=True)
         self.place, self.point = order.argsort(), which[order]
@@ -36,12 +46,10 @@ class BySorting:
         """Rows of the queries and the standing of their relevant items, whose number does not fall."""
         size = len(self.items.gallery)
         most = int(relevant[rows].max()) if len(rows) else 0
-        at_a_time = int(self.memory // (BYTES * (size + 2 * most)))
-        if not at_a_time and len(rows):
-            raise ValueError(
-                f"memory_limit = {self.memory:.3g} bytes; one query against {size} items takes {BYTES * (size + 2 * most)}"
-            )
-        for block in rows.split(max(1, at_a_time)):
+        needed = BYTES * (size + 2 * most)
+        if self.memory < needed:
+            raise ValueError(f"memory_limit = {self.memory:.3g}; one query against {size} items takes {needed} bytes")
+        for block in rows.split(int(self.memory // needed)):
             yield block, self._standing(block, relevant[block])
 
     def _standing(self, rows: Tensor, relevant: Tensor) -> Standing:

@@ -43,8 +43,9 @@ def standings(
     items = Items(query, label, query if items.leave_one_out else gallery, gallery_label, items.leave_one_out)
 
     relevant = Classes.of(gallery_label, count).population[label] - int(items.leave_one_out)
+    first, which = distinct(items.gallery)
     # In an order that does not depend on how the items are stored
-    rows = distinct(query)[1].argsort(stable=True) if items.leave_one_out else torch.arange(len(query), device=device)
+    rows = which.argsort(stable=True) if items.leave_one_out else torch.arange(len(query), device=device)
     rows = rows[relevant[rows] > 0]
     if not len(rows):
         raise ValueError("no query has a relevant item; want another item of its class for at least one of them")
@@ -54,7 +55,7 @@ def standings(
     products = Products.of(space, items.gallery) if len(few) else None
     left = rows
     if products is not None:
-        left, counting = rows[len(few) :], ByCounting(items, space, products, ties, depth, memory_limit)
+        left, counting = rows[len(few) :], ByCounting(items, which, products, ties, depth, memory_limit)
         for block in few.split(by_counting.QUERIES):
             found = counting.standing(block, relevant[block], nearest)
             if found is None:
@@ -63,4 +64,4 @@ def standings(
                 yield block, found
     if len(left):
         left = left[relevant[left].argsort(stable=True)]
-        yield from BySorting(items, space, ties, depth, memory_limit).standings(left, relevant)
+        yield from BySorting(items, first, which, space, ties, depth, memory_limit).standings(left, relevant)

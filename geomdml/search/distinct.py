@@ -1,4 +1,4 @@
-"""Which points of a list are equal, found by a hash of their bits: sorting the points themselves is slow for millions."""
+"""Which points of a list are equal, by a hash of their bits: to sort the points themselves is slow for millions."""
 
 import torch
 from torch import Tensor

@@ -89,16 +89,15 @@ class Rows:
             return (self.scale**2 - distance**2) / 2
         return -(self.products.space.curvature**0.5 * distance).cosh() / self.scale.cosh()
 
-    def between(self, distance: Tensor, tile: slice) -> tuple[Tensor, Tensor]:
-        """(low, high): an item of the tile with s > high is nearer than `distance`, one with s < low farther.
+    def bounds(self, distance: Tensor) -> tuple[Tensor, Tensor]:
+        """(low, high): but for its slack, an item with s > high is nearer than `distance`, one with s < low farther.
 
         Distances that round to the same float as `distance` are in between.
         """
-        distance, dtype = distance.double(), self.vectors.dtype
-        rounding = 4 * torch.finfo(torch.float32).eps
-        nearer, farther = self.value(distance * (1 - rounding)), self.value(distance * (1 + rounding))
-        slack = self.slack(tile) + 4 * torch.finfo(dtype).eps * farther.abs()
-        return (farther - slack).to(dtype), (nearer + slack).to(dtype)
+        rounding, dtype = 4 * torch.finfo(torch.float32).eps, self.vectors.dtype
+        low, high = (self.value(distance.double() * (1 + sign * rounding)) for sign in (1, -1))
+        own = 4 * torch.finfo(dtype).eps * low.abs()  # of the bounds, as floats
+        return (low - own).to(dtype), (high + own).to(dtype)
 
     def slack(self, tile: slice) -> Tensor:
         """(q, 1) how far the s of a column of the tile may be from the truth.
@@ -109,7 +108,8 @@ class Rows:
         D, info = self.vectors.shape[1], torch.finfo(self.vectors.dtype)
         longest, highest = self.products.lengths[tile][-1], self.products.heights[tile].max()
         unit = max(info.eps / 2, EXACT)
-        return (D + 8) * (unit * (self.lengths * longest + highest) + info.tiny * (1 + longest))
+        slack = (D + 8) * (unit * (self.lengths * longest + highest) + info.tiny * (1 + longest))
+        return slack.to(self.vectors.dtype)
 
     def into(self, out: Tensor, tile: slice) -> Tensor:
         """s of the columns of a tile."""

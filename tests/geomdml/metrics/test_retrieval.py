@@ -13,7 +13,7 @@ from pytorch_metric_learning.distances import LpDistance
 from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 from pytorch_metric_learning.utils.inference import CustomKNN
 
-from geomdml.metrics import RetrievalScores, retrieval
+from geomdml.metrics import RetrievalScores, by_sorting, retrieval
 from geomdml.spaces import Euclidean, Hyperbolic
 from tests.generators.rankings import Problem, Table, problems, random_problem
 
@@ -204,16 +204,16 @@ class TestStorageOrder:
 
 
 @pytest.mark.parametrize("ties", TIES)
-def test_blocks_of_queries_change_nothing_and_bound_memory(monkeypatch: pytest.MonkeyPatch, ties):
+def test_blocks_of_queries_change_nothing_and_bound_memory(ties):
     problem = random_problem(60, 25, 12)
     at_once = scores_of(problem, ties=ties)
-    for chunk in (1, 1000):
-        monkeypatch.setattr(standing, "CHUNK", chunk)
+    for rows in (1, 7):
         space = Table(problem.table)
         numbers = torch.arange(60.0).unsqueeze(1)
         labels = torch.tensor(problem.labels)
-        assert retrieval(numbers, labels, space=space, ks=KS, scores=ALL, ties=ties) == at_once
-        assert space.largest_block <= max(chunk, 60)
+        limit = rows * by_sorting.BYTES * (60 + 2 * 60)
+        assert retrieval(numbers, labels, space=space, ks=KS, scores=ALL, ties=ties, memory_limit=limit) == at_once
+        assert space.largest_block <= limit / by_sorting.BYTES
 
 
 # ---- who is left out
@@ -343,6 +343,8 @@ X, Y = torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([0, 0, 1])
         ((X, Y), {"ks": (1, 0)}, ValueError, r"ks = \(1, 0\); want one or more integers ≥ 1"),
         ((X, Y), {"ks": ()}, ValueError, "want one or more integers"),
         ((X, Y), {"ks": (1.0,)}, TypeError, r"ks = \(1.0,\); want integers"),
+        ((X, Y), {"memory_limit": 0}, ValueError, "memory_limit = 0; want a number of bytes above 0"),
+        ((X, Y), {"memory_limit": 99, "space": Table(torch.ones(3, 3))}, ValueError, "one query against 3 items takes"),
     ],
 )
 def test_a_mistake_is_named(arguments: tuple, options: dict, error: type[Exception], message: str):
