@@ -99,7 +99,7 @@ class ByCounting:
         distance, order = distance.sort(dim=1, stable=True)
         before = torch.searchsorted(distance, distance)
         if self.ties == "index":
-            before = torch.arange(distance.shape[1], device=rows.device).expand_as(before)
+            before = torch.arange(distance.shape[1], device=rows.device).repeat(len(rows), 1)
         return Hits(distance, item.gather(1, order), before)
 
     def _distances(self, rows: Tensor, items: Tensor) -> Tensor:
@@ -120,7 +120,7 @@ class ByCounting:
             surely, maybe = _above(some, high[rows, hit, None]), _above(some, low[rows, hit, None], or_equal=True)
             sure, most = _counts(surely), _counts(maybe)
             closer[rows, hit] += sure
-            matters = (most > sure) & (closer[rows, hit] + before[rows, hit] < deep)
+            matters = (most > sure) & asked[rows, hit] & (closer[rows, hit] + before[rows, hit] < deep)
             if bool(matters.any()):
                 row, column = _entries(maybe ^ surely)
                 keep = matters[row]

@@ -21,7 +21,7 @@ BYTES = 48  # of memory for a distance: the distance, its copies and, for ties b
 class BySorting:
     """Rows of distances, sorted.
 
-    `items` are float32 or float64 and their labels numbers; `first` and `which` say which items of the gallery are equal.
+    `items` are float32 or float64 and their labels numbers; `first` and `which` are what is `distinct` of the gallery.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Distances one to one between some of two lists of points: as exact as `space.dist`, and several times faster.
 
-What belongs to one point, its length and its distance from the origin, is computed once a point; of a pair there is left
-one inner product in float64. As in `geomdml.pairs`, pairs whose directions nearly agree go to `space.dist`.
+What belongs to one point, its length and its distance from the origin, is computed once a point; of a pair there is
+left one inner product in float64. As in `geomdml.pairs`, pairs whose directions nearly agree go to `space.dist`.
 """
 
 from typing import NamedTuple

@@ -54,10 +54,10 @@ def test_by_counting_is_by_sorting(monkeypatch, space, dtype, leave_one_out: boo
     answered = counted(monkeypatch)
     draw = torch.Generator().manual_seed(0)
     u = torch.randn(300, 9, generator=draw, dtype=dtype) * torch.rand(300, 1, generator=draw, dtype=dtype)
-    u[250:270] = u[:20]
     u[270:280] = u[:10] * (1 + 1e-6)
     u[280:283] = 0
     u, labels = points(space, u), torch.randint(40, (300,), generator=draw)
+    u[250:270] = u[:20]
     items = (u, labels) if leave_one_out else (u[:90], labels[:90], u[60:], labels[60:])
     found = retrieval(*items, space=space, ks=(1, 3, 50, 1000), scores=ALL, ties=ties)
     assert sum(answered) == found.queries
@@ -80,11 +80,10 @@ def lattices(draw: st.DrawFn) -> tuple[Tensor, Tensor]:
 def loop(x: Tensor, labels: Tensor) -> list[float]:
     """Recall@1, MAP@R and mAP from the definitions, with ties as they are stored; distances by their squares."""
     total: list[list[Fraction]] = []
+    exact = [list(map(Fraction, row)) for row in x.tolist()]
     for i, label in enumerate(labels.tolist()):
         others = [j for j in range(len(labels)) if j != i]
-        squares = {
-            j: sum((Fraction(a) - Fraction(b)) ** 2 for a, b in zip(x[i].tolist(), x[j].tolist())) for j in others
-        }
+        squares = {j: sum((a - b) ** 2 for a, b in zip(exact[i], exact[j], strict=True)) for j in others}
         relevance = [labels[j] == label for j in sorted(others, key=squares.__getitem__)]
         R = sum(map(int, relevance))
         if R:

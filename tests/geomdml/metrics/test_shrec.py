@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 
-from geomdml.metrics import ShrecScores, retrieval, shrec
+from geomdml.metrics import ShrecScores, by_sorting, retrieval, shrec
 from geomdml.spaces import Euclidean, Hyperbolic
 from tests.generators.rankings import Problem, Table, problems, random_problem
 
