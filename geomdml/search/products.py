@@ -46,7 +46,7 @@ class Products:
         if type(space) not in (Euclidean, Hyperbolic) or gallery.device.type == "mps" or not len(gallery):
             return None
         assert isinstance(space, Euclidean | Hyperbolic)
-        centre = _mean(gallery) if isinstance(space, Euclidean) else wide(gallery[0]).zero_()
+        centre = _mean(gallery) if isinstance(space, Euclidean) else torch.zeros_like(wide(gallery[0]))
         lengths = torch.cat([_columns(space, block, centre)[2] for block in _blocks(gallery)])
         if not bool(lengths.amax() < LARGE):  # NaN too
             return None

@@ -282,10 +282,13 @@ def test_embeddings_with_gradient():
     assert retrieval(embeddings, torch.tensor([0, 0]), space=Hyperbolic(1.0, learnable=True)).recall[1] == 1.0
 
 
-def test_inputs_are_left_as_they_were():
-    embeddings, labels = torch.randn(9, 2, generator=torch.Generator().manual_seed(3)), torch.arange(9) % 2
+@pytest.mark.parametrize("space", [Euclidean(), Hyperbolic(), Table(torch.ones(9, 9))], ids=["E", "H", "table"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_inputs_are_left_as_they_were(space, dtype):
+    embeddings, labels = torch.rand(9, 1, dtype=dtype), torch.arange(9) % 2
     before = embeddings.clone(), labels.clone()
-    retrieval(embeddings, labels, scores=ALL)
+    retrieval(embeddings, labels, space=space, scores=ALL)
+    retrieval(embeddings, labels, embeddings, labels, space=space, scores=ALL)
     assert torch.equal(embeddings, before[0])
     assert torch.equal(labels, before[1])
 
