@@ -4,7 +4,8 @@ Every score follows from where a query's relevant items stand (`geomdml.metrics.
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable, Collection
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Float, Integer
@@ -19,16 +20,22 @@ FIRST_PAGE = 32  # results that the E-measure looks at
 PLACES = 2**20  # of a hit among ties, at a time
 
 
-class ShrecScores(NamedTuple):
-    """Means over the `queries` that have a relevant item; `precision` at each `recall` is the curve."""
+ShrecScore = Literal["nn", "ft", "st", "e", "dcg", "mean_ap", "precision"]
 
-    nn: float
-    ft: float
-    st: float
-    e: float
-    dcg: float
-    mean_ap: float
-    precision: tuple[float, ...]
+
+class ShrecScores(NamedTuple):
+    """Means over the `queries` that have a relevant item; `precision` at each `recall` is the curve.
+
+    None for a score that was not asked for.
+    """
+
+    nn: float | None
+    ft: float | None
+    st: float | None
+    e: float | None
+    dcg: float | None
+    mean_ap: float | None
+    precision: tuple[float, ...] | None
     recall: tuple[float, ...]
     queries: int
 
@@ -40,6 +47,7 @@ def shrec(
     gallery_labels: Integer[Tensor, " P"] | None = None,
     *,
     space: Space | None = None,
+    scores: Collection[ShrecScore] = get_args(ShrecScore),
     memory_limit: float = MEMORY,
 ) -> ShrecScores:
     """How well the nearest neighbours of the queries share their class, by the scores of SHREC.
@@ -63,13 +71,14 @@ def shrec(
         gallery, gallery_labels: (P, D) embeddings to search. Without them each query searches all the others: it
             is left out itself, by its index, and embeddings equal to it are not.
         space: whose `pairwise_dist` ranks; None is Euclidean.
+        scores: which scores to compute; without dcg, mean_ap and precision, only the head of each list is looked at.
         memory_limit: as in `geomdml.metrics.retrieval`.
 
     Returns:
         Means over the queries with R > 0, and the number of these.
 
     Raises:
-        ValueError, TypeError: as `geomdml.metrics.retrieval`.
+        ValueError, TypeError: as `geomdml.metrics.retrieval`; an unknown score.
 
     Source: Shilane et al., "The Princeton Shape Benchmark" (2004), section 4; Li et al., "SHREC'13 track: large scale
     sketch-based 3D shape retrieval" (2013).
@@ -80,26 +89,40 @@ def shrec(
     (0.8, 0.8, 1.0, 0.9)
     """
     items = Items.checked(query, labels, gallery, gallery_labels)
+    if isinstance(scores, str) or not scores or not set(scores) <= set(get_args(ShrecScore)):
+        raise ValueError(f"scores = {scores!r}; want one or more of {', '.join(map(repr, get_args(ShrecScore)))}")
+    functions = {name: f for name, f in _functions(items.length).items() if name in scores}
     page = min(FIRST_PAGE, items.length)
 
-    def scores(standing: Standing) -> Tensor:
-        R = standing.relevant[:, 0]
-        single = [
-            standing.hits(1),
-            standing.hits(standing.relevant) / R,
-            standing.hits(2 * standing.relevant) / R,
-            2 * standing.hits(page) / (page + R),
-            _discounted_gain(standing, items.length),
-            standing.average_precision(items.length),
-        ]
-        return torch.cat([torch.stack(single, -1), _precision_at_recall(standing)], -1)
+    def depth(R: int) -> int:
+        ranks = {"nn": 1, "ft": R, "st": 2 * R, "e": page}
+        return min(items.length, max(ranks.get(score, items.length) for score in scores))
 
     with torch.no_grad():
-        found = standings(items, space, "expected", lambda R: items.length, memory_limit=memory_limit)
-        per_query = torch.cat([scores(standing) for _, standing in found])
-    nn, ft, st, e, dcg, mean_ap, *precision = (math.fsum(score) / len(score) for score in per_query.T.tolist())
-    recall = tuple(level / LEVELS for level in range(1, LEVELS + 1))
-    return ShrecScores(nn, ft, st, e, dcg, mean_ap, tuple(precision), recall, queries=len(per_query))
+        found = standings(items, space, "expected", depth, memory_limit=memory_limit)
+        per_query = torch.cat([torch.cat([f(standing) for f in functions.values()], -1) for _, standing in found])
+    means = [math.fsum(score) / len(score) for score in per_query.T.tolist()]
+    mean = dict(zip(functions, means, strict=False))
+    return ShrecScores(
+        *(mean.get(name) for name in ("nn", "ft", "st", "e", "dcg", "mean_ap")),
+        precision=tuple(means[-LEVELS:]) if "precision" in scores else None,
+        recall=tuple(level / LEVELS for level in range(1, LEVELS + 1)),
+        queries=len(per_query),
+    )
+
+
+def _functions(length: int) -> dict[str, Callable[[Standing], Tensor]]:
+    """Each score as (q, 1), the precision last and as (q, levels)."""
+    page = min(FIRST_PAGE, length)
+    return {
+        "nn": lambda standing: standing.hits(1)[:, None],
+        "ft": lambda standing: standing.hits(standing.relevant)[:, None] / standing.relevant,
+        "st": lambda standing: standing.hits(2 * standing.relevant)[:, None] / standing.relevant,
+        "e": lambda standing: 2 * standing.hits(page)[:, None] / (page + standing.relevant),
+        "dcg": lambda standing: _discounted_gain(standing, length)[:, None],
+        "mean_ap": lambda standing: standing.average_precision(length)[:, None],
+        "precision": _precision_at_recall,
+    }
 
 
 def _discounted_gain(standing: Standing, length: int) -> Tensor:
