@@ -81,8 +81,8 @@ class ByCounting:
                     return None
                 self._measure(rows, doubts, hits, closer, tied)
         behind = wanted.isinf()
-        counts = [(closer + hits.before[:, : wanted.shape[1]]).masked_fill(behind, self.items.length), tied]
-        return standing(*counts, hits.before, relevant[:, None]).ordered(self.ties)
+        closer = (closer + hits.before[:, : wanted.shape[1]]).masked_fill(behind, self.items.length)
+        return standing(closer, tied, hits.before, relevant[:, None]).ordered(self.ties)
 
     def _hits(self, rows: Tensor) -> Hits:
         item, there = self.classes.items(self.items.labels[rows])
@@ -156,6 +156,7 @@ def _counts(mask: Tensor) -> Tensor:
 def _entries(mask: Tensor) -> tuple[Tensor, Tensor]:
     """Rows and columns of the few that are true; on a CPU by NumPy, several times faster."""
     if mask.device.type != "cpu":
-        return torch.nonzero(mask, as_tuple=True)
+        row, column = torch.nonzero(mask, as_tuple=True)
+        return row, column
     found = torch.from_numpy(np.flatnonzero(mask.numpy()))
     return found // mask.shape[1], found % mask.shape[1]

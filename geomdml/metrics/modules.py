@@ -27,6 +27,8 @@ class _Collected(Metric):
     is_differentiable = False
     higher_is_better = True
     full_state_update = False
+    embeddings: list[Tensor]
+    gallery_embeddings: list[Tensor]
 
     def __init__(self, space: Space | None, memory_limit: float, **kwargs: Any) -> None:
         super().__init__(**{"dist_sync_fn": _gather, **kwargs})

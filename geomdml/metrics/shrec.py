@@ -104,7 +104,12 @@ def shrec(
     means = [math.fsum(score) / len(score) for score in per_query.T.tolist()]
     mean = dict(zip(functions, means, strict=False))
     return ShrecScores(
-        *(mean.get(name) for name in ("nn", "ft", "st", "e", "dcg", "mean_ap")),
+        nn=mean.get("nn"),
+        ft=mean.get("ft"),
+        st=mean.get("st"),
+        e=mean.get("e"),
+        dcg=mean.get("dcg"),
+        mean_ap=mean.get("mean_ap"),
         precision=tuple(means[-LEVELS:]) if "precision" in scores else None,
         recall=tuple(level / LEVELS for level in range(1, LEVELS + 1)),
         queries=len(per_query),

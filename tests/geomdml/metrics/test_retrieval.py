@@ -9,9 +9,6 @@ from statistics import fmean
 import pytest
 import torch
 from hypothesis import given
-from pytorch_metric_learning.distances import LpDistance
-from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
-from pytorch_metric_learning.utils.inference import CustomKNN
 
 from geomdml.metrics import RetrievalScores, by_sorting, retrieval
 from geomdml.spaces import Euclidean, Hyperbolic
@@ -291,26 +288,6 @@ def test_inputs_are_left_as_they_were(space, dtype):
     retrieval(embeddings, labels, embeddings, labels, space=space, scores=ALL)
     assert torch.equal(embeddings, before[0])
     assert torch.equal(labels, before[1])
-
-
-# ---- a peer
-
-
-@pytest.mark.parametrize("leave_one_out", [True, False])
-def test_agrees_with_pytorch_metric_learning(leave_one_out: bool):
-    draw = torch.Generator().manual_seed(4)
-    embeddings = torch.randn(150, 16, generator=draw)
-    labels = torch.randint(40, (150,), generator=draw)  # some classes have a single member
-    items = (embeddings, labels) if leave_one_out else (embeddings[:60], labels[:60], embeddings[60:], labels[60:])
-    names = ("precision_at_1", "r_precision", "mean_average_precision_at_r", "mean_average_precision")
-    calculator = AccuracyCalculator(
-        include=names,
-        device=torch.device("cpu"),
-        knn_func=CustomKNN(LpDistance(normalize_embeddings=False)),
-    )
-    theirs = calculator.get_accuracy(*items)
-    ours = retrieval(*items, ks=(1,), scores=ALL)
-    assert values(ours) == close([theirs[name] for name in names])
 
 
 # ---- mistakes
