@@ -241,7 +241,9 @@ class HyperbolicIndex:
             asked = faiss.SearchParametersIVF(sel=selector, nprobe=effort)
         else:
             asked = faiss.SearchParameters(sel=selector)
-        return self._index.search(self._vectors(query, query=True), count, params=asked)[1]
+        # faiss.contrib.torch_utils, which pytorch-metric-learning imports, puts a method without params in its place
+        search = getattr(self._index, "search_numpy", self._index.search)
+        return search(self._vectors(query, query=True), count, params=asked)[1]
 
     def _ranked(self, query: Tensor, rows: np.ndarray, k: int) -> Neighbours:
         """By exact distance, then by id."""

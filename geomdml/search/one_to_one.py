@@ -49,7 +49,7 @@ class OneToOne:
         if isinstance(self.space, Euclidean):
             if dtype == torch.float64:
                 return self.space.dist(x, y)  # whose squares may overflow
-            return torch.linalg.vector_norm(wide(x) - wide(y), dim=-1).to(dtype)
+            return torch.linalg.vector_norm(wide(x).sub_(y), dim=-1).to(dtype)
         (lengths, radii), (item_lengths, item_radii) = self.polar, self.gallery_polar
         A, B, product = radii[rows], item_radii[items], lengths[rows] * item_lengths[items]
         share = torch.linalg.vecdot(wide(x), wide(y)).div_(torch.where(product > 0, product, 1.0)).sub_(1).div_(-2)

@@ -106,6 +106,19 @@ def test_batches_larger_than_what_is_held_at_a_time(tmp_path, monkeypatch):
     assert torch.equal(piecewise.search(x, 3).indices, at_once.search(x, 3).indices)
 
 
+def test_it_works_beside_what_pytorch_metric_learning_does_to_faiss():
+    """Its `faiss.contrib.torch_utils` replaces methods of every index."""
+    import faiss
+    import pytorch_metric_learning.utils.inference  # noqa: F401
+
+    assert hasattr(faiss.IndexFlatIP, "search_numpy")
+    for kind in KINDS:
+        built = HyperbolicIndex(Hyperbolic(0.5), 8, kind=kind)
+        built.add(points(300))
+        built.remove(torch.tensor([4]))
+        assert built.search(points(300)[5:6], 1).indices.tolist() == [[5]]
+
+
 def test_points_far_out_are_warned_of():
     """At A = 12 a float32 product has lost near neighbours; up to the stated range it has not."""
     space, far = Hyperbolic(0.5), HyperbolicIndex(Hyperbolic(0.5), 8)
