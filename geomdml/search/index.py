@@ -3,7 +3,7 @@
 import json
 import warnings
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,15 +12,13 @@ from torch import Tensor
 
 from geomdml import checks
 from geomdml.numerics import norm, wide
+from geomdml.search.candidates import SAMPLE, Candidates, Kind
 from geomdml.search.nearest import Neighbours
 from geomdml.search.one_to_one import OneToOne
 from geomdml.spaces import Hyperbolic
 
-Kind = Literal["flat", "hnsw", "ivfpq"]
 RANGE = 4.0  # distance from the origin at unit curvature; farther out, products in float32 lose the order
 BATCH = 2**22  # numbers of points at a time
-LINKS, BUILD = 32, 80  # of a point in the graph, and points looked at to link it
-LISTS, PER_LIST, SAMPLE = 4096, 40, 2**18  # at most so many lists, of at least so many points of a sample of this size
 FILES = ("index.faiss", "points.npy", "ids.npy", "alive.npy", "index.json")
 
 
@@ -59,14 +57,12 @@ class HyperbolicIndex:
     def __init__(self, space: Hyperbolic, dim: int, *, kind: Kind = "flat") -> None:
         if not isinstance(space, Hyperbolic):
             raise ValueError(f"space = {space}; want Hyperbolic(...)")
-        if kind not in get_args(Kind):
-            raise ValueError(f"kind = {kind!r}; want one of {', '.join(map(repr, get_args(Kind)))}")
         if isinstance(dim, bool) or not isinstance(dim, int) or dim < 1:
             raise ValueError(f"dim = {dim!r}; want an integer ≥ 1")
         self.space = Hyperbolic(space.curvature, chart=space.chart)
         self.dim, self.kind = dim, kind
         self.mapped = False
-        self._index: Any = self._empty()
+        self._found = Candidates(self.space, dim, kind)
         self._points = np.empty((0, dim), np.float32)
         self._ids = np.empty(0, np.int64)
         self._alive = np.empty(0, bool)
@@ -96,14 +92,14 @@ class HyperbolicIndex:
                 "beyond that neighbours may be missed (geomdml.search.knn is exact at any radius)",
                 stacklevel=2,
             )
-        if len(points) and not self._index.is_trained:
-            self._train(points)
+        if len(points) and not self._found.trained:
+            self._found.train(self._tensor(points[:: max(1, len(points) // SAMPLE)]))
         start = len(self._ids)
         self._reserve(start + len(points))
         for i in blocks:
             block = self._tensor(points[i : i + at_a_time])
             self._points[start + i : start + i + len(block)] = block.numpy()
-            self._index.add(self._vectors(block))
+            self._found.add(block)
         self._ids = np.concatenate([self._ids, ids_array])
         self._alive = np.concatenate([self._alive, np.ones(len(points), bool)])
 
@@ -144,7 +140,7 @@ class HyperbolicIndex:
                 raise ValueError(f"{name} = {number}; want at least {k if name == 'candidates' else 1}")
         wanted = min(candidates or 4 * k + 32, max(len(self._ids), 1))
         parts = [
-            self._ranked(block, self._candidates(block, wanted, effort), k)
+            self._ranked(block, self._found.search(block, wanted, effort, self._alive), k)
             for block in self._tensor(query).split(max(1, BATCH // (self.dim * wanted)))
         ]
         distances, ids = zip(*parts, strict=True)
@@ -154,7 +150,7 @@ class HyperbolicIndex:
         """Write the index into a folder, which is made."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        _faiss().write_index(self._index, str(folder / "index.faiss"))
+        self._found.write(folder / "index.faiss")
         for name, array in (("points", self._points[: len(self._ids)]), ("ids", self._ids), ("alive", self._alive)):
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
         about = {"c": self.space.curvature, "chart": self.space.chart, "dim": self.dim, "kind": self.kind, "version": 1}
@@ -184,66 +180,13 @@ class HyperbolicIndex:
             index._ids, index._alive = (np.load(folder / f"{x}.npy", allow_pickle=False) for x in ("ids", "alive"))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{folder} holds no index of this version ({error})") from None
-        faiss = _faiss()
-        index._index = faiss.read_index(str(folder / "index.faiss"), faiss.IO_FLAG_MMAP_IFC if mmap else 0)
+        index._found.read(folder / "index.faiss", mmap)
         index.mapped = mmap
-        shapes = (index._points.shape, index._ids.shape, index._alive.shape, index._index.ntotal, index._index.d)
-        n, width = len(index._ids), index._width
+        shapes = (index._points.shape, index._ids.shape, index._alive.shape, len(index._found), index._found.index.d)
+        n, width = len(index._ids), index._found.width
         if shapes != ((n, index.dim), (n,), (n,), n, width) or index._points.dtype != np.float32:
             raise ValueError(f"the files in {folder} are not of one index: {shapes}")
         return index
-
-    # ---- what FAISS holds
-
-    @property
-    def _width(self) -> int:
-        return self.dim + (self.kind == "flat")
-
-    def _empty(self) -> Any:
-        faiss = _faiss()
-        if self.kind == "flat":
-            return faiss.IndexFlatIP(self._width)
-        if self.kind == "hnsw":
-            index = faiss.IndexHNSWFlat(self._width, LINKS, faiss.METRIC_L2)
-            index.hnsw.efConstruction = BUILD
-            return index
-        return faiss.IndexIVFPQ(faiss.IndexFlatL2(self._width), self._width, 1, 1, 8)  # a place for what is trained
-
-    def _train(self, points: Tensor | np.ndarray) -> None:
-        """Lists and codes from a sample drawn evenly; fewer lists, and shorter codes, where it is small."""
-        faiss, step = _faiss(), max(1, len(points) // SAMPLE)
-        sample = self._vectors(self._tensor(points[::step]))
-        lists = max(1, min(LISTS, len(sample) // PER_LIST))
-        parts = next(n for n in range(min(self.dim, max(1, self.dim // 4)), 0, -1) if self.dim % n == 0)
-        bits = max(1, min(8, (max(1, len(sample) // PER_LIST)).bit_length() - 1))
-        self._index = faiss.IndexIVFPQ(faiss.IndexFlatL2(self.dim), self.dim, lists, parts, bits)
-        self._quantizer = self._index.quantizer
-        self._index.train(sample)
-
-    def _vectors(self, points: Tensor, query: bool = False) -> np.ndarray:
-        """√c (X, X₀), for a query √c (X, −X₀); for the approximate indices tangent vectors."""
-        if self.kind != "flat":
-            return self.space.to("tangent", points).float().contiguous().numpy()
-        root = self.space.curvature**0.5
-        X = root * wide(self.space.to("lorentz", points))
-        time = torch.hypot(torch.ones(()).double(), norm(X))
-        return torch.cat([X, -time if query else time], 1).float().contiguous().numpy()
-
-    def _candidates(self, query: Tensor, count: int, effort: int) -> np.ndarray:
-        """(q, count) rows, −1 where there are no more."""
-        faiss = _faiss()
-        if not len(self._ids):
-            return np.full((len(query), count), -1, np.int64)
-        selector = None if self._alive.all() else faiss.IDSelectorBitmap(np.packbits(self._alive, bitorder="little"))
-        if self.kind == "hnsw":
-            asked = faiss.SearchParametersHNSW(sel=selector, efSearch=max(effort, count))
-        elif self.kind == "ivfpq":
-            asked = faiss.SearchParametersIVF(sel=selector, nprobe=effort)
-        else:
-            asked = faiss.SearchParameters(sel=selector)
-        # faiss.contrib.torch_utils, which pytorch-metric-learning imports, puts a method without params in its place
-        search = getattr(self._index, "search_numpy", self._index.search)
-        return search(self._vectors(query, query=True), count, params=asked)[1]
 
     def _ranked(self, query: Tensor, rows: np.ndarray, k: int) -> Neighbours:
         """By exact distance, then by id."""
@@ -296,11 +239,3 @@ class HyperbolicIndex:
             grown = np.empty((max(count, len(self._points) * 3 // 2), self.dim), np.float32)
             grown[: len(self._ids)] = self._points[: len(self._ids)]
             self._points = grown
-
-
-def _faiss() -> Any:
-    try:
-        import faiss
-    except ModuleNotFoundError:
-        raise ImportError("HyperbolicIndex needs FAISS; pip install geomdml[search]") from None
-    return faiss
