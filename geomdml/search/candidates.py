@@ -67,9 +67,9 @@ class Candidates:
         return search(self.vectors(query, asks=True), count, params=asked)[1]
 
     def vectors(self, points: Tensor, asks: bool = False) -> np.ndarray:
-        """√c (X, X₀), for a query √c (X, −X₀); for the approximate kinds tangent vectors."""
+        """√c (X, X₀), for a query √c (X, −X₀); for the approximate kinds points of the Poincaré ball."""
         if self.kind != "flat":
-            return self.space.to("tangent", points).float().contiguous().numpy()
+            return self.space.to("ball", points).float().contiguous().numpy()
         X = self.space.curvature**0.5 * wide(self.space.to("lorentz", points))
         X0 = torch.hypot(torch.ones(()).double(), norm(X))
         return torch.cat([X, -X0 if asks else X0], 1).float().contiguous().numpy()

@@ -28,8 +28,8 @@ class HyperbolicIndex:
     - "flat" compares with all points, by the Lorentz product (⟨X, Y⟩ falls as the distance grows), an inner product
       once a sign is flipped: exact but for what float32 cannot tell apart.
     - "hnsw" walks a graph, "ivfpq" looks into some of many lists of points shortened to codes: approximate, and much
-      faster for millions of points. Both go by the tangent vectors: the Lorentz product of two stored points is no
-      measure of nearness until a sign is flipped, so that no graph can be built by it.
+      faster for millions of points. Both go by straight distances in the Poincaré ball: the Lorentz product of two
+      stored points is no measure of nearness until a sign is flipped, so that no graph can be built by it.
 
     Points farther from the origin than A = 2√c‖u‖ = 4 are warned of: there float32 products begin to lose the order.
 
