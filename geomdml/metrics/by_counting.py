@@ -46,7 +46,13 @@ class ByCounting:
     """
 
     def __init__(
-        self, items: Items, which: Tensor, products: Products, ties: Ties, depth: Callable[[int], int], memory: float
+        self,
+        items: Items,
+        which: Tensor,
+        products: Products,
+        ties: Ties,
+        depth: Callable[[int], int],
+        memory: int | float,
     ) -> None:
         self.items, self.which, self.products, self.ties, self.depth = items, which, products, ties, depth
         self.dist = OneToOne(products.space, items.query, items.gallery)

@@ -32,7 +32,7 @@ class BySorting:
         space: Space,
         ties: Ties,
         depth: Callable[[int], int],
-        memory: float,
+        memory: int | float,
     ) -> None:
         self.items, self.space, self.ties, self.depth, self.memory = items, space, ties, depth, memory
         size, device = len(items.gallery), items.query.device

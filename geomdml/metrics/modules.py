@@ -30,7 +30,7 @@ class _Collected(Metric):
     embeddings: list[Tensor]
     gallery_embeddings: list[Tensor]
 
-    def __init__(self, space: Space | None, memory_limit: float, **kwargs: Any) -> None:
+    def __init__(self, space: Space | None, memory_limit: int | float, **kwargs: Any) -> None:
         super().__init__(**{"dist_sync_fn": _gather, **kwargs})
         self.space, self.memory_limit = space, memory_limit
         for name in STATES:
@@ -108,7 +108,7 @@ class RetrievalMetric(_Collected):
         ks: Collection[int] = (1, 2, 4, 8),
         scores: Collection[Score] = ("recall", "r_precision", "map_at_r"),
         ties: Ties = "expected",
-        memory_limit: float = MEMORY,
+        memory_limit: int | float = MEMORY,
         **kwargs: Any,
     ) -> None:
         super().__init__(space, memory_limit, **kwargs)
@@ -159,7 +159,7 @@ class ShrecMetric(_Collected):
         space: Space | None = None,
         *,
         scores: Collection[ShrecScore] = get_args(ShrecScore),
-        memory_limit: float = MEMORY,
+        memory_limit: int | float = MEMORY,
         **kwargs: Any,
     ) -> None:
         super().__init__(space, memory_limit, **kwargs)

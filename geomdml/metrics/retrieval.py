@@ -29,7 +29,7 @@ def retrieval(
     ks: Collection[int] = (1, 2, 4, 8),
     scores: Collection[Score] = ("recall", "r_precision", "map_at_r"),
     ties: Ties = "expected",
-    memory_limit: float = MEMORY,
+    memory_limit: int | float = MEMORY,
 ) -> RetrievalScores:
     """How well the nearest neighbours of the queries share their class.
 
@@ -99,7 +99,7 @@ def retrieval_by_query(
     ks: Collection[int] = (1, 2, 4, 8),
     scores: Collection[Score] = ("recall", "r_precision", "map_at_r"),
     ties: Ties = "expected",
-    memory_limit: float = MEMORY,
+    memory_limit: int | float = MEMORY,
 ) -> QueryScores:
     """The scores of `retrieval`, of each query: for means by class and for confidence intervals.
 

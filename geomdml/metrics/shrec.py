@@ -48,7 +48,7 @@ def shrec(
     *,
     space: Space | None = None,
     scores: Collection[ShrecScore] = get_args(ShrecScore),
-    memory_limit: float = MEMORY,
+    memory_limit: int | float = MEMORY,
 ) -> ShrecScores:
     """How well the nearest neighbours of the queries share their class, by the scores of SHREC.
 

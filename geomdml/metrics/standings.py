@@ -25,7 +25,7 @@ def standings(
     depth: Callable[[int], int],
     *,
     nearest: bool = False,
-    memory_limit: float = MEMORY,
+    memory_limit: int | float = MEMORY,
 ) -> Iterator[tuple[Tensor, Standing]]:
     """Rows of queries and where their relevant items stand, one block after another; queries without any are left out.
 
