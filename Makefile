@@ -32,6 +32,8 @@ bench: .venv/.dev
 	$(RUN) benchmarks.emphasis
 	$(RUN) benchmarks.losses
 	$(RUN) benchmarks.render
+	$(RUN) benchmarks.retrieval
+	$(RUN) benchmarks.index
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

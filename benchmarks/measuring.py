@@ -32,7 +32,7 @@ def measure(step: Callable[[], object], *, device: str, seconds: float) -> dict[
 
     Calls go on for `seconds`; at least three, unless these would take ten times as long.
     """
-    before = _forget_peak(device)
+    before = forget_peak(device)
     step()
     times: list[float] = []
     while not times or (len(times) < MOST_CALLS and sum(times) < (seconds if len(times) >= 3 else 10 * seconds)):
@@ -45,7 +45,7 @@ def measure(step: Callable[[], object], *, device: str, seconds: float) -> dict[
         "seconds": statistics.median(times),
         "fastest": min(times),
         "calls": len(times),
-        "bytes": _peak(device) - before,
+        "bytes": peak(device) - before,
     }
 
 
@@ -69,19 +69,19 @@ def _wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def _forget_peak(device: str) -> int:
+def forget_peak(device: str) -> int:
     """The bytes in use, which are the peak from now on."""
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         return torch.cuda.memory_allocated()
     if not FORGET.exists():
-        return _peak(device)
+        return peak(device)
     FORGET.write_text("5")
     return _kilobytes(STATUS, "VmRSS")
 
 
-def _peak(device: str) -> int:
-    """The peak since `_forget_peak`; elsewhere than on Linux, that of the process.
+def peak(device: str) -> int:
+    """The peak since `forget_peak`; elsewhere than on Linux, that of the process.
 
     Linux hands ru_maxrss on from the parent to the child, so it is not what is asked for here.
     """

@@ -91,7 +91,7 @@ def final_scores(runs: Sequence[Run]) -> dict[str, np.ndarray]:
     return {name: np.array([scores.get(name, np.nan) for scores in last]) for name in last[0]}
 
 
-def mean_sd(values: Sequence[float]) -> str:
+def mean_sd(values: Sequence[float] | np.ndarray) -> str:
     """Mean ± standard deviation of the sample, to a tenth; the mean alone of one value.
 
     >>> mean_sd([1.0, 2.0, 3.0]), mean_sd([1.0]), mean_sd([float("nan")])

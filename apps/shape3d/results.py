@@ -100,6 +100,7 @@ def baselines(model: Shape3D, data: ShapeData) -> tuple[dict[str, dict[str, floa
 def illustrations(test: dict[str, Tensor], space: Space, classes: tuple[str, ...]) -> list[Illustration]:
     """Precision against recall, and the confusion matrix of the classifier."""
     found = shrec(test["embeddings"], test["labels"], space=space)
+    assert found.precision is not None  # all scores were asked for
     counts = np.zeros((len(classes), len(classes)), int)
     np.add.at(counts, (test["labels"].numpy(), test["logits"].argmax(1).numpy()), 1)
     return [

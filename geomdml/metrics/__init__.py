@@ -1,6 +1,31 @@
 """Scores of an embedding: how well the neighbours of a query share its class."""
 
-from geomdml.metrics.retrieval import RetrievalScores, retrieval
+from typing import Any
+
+from geomdml.metrics.query_scores import QueryScores, RetrievalScores
+from geomdml.metrics.retrieval import retrieval, retrieval_by_query
 from geomdml.metrics.shrec import ShrecScores, shrec
 
-__all__ = ["RetrievalScores", "ShrecScores", "retrieval", "shrec"]
+__all__ = [
+    "QueryScores",
+    "RetrievalMetric",
+    "RetrievalScores",
+    "ShrecMetric",
+    "ShrecScores",
+    "retrieval",
+    "retrieval_by_query",
+    "shrec",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """The classes of `modules`, which needs torchmetrics, when they are first asked for."""
+    if name not in ("RetrievalMetric", "ShrecMetric"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from geomdml.metrics import modules
+    except ModuleNotFoundError as error:
+        if error.name != "torchmetrics":
+            raise
+        raise ImportError(f"{name} needs torchmetrics; pip install geomdml[metrics]") from None
+    return getattr(modules, name)

@@ -5,26 +5,18 @@ Every score follows from where a query's relevant items stand (`geomdml.metrics.
 
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from geomdml.metrics.standing import Items, Standing, Ties, standings
+from geomdml.metrics.query_scores import QueryScores, RetrievalScores
+from geomdml.metrics.standing import Items, Standing, Ties
+from geomdml.metrics.standings import MEMORY, standings
 from geomdml.spaces import Space
 
 Score = Literal["recall", "r_precision", "map_at_r", "mean_ap"]
-
-
-class RetrievalScores(NamedTuple):
-    """Means over the `queries` that have a relevant item; None for a score that was not asked for."""
-
-    recall: dict[int, float] | None
-    r_precision: float | None
-    map_at_r: float | None
-    mean_ap: float | None
-    queries: int
 
 
 def retrieval(
@@ -37,6 +29,7 @@ def retrieval(
     ks: Collection[int] = (1, 2, 4, 8),
     scores: Collection[Score] = ("recall", "r_precision", "map_at_r"),
     ties: Ties = "expected",
+    memory_limit: int | float = MEMORY,
 ) -> RetrievalScores:
     """How well the nearest neighbours of the queries share their class.
 
@@ -58,16 +51,19 @@ def retrieval(
         ties: how items at exactly equal distances are ranked. "expected" is the exact mean over all their orders;
             "optimistic" has the relevant ones first, "pessimistic" last; "index" has them as they are stored, the
             one rule under which the order of the gallery matters. Equal embeddings always tie.
+        memory_limit: bytes to work in, beside the embeddings and a copy of the gallery. Less of it is slower only where
+            classes have more than 32 items.
 
     Returns:
-        Means over the queries with R > 0, and the number of these.
+        Means over the queries with R > 0, and the number of these: a query alone in its class is left out.
 
     Raises:
         ValueError: shapes that do not match, NaN or infinite embeddings or distances, no query with a relevant
-            item, an unknown score or tie rule, a k < 1.
+            item, an unknown score or tie rule, a k < 1, memory that is too little for one query.
         TypeError: embeddings that are not floating point, labels or ks that are not integers.
 
-    Memory is bounded: the distances of one block of queries at a time, whatever Q is.
+    In `Euclidean` and `Hyperbolic` spaces it costs little more than one matrix product in float32, with the same exact
+    scores (`geomdml.metrics.by_counting`); in others, and for large classes, distances are sorted.
 
     Source: MAP@R from Musgrave et al., "A metric learning reality check" (2020), section 3.2; expectations under
     ties as in McSherry and Najork, "Computing information retrieval performance measures efficiently in the
@@ -80,6 +76,51 @@ def retrieval(
     >>> result.r_precision, result.map_at_r, result.queries
     (0.8, None, 5)
     """
+    return retrieval_by_query(
+        query,
+        labels,
+        gallery,
+        gallery_labels,
+        space=space,
+        ks=ks,
+        scores=scores,
+        ties=ties,
+        memory_limit=memory_limit,
+    ).mean()
+
+
+def retrieval_by_query(
+    query: Float[Tensor, "Q D"],
+    labels: Integer[Tensor, " Q"],
+    gallery: Float[Tensor, "P D"] | None = None,
+    gallery_labels: Integer[Tensor, " P"] | None = None,
+    *,
+    space: Space | None = None,
+    ks: Collection[int] = (1, 2, 4, 8),
+    scores: Collection[Score] = ("recall", "r_precision", "map_at_r"),
+    ties: Ties = "expected",
+    memory_limit: int | float = MEMORY,
+) -> QueryScores:
+    """The scores of `retrieval`, of each query: for means by class and for confidence intervals.
+
+    Args:
+        As `retrieval`.
+
+    Returns:
+        The scores of the queries with R > 0, with `mean()`, `by_class()` and `interval()`.
+
+    Raises:
+        As `retrieval`.
+
+    Source: as `retrieval`.
+
+    >>> embeddings, labels = torch.tensor([[0.0], [1.0], [3.0], [10.0], [11.0]]), torch.tensor([0, 0, 1, 1, 1])
+    >>> found = retrieval_by_query(embeddings, labels, ks=(1,))
+    >>> found.recall[1]
+    tensor([1., 1., 0., 1., 1.], dtype=torch.float64)
+    >>> found.by_class()[1].recall
+    {1: 0.6666666666666666}
+    """
     if ties not in get_args(Ties):
         raise ValueError(f"ties = {ties!r}; want one of {', '.join(map(repr, get_args(Ties)))}")
     items = Items.checked(query, labels, gallery, gallery_labels)
@@ -89,18 +130,22 @@ def retrieval(
         ranks = {"recall": max(ks, default=0), "r_precision": R, "map_at_r": R, "mean_ap": items.length}
         return min(items.length, max(ranks[score] for score in scores))
 
+    nearest = set(scores) == {"recall"}
+    rows, values = [], []
     with torch.no_grad():
-        per_query = [
-            torch.stack([score(standing) for score in wanted.values()], -1)
-            for standing in standings(items, space, ties, depth)
-        ]
-    mean = dict(zip(wanted, torch.cat(per_query).mean(0).tolist(), strict=True))
-    return RetrievalScores(
-        recall={k: mean[k] for k in ks} if "recall" in scores else None,
-        r_precision=mean.get("r_precision"),
-        map_at_r=mean.get("map_at_r"),
-        mean_ap=mean.get("mean_ap"),
-        queries=sum(map(len, per_query)),
+        for block, standing in standings(items, space, ties, depth, nearest=nearest, memory_limit=memory_limit):
+            rows.append(block)
+            values.append(torch.stack([score(standing) for score in wanted.values()], -1))
+    index = torch.cat(rows)
+    order = index.argsort()
+    found = dict(zip(wanted, torch.cat(values)[order].T.contiguous(), strict=True))
+    return QueryScores(
+        index=index[order],
+        labels=labels[index[order].to(labels.device)],
+        recall={k: found[k] for k in ks} if "recall" in scores else None,
+        r_precision=found.get("r_precision"),
+        map_at_r=found.get("map_at_r"),
+        mean_ap=found.get("mean_ap"),
     )
 
 

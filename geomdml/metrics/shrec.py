@@ -3,29 +3,39 @@
 Every score follows from where a query's relevant items stand (`geomdml.metrics.standing`).
 """
 
-from typing import NamedTuple
+import math
+from collections.abc import Callable, Collection
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from geomdml.metrics.standing import CHUNK, Items, Standing, standings
+from geomdml.metrics.standing import Items, Standing, total
+from geomdml.metrics.standings import MEMORY, standings
 from geomdml.spaces import Space
 
 LEVELS = 20  # of recall: 0.05, 0.10, …, 1.00
 FIRST_PAGE = 32  # results that the E-measure looks at
+PLACES = 2**20  # of a hit among ties, at a time
+
+
+ShrecScore = Literal["nn", "ft", "st", "e", "dcg", "mean_ap", "precision"]
 
 
 class ShrecScores(NamedTuple):
-    """Means over the `queries` that have a relevant item; `precision` at each `recall` is the curve."""
+    """Means over the `queries` that have a relevant item; `precision` at each `recall` is the curve.
 
-    nn: float
-    ft: float
-    st: float
-    e: float
-    dcg: float
-    mean_ap: float
-    precision: tuple[float, ...]
+    None for a score that was not asked for.
+    """
+
+    nn: float | None
+    ft: float | None
+    st: float | None
+    e: float | None
+    dcg: float | None
+    mean_ap: float | None
+    precision: tuple[float, ...] | None
     recall: tuple[float, ...]
     queries: int
 
@@ -37,6 +47,8 @@ def shrec(
     gallery_labels: Integer[Tensor, " P"] | None = None,
     *,
     space: Space | None = None,
+    scores: Collection[ShrecScore] = get_args(ShrecScore),
+    memory_limit: int | float = MEMORY,
 ) -> ShrecScores:
     """How well the nearest neighbours of the queries share their class, by the scores of SHREC.
 
@@ -59,14 +71,14 @@ def shrec(
         gallery, gallery_labels: (P, D) embeddings to search. Without them each query searches all the others: it
             is left out itself, by its index, and embeddings equal to it are not.
         space: whose `pairwise_dist` ranks; None is Euclidean.
+        scores: which scores to compute; without dcg, mean_ap and precision, only the head of each list is looked at.
+        memory_limit: as in `geomdml.metrics.retrieval`.
 
     Returns:
         Means over the queries with R > 0, and the number of these.
 
     Raises:
-        ValueError, TypeError: as `geomdml.metrics.retrieval`.
-
-    Memory is bounded: the distances of one block of queries at a time, whatever Q is.
+        ValueError, TypeError: as `geomdml.metrics.retrieval`; an unknown score.
 
     Source: Shilane et al., "The Princeton Shape Benchmark" (2004), section 4; Li et al., "SHREC'13 track: large scale
     sketch-based 3D shape retrieval" (2013).
@@ -77,27 +89,45 @@ def shrec(
     (0.8, 0.8, 1.0, 0.9)
     """
     items = Items.checked(query, labels, gallery, gallery_labels)
+    if isinstance(scores, str) or not scores or not set(scores) <= set(get_args(ShrecScore)):
+        raise ValueError(f"scores = {scores!r}; want one or more of {', '.join(map(repr, get_args(ShrecScore)))}")
+    functions = {name: f for name, f in _functions(items.length).items() if name in scores}
     page = min(FIRST_PAGE, items.length)
 
-    def scores(standing: Standing) -> Tensor:
-        R = standing.relevant[:, 0]
-        single = [
-            standing.hits(1),
-            standing.hits(standing.relevant) / R,
-            standing.hits(2 * standing.relevant) / R,
-            2 * standing.hits(page) / (page + R),
-            _discounted_gain(standing, items.length),
-            standing.average_precision(items.length),
-        ]
-        return torch.cat([torch.stack(single, -1), _precision_at_recall(standing)], -1)
+    def depth(R: int) -> int:
+        ranks = {"nn": 1, "ft": R, "st": 2 * R, "e": page}
+        return min(items.length, max(ranks.get(score, items.length) for score in scores))
 
     with torch.no_grad():
-        per_query = torch.cat(
-            [scores(standing) for standing in standings(items, space, "expected", lambda R: items.length)]
-        )
-    nn, ft, st, e, dcg, mean_ap, *precision = per_query.mean(0).tolist()
-    recall = tuple(level / LEVELS for level in range(1, LEVELS + 1))
-    return ShrecScores(nn, ft, st, e, dcg, mean_ap, tuple(precision), recall, queries=len(per_query))
+        found = standings(items, space, "expected", depth, memory_limit=memory_limit)
+        per_query = torch.cat([torch.cat([f(standing) for f in functions.values()], -1) for _, standing in found])
+    means = [math.fsum(score) / len(score) for score in per_query.T.tolist()]
+    mean = dict(zip(functions, means, strict=False))
+    return ShrecScores(
+        nn=mean.get("nn"),
+        ft=mean.get("ft"),
+        st=mean.get("st"),
+        e=mean.get("e"),
+        dcg=mean.get("dcg"),
+        mean_ap=mean.get("mean_ap"),
+        precision=tuple(means[-LEVELS:]) if "precision" in scores else None,
+        recall=tuple(level / LEVELS for level in range(1, LEVELS + 1)),
+        queries=len(per_query),
+    )
+
+
+def _functions(length: int) -> dict[str, Callable[[Standing], Tensor]]:
+    """Each score as (q, 1), the precision last and as (q, levels)."""
+    page = min(FIRST_PAGE, length)
+    return {
+        "nn": lambda standing: standing.hits(1)[:, None],
+        "ft": lambda standing: standing.hits(standing.relevant)[:, None] / standing.relevant,
+        "st": lambda standing: standing.hits(2 * standing.relevant)[:, None] / standing.relevant,
+        "e": lambda standing: 2 * standing.hits(page)[:, None] / (page + standing.relevant),
+        "dcg": lambda standing: _discounted_gain(standing, length)[:, None],
+        "mean_ap": lambda standing: standing.average_precision(length)[:, None],
+        "precision": _precision_at_recall,
+    }
 
 
 def _discounted_gain(standing: Standing, length: int) -> Tensor:
@@ -105,7 +135,7 @@ def _discounted_gain(standing: Standing, length: int) -> Tensor:
     rank = torch.arange(1, length + 1, dtype=torch.float64, device=standing.closer.device)
     gain = torch.cat([rank.new_zeros(1), 1 / rank.log2().clamp(min=1)]).cumsum(0)
     first, last = (place.clamp(max=length).long() for place in (standing.closer, standing.closer + standing.tied))
-    return ((gain[last] - gain[first]) / standing.tied).sum(-1) / gain[standing.relevant[:, 0].long()]
+    return total((gain[last] - gain[first]) / standing.tied) / gain[standing.relevant[:, 0].long()]
 
 
 def _precision_at_recall(standing: Standing) -> Tensor:
@@ -134,7 +164,7 @@ def _reciprocal_ranks(N: Tensor, n: Tensor, r: Tensor, j: Tensor) -> Tensor:
 
     means = torch.zeros(len(N), dtype=torch.float64, device=N.device)
     places = n - r + 1
-    block = places.cumsum(0) // (CHUNK // 8)  # eight numbers a place
+    block = places.cumsum(0) // PLACES
     for rows in (torch.nonzero(block == number)[:, 0] for number in block.unique()):
         row = rows.repeat_interleave(places[rows])
         before = (places[rows].cumsum(0) - places[rows]).repeat_interleave(places[rows])

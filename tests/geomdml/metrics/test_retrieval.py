@@ -9,11 +9,8 @@ from statistics import fmean
 import pytest
 import torch
 from hypothesis import given
-from pytorch_metric_learning.distances import LpDistance
-from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
-from pytorch_metric_learning.utils.inference import CustomKNN
 
-from geomdml.metrics import RetrievalScores, retrieval, standing
+from geomdml.metrics import RetrievalScores, by_sorting, retrieval
 from geomdml.spaces import Euclidean, Hyperbolic
 from tests.generators.rankings import Problem, Table, problems, random_problem
 
@@ -204,16 +201,16 @@ class TestStorageOrder:
 
 
 @pytest.mark.parametrize("ties", TIES)
-def test_blocks_of_queries_change_nothing_and_bound_memory(monkeypatch: pytest.MonkeyPatch, ties):
+def test_blocks_of_queries_change_nothing_and_bound_memory(ties):
     problem = random_problem(60, 25, 12)
     at_once = scores_of(problem, ties=ties)
-    for chunk in (1, 1000):
-        monkeypatch.setattr(standing, "CHUNK", chunk)
+    for rows in (1, 7):
         space = Table(problem.table)
         numbers = torch.arange(60.0).unsqueeze(1)
         labels = torch.tensor(problem.labels)
-        assert retrieval(numbers, labels, space=space, ks=KS, scores=ALL, ties=ties) == at_once
-        assert space.largest_block <= max(chunk, 60)
+        limit = rows * by_sorting.BYTES * (60 + 2 * 60)
+        assert retrieval(numbers, labels, space=space, ks=KS, scores=ALL, ties=ties, memory_limit=limit) == at_once
+        assert space.largest_block <= limit / by_sorting.BYTES
 
 
 # ---- who is left out
@@ -282,32 +279,15 @@ def test_embeddings_with_gradient():
     assert retrieval(embeddings, torch.tensor([0, 0]), space=Hyperbolic(1.0, learnable=True)).recall[1] == 1.0
 
 
-def test_inputs_are_left_as_they_were():
-    embeddings, labels = torch.randn(9, 2, generator=torch.Generator().manual_seed(3)), torch.arange(9) % 2
+@pytest.mark.parametrize("space", [Euclidean(), Hyperbolic(), Table(torch.ones(9, 9))], ids=["E", "H", "table"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_inputs_are_left_as_they_were(space, dtype):
+    embeddings, labels = torch.rand(9, 1, dtype=dtype), torch.arange(9) % 2
     before = embeddings.clone(), labels.clone()
-    retrieval(embeddings, labels, scores=ALL)
+    retrieval(embeddings, labels, space=space, scores=ALL)
+    retrieval(embeddings, labels, embeddings, labels, space=space, scores=ALL)
     assert torch.equal(embeddings, before[0])
     assert torch.equal(labels, before[1])
-
-
-# ---- a peer
-
-
-@pytest.mark.parametrize("leave_one_out", [True, False])
-def test_agrees_with_pytorch_metric_learning(leave_one_out: bool):
-    draw = torch.Generator().manual_seed(4)
-    embeddings = torch.randn(150, 16, generator=draw)
-    labels = torch.randint(40, (150,), generator=draw)  # some classes have a single member
-    items = (embeddings, labels) if leave_one_out else (embeddings[:60], labels[:60], embeddings[60:], labels[60:])
-    names = ("precision_at_1", "r_precision", "mean_average_precision_at_r", "mean_average_precision")
-    calculator = AccuracyCalculator(
-        include=names,
-        device=torch.device("cpu"),
-        knn_func=CustomKNN(LpDistance(normalize_embeddings=False)),
-    )
-    theirs = calculator.get_accuracy(*items)
-    ours = retrieval(*items, ks=(1,), scores=ALL)
-    assert values(ours) == close([theirs[name] for name in names])
 
 
 # ---- mistakes
@@ -343,6 +323,8 @@ X, Y = torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([0, 0, 1])
         ((X, Y), {"ks": (1, 0)}, ValueError, r"ks = \(1, 0\); want one or more integers ≥ 1"),
         ((X, Y), {"ks": ()}, ValueError, "want one or more integers"),
         ((X, Y), {"ks": (1.0,)}, TypeError, r"ks = \(1.0,\); want integers"),
+        ((X, Y), {"memory_limit": 0}, ValueError, "memory_limit = 0; want a number of bytes above 0"),
+        ((X, Y), {"memory_limit": 99, "space": Table(torch.ones(3, 3))}, ValueError, "one query against 3 items takes"),
     ],
 )
 def test_a_mistake_is_named(arguments: tuple, options: dict, error: type[Exception], message: str):

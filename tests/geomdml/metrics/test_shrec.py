@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 
-from geomdml.metrics import ShrecScores, retrieval, shrec, standing
+from geomdml.metrics import ShrecScores, by_sorting, retrieval, shrec
 from geomdml.spaces import Euclidean, Hyperbolic
 from tests.generators.rankings import Problem, Table, problems, random_problem
 
@@ -177,15 +177,15 @@ def test_constant_embeddings_score_as_a_random_order():
     assert scores.precision[:5] == close([first] * 5, 1e-9)
 
 
-@pytest.mark.parametrize("chunk", [1, 1000])
-def test_blocks_of_queries_change_nothing_and_bound_memory(monkeypatch: pytest.MonkeyPatch, chunk: int):
+@pytest.mark.parametrize("rows", [1, 7])
+def test_blocks_of_queries_change_nothing_and_bound_memory(monkeypatch: pytest.MonkeyPatch, rows: int):
     problem = random_problem(60, 25, 12)
     at_once = shrec(**problem.arguments())
-    monkeypatch.setattr(standing, "CHUNK", chunk)
-    monkeypatch.setattr(module, "CHUNK", 8 * chunk)
+    monkeypatch.setattr(module, "PLACES", 1)
     arguments = problem.arguments()
-    assert values(shrec(**arguments)) == close(values(at_once))
-    assert arguments["space"].largest_block <= max(chunk, 60)
+    limit = rows * by_sorting.BYTES * (60 + 2 * 60)
+    assert values(shrec(**arguments, memory_limit=limit)) == close(values(at_once))
+    assert arguments["space"].largest_block <= limit / by_sorting.BYTES
 
 
 # ---- who is left out

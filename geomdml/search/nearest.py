@@ -8,6 +8,7 @@ from torch import Tensor
 
 from geomdml import checks
 from geomdml.numerics import result_dtype
+from geomdml.search.distinct import distinct
 from geomdml.spaces import Euclidean, Space
 
 CHUNK = 2**22  # distances at a time: 32 MB in the float64 in which the spaces compute
@@ -70,7 +71,8 @@ def _distinct(gallery: Tensor, k: int) -> tuple[Tensor, Tensor]:
     A tiled matrix product may round its columns differently, so that equal points would not tie.
     """
     P = len(gallery)
-    _, point, count = torch.unique(gallery, dim=0, return_inverse=True, return_counts=True)
+    _, point = distinct(gallery)
+    count = point.bincount()
     order = point.argsort(stable=True)  # the indices, point after point
     first = count.cumsum(0) - count
     slot = torch.arange(max(1, min(k, int(count.max()))) if P else 1, device=gallery.device)
