@@ -100,6 +100,7 @@ def illustration(found: dict[str, dict[str, Tensor]], space: Space) -> Illustrat
     for name, (asking, asked) in DIRECTIONS.items():
         one, other = found[asking], found[asked]
         scores = shrec(one["embeddings"], one["labels"], other["embeddings"], other["labels"], space=space)
+        assert scores.precision is not None  # all scores were asked for
         lines.append((name, scores.recall, scores.precision))
     return precision_recall(
         lines, "Mean over the test sketches that search all shapes, and over the shapes that search these."
