@@ -9,7 +9,7 @@ from apps.chest_vit.data import RetrievalData
 from apps.chest_vit.experiment import ChestExperiment
 from apps.chest_vit.model import CHEST
 from apps.common.cli import Study
-from apps.common.compare import Comparison, Setting, Space
+from apps.common.compare import Comparison, Setting, Space, chosen_from
 from apps.common.compare_report import Titled, final_scores, mean_sd
 
 ONE: Space = {"centers_per_class": [1], "tau": [0.0]}
@@ -114,12 +114,10 @@ def experiment(candidates: Mapping[str, Space]) -> Callable[..., ChestExperiment
     """What makes the experiment with these candidates from what the command line hands over."""
 
     def make(model: CHEST, data: RetrievalData, trainer: L.Trainer, wanted: Collection[str] | None) -> ChestExperiment:
-        if unknown := set(wanted or ()) - candidates.keys():
-            raise ValueError(f"there is no candidate {min(unknown)!r}; want some of {'; '.join(candidates)}")
         return ChestExperiment(
             model,
             data,
-            {name: space for name, space in candidates.items() if not wanted or name in wanted},
+            chosen_from(candidates, wanted),
             epochs=int(trainer.max_epochs or 1),
             clip_gradients=trainer.gradient_clip_val,
             device=trainer.strategy.root_device,

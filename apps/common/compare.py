@@ -14,7 +14,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
@@ -29,6 +29,17 @@ Setting = float | int | str | bool
 Settings = Mapping[str, Setting]
 Space = Mapping[str, Sequence[Setting]]
 Stage = Literal["search", "final"]
+
+
+def chosen_from(spaces: Mapping[str, Space], wanted: Collection[str] | None) -> dict[str, Space]:
+    """The candidates wanted, in their own order; None, or none, wants all.
+
+    Raises:
+        ValueError: a name that is not among them.
+    """
+    if unknown := set(wanted or ()) - spaces.keys():
+        raise ValueError(f"there is no candidate {min(unknown)!r}; want some of {'; '.join(spaces)}")
+    return {name: space for name, space in spaces.items() if not wanted or name in wanted}
 
 
 class Evaluation(NamedTuple):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from apps.common.classification import classification
-from apps.common.compare import Evaluation, Setting, Space, Trial
+from apps.common.compare import Evaluation, Setting, Space, Trial, chosen_from
 from apps.common.evaluation import pair_scores
 from apps.datasets.images import Images, stratified
 from apps.digits.data import Batch, DigitsData
@@ -71,9 +71,7 @@ class DigitsExperiment:
     def __init__(
         self, model: Digits, data: DigitsData, epochs: int, device: torch.device, wanted: Collection[str] | None
     ) -> None:
-        if unknown := set(wanted or ()) - SPACES.keys():
-            raise ValueError(f"there is no candidate {min(unknown)!r}; want some of {', '.join(SPACES)}")
-        self.candidates: Mapping[str, Space] = {name: SPACES[name] for name in SPACES if not wanted or name in wanted}
+        self.candidates = chosen_from(SPACES, wanted)
         self.data, self.epochs, self.device = data, epochs, device
         self.settings = {
             key: value for key, value in model.settings.items() if key not in ("loss", "loss_args", "seed")

@@ -11,7 +11,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from apps.common.compare import Evaluation, Setting, Settings, Space, Trial
+from apps.common.compare import Evaluation, Setting, Settings, Space, Trial, chosen_from
 from apps.common.evaluation import Collector
 from apps.common.sampling import seed_of
 from apps.multimodal.data import MultimodalData
@@ -53,9 +53,7 @@ class MultimodalExperiment:
     def __init__(
         self, model: Multimodal, data: MultimodalData, epochs: int, device: torch.device, wanted: Collection[str] | None
     ) -> None:
-        if unknown := set(wanted or ()) - SPACES.keys():
-            raise ValueError(f"there is no candidate {min(unknown)!r}; want some of {', '.join(SPACES)}")
-        self.candidates: Mapping[str, Space] = {name: SPACES[name] for name in SPACES if not wanted or name in wanted}
+        self.candidates = chosen_from(SPACES, wanted)
         self.data, self.epochs, self.device = data, epochs, device
         self.memory: dict[int, Tensor] = {}
         self.strengths: dict[Any, tuple[float, float]] = {}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from apps.common.classification import classification
-from apps.common.compare import Evaluation, Setting, Space, Trial
+from apps.common.compare import Evaluation, Setting, Space, Trial, chosen_from
 from apps.common.evaluation import shrec_scores
 from apps.common.sampling import seed_of
 from apps.common.shape_data import ShapeData
@@ -52,9 +52,7 @@ class ShapeExperiment:
     def __init__(
         self, model: Shape3D, data: ShapeData, epochs: int, device: torch.device, wanted: Collection[str] | None
     ) -> None:
-        if unknown := set(wanted or ()) - SPACES.keys():
-            raise ValueError(f"there is no candidate {min(unknown)!r}; want some of {', '.join(SPACES)}")
-        self.candidates: Mapping[str, Space] = {name: SPACES[name] for name in SPACES if not wanted or name in wanted}
+        self.candidates = chosen_from(SPACES, wanted)
         self.data, self.epochs, self.device = data, epochs, device
         self.memory: dict[int, Tensor] = {}
         self.settings = {

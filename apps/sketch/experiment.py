@@ -11,7 +11,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from apps.common.compare import Evaluation, Setting, Space, Trial
+from apps.common.compare import Evaluation, Setting, Space, Trial, chosen_from
 from apps.common.sampling import seed_of
 from apps.sketch.data import SketchData
 from apps.sketch.model import DIRECTIONS, SIDES, SketchToShape, retrieval_scores
@@ -49,9 +49,7 @@ class SketchExperiment:
     def __init__(
         self, model: SketchToShape, data: SketchData, epochs: int, device: torch.device, wanted: Collection[str] | None
     ) -> None:
-        if unknown := set(wanted or ()) - SPACES.keys():
-            raise ValueError(f"there is no candidate {min(unknown)!r}; want some of {', '.join(SPACES)}")
-        self.candidates: Mapping[str, Space] = {name: SPACES[name] for name in SPACES if not wanted or name in wanted}
+        self.candidates = chosen_from(SPACES, wanted)
         self.data, self.epochs, self.device = data, epochs, device
         self.memories: dict[str, dict[int, Tensor]] = {side: {} for side in SIDES}
         chosen = ("classes", "loss", "loss_args", "seed", "space", "proxy_lr")
