@@ -1,6 +1,6 @@
 """Sketches and shapes, and batches with both: the same classes on both sides."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from apps.common.loading import TrainingLoader
 from apps.common.rendering import Look, Shading
-from apps.common.sampling import ClassBalanced, Draw, seed_of
+from apps.common.sampling import Draw, seed_of
 from apps.common.shape_data import Batch, Ring, look
 from apps.common.view_cache import Rendered, rendered
 from apps.datasets import sketched_shapes
@@ -21,6 +21,7 @@ from apps.datasets.meshes import Up
 from apps.datasets.shapes import stratified
 from apps.datasets.sketched_shapes import SketchedShapes
 from apps.sketch.augment import drawn
+from apps.sketch.batches import BothBalanced
 from apps.sketch.drawing import contours, framed
 
 
@@ -171,7 +172,7 @@ class SketchData(L.LightningDataModule):
         """A sketch as it is."""
         return framed(self.source.sketches.picture(row), self.hparams["size"])
 
-    def batches(self, rows: Int64[Tensor, " n"], seed: int) -> "BothBalanced":
+    def batches(self, rows: Int64[Tensor, " n"], seed: int) -> BothBalanced:
         """Which of these sketches, and which shapes, make the steps of training; a function of (seed, epoch, step)."""
         h = self.hparams
         sizes = {"classes": h["classes_per_batch"], "per_class": h["per_class"], "steps": h["steps"], "seed": seed}
@@ -229,47 +230,6 @@ class SketchData(L.LightningDataModule):
             DataLoader(Made(self.sketches), sampler=sketches, batch_size=None),
             DataLoader(Made(self.shapes), sampler=shapes, batch_size=None),
         ]
-
-
-class BothBalanced:
-    """Batches of pairs of draws, a sketch and a shape of one class; balanced by class, of the classes that have both.
-
-    Args:
-        rows: the places of the sketches that are drawn.
-        sketches: their class indices.
-        shapes: the class indices of all shapes.
-        sizes: classes, per_class, steps and seed, as of `ClassBalanced`.
-
-    Raises:
-        ValueError: as `ClassBalanced`.
-
-    >>> labels, sizes = np.array([0, 1]), {"classes": 2, "per_class": 1, "steps": 1, "seed": 0}
-    >>> [batch] = BothBalanced(np.array([7, 9]), labels, labels, **sizes)
-    >>> sorted((sketch.picture, shape.picture) for sketch, shape in batch)
-    [(7, 0), (9, 1)]
-    """
-
-    def __init__(self, rows: np.ndarray, sketches: np.ndarray, shapes: np.ndarray, **sizes: int) -> None:
-        common = np.intersect1d(sketches, shapes)
-        kept = [np.isin(labels, common) for labels in (sketches, shapes)]
-        self.rows = [rows[kept[0]], np.flatnonzero(kept[1])]
-        # With the same seed and the same classes, both sides go through the classes in the same order.
-        self.sides = [ClassBalanced(sketches[kept[0]], **sizes), ClassBalanced(shapes[kept[1]], **sizes)]
-
-    def set_epoch(self, epoch: int, first: int = 0) -> None:
-        for side in self.sides:
-            side.set_epoch(epoch, first)
-
-    def __len__(self) -> int:
-        return len(self.sides[0])
-
-    def __iter__(self) -> Iterator[list[tuple[Draw, Draw]]]:
-        for batches in zip(*self.sides, strict=True):
-            drawn = [
-                [draw._replace(picture=int(rows[draw.picture])) for draw in batch]
-                for rows, batch in zip(self.rows, batches, strict=True)
-            ]
-            yield list(zip(*drawn, strict=True))
 
 
 class Made(Dataset):

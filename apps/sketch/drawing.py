@@ -42,7 +42,7 @@ def contours(views: UInt8[Tensor, "V C S S"]) -> UInt8[Tensor, "V 1 S S"]:
     >>> view = torch.full((1, 1, 8, 8), 255, dtype=torch.uint8)
     >>> view[..., 2:, 2:] = 100
     >>> contours(view)[0, 0, 4]  # the outline is where the shape begins
-    tensor([255,   0,   0, 255, 255, 255, 255, 255], dtype=torch.uint8)
+    tensor([255,   0, 255, 255, 255, 255, 255, 255], dtype=torch.uint8)
     """
     grey = views.float().mean(1, keepdim=True)
     spread = max_pool2d(grey, 2, stride=1) + max_pool2d(-grey, 2, stride=1)

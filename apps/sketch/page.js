@@ -15,7 +15,7 @@ function redraw() {
   pen.fillStyle = "#fff";
   pen.fillRect(0, 0, canvas.width, canvas.height);
   pen.strokeStyle = "#000";
-  pen.lineWidth = 8;
+  pen.lineWidth = 24; // as thick as the strokes of the pictograms that the network was trained on
   pen.lineCap = pen.lineJoin = "round";
   for (const stroke of strokes) {
     pen.beginPath();
