@@ -24,6 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--points", type=int, default=1_000_000)
     parser.add_argument("--dim", type=int, default=128)
+    parser.add_argument("--intrinsic", type=int, help="dimension of the subspace that the points fill; all without it")
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--only", nargs="+", choices=list(EFFORTS), default=list(EFFORTS))
     parser.add_argument("--quick", action="store_true", help="few points: to see whether it works")
@@ -31,14 +32,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/bench"))
     options = parser.parse_args()
     count, queries = (5000, 100) if options.quick else (options.points, options.queries)
-    console, table = Console(width=130), Table(title=f"{count} points, D = {options.dim}, {queries} queries")
+    intrinsic = options.intrinsic or options.dim
+    title = f"{count} points in {intrinsic} of {options.dim} dimensions, {queries} queries"
+    console, table = Console(width=130), Table(title=title)
     for i, column in enumerate(HEADER):
         table.add_column(column, justify="right" if i else "left")
     results: dict[str, Any] = {"machine": machine("cpu") | {"threads": options.threads}, "indices": {}}
     options.out.mkdir(parents=True, exist_ok=True)
     for kind in options.only:
-        asked = {"kind": kind, "count": count, "dim": options.dim, "queries": queries, "efforts": EFFORTS[kind]}
-        record = in_own_process("benchmarks.one_index", asked | {"threads": options.threads})
+        asked = {"kind": kind, "count": count, "dim": options.dim, "intrinsic": intrinsic, "queries": queries}
+        asked |= {"efforts": EFFORTS[kind], "threads": options.threads}
+        record = in_own_process("benchmarks.one_index", asked)
         results["indices"][kind] = record
         if "failed" in record:
             table.add_row(kind, record["failed"], *6 * [""])

@@ -13,28 +13,29 @@ from geomdml.spaces import Hyperbolic
 CURVATURE = 0.5
 
 
-def points(count: int, dim: int, seed: int, farthest: float = 4.0) -> torch.Tensor:
-    """1,000 clusters; A = 2√c‖u‖ even up to `farthest`."""
-    draw, centres = (
-        torch.Generator().manual_seed(seed),
-        torch.randn(1000, dim, generator=torch.Generator().manual_seed(0)),
-    )
+def points(count: int, dim: int, intrinsic: int, seed: int, farthest: float = 4.0) -> torch.Tensor:
+    """1,000 clusters in a subspace of `intrinsic` dimensions; A = 2√c‖u‖ even up to `farthest`."""
+    draw, same = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(0)
+    centres = torch.randn(1000, intrinsic, generator=same)
+    basis = torch.linalg.qr(torch.randn(dim, intrinsic, generator=same)).Q.T
     made = torch.empty(count, dim)
     for rows in torch.arange(count).split(65536):
         near = centres[torch.randint(1000, (len(rows),), generator=draw)]
-        direction = torch.nn.functional.normalize(near + torch.randn(len(rows), dim, generator=draw))
+        direction = torch.nn.functional.normalize(near + torch.randn(near.shape, generator=draw)) @ basis
         made[rows] = farthest / (2 * CURVATURE**0.5) * 0.9999 * torch.rand(len(rows), 1, generator=draw) * direction
     return made
 
 
-def asked(kind: str, count: int, dim: int, queries: int, efforts: list[int], threads: int) -> dict[str, object]:
+def asked(
+    kind: str, count: int, dim: int, intrinsic: int, queries: int, efforts: list[int], threads: int
+) -> dict[str, object]:
     """Seconds to build, bytes added, and for each effort recall@10, queries a second and a second of processor time."""
     import faiss
 
     torch.set_num_threads(threads)
     faiss.omp_set_num_threads(threads)
     space = Hyperbolic(CURVATURE)
-    x, query = points(count, dim, 1), points(queries, dim, 2)
+    x, query = points(count, dim, intrinsic, 1), points(queries, dim, intrinsic, 2)
     truth = knn(query, x, 10, space=space).indices
     before, start, processor = forget_peak("cpu"), time.perf_counter(), time.process_time()
     index = HyperbolicIndex(space, dim, kind=kind)  # type: ignore[arg-type]
