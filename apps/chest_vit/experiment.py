@@ -10,11 +10,13 @@ from apps.chest_vit.data import RetrievalData
 from apps.chest_vit.kept_maps import KeptMaps, Part
 from apps.chest_vit.losses import NAMED, start_proxies
 from apps.chest_vit.model import CHEST
+from apps.chest_vit.observations import ambiguity, correlation, gradient_norms, means
 from apps.common.compare import Evaluation, Settings, Space, Trial
 from apps.common.evaluation import radius_spread, scores
 from apps.common.sampling import ClassBalanced, seed_of
 
 VARIANTS = 8  # augmented forms of a training picture that are kept
+WATCHED = 10  # steps from one look at the gradients to the next
 
 
 class ChestExperiment:
@@ -63,6 +65,21 @@ class ChestExperiment:
         }
 
     def train(self, trial: Trial) -> Iterator[Evaluation]:
+        part: Part = "test" if trial.stage == "final" else "validation"
+        gradients: list[dict[str, float]] = []
+        for step, last, model, gradient in self.steps(trial):
+            if gradient:
+                gradients.append(gradient)
+            if step in trial.moments or step == last:
+                epoch = round(step / self.data.hparams["steps"], 4)
+                found = self.scores(model, part) | means(gradients)
+                if step == last and trial.stage == "final":
+                    found["radius ~ class size"] = correlation(*self.radii_and_sizes(model))
+                yield Evaluation(step, epoch, found)
+                gradients.clear()
+
+    def steps(self, trial: Trial) -> Iterator[tuple[int, int, CHEST, dict[str, float]]]:
+        """Train; after each step its number, that of the last, the model, and now and then `gradient_norms`."""
         torch.manual_seed(trial.seed)
         settings = self.settings | of_model(trial.settings)
         model = CHEST(self.data.num_classes, **settings, seed=trial.seed).to(self.device)
@@ -79,19 +96,18 @@ class ChestExperiment:
             epoch, place = divmod(step, len(batches))
             draws = batches.batch(epoch, place)
             torch.manual_seed(seed_of(trial.seed, epoch, place))
-            features = self.maps.features(model, self.maps.training(draws))
+            features = self.maps.features(model, self.maps.training(draws)).float()
             rows = torch.tensor([draw.picture for draw in draws])
-            loss = model.loss.terms(features.float(), labels[rows].to(self.device), head=model.head).total
-            if bool(loss.isfinite()):  # else it diverged, and is scored so to its end
+            terms = model.loss.terms(features, labels[rows].to(self.device), head=model.head)
+            gradient = gradient_norms(terms, features) if step % WATCHED == WATCHED - 1 else {}
+            if bool(terms.total.isfinite()):  # else it diverged, and is scored so to its end
                 optimizer.zero_grad()
-                loss.backward()
+                terms.total.backward()
                 if self.clip_gradients:
                     torch.nn.utils.clip_grad_norm_(weights, self.clip_gradients)
                 optimizer.step()
             scheduler.step()
-            if step + 1 in trial.moments or step + 1 == last:
-                part: Part = "test" if trial.stage == "final" else "validation"
-                yield Evaluation(step + 1, round((step + 1) / len(batches), 4), self.scores(model, part))
+            yield step + 1, last, model, gradient
 
     def scores(self, model: CHEST, part: Part) -> dict[str, float]:
         """Recall@1 and MAP@R of both outputs, of H with one radius for all too, and where the points are."""
@@ -115,9 +131,15 @@ class ChestExperiment:
         main = "H" if model.hparams["eta_h"] > 0 else "E, cosine" if of_cosines else "E"
         result = {"Recall@1": scored[main]["Recall@1"]}
         result |= {f"{name}, {score}": row[score] for name, row in scored.items() for score in ("Recall@1", "MAP@R")}
-        return result | {
-            f"radius, {name}": value for name, value in radius_spread(found["radius"], model.head.clip).items()
-        }
+        result |= {f"radius, {name}": value for name, value in radius_spread(found["radius"], model.head.clip).items()}
+        if part == "test":
+            result["radius ~ ambiguity"] = correlation(found["radius"], ambiguity(found["E"], labels))
+        return result
+
+    def radii_and_sizes(self, model: CHEST) -> tuple[Tensor, Tensor]:
+        """Of each training picture its radius, and how many pictures its class has."""
+        labels = torch.from_numpy(self.data.train.labels)
+        return self.outputs(model, "train")["radius"].cpu(), torch.bincount(labels)[labels]
 
     @torch.no_grad()
     def outputs(self, model: CHEST, part: Part) -> dict[str, Tensor]:

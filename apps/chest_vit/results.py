@@ -106,19 +106,31 @@ def class_similarities(model: CHEST, data: RetrievalData) -> list[Similarities]:
 
     None where the hyperbolic half has no proxies of SoftTriple.
     """
-    proxies = model.loss.proxies
-    if proxies is None or model.loss.eta_h == 0 or model.loss.hyperbolic is not None:
+    if model.loss.proxies is None or model.loss.eta_h == 0 or model.loss.hyperbolic is not None:
         return []
     loader = data.whole_train_dataloader()
+    batch = loader.collate_fn([loader.dataset[index] for index in similarity_sample(model, data)])
+    own, others = similarities(model, model(batch.pictures)["H"], batch.labels)
+    return [Similarities("H", own.numpy(), others.numpy())]
+
+
+def similarity_sample(model: CHEST, data: RetrievalData) -> list[int]:
+    """The training pictures whose similarities to the classes are shown, drawn with the model's seed."""
     rng = torch.Generator().manual_seed(seed_of(model.hparams["seed"]))
-    chosen = torch.randperm(len(data.train), generator=rng)[:SIMILARITY_SAMPLE].tolist()
-    batch = loader.collate_fn([loader.dataset[index] for index in chosen])
-    dist = proxies.distances(model(batch.pictures)["H"], model.head(proxies.vectors.flatten(0, 1)), model.space)
+    return torch.randperm(len(data.train), generator=rng)[:SIMILARITY_SAMPLE].tolist()
+
+
+@torch.no_grad()
+def similarities(model: CHEST, vectors: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """SoftTriple's similarities, as the loss takes them, of tangent vectors to their own class and to all others."""
+    proxies = model.loss.proxies
+    assert proxies is not None
+    dist = proxies.distances(vectors, model.head(proxies.vectors.flatten(0, 1)), model.space)
     if model.loss.relative:
         dist = in_mean_units(dist)
     similarity = soft_triple_similarity(dist, gamma=model.hparams["gamma_h"])
-    own = torch.nn.functional.one_hot(batch.labels, similarity.shape[1]).bool()
-    return [Similarities("H", similarity[own].numpy(), similarity[~own].numpy())]
+    own = torch.nn.functional.one_hot(labels, similarity.shape[1]).bool()
+    return similarity[own], similarity[~own]
 
 
 def loss_in_words(model: CHEST) -> str:

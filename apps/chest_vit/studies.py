@@ -8,6 +8,7 @@ import lightning as L
 from apps.chest_vit.data import RetrievalData
 from apps.chest_vit.experiment import ChestExperiment
 from apps.chest_vit.model import CHEST
+from apps.chest_vit.portraits import portraits
 from apps.common.cli import Study
 from apps.common.compare import Comparison, Setting, Space, chosen_from
 from apps.common.compare_report import Titled, final_scores, mean_sd
@@ -15,6 +16,7 @@ from apps.common.compare_report import Titled, final_scores, mean_sd
 ONE: Space = {"centers_per_class": [1], "tau": [0.0]}
 TWO: Space = {"centers_per_class": [2], "tau": [0.0]}
 ALL: Space = {"centers_per_class": [2], "tau": [0.5]}
+UNCLIPPED: Space = {"clip": [10.0]}  # beyond all radii that LayerNorm leaves
 ABLATION: dict[str, Space] = {
     "H": {"eta_e": [0.0], **ONE},
     "E": {"eta_h": [0.0], **ONE},
@@ -25,9 +27,11 @@ ABLATION: dict[str, Space] = {
     "H, K = 2, HypHC": {"eta_e": [0.0], **ALL},
     "CHEST": ALL,
     "CHEST, HypHC as printed": {**ALL, "hyphc_form": ["distance"]},
-    "CHEST, r = 2.3": {**ALL, "clip": [2.3]},
-    "CHEST, no LayerNorm": {**ALL, "norm": ["none"]},
+    "CHEST, the paper's head": {**ALL, "norm": ["none"], "clip": [2.3]},
     "CHEST, learned c": {**ALL, "learn_c": [True]},
+    "H, unclipped": {"eta_e": [0.0], **ONE, **UNCLIPPED},
+    "H + E, unclipped": {**ONE, **UNCLIPPED},
+    "CHEST, unclipped": {**ALL, **UNCLIPPED},
 }
 # The eleven rows of tables 6 and 7: what the paper calls them, what is trained, and which output is scored.
 ROWS = (
@@ -43,43 +47,30 @@ ROWS = (
     ("CHEST loss", "CHEST", "E"),
     ("CHEST loss", "CHEST", "H"),
     ("CHEST, HypHC as printed", "CHEST, HypHC as printed", "H"),
-    ("CHEST, r = 2.3", "CHEST, r = 2.3", "H"),
-    ("CHEST, no LayerNorm", "CHEST, no LayerNorm", "H"),
+    ("CHEST, the paper's head", "CHEST, the paper's head", "H"),
     ("CHEST, learned c", "CHEST, learned c", "H"),
+    ("Hyperbolic, unclipped", "H, unclipped", "H"),
+    ("Hyperbolic + Euclidean, unclipped", "H + E, unclipped", "E"),
+    ("Hyperbolic + Euclidean, unclipped", "H + E, unclipped", "H"),
+    ("CHEST, unclipped", "CHEST, unclipped", "E"),
+    ("CHEST, unclipped", "CHEST, unclipped", "H"),
 )
-RATES: Space = {"lr": [3e-4, 1e-3], "proxy_lr": [1e-2, 3e-2]}
-EUCLIDEAN: Space = {"eta_h": [0.0], "tau": [0.0]}
+RATES: Space = {"lr": [3e-4, 1e-3], "head_lr": [1e-4, 1e-3]}
+EUCLIDEAN: Space = {"eta_h": [0.0], "tau": [0.0], **RATES}
 COSINE: Space = {**EUCLIDEAN, "loss_distance": ["cosine"]}
+# Eight settings each: two rates of two parts, and two values of what matters most in the loss.
 RIVALS: dict[str, Space] = {
-    "CHEST": {**RATES, "margin_h": [0.0, 0.1, 0.3], "scale_h": [10.0, 20.0], "scale_e": [10.0, 20.0]},
-    "SoftTriple": {
-        **EUCLIDEAN,
-        **RATES,
-        "loss": ["soft_triple"],
-        "margin_e": [0.0, 0.1, 0.3],
-        "scale_e": [10.0, 20.0, 40.0],
-    },
-    "ProxyAnchor": {
-        **COSINE,
-        **RATES,
-        "loss": ["proxy_anchor"],
-        "loss_margin": [0.05, 0.1, 0.2],
-        "loss_alpha": [16.0, 32.0],
-    },
-    "multi-similarity": {
-        **COSINE,
-        **RATES,
-        "loss": ["multi_similarity"],
-        "loss_beta": [25.0, 50.0],
-        "loss_base": [0.5, 0.7],
-    },
-    "triplet": {**EUCLIDEAN, **RATES, "loss": ["triplet"], "loss_margin": [0.05, 0.1, 0.2, 0.5]},
+    "CHEST": {**RATES, "clip": [1.0, 10.0]},
+    "SoftTriple": {**EUCLIDEAN, "loss": ["soft_triple"], "scale_e": [10.0, 20.0]},
+    "ProxyAnchor": {**COSINE, "loss": ["proxy_anchor"], "loss_alpha": [16.0, 32.0]},
+    "multi-similarity": {**COSINE, "loss": ["multi_similarity"], "loss_base": [0.5, 0.7]},
+    "triplet": {**EUCLIDEAN, "loss": ["triplet"], "loss_margin": [0.1, 0.3]},
     "Hyp-ViT": {
+        **RATES,
         "eta_e": [0.0],
         "tau": [0.0],
-        **RATES,
         "loss": ["pairwise_cross_entropy"],
-        "loss_temperature": [0.05, 0.1, 0.2],
+        "loss_temperature": [0.1, 0.2],
     },
 }
 
@@ -97,12 +88,13 @@ def grid(**values: list[Setting]) -> dict[str, Space]:
 
 
 SWEEP: dict[str, Space] = {
-    **grid(margin_h=[0.05, 0.1, 0.2, 0.4], margin_e=[0.05, 0.1, 0.2, 0.4]),
-    **grid(c=[0.1, 0.5, 1.0, 2.0]),
-    **grid(clip=[1.0, 2.3, 5.0]),
+    **grid(margin_h=[0.0, 0.1, 0.3], margin_e=[0.0, 0.1, 0.3]),  # margins of 0.1, and all else, are the defaults
+    **grid(c=[0.1, 1.0, 2.0]),
+    **grid(clip=[0.5, 1.0, 1.4]),
+    **grid(c=[0.01, 0.1, 2.0], clip=[0.5, 1.0, 2.3]),
+    **grid(norm=["none"], clip=[2.3, 10.0]),
     **grid(scale_h=[5.0, 10.0, 40.0]),
     **grid(scale_e=[5.0, 10.0, 40.0]),
-    **grid(norm=["none"]),
     # the paper's own grid, where distances are raw
     **grid(
         relative=[False], gamma_h=[5.0], gamma_e=[5.0], margin_h=[1.0, 5.0, 10.0, 20.0], margin_e=[1.0, 5.0, 10.0, 20.0]
@@ -143,7 +135,7 @@ def ablation_rows(comparison: Comparison) -> list[Titled]:
 
 
 STUDIES = {
-    "ablate": Study(experiment(ABLATION), tables=ablation_rows),
+    "ablate": Study(experiment(ABLATION), tables=ablation_rows, pictures=portraits),
     "sweep": Study(experiment(SWEEP), tested=False),
     "compare": Study(experiment(RIVALS)),
 }

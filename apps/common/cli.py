@@ -50,11 +50,13 @@ class Study(NamedTuple):
     """A subcommand that compares: `make` makes the experiment from model, data, trainer and the candidates wanted.
 
     tables: what it shows beside the tables of every comparison. tested: whether final runs are scored on test data.
+    pictures: further files, put into the folder by the experiment that was compared, from a seed; gives their paths.
     """
 
     make: MakeExperiment
     tables: Callable[[Comparison], list[Titled]] = lambda comparison: []
     tested: bool = True
+    pictures: Callable[[Any, Path, int], list[Path]] = lambda experiment, folder, seed: []
 
 
 class ComparingTrainer(L.Trainer):
@@ -123,6 +125,8 @@ class AppCLI(LightningCLI):
         experiment = study.make(model, datamodule, self.trainer, candidates)
         comparison = compare(experiment, folder, seeds=range(first, first + seeds), tested=study.tested, **options)
         for path in write_comparison(comparison, folder, reference=reference, more=study.tables(comparison)):
+            print(path, flush=True)
+        for path in study.pictures(experiment, Path(folder), first):
             print(path, flush=True)
 
     ablate = sweep = compare

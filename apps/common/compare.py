@@ -187,11 +187,16 @@ def best(runs: Sequence[Run], score: str) -> Settings:
     return runs[int(np.nanargmax(np.where(np.isfinite(last), last, np.nan)))].trial.settings
 
 
+def identified(experiment: Experiment, trial: Trial) -> tuple[str, str]:
+    """All that decides a trial, as JSON, and the name of its file."""
+    identity = json.dumps({"trial": asdict(trial), "fixed": experiment.fixed}, sort_keys=True, default=str)
+    return identity, f"{trial.candidate}-seed{trial.seed}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+
+
 def finished(experiment: Experiment, trial: Trial, folder: Path, shown: "_Shown | None" = None) -> Run:
     """The run of a trial: read where its file is there, else trained and written, whole or not at all."""
-    identity = json.dumps({"trial": asdict(trial), "fixed": experiment.fixed}, sort_keys=True, default=str)
-    digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
-    path = folder / trial.stage / f"{trial.candidate}-seed{trial.seed}-{digest}.json"
+    identity, name = identified(experiment, trial)
+    path = folder / trial.stage / f"{name}.json"
     if path.is_file():
         run = _read(path, trial)
     else:

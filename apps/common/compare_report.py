@@ -88,7 +88,8 @@ def settings(comparison: Comparison) -> tuple[list[str], Rows]:
 def final_scores(runs: Sequence[Run]) -> dict[str, np.ndarray]:
     """Each score after the last step, of all seeds."""
     last = [run.history[-1].scores for run in runs]
-    return {name: np.array([scores.get(name, np.nan) for scores in last]) for name in last[0]}
+    names = dict.fromkeys(name for scores in last for name in scores)
+    return {name: np.array([scores.get(name, np.nan) for scores in last]) for name in names}
 
 
 def mean_sd(values: Sequence[float] | np.ndarray) -> str:

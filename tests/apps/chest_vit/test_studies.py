@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from apps.chest_vit import portraits
 from apps.chest_vit.__main__ import main
 from apps.chest_vit.data import RetrievalData
 from apps.chest_vit.experiment import of_model
@@ -109,6 +110,32 @@ def test_an_ablation_shows_its_rows_and_goes_on_where_it_was(tree, tmp_path, cap
     assert len(times) == 4 and not (tmp_path / "study/search").exists()  # one setting each: nothing to search
     main(words)
     assert times == {path: path.stat().st_mtime_ns for path in (tmp_path / "study/final").iterdir()}
+
+
+def test_an_ablation_ends_with_portraits_drawn_from_csv_files(tree, tmp_path, capsys):
+    folder = tmp_path / "study"
+    words = ["ablate", "--data.root", str(tree), "--folder", str(folder), "--out", str(tmp_path), "--seeds=1"]
+    words += [f"--data.{key}={value}" for key, value in (SIZES | {"steps": 10}).items()] + ["--trainer.max_epochs=1"]
+    words += ["--model.weights=none", "--model.dim=8", "--moments=[]", "--candidates=['H', 'CHEST']"]
+    main(words)
+    rows = {name: list(csv.DictReader((folder / f"{name}.csv").open())) for name in portraits.FIGURES}
+    assert all((folder / f"{name}.png").stat().st_size > 5_000 for name in rows)
+    assert {row["candidate"] for row in rows["similarities"]} == {"H", "CHEST"}
+    for name in ("H", "CHEST"):  # a density: it integrates to 1
+        of = [r for r in rows["similarities"] if r["candidate"] == name and r["classes"] == "own"]
+        area = sum((float(r["high"]) - float(r["low"])) * float(r["density"]) for r in of)
+        assert area == pytest.approx(1, rel=0.01)  # five digits are written
+    assert [(r["candidate"], r["step"], r["E"] == "nan") for r in rows["gradients"]] == [
+        ("H", "10", True),
+        ("CHEST", "10", False),
+    ]
+    assert {row["value"] for row in rows["radii"] if row["against"] == "class size"} == {"3"}
+    places = np.array([[float(row["x"]), float(row["y"])] for row in rows["disk"]])
+    assert {row["part"] for row in rows["disk"]} == {"train", "test"} and (np.hypot(*places.T) < 1).all()
+    kept = {path: path.stat().st_mtime_ns for path in (folder / "portraits").iterdir()}
+    assert len(kept) == 2 and "observing CHEST" in capsys.readouterr().err
+    main(words)
+    assert kept == {path: path.stat().st_mtime_ns for path in (folder / "portraits").iterdir()}
 
 
 def test_a_sweep_is_scored_on_validation_pictures(tree, tmp_path):
