@@ -27,7 +27,7 @@ def gradient_norms(terms: CHESTTerms, features: Tensor) -> dict[str, float]:
     norms = {f"gradient, {name}": float(gradient.norm()) for name, gradient in found.items()}
     if len(found) < 2:
         return norms
-    return norms | {"gradient, cosine": float(torch.nn.functional.cosine_similarity(*found.values(), dim=0))}
+    return norms | {"gradient, cosine": float(found["H"] @ found["E"]) / (norms["gradient, H"] * norms["gradient, E"])}
 
 
 def means(rows: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -48,13 +48,12 @@ def ambiguity(embeddings: Tensor, labels: Tensor) -> Tensor:
     tensor([0.7071, 1.0000,    nan])
     """
     x = torch.nn.functional.normalize(embeddings)
-    found = []
-    for some, own in zip(x.split(1024), labels.split(1024), strict=True):
+    place = torch.arange(len(x), device=x.device)
+    found: list[Tensor] = []
+    for some, own, rows in zip(x.split(1024), labels.split(1024), place.split(1024), strict=True):
         distance = (2 - 2 * some @ x.mT).clamp(min=0).sqrt()
         same = own[:, None] == labels
-        itself = torch.zeros_like(same)
-        itself[torch.arange(len(own)), sum(map(len, found)) + torch.arange(len(own))] = True
-        to_own = distance.masked_fill(~same | itself, math.inf).amin(1)
+        to_own = distance.masked_fill(~same | (rows[:, None] == place), math.inf).amin(1)
         to_other = distance.masked_fill(same, math.inf).amin(1)
         found.append((to_own / to_other).masked_fill(to_own.isinf(), math.nan))
     return torch.cat(found)

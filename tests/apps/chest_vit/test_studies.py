@@ -8,14 +8,19 @@ import pytest
 import torch
 from PIL import Image
 
-from apps.chest_vit import portraits
 from apps.chest_vit.__main__ import main
+from apps.chest_vit.candidates import ABLATION, RIVALS, ROWS, SWEEP, grid
 from apps.chest_vit.data import RetrievalData
 from apps.chest_vit.experiment import of_model
 from apps.chest_vit.kept_maps import KeptMaps
 from apps.chest_vit.model import CHEST
-from apps.chest_vit.studies import ABLATION, RIVALS, ROWS, SWEEP
+from apps.chest_vit.observations import ambiguity, correlation
+from apps.chest_vit.studies import sweep_tables
+from apps.chest_vit.study_figures import FIGURES
+from apps.common.compare import Comparison, Evaluation, Run, Trial
+from apps.common.evaluation import scores
 from apps.common.sampling import Draw
+from geomdml.spaces import Euclidean
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's; a user's process shows or hides them by its own rules
 
@@ -92,8 +97,37 @@ def test_every_candidate_has_settings_that_its_losses_take(name):
 
 def test_the_papers_rows_are_all_there():
     assert len(ROWS[:11]) == 11 and {candidate for _, candidate, _ in ROWS} == set(ABLATION)
-    margins = {tuple(space[m][0] for m in ("margin_h", "margin_e")) for space in SWEEP.values() if "relative" in space}
+    margins = {(space["margin_h"][0], space["margin_e"][0]) for space in SWEEP.values() if "relative" in space}
     assert margins == {(h, e) for h in (1.0, 5.0, 10.0, 20.0) for e in (1.0, 5.0, 10.0, 20.0)}
+
+
+def test_a_sweep_shows_two_settings_as_a_table():
+    def finals(value: float) -> list[Run]:
+        return [Run(Trial("", {}, 0, "search", (), None), (Evaluation(1, 1.0, {"Recall@1": value}),), 1.0)]
+
+    settings = grid(a=[1, 2], b=[3, 4], c=[5]) | grid(d=[6, 7])
+    chosen = {name: {key: values[0] for key, values in space.items()} for name, space in settings.items()}
+    runs = {name: finals(float(place)) for place, name in enumerate(settings)}
+    [(title, columns, rows)] = sweep_tables(Comparison("Recall@1", {}, chosen, runs))
+    assert title == "Recall@1 by a (down) and b; c 5" and columns == ["3", "4"]
+    assert rows == [("1", ["0.0", "1.0"]), ("2", ["2.0", "3.0"])]
+
+
+def test_ambiguous_pictures_are_those_that_recall_misses():
+    torch.manual_seed(0)
+    x, labels = torch.randn(1_500, 8), torch.arange(1_500) % 40
+    x += 2 * torch.randn(40, 8)[labels]
+    found = ambiguity(x, labels)
+    cosine = scores(torch.nn.functional.normalize(x), labels, Euclidean(), ks=(1,))
+    assert 100 * float((found < 1).double().mean()) == pytest.approx(cosine["Recall@1"], abs=1e-6)
+    assert 5 < cosine["Recall@1"] < 95
+    assert bool(ambiguity(x, torch.arange(1_500)).isnan().all())
+
+
+def test_an_order_is_compared_where_there_is_one():
+    x = torch.randn(50)
+    assert correlation(x, -(x**3)) == pytest.approx(-1)
+    assert np.isnan(correlation(x, torch.ones(50))) and np.isnan(correlation(x[:1], x[:1]))
 
 
 def test_an_ablation_shows_its_rows_and_goes_on_where_it_was(tree, tmp_path, capsys):
@@ -116,24 +150,24 @@ def test_an_ablation_ends_with_portraits_drawn_from_csv_files(tree, tmp_path, ca
     folder = tmp_path / "study"
     words = ["ablate", "--data.root", str(tree), "--folder", str(folder), "--out", str(tmp_path), "--seeds=1"]
     words += [f"--data.{key}={value}" for key, value in (SIZES | {"steps": 10}).items()] + ["--trainer.max_epochs=1"]
-    words += ["--model.weights=none", "--model.dim=8", "--moments=[]", "--candidates=['H', 'CHEST']"]
+    words += ["--model.weights=none", "--model.dim=8", "--moments=[]", "--candidates=['H', 'CHEST, unclipped']"]
     main(words)
-    rows = {name: list(csv.DictReader((folder / f"{name}.csv").open())) for name in portraits.FIGURES}
+    rows = {name: list(csv.DictReader((folder / f"{name}.csv").open())) for name in FIGURES}
     assert all((folder / f"{name}.png").stat().st_size > 5_000 for name in rows)
-    assert {row["candidate"] for row in rows["similarities"]} == {"H", "CHEST"}
-    for name in ("H", "CHEST"):  # a density: it integrates to 1
+    assert {row["candidate"] for row in rows["similarities"]} == {"H", "CHEST, unclipped"}
+    for name in ("H", "CHEST, unclipped"):  # a density: it integrates to 1
         of = [r for r in rows["similarities"] if r["candidate"] == name and r["classes"] == "own"]
         area = sum((float(r["high"]) - float(r["low"])) * float(r["density"]) for r in of)
         assert area == pytest.approx(1, rel=0.01)  # five digits are written
     assert [(r["candidate"], r["step"], r["E"] == "nan") for r in rows["gradients"]] == [
         ("H", "10", True),
-        ("CHEST", "10", False),
+        ("CHEST, unclipped", "10", False),
     ]
     assert {row["value"] for row in rows["radii"] if row["against"] == "class size"} == {"3"}
     places = np.array([[float(row["x"]), float(row["y"])] for row in rows["disk"]])
     assert {row["part"] for row in rows["disk"]} == {"train", "test"} and (np.hypot(*places.T) < 1).all()
     kept = {path: path.stat().st_mtime_ns for path in (folder / "portraits").iterdir()}
-    assert len(kept) == 2 and "observing CHEST" in capsys.readouterr().err
+    assert len(kept) == 2 and "observing CHEST, unclipped" in capsys.readouterr().err
     main(words)
     assert kept == {path: path.stat().st_mtime_ns for path in (folder / "portraits").iterdir()}
 

@@ -1,0 +1,99 @@
+"""What the studies of CHEST train: rows of the paper's ablation, rival losses, settings to sweep."""
+
+import itertools
+
+from apps.common.compare import Setting, Space
+
+ONE: Space = {"centers_per_class": [1], "tau": [0.0]}
+TWO: Space = {"centers_per_class": [2], "tau": [0.0]}
+ALL: Space = {"centers_per_class": [2], "tau": [0.5]}
+UNCLIPPED: Space = {"clip": [10.0]}  # beyond all radii that LayerNorm leaves
+ABLATION: dict[str, Space] = {
+    "H": {"eta_e": [0.0], **ONE},
+    "E": {"eta_h": [0.0], **ONE},
+    "H + E": ONE,
+    "H, K = 2": {"eta_e": [0.0], **TWO},
+    "E, K = 2": {"eta_h": [0.0], **TWO},
+    "H + E, K = 2": TWO,
+    "H, K = 2, HypHC": {"eta_e": [0.0], **ALL},
+    "CHEST": ALL,
+    "CHEST, HypHC as printed": {**ALL, "hyphc_form": ["distance"]},
+    "CHEST, the paper's head": {**ALL, "norm": ["none"], "clip": [2.3]},
+    "CHEST, learned c": {**ALL, "learn_c": [True]},
+    "H, flat": {"eta_e": [0.0], **ONE, "c": [1e-3]},  # distances are 2‖x − y‖: what clipping alone does
+    "H, unclipped": {"eta_e": [0.0], **ONE, **UNCLIPPED},
+    "H + E, unclipped": {**ONE, **UNCLIPPED},
+    "CHEST, unclipped": {**ALL, **UNCLIPPED},
+}
+# The eleven rows of tables 6 and 7: what the paper calls them, what is trained, and which output is scored.
+ROWS = (
+    ("Hyperbolic", "H", "H"),
+    ("Euclidean", "E", "E"),
+    ("Hyperbolic + Euclidean", "H + E", "E"),
+    ("Hyperbolic + Euclidean", "H + E", "H"),
+    ("Hyperbolic + Multi", "H, K = 2", "H"),
+    ("Euclidean + Multi", "E, K = 2", "E"),
+    ("Hyperbolic + Euclidean + Multi", "H + E, K = 2", "E"),
+    ("Hyperbolic + Euclidean + Multi", "H + E, K = 2", "H"),
+    ("Hyperbolic + Multi + HypHC", "H, K = 2, HypHC", "H"),
+    ("CHEST loss", "CHEST", "E"),
+    ("CHEST loss", "CHEST", "H"),
+    ("CHEST, HypHC as printed", "CHEST, HypHC as printed", "H"),
+    ("CHEST, the paper's head", "CHEST, the paper's head", "H"),
+    ("CHEST, learned c", "CHEST, learned c", "H"),
+    ("Hyperbolic, flat (c = 0.001)", "H, flat", "H"),
+    ("Hyperbolic, unclipped", "H, unclipped", "H"),
+    ("Hyperbolic + Euclidean, unclipped", "H + E, unclipped", "E"),
+    ("Hyperbolic + Euclidean, unclipped", "H + E, unclipped", "H"),
+    ("CHEST, unclipped", "CHEST, unclipped", "E"),
+    ("CHEST, unclipped", "CHEST, unclipped", "H"),
+)
+RATES: Space = {"lr": [3e-4, 1e-3], "head_lr": [1e-4, 1e-3]}
+EUCLIDEAN: Space = {"eta_h": [0.0], "tau": [0.0], **RATES}
+COSINE: Space = {**EUCLIDEAN, "loss_distance": ["cosine"]}
+# Eight settings each: two rates of two parts, and two values of what matters most in the loss.
+RIVALS: dict[str, Space] = {
+    "CHEST": {**RATES, "clip": [1.0, 10.0]},
+    "SoftTriple": {**EUCLIDEAN, "loss": ["soft_triple"], "scale_e": [10.0, 20.0]},
+    "ProxyAnchor": {**COSINE, "loss": ["proxy_anchor"], "loss_alpha": [16.0, 32.0]},
+    "multi-similarity": {**COSINE, "loss": ["multi_similarity"], "loss_base": [0.5, 0.7]},
+    "triplet": {**EUCLIDEAN, "loss": ["triplet"], "loss_margin": [0.1, 0.3]},
+    "Hyp-ViT": {
+        **RATES,
+        "eta_e": [0.0],
+        "tau": [0.0],
+        "loss": ["pairwise_cross_entropy"],
+        "loss_temperature": [0.1, 0.2],
+    },
+}
+
+
+def grid(**values: list[Setting]) -> dict[str, Space]:
+    """A candidate for each combination.
+
+    >>> list(grid(c=[0.1, 0.5], clip=[2.3]))
+    ['c 0.1, clip 2.3', 'c 0.5, clip 2.3']
+    """
+    combined = (dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values()))
+    return {
+        ", ".join(f"{k} {v}" for k, v in chosen.items()): {k: [v] for k, v in chosen.items()} for chosen in combined
+    }
+
+
+SWEEP: dict[str, Space] = {
+    **grid(margin_h=[0.0, 0.1, 0.3], margin_e=[0.0, 0.1, 0.3]),
+    **grid(c=[0.05, 0.5, 2.0], clip=[0.5, 1.0, 2.3, 10.0]),
+    **grid(norm=["none"], clip=[2.3, 10.0]),
+    **grid(scale_h=[5.0, 10.0, 40.0]),
+    **grid(scale_e=[5.0, 10.0, 40.0]),
+    # the paper's head, raw distances and margins
+    **grid(
+        relative=[False],
+        gamma_h=[5.0],
+        gamma_e=[5.0],
+        norm=["none"],
+        clip=[2.3],
+        margin_h=[1.0, 5.0, 10.0, 20.0],
+        margin_e=[1.0, 5.0, 10.0, 20.0],
+    ),
+}
