@@ -1,10 +1,11 @@
 # make demo   environment, packaged pictures, then CHEST trained on them: table and report
 # make test   environment, then the whole suite
+# make study  the study of CHEST in docs/study.md: hours; goes on where it was
 PYTHON ?=
 SETUP = .ci/setup .ci/constraints.txt pyproject.toml
 RUN = .venv/bin/python -m
 
-.PHONY: demo test test-deep check bench clean
+.PHONY: demo test test-deep check bench study clean
 demo: .venv/.apps
 	$(RUN) apps.chest_vit fit --config apps/chest_vit/configs/emoji.yaml
 
@@ -34,6 +35,11 @@ bench: .venv/.dev
 	$(RUN) benchmarks.render
 	$(RUN) benchmarks.retrieval
 	$(RUN) benchmarks.index
+
+study: .venv/.apps
+	$(RUN) apps.chest_vit sweep --config apps/chest_vit/configs/prestudy.yaml --folder runs/study/sweep
+	$(RUN) apps.chest_vit ablate --config apps/chest_vit/configs/study.yaml --folder runs/study/ablation
+	$(RUN) apps.chest_vit compare --config apps/chest_vit/configs/study.yaml --folder runs/study/rivals --trainer.max_epochs 10
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
