@@ -18,8 +18,8 @@ from apps.common.compare import Trial, draws, identified
 from apps.common.projection import disk_sample, project_to_disk
 from geomdml.spaces import Hyperbolic
 
-PORTRAYED = ("H", "H + E", "CHEST, unclipped")
-ON_THE_DISK = ("H + E", "CHEST, unclipped")
+PORTRAYED = ("H", "H + E", "H + E, unclipped")
+ON_THE_DISK = ("H + E", "H + E, unclipped")
 BINS = 60
 MOST_ROWS = 1_500  # test pictures in the file of radii
 Arrays = dict[str, np.ndarray]

@@ -1,8 +1,10 @@
 """The studies of CHEST: the paper's ablation, rival losses and sweeps over settings, and the tables they show."""
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 
 import lightning as L
+import numpy as np
 
 from apps.chest_vit.candidates import ABLATION, RIVALS, ROWS, SWEEP
 from apps.chest_vit.data import RetrievalData
@@ -12,6 +14,8 @@ from apps.chest_vit.portraits import portraits
 from apps.common.cli import Study
 from apps.common.compare import Comparison, Space, chosen_from
 from apps.common.compare_report import Titled, final_scores, mean_sd
+
+OBSERVED = ("gradient, H", "gradient, E", "gradient, cosine", "radius ~ class size", "radius ~ ambiguity")
 
 
 def experiment(candidates: Mapping[str, Space]) -> Callable[..., ChestExperiment]:
@@ -31,19 +35,27 @@ def experiment(candidates: Mapping[str, Space]) -> Callable[..., ChestExperiment
 
 
 def ablation_rows(comparison: Comparison) -> list[Titled]:
-    """The rows of the paper, with the radii and the clipped share beside each."""
-    columns = ["space", "Recall@1", "MAP@R", "Recall@1 with one radius", "radii, 5 % to 95 %", "clipped"]
-    rows = []
+    """The rows of the paper, with radii (before clipping) and the clipped share; then gradients and what radii go with."""
+    rows, seen = [], {}
     for name, candidate, output in ROWS:
         if candidate not in comparison.finals:
             continue
-        found = final_scores(comparison.finals[candidate])
-        one = mean_sd(found["H, one radius, Recall@1"]) if output == "H" else ""
-        radii = f"{found['radius, p05'].mean():.2f} to {found['radius, p95'].mean():.2f}" if output == "H" else ""
-        clipped = f"{found['radius, clipped'].mean():.0%}" if output == "H" else ""
-        main = [mean_sd(found[f"{output}, {score}"]) for score in ("Recall@1", "MAP@R")]
-        rows.append((name, [output, *main, one, radii, clipped]))
-    return [("The rows of the paper's ablation", columns, rows)]
+        found = defaultdict(lambda: np.array([np.nan]), final_scores(comparison.finals[candidate]))
+        one = found["H, one radius, Recall@1" if output == "H" else "E, cosine, Recall@1"]
+        main = [found[f"{output}, {score}"] for score in ("Recall@1", "MAP@R")]
+        low, high, clipped = (found[f"radius, {name}"].mean() for name in ("p05", "p95", "clipped"))
+        where = [f"{low:.2f} to {high:.2f}", f"{clipped:.0%}"] if output == "H" else ["", ""]
+        rows.append((name, [output, *map(mean_sd, (*main, one)), *where]))
+        seen[candidate] = [mean_sd(found[score], digits=2) for score in OBSERVED]
+    columns = ["space", "Recall@1", "MAP@R", "Recall@1 with one radius", "radii, 5 % to 95 %", "clipped"]
+    return [
+        ("The rows of the paper's ablation", columns, rows),
+        (
+            "Gradients at the features (means of the last steps), and what radii go with (rank correlation)",
+            list(OBSERVED),
+            list(seen.items()),
+        ),
+    ]
 
 
 def sweep_tables(comparison: Comparison) -> list[Titled]:

@@ -92,16 +92,16 @@ def final_scores(runs: Sequence[Run]) -> dict[str, np.ndarray]:
     return {name: np.array([scores.get(name, np.nan) for scores in last]) for name in names}
 
 
-def mean_sd(values: Sequence[float] | np.ndarray) -> str:
+def mean_sd(values: Sequence[float] | np.ndarray, *, digits: int = 1) -> str:
     """Mean ± standard deviation of the sample, to a tenth; the mean alone of one value.
 
-    >>> mean_sd([1.0, 2.0, 3.0]), mean_sd([1.0]), mean_sd([float("nan")])
-    ('2.0 ± 1.0', '1.0', '–')
+    >>> mean_sd([1.0, 2.0, 3.0]), mean_sd([1.0], digits=2), mean_sd([float("nan")])
+    ('2.0 ± 1.0', '1.00', '–')
     """
     if not np.isfinite(values).all():
         return "–"
-    spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.1f}{spread}"
+    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.{digits}f}{spread}"
 
 
 def markdown(title: str, columns: Sequence[str], rows: Rows) -> str:
