@@ -35,7 +35,7 @@ def experiment(candidates: Mapping[str, Space]) -> Callable[..., ChestExperiment
 
 
 def ablation_rows(comparison: Comparison) -> list[Titled]:
-    """The rows of the paper, with radii (before clipping) and the clipped share; then gradients and what radii go with."""
+    """The rows of the paper, with radii (before clipping) and the clipped share; gradients, and what radii go with."""
     rows, seen = [], {}
     for name, candidate, output in ROWS:
         if candidate not in comparison.finals:
