@@ -74,7 +74,7 @@ def row_figure(rows: Rows) -> Figure:
     for row in rows:
         if int(row["step"]) == last:
             values.setdefault((row["candidate"], row["score"]), []).append(float(row["value"]))
-    shown = [(name, output, values.get((candidate, f"{output}, Recall@1"), [])) for name, candidate, output in ROWS]
+    shown = [(r.name, r.output, values.get((r.candidate, f"{r.output}, Recall@1"), [])) for r in ROWS]
     shown = [row for row in shown if row[2]]
     figure = Figure(figsize=(8, 0.8 + 0.28 * len(shown)), layout="constrained")
     axes = figure.add_subplot()
