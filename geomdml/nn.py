@@ -54,7 +54,8 @@ class HyperbolicHead(nn.Module):
         space: the hyperbolic space, in the "tangent" chart.
         norm: "layer" or "none".
         clip: the clipping radius r; `math.inf` clips nothing. A clipped vector has no radial gradient, so that every
-            step lengthens it and it stays clipped: take r well beyond the radii that training needs.
+            step lengthens it and it stays clipped: for free radii take r well beyond those that training needs. On
+            pictures one shell retrieved better than free radii (docs/study.md).
 
     Raises:
         ValueError: a space in another chart, an unknown norm, clip ≤ 0.

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import lightning as L
 import torch
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from apps.chest_vit import losses
@@ -37,7 +36,8 @@ class CHEST(L.LightningModule):
         dim: Dimension of the hyperbolic embedding.
         c: Absolute curvature of hyperbolic space.
         learn_c: Learn the curvature.
-        clip: Clipping radius r of the tangent vectors; the paper has 2.3.
+        clip: Clipping radius r of the tangent vectors. At 1 nearly all points sit on one shell, which retrieves best
+            (docs/study.md); 10 leaves them free radii; the paper has 2.3.
         norm: "layer" normalises features before the head, "none" is the paper's head.
         loss: Loss of both halves: soft_triple (CHEST), proxy_anchor, multi_proxy_anchor, multi_similarity, triplet,
             pairwise_cross_entropy, or a class_path with init_args. With eta_h or eta_e 0 the other half is all.
@@ -85,7 +85,7 @@ class CHEST(L.LightningModule):
         dim: int = 128,
         c: float = 0.5,
         learn_c: bool = False,
-        clip: float = 10.0,
+        clip: float = 1.0,
         norm: Literal["layer", "none"] = "layer",
         loss: Spec = "soft_triple",
         loss_h: Spec | None = None,
@@ -269,12 +269,6 @@ class CHEST(L.LightningModule):
                 self.log(f"{stage}/{name}/{score}", value, prog_bar=score == "Recall@1" and stage == "val")
         spread = radius_spread(outputs["radius"], self.head.clip)
         self.log_dict({f"{stage}/radius/{name}": value for name, value in spread.items()})
-        if spread["clipped"] > 0.9:
-            rank_zero_warn(
-                f"{spread['clipped']:.0%} of the {stage} embeddings are clipped at radius {self.head.clip:g} (median "
-                f"norm {spread['median']:.3g}): all points sit on one shell, where hyperbolic distance is a function "
-                "of the cosine. Use --model.norm layer, a larger --model.clip or a smaller --model.head_lr."
-            )
 
     def _protocol(self, stage: str) -> dict[str, Any]:
         """The k of Recall@k, and how many of the test pictures are queries; validation is leave-one-out."""

@@ -80,8 +80,18 @@ def sweep_tables(comparison: Comparison) -> list[Titled]:
     return tables
 
 
+def output_table(comparison: Comparison) -> list[Titled]:
+    """How well each output of each candidate retrieves, whichever of them it is about."""
+    columns = [f"{output}, {score}" for score in ("Recall@1", "MAP@R") for output in ("H", "E", "E, cosine")]
+    rows = []
+    for candidate, runs in comparison.finals.items():
+        found = final_scores(runs)
+        rows.append((candidate, [mean_sd(found.get(column, np.array([np.nan]))) for column in columns]))
+    return [("Each output at the end", columns, rows)]
+
+
 STUDIES = {
     "ablate": Study(experiment(ABLATION), tables=ablation_rows, pictures=portraits),
     "sweep": Study(experiment(SWEEP), tables=sweep_tables, tested=False),
-    "compare": Study(experiment(RIVALS)),
+    "compare": Study(experiment(RIVALS), tables=output_table),
 }

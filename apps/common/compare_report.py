@@ -33,7 +33,7 @@ def write_comparison(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tables: list[Titled] = [
-        (f"{comparison.score} on test data, by step", *by_moment(comparison)),
+        (f"{comparison.score} on {scored_on(comparison)} data, by step", *by_moment(comparison)),
         ("Scores at the end", *at_the_end(comparison)),
     ]
     if any(comparison.searches.values()):
@@ -48,6 +48,11 @@ def write_comparison(
     paths[1].write_text("\n".join(markdown(*table) for table in tables), encoding="utf-8")
     draw(comparison, paths[2])
     return paths
+
+
+def scored_on(comparison: Comparison) -> str:
+    """The data that the final runs are scored on: "test", or "validation" where settings are swept."""
+    return "test" if next(iter(comparison.finals.values()))[0].trial.stage == "final" else "validation"
 
 
 def by_moment(comparison: Comparison, reference: str | None = None) -> tuple[list[str], Rows]:
@@ -136,7 +141,7 @@ def draw(comparison: Comparison, path: Path) -> None:
             _band(by_epoch, epochs[late], values[:, late], index, name)
         by_step.set(xlabel="step", xscale="log")
         by_step.xaxis.set_major_formatter(ScalarFormatter())
-        by_step.set_ylabel(f"{comparison.score} (%), test", parse_math=False)
+        by_step.set_ylabel(f"{comparison.score} (%), {scored_on(comparison)}", parse_math=False)
         by_epoch.set(xlabel="epoch")
         by_epoch.xaxis.set_major_locator(MaxNLocator(integer=True))
         figure.legend(

@@ -180,6 +180,7 @@ def test_a_sweep_is_scored_on_validation_pictures(tree, tmp_path):
     words += ["--model.weights=none", "--model.dim=8", "--seeds=1", "--data.validation=0.4", "--candidates=['c 0.1']"]
     main(words)
     assert len(list((tmp_path / "study/search").iterdir())) == 1 and not (tmp_path / "study/final").exists()
+    assert "Recall@1 on validation data" in (tmp_path / "study/table.md").read_text()
 
 
 def test_a_candidate_that_is_not_there_is_named(tree, tmp_path, capsys):
