@@ -18,8 +18,8 @@ from apps.common.compare import Trial, draws, identified
 from apps.common.projection import disk_sample, project_to_disk
 from geomdml.spaces import Hyperbolic
 
-PORTRAYED = ("H", "H + E", "H + E, unclipped")
-ON_THE_DISK = ("H + E", "H + E, unclipped")
+PORTRAYED = ("H", "H + E")
+ON_THE_DISK = "H + E"
 BINS = 60
 MOST_ROWS = 1_500  # test pictures in the file of radii
 Arrays = dict[str, np.ndarray]
@@ -79,7 +79,7 @@ def observe(experiment: ChestExperiment, trial: Trial) -> Arrays:
         "ambiguity": ambiguity(test["E"], test_labels.to(test["E"].device)).cpu().numpy(),
         "radius": test["radius"].cpu().numpy(),
     }
-    if trial.candidate in ON_THE_DISK:
+    if trial.candidate == ON_THE_DISK:
         for part, found, labels in (("train", train, train_labels), ("test", test, test_labels)):
             arrays |= _on_the_disk(part, found["H"].cpu(), labels, model.space.cpu(), trial.seed)
     return arrays

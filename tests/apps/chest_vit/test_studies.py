@@ -152,24 +152,24 @@ def test_an_ablation_ends_with_portraits_drawn_from_csv_files(tree, tmp_path, ca
     folder = tmp_path / "study"
     words = ["ablate", "--data.root", str(tree), "--folder", str(folder), "--out", str(tmp_path), "--seeds=1"]
     words += [f"--data.{key}={value}" for key, value in (SIZES | {"steps": 10}).items()] + ["--trainer.max_epochs=1"]
-    words += ["--model.weights=none", "--model.dim=8", "--moments=[]", "--candidates=['H', 'H + E, unclipped']"]
+    words += ["--model.weights=none", "--model.dim=8", "--moments=[]", "--candidates=['H', 'H + E']"]
     main(words)
     rows = {name: list(csv.DictReader((folder / f"{name}.csv").open())) for name in FIGURES}
     assert all((folder / f"{name}.png").stat().st_size > 5_000 for name in rows)
-    assert {row["candidate"] for row in rows["similarities"]} == {"H", "H + E, unclipped"}
-    for name in ("H", "H + E, unclipped"):  # a density: it integrates to 1
+    assert {row["candidate"] for row in rows["similarities"]} == {"H", "H + E"}
+    for name in ("H", "H + E"):  # a density: it integrates to 1
         of = [r for r in rows["similarities"] if r["candidate"] == name and r["classes"] == "own"]
         area = sum((float(r["high"]) - float(r["low"])) * float(r["density"]) for r in of)
         assert area == pytest.approx(1, rel=0.01)  # five digits are written
     assert [(r["candidate"], r["step"], r["E"] == "nan") for r in rows["gradients"]] == [
         ("H", "10", True),
-        ("H + E, unclipped", "10", False),
+        ("H + E", "10", False),
     ]
     assert {row["value"] for row in rows["radii"] if row["against"] == "class size"} == {"3"}
     places = np.array([[float(row["x"]), float(row["y"])] for row in rows["disk"]])
     assert {row["part"] for row in rows["disk"]} == {"train", "test"} and (np.hypot(*places.T) < 1).all()
     kept = {path: path.stat().st_mtime_ns for path in (folder / "portraits").iterdir()}
-    assert len(kept) == 2 and "observing H + E, unclipped" in capsys.readouterr().err
+    assert len(kept) == 2 and "observing H + E" in capsys.readouterr().err
     main(words)
     assert kept == {path: path.stat().st_mtime_ns for path in (folder / "portraits").iterdir()}
 
