@@ -135,12 +135,12 @@ def test_an_order_is_compared_where_there_is_one():
 def test_an_ablation_shows_its_rows_and_goes_on_where_it_was(tree, tmp_path, capsys):
     words = ["ablate", "--data.root", str(tree), "--folder", str(tmp_path / "study"), "--out", str(tmp_path)]
     words += [f"--data.{key}={value}" for key, value in SIZES.items()] + ["--trainer.max_epochs=1", "--moments=[]"]
-    words += ["--model.weights=none", "--model.dim=8", "--seeds=2", "--candidates=['E', 'H + E']"]
+    words += ["--model.weights=none", "--model.dim=8", "--seeds=2", "--candidates=['E', 'H, K = 2']"]
     main(words)
     shown = capsys.readouterr()
     assert "The rows of the paper's ablation" in shown.out and "4/4" in shown.err
     rows = list(csv.DictReader((tmp_path / "study/results.csv").open()))
-    assert {(row["candidate"], row["seed"]) for row in rows} == {(c, s) for c in ("E", "H + E") for s in "01"}
+    assert {(row["candidate"], row["seed"]) for row in rows} == {(c, s) for c in ("E", "H, K = 2") for s in "01"}
     assert {"Recall@1", "E, MAP@R", "H, one radius, Recall@1", "radius, p95"} <= {row["score"] for row in rows}
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "study/final").iterdir()}
     assert len(times) == 4 and not (tmp_path / "study/search").exists()  # one setting each: nothing to search
@@ -177,7 +177,13 @@ def test_an_ablation_ends_with_portraits_drawn_from_csv_files(tree, tmp_path, ca
 def test_a_sweep_is_scored_on_validation_pictures(tree, tmp_path):
     words = ["sweep", "--data.root", str(tree), "--folder", str(tmp_path / "study"), "--out", str(tmp_path)]
     words += [f"--data.{key}={value}" for key, value in SIZES.items()] + ["--trainer.max_epochs=1", "--moments=[]"]
-    words += ["--model.weights=none", "--model.dim=8", "--seeds=1", "--data.validation=0.4", "--candidates=['c 0.1']"]
+    words += [
+        "--model.weights=none",
+        "--model.dim=8",
+        "--seeds=1",
+        "--data.validation=0.4",
+        "--candidates=['scale_h 5.0']",
+    ]
     main(words)
     assert len(list((tmp_path / "study/search").iterdir())) == 1 and not (tmp_path / "study/final").exists()
     assert "Recall@1 on validation data" in (tmp_path / "study/table.md").read_text()
