@@ -9,11 +9,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
+from matplotlib.ticker import MaxNLocator
 
 from apps.chest_vit.candidates import ROWS
 from apps.common.figures import BLUE, COLOURS, DASHES, INK, MUTED, RED, STYLE
 
 Rows = list[dict[str, str]]
+
+MOST_AMBIGUOUS = 2.0  # of the pictures drawn
 
 
 def write(path: Path, rows: Rows) -> Path:
@@ -115,8 +118,9 @@ def radius_figure(rows: Rows) -> Figure:
             axes.scatter(x, radius, s=6, color=BLUE, alpha=0.35, linewidths=0)
             axes.set(title=name, xlabel=kind, ylabel="radius" if kind == "ambiguity" else "mean radius of the class")
             if kind == "class size":
-                axes.set_xscale("log")
-            else:
+                axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            else:  # twins in two classes are beyond all measure
+                axes.set_xlim(0, MOST_AMBIGUOUS)
                 axes.axvline(1, color=RED, dashes=DASHES[1], linewidth=1.2)
     return figure
 
@@ -133,8 +137,8 @@ def gradient_figure(rows: Rows) -> Figure:
         if np.isfinite(e).any():
             norms.plot(step, e, color=colour, linestyle=(0, DASHES[1]), label=f"{name}: Euclidean half")
             cosines.plot(step, cosine, color=colour, label=name)
-    norms.set(xlabel="step", ylabel="norm of the gradient at the features", yscale="log")
-    cosines.set(xlabel="step", ylabel="cosine of the halves' gradients")
+    norms.set(xlabel="step", ylabel="norm of the gradient at the features", ylim=(0, None))
+    cosines.set(xlabel="step", ylabel="cosine of the halves' gradients", ylim=(0, 1))
     for axes in (norms, cosines):
         if axes.has_data():
             axes.legend(frameon=False, fontsize=8)
