@@ -44,8 +44,9 @@ def print_split(benchmark: str, split: Split, root: str) -> None:
     for column in ("", "classes", "pictures", "a class", *(["published"] if published else [])):
         shown.add_column(column, justify="right" if column else "left")
     parts = {"train": split.train, "validation": split.validation, "query": split.query, "gallery": split.gallery}
+    labels = {name: part.labels for name, part in parts.items() if part is not None}
     for name, count in split.counts().items():
-        sizes = np.bincount(parts[name].labels)  # type: ignore[union-attr]
+        sizes = np.bincount(labels[name])
         spread = f"{sizes[sizes > 0].min()} to {sizes.max()}"
         row = [
             name if name != "query" or split.gallery else "test",

@@ -1,7 +1,7 @@
 """One training of a study of CHEST, on maps that the frozen part of the backbone made once."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +17,18 @@ from apps.common.sampling import ClassBalanced, seed_of
 
 VARIANTS = 8  # augmented forms of a training picture that are kept
 WATCHED = 10  # steps from one look at the gradients to the next
+
+
+class Step(NamedTuple):
+    """A step of a training: its number from 1, whether it is the last, the model after it, and `gradient_norms`.
+
+    The gradients are looked at now and then; in other steps there are none.
+    """
+
+    number: int
+    is_last: bool
+    model: CHEST
+    gradient: dict[str, float]
 
 
 class ChestExperiment:
@@ -67,19 +79,19 @@ class ChestExperiment:
     def train(self, trial: Trial) -> Iterator[Evaluation]:
         part: Part = "test" if trial.stage == "final" else "validation"
         gradients: list[dict[str, float]] = []
-        for step, last, model, gradient in self.steps(trial):
+        for step, is_last, model, gradient in self.steps(trial):
             if gradient:
                 gradients.append(gradient)
-            if step in trial.moments or step == last:
+            if step in trial.moments or is_last:
                 epoch = round(step / self.data.hparams["steps"], 4)
                 found = self.scores(model, part) | means(gradients)
-                if step == last and trial.stage == "final":
+                if is_last and trial.stage == "final":
                     found["radius ~ class size"] = correlation(*self.radii_and_sizes(model))
                 yield Evaluation(step, epoch, found)
                 gradients.clear()
 
-    def steps(self, trial: Trial) -> Iterator[tuple[int, int, CHEST, dict[str, float]]]:
-        """Train; after each step its number, that of the last, the model, and now and then `gradient_norms`."""
+    def steps(self, trial: Trial) -> Iterator[Step]:
+        """Train, and give every step."""
         torch.manual_seed(trial.seed)
         settings = self.settings | of_model(trial.settings)
         model = CHEST(self.data.num_classes, **settings, seed=trial.seed).to(self.device)
@@ -107,7 +119,7 @@ class ChestExperiment:
                     torch.nn.utils.clip_grad_norm_(weights, self.clip_gradients)
                 optimizer.step()
             scheduler.step()
-            yield step + 1, last, model, gradient
+            yield Step(step + 1, step + 1 == last, model, gradient)
 
     def scores(self, model: CHEST, part: Part) -> dict[str, float]:
         """Recall@1 and MAP@R of both outputs, of H with one radius for all too, and where the points are."""

@@ -7,6 +7,7 @@ import logging
 import pickle
 import sys
 import warnings
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -76,9 +77,9 @@ def _program(network: Embedder, side: int) -> torch.export.ExportedProgram:
 
 def _to_onnx(program: torch.export.ExportedProgram, path: Path) -> None:
     try:
-        import onnx
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
+        onnx, *_ = map(
+            import_module, ("onnx", "onnxscript", "onnxruntime")
+        )  # torch and the check need the others
     except ImportError as error:
         raise ValueError(f"{error.name} is missing: pip install onnx onnxruntime onnxscript") from error
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):

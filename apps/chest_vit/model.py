@@ -15,6 +15,7 @@ from apps.chest_vit.losses import Spec
 from apps.common import distributed
 from apps.common import weights as pretrained
 from apps.common.evaluation import Collector, radius_spread, scores
+from apps.common.loading import data_of
 from apps.common.sampling import seed_of
 from geomdml.euclidean import clip_norm
 from geomdml.losses import CHESTLoss
@@ -123,7 +124,7 @@ class CHEST(L.LightningModule):
         self.space = Hyperbolic(c=c, learnable=learn_c)
         for name in frozen:
             _submodule(self.backbone, name).requires_grad_(False)
-        features = int(self.backbone.num_features)  # type: ignore[arg-type]
+        features = pretrained.num_features(self.backbone)
         if grad_checkpointing:
             _checkpoint(self.backbone, backbone)
         if compile:
@@ -254,7 +255,7 @@ class CHEST(L.LightningModule):
     def _start_proxies(self) -> None:
         """Proxies start at the class means of the features that the backbone has before training."""
         self.eval()
-        loader = self.trainer.datamodule.whole_train_dataloader()  # type: ignore[attr-defined]
+        loader = data_of(self.trainer).whole_train_dataloader()
         parts = [(self.features(batch.pictures.to(self.device)), batch.labels) for batch in loader]
         features, labels = (torch.cat(part) for part in zip(*parts, strict=True))
         torch.manual_seed(self.hparams["seed"])
@@ -272,13 +273,13 @@ class CHEST(L.LightningModule):
 
     def _protocol(self, stage: str) -> dict[str, Any]:
         """The k of Recall@k, and how many of the test pictures are queries; validation is leave-one-out."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        data = data_of(self.trainer)
         return {"ks": data.hparams["ks"], "queries": data.split.queries if stage == "test" else None}
 
 
-def _checkpoint(model: nn.Module, name: str) -> None:
+def _checkpoint(model: Any, name: str) -> None:
     try:
-        model.set_grad_checkpointing(True)  # type: ignore[operator]
+        model.set_grad_checkpointing(True)
     except (AttributeError, AssertionError) as error:
         raise ValueError(
             f"backbone {name!r} has no gradient checkpointing: leave out --model.grad_checkpointing"

@@ -21,7 +21,7 @@ from geomdml.spaces import Hyperbolic
 PORTRAYED = ("H", "H + E")
 ON_THE_DISK = "H + E"
 BINS = 60
-MOST_ROWS = 1_500  # test pictures in the file of radii
+MOST_ROWS = 500  # test pictures in the file of radii
 Arrays = dict[str, np.ndarray]
 
 
@@ -60,9 +60,11 @@ def observed(experiment: ChestExperiment, name: str, folder: Path, seed: int) ->
 def observe(experiment: ChestExperiment, trial: Trial) -> Arrays:
     """Train, and give gradients over the steps and, at the end, similarities, radii and places on the disk."""
     gradients = []
-    for step, _, model, gradient in experiment.steps(trial):  # noqa: B007  # the last model is looked at
-        if gradient:
-            gradients.append([step, *(gradient.get(f"gradient, {name}", np.nan) for name in ("H", "E", "cosine"))])
+    for step in experiment.steps(trial):
+        if step.gradient:
+            values = (step.gradient.get(f"gradient, {name}", np.nan) for name in ("H", "E", "cosine"))
+            gradients.append([step.number, *values])
+    model = step.model
     train, test = (experiment.outputs(model, part) for part in ("train", "test"))
     train_labels, test_labels = (torch.from_numpy(experiment.maps.pictures(part).labels) for part in ("train", "test"))
     sample = torch.tensor(similarity_sample(model, experiment.data))

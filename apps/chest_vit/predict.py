@@ -10,6 +10,7 @@ from apps.chest_vit.checkpoint import fingerprint
 from apps.chest_vit.data import RetrievalData
 from apps.chest_vit.model import CHEST
 from apps.common.embeddings import Table, Writer
+from apps.common.loading import data_of
 from apps.datasets.pictures import Pictures
 from geomdml.spaces import Hyperbolic
 
@@ -23,7 +24,7 @@ class Predictions(Callback):
         if trainer.world_size > 1:
             raise ValueError(f"predict with {trainer.world_size} processes; want --trainer.devices 1")
         assert isinstance(pl_module, CHEST)
-        data: RetrievalData = trainer.datamodule  # type: ignore[attr-defined]
+        data: RetrievalData = data_of(trainer)
         self.writer = Writer(Path(trainer.log_dir or "."), table(data), about(pl_module))
 
     def on_predict_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any) -> None:

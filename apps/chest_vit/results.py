@@ -12,6 +12,7 @@ from apps.chest_vit.data import RetrievalData
 from apps.chest_vit.model import CHEST
 from apps.common import weights as pretrained
 from apps.common.evaluation import radius_spread, scores
+from apps.common.loading import data_of
 from apps.common.report import Output, Report, Similarities, Table
 from apps.common.results import curves, show
 from apps.common.sampling import seed_of
@@ -41,7 +42,7 @@ class Results(Callback):
         folder = Path(trainer.log_dir or ".")  # asked for by every process: it is broadcast
         if not trainer.is_global_zero:
             return
-        data: RetrievalData = trainer.datamodule  # type: ignore[attr-defined]
+        data: RetrievalData = data_of(trainer)
         assert isinstance(pl_module, CHEST)
         model, outputs = pl_module, {name: tensor.cpu() for name, tensor in pl_module.test_outputs.items()}
         labels = outputs["labels"]

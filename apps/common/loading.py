@@ -84,6 +84,11 @@ class OwnRows(Sampler[int]):
         return iter(self.rows)
 
 
+def data_of(trainer: L.Trainer) -> Any:
+    """The data module of a run, which Lightning hangs on its trainer without saying so in the trainer's type."""
+    return trainer.datamodule  # type: ignore[attr-defined]
+
+
 def place(trainer: L.Trainer | None) -> tuple[int, int]:
     """The number of this process, and of how many; (0, 1) without a trainer."""
     return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)

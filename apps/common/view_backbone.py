@@ -37,7 +37,7 @@ class ViewBackbone(nn.Module):
         mean, std = pretrained.normalisation(model, weights)
         self.register_buffer("mean", 255 * torch.tensor(mean).view(3, 1, 1))
         self.register_buffer("std", 255 * torch.tensor(std).view(3, 1, 1))
-        self.features = int(model.num_features)  # type: ignore[arg-type]
+        self.features = pretrained.num_features(model)
         if frozen in (0, -1):
             parts = [nn.Identity(), model]
         else:

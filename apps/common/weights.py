@@ -23,7 +23,7 @@ Triple = tuple[float, float, float]
 
 
 def backbone(name: str, weights: str | Path = "timm", **kwargs: Any) -> nn.Module:
-    """A timm model without its classifier: pictures (B, 3, H, W) to features (B, model.num_features).
+    """A timm model without its classifier: pictures (B, 3, H, W) to features (B, num_features(model)).
 
     Args:
         name: any of timm's model names.
@@ -58,6 +58,15 @@ def backbone(name: str, weights: str | Path = "timm", **kwargs: Any) -> nn.Modul
     elif weights not in ("timm", "none"):
         _load(model, _read(Path(weights)), str(weights))
     return model
+
+
+def num_features(model: nn.Module) -> int:
+    """Length of the features that a timm model gives.
+
+    >>> num_features(backbone("test_vit", "none"))
+    64
+    """
+    return int(cast(Any, model).num_features)
 
 
 def normalisation(model: nn.Module, weights: str | Path) -> tuple[Triple, Triple]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from apps.common.classification import classification
 from apps.common.evaluation import Collector, shrec_scores
+from apps.common.loading import data_of
 from apps.common.report import Output, Report, Table
 from apps.common.results import curves, show
 from apps.datasets.images import stratified
@@ -37,7 +38,7 @@ class Results(Callback):
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
-        data: DigitsData = trainer.datamodule  # type: ignore[attr-defined]
+        data: DigitsData = data_of(trainer)
         assert isinstance(pl_module, Digits)
         model, test = pl_module.cpu().eval(), data.parts["test"]
         embeddings, labels = (pl_module.test_outputs[name].cpu() for name in ("embeddings", "labels"))

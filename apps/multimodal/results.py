@@ -10,6 +10,7 @@ from torch import Tensor
 from apps.common.classification import classification
 from apps.common.evaluation import shrec_scores
 from apps.common.figures import Illustration, relation
+from apps.common.loading import data_of
 from apps.common.report import Output, Report, Table
 from apps.common.results import curves, show
 from apps.multimodal.data import MultimodalData
@@ -39,7 +40,7 @@ class Results(Callback):
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
-        data: MultimodalData = trainer.datamodule  # type: ignore[attr-defined]
+        data: MultimodalData = data_of(trainer)
         assert isinstance(pl_module, Multimodal)
         model = pl_module.cpu().eval()
         model.network.memory = {row: maps.cpu() for row, maps in model.network.memory.items()}

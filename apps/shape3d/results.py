@@ -11,6 +11,7 @@ from torch import Tensor
 from apps.common.classification import classification
 from apps.common.evaluation import shrec_scores
 from apps.common.figures import Illustration, confusion, precision_recall
+from apps.common.loading import data_of
 from apps.common.report import Output, Report, Table
 from apps.common.results import curves, show
 from apps.common.shape_data import ShapeData
@@ -36,7 +37,7 @@ class Results(Callback):
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
-        data: ShapeData = trainer.datamodule  # type: ignore[attr-defined]
+        data: ShapeData = data_of(trainer)
         assert isinstance(pl_module, Shape3D)
         model = pl_module.cpu().eval()
         model.memory = {row: maps.cpu() for row, maps in model.memory.items()}

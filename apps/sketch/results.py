@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from apps.common.figures import Illustration, precision_recall
+from apps.common.loading import data_of
 from apps.common.report import Output, Report, Table
 from apps.common.results import curves, show
 from apps.common.shape_data import contact_sheet
@@ -31,7 +32,7 @@ class Results(Callback):
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
-        data: SketchData = trainer.datamodule  # type: ignore[attr-defined]
+        data: SketchData = data_of(trainer)
         assert isinstance(pl_module, SketchToShape)
         model = pl_module.cpu().eval()
         found = {side: {name: values.cpu() for name, values in model.test_outputs[side].items()} for side in SIDES}
