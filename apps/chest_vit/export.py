@@ -77,9 +77,7 @@ def _program(network: Embedder, side: int) -> torch.export.ExportedProgram:
 
 def _to_onnx(program: torch.export.ExportedProgram, path: Path) -> None:
     try:
-        onnx, *_ = map(
-            import_module, ("onnx", "onnxscript", "onnxruntime")
-        )  # torch and the check need the others
+        onnx, *_ = map(import_module, ("onnx", "onnxscript", "onnxruntime"))  # torch and the check need the others
     except ImportError as error:
         raise ValueError(f"{error.name} is missing: pip install onnx onnxruntime onnxscript") from error
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):

@@ -12,9 +12,8 @@ be exactly 0.
 True
 """
 
-import inspect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -56,7 +55,7 @@ def is_exact(implementation: Any, f: Primitive, *vectors: Tensor, c: float, bar:
     """The value is that of the fifty-digit reference."""
     exact = f.reference(*vectors, c=c)
     error = relative_error(f(implementation, *vectors, c=c), exact)
-    return _hold(f"{f.name} is exact", error, (bar or f.bar(*vectors)) + f.cancelled(exact, *vectors), vectors, c)
+    return hold(f"{f.name} is exact", error, (bar or f.bar(*vectors)) + f.cancelled(exact, *vectors), vectors, c)
 
 
 def all_pairs_are_exact(implementation: Any, f: Primitive, xs: Tensor, ys: Tensor, *, c: float) -> float:
@@ -67,7 +66,7 @@ def all_pairs_are_exact(implementation: Any, f: Primitive, xs: Tensor, ys: Tenso
         raise Broken(f"{f.name} is (B, P)", f"shape {tuple(matrix.shape)}", (xs, ys), c)
     pairs = [(i, j, xs[i], ys[j]) for i in range(len(xs)) for j in range(len(ys))]
     error = max(
-        _hold(f"{f.name} is exact", relative_error(matrix[i, j], f.reference(x, y, c=c)), f.bar(x, y), (x, y), c)
+        hold(f"{f.name} is exact", relative_error(matrix[i, j], f.reference(x, y, c=c)), f.bar(x, y), (x, y), c)
         for i, j, x, y in ((i, j, x.detach(), y.detach()) for i, j, x, y in pairs)
     )
     together = torch.autograd.grad(matrix.sum(), (xs, ys))
@@ -75,7 +74,7 @@ def all_pairs_are_exact(implementation: Any, f: Primitive, xs: Tensor, ys: Tenso
     for all_at_once, parts in zip(together, zip(*singly, strict=True), strict=True):
         largest = sum(float(part.norm()) for part in parts)
         gap = float((all_at_once - sum(parts)).norm()) / (largest or 1.0)
-        error = max(error, _hold(f"gradient of {f.name} adds up", gap, 2 * f.float32, (xs, ys), c))
+        error = max(error, hold(f"gradient of {f.name} adds up", gap, 2 * f.float32, (xs, ys), c))
     return error
 
 
@@ -98,7 +97,7 @@ def gradient_is_exact(implementation: Any, f: Primitive, *vectors: Tensor, c: fl
             difference = oracle.norm(a - b for a, b in zip(oracle.exact(derivative.flatten()), expected, strict=True))
             scale = size + (1e-12 / bar * terms / c if by_c else 0.0)
             name = f"derivative of {f.name} by {'c' if by_c else f'input {i}'}"
-            worst = max(worst, _hold(name, float(difference) / scale, bar, vectors, c))
+            worst = max(worst, hold(name, float(difference) / scale, bar, vectors, c))
     return worst
 
 
@@ -107,7 +106,7 @@ def gradients_are_finite(implementation: Any, f: Primitive, *vectors: Tensor, c:
     inputs = [x.clone().requires_grad_() for x in vectors]
     curvature = torch.tensor(c, dtype=torch.float64, requires_grad=True)
     f(implementation, *inputs, c=curvature).sum().backward()
-    gradients = [_gradient(x) for x in (*inputs, curvature)]
+    gradients = [gradient_of(x) for x in (*inputs, curvature)]
     if not all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
         raise Broken(f"gradients of {f.name} are finite", f"found {gradients}", vectors, c)
     if "dist" in f.name and len(vectors) == 2 and torch.equal(*vectors) and any(bool(g.any()) for g in gradients):
@@ -128,14 +127,14 @@ def gradcheck(implementation: Any, f: Primitive, *vectors: Tensor, c: float) -> 
 def is_symmetric(implementation: Any, f: Primitive, x: Tensor, y: Tensor, *, c: float) -> float:
     """f(x, y) = f(y, x)."""
     error = relative_error(f(implementation, x, y, c=c), f(implementation, y, x, c=c))
-    return _hold(f"{f.name} is symmetric", error, 2 * f.bar(x, y), (x, y), c)
+    return hold(f"{f.name} is symmetric", error, 2 * f.bar(x, y), (x, y), c)
 
 
 def triangle_inequality(implementation: Any, f: Primitive, x: Tensor, y: Tensor, z: Tensor, *, c: float) -> float:
     """d(x, z) ≤ d(x, y) + d(y, z), as far as distances that are right to their bar can tell."""
     xz, xy, yz = (float(f(implementation, *pair, c=c)) for pair in ((x, z), (x, y), (y, z)))
     excess = (xz - xy - yz) / (xz or 1.0)
-    return _hold(f"triangle inequality of {f.name}", excess, 2 * f.bar(x, y, z), (x, y, z), c)
+    return hold(f"triangle inequality of {f.name}", excess, 2 * f.bar(x, y, z), (x, y, z), c)
 
 
 def scales_with_curvature(implementation: Any, f: Primitive, *vectors: Tensor, c: float, exponent: int = 1) -> float:
@@ -145,7 +144,7 @@ def scales_with_curvature(implementation: Any, f: Primitive, *vectors: Tensor, c
     scaled = f(implementation, *longer, c=c / s**2) / s**f.degree
     value = f(implementation, *vectors, c=c)
     bar = 2 * (f.bar(*vectors) + f.cancelled(value.flatten(), *vectors))
-    return _hold(f"{f.name} scales between curvatures", relative_error(scaled, value), bar, vectors, c)
+    return hold(f"{f.name} scales between curvatures", relative_error(scaled, value), bar, vectors, c)
 
 
 def has_flat_limit(implementation: Any, f: Primitive, *vectors: Tensor, c: float) -> float:
@@ -159,7 +158,7 @@ def has_flat_limit(implementation: Any, f: Primitive, *vectors: Tensor, c: float
     flat = f.flat(*(x.double() for x in vectors))
     error = float((f(implementation, *vectors, c=c).double() - flat).norm())
     scale = max(float(flat.norm()), f.largest(*vectors)) or 1.0
-    return _hold(f"{f.name} as c → 0", error / scale, 2 * f.bar(*vectors) + curved, vectors, c)
+    return hold(f"{f.name} as c → 0", error / scale, 2 * f.bar(*vectors) + curved, vectors, c)
 
 
 def commutes_with_rotation(implementation: Any, f: Primitive, *vectors: Tensor, c: float, seed: int = 0) -> float:
@@ -173,7 +172,7 @@ def commutes_with_rotation(implementation: Any, f: Primitive, *vectors: Tensor, 
     expected = signs * value[order] if value.ndim and "matrix" not in f.kinds else value
     bar = 2 * (f.bar(*vectors) + f.cancelled(value.flatten(), *vectors))
     error = relative_error(f(implementation, *turned, c=c), expected)
-    return _hold(f"{f.name} under rotation", error, bar, vectors, c)
+    return hold(f"{f.name} under rotation", error, bar, vectors, c)
 
 
 def left_cancellation(ball: Any, x: Tensor, y: Tensor, *, c: float) -> float:
@@ -187,7 +186,7 @@ def left_cancellation(ball: Any, x: Tensor, y: Tensor, *, c: float) -> float:
         return 0.0
     error = float((ball.mobius_add(-x, z, c=c) - y).norm())
     scale = float(y.norm()) + 2 * length * gap_y / gap_z
-    return _hold("left cancellation", error / (scale or 1.0), bar, (x, y), c)
+    return hold("left cancellation", error / (scale or 1.0), bar, (x, y), c)
 
 
 def _rounding(x: Tensor) -> float:
@@ -203,7 +202,7 @@ def _moved(x: Tensor, c: float) -> float:
 def _same_point(law: str, x: Tensor, y: Tensor, far: float, vectors: Iterable[Tensor], c: float) -> float:
     """x and y are no farther apart than `far`; where that is a tenth of the unit of length, there is nothing to ask."""
     far = far + _moved(x, c) + _moved(y, c)
-    return _hold(law, float(oracle.dist(x, y, c=c)), far, vectors, c) if math.sqrt(c) * far < 0.1 else 0.0
+    return hold(law, float(oracle.dist(x, y, c=c)), far, vectors, c) if math.sqrt(c) * far < 0.1 else 0.0
 
 
 def gyroassociativity(ball: Any, x: Tensor, y: Tensor, z: Tensor, *, c: float) -> float:
@@ -219,7 +218,7 @@ def gyrocommutativity(ball: Any, x: Tensor, y: Tensor, *, c: float) -> float:
     """x ⊕ y = gyr[x, y](y ⊕ x)."""
     turned = ball.gyration(x, y, ball.mobius_add(y, x, c=c), c=c)
     error = relative_error(turned, ball.mobius_add(x, y, c=c))
-    return _hold("gyrocommutativity", error, BALL["gyration"].bar(x) + 2 * _rounding(x), (x, y), c)
+    return hold("gyrocommutativity", error, BALL["gyration"].bar(x) + 2 * _rounding(x), (x, y), c)
 
 
 def left_loop(ball: Any, x: Tensor, y: Tensor, v: Tensor, *, c: float) -> float:
@@ -227,7 +226,7 @@ def left_loop(ball: Any, x: Tensor, y: Tensor, v: Tensor, *, c: float) -> float:
     z = ball.mobius_add(x, y, c=c)
     bar = 2 * BALL["gyration"].bar(x) + 2 * math.sqrt(c) * _moved(z, c)
     error = relative_error(ball.gyration(z, y, v, c=c), ball.gyration(x, y, v, c=c))
-    return _hold("left loop", error, bar, (x, y, v), c)
+    return hold("left loop", error, bar, (x, y, v), c)
 
 
 def gyration_rotates(ball: Any, x: Tensor, y: Tensor, u: Tensor, v: Tensor, *, c: float) -> float:
@@ -237,7 +236,7 @@ def gyration_rotates(ball: Any, x: Tensor, y: Tensor, u: Tensor, v: Tensor, *, c
     products = [w.double() @ w.double().T for w in (before, after)]
     error = float((products[1] - products[0]).abs().max())
     back = float((ball.gyration(y, x, after, c=c) - before).norm())
-    return _hold("gyration is a rotation", max(error, back), 3 * BALL["gyration"].bar(x), (x, y, u, v), c)
+    return hold("gyration is a rotation", max(error, back), 3 * BALL["gyration"].bar(x), (x, y, u, v), c)
 
 
 def translation_is_an_isometry(ball: Any, x: Tensor, y: Tensor, z: Tensor, *, c: float) -> float:
@@ -247,7 +246,7 @@ def translation_is_an_isometry(ball: Any, x: Tensor, y: Tensor, z: Tensor, *, c:
     if math.sqrt(c) * far > 0.1:
         return 0.0
     error = abs(float(ball.dist(*there, c=c)) - length)
-    return _hold("translation is an isometry", error, far + 2 * BALL["dist"].bar(x) * length, (x, y, z), c)
+    return hold("translation is an isometry", error, far + 2 * BALL["dist"].bar(x) * length, (x, y, z), c)
 
 
 def scalars_distribute(ball: Any, r: float, s: float, x: Tensor, *, c: float) -> float:
@@ -270,11 +269,11 @@ def scalar_multiples_keep_the_line(ball: Any, r: float, x: Tensor, *, c: float) 
     rx, d = ball.mobius_scalar_mul(r, x, c=c), float(ball.dist0(x, c=c))
     bar = BALL["mobius_scalar_mul"].bar(x)
     error = relative_error(rx.double() * x.double().norm(), math.copysign(1, r) * x.double() * rx.double().norm())
-    _hold(f"{r} ⊗ x is on the line of x", error, bar, (x,), c)
+    hold(f"{r} ⊗ x is on the line of x", error, bar, (x,), c)
     if math.sqrt(c) * _moved(rx, c) > 0.1:
         return error
     apart = abs(float(ball.dist0(rx, c=c)) - abs(r) * d)
-    return max(error, _hold(f"‖{r} ⊗ x‖ = |{r}| ‖x‖", apart, _moved(rx, c) + 3 * bar * abs(r) * d, (x,), c))
+    return max(error, hold(f"‖{r} ⊗ x‖ = |{r}| ‖x‖", apart, _moved(rx, c) + 3 * bar * abs(r) * d, (x,), c))
 
 
 def exp_at_inverts_log_at(ball: Any, x: Tensor, y: Tensor, *, c: float) -> float:
@@ -292,14 +291,14 @@ def log_at_inverts_exp_at(ball: Any, x: Tensor, v: Tensor, *, c: float) -> float
         return 0.0
     error = stretch * float((ball.logmap(x, y, c=c).double() - v.double()).norm())
     bar = 2 * BALL["expmap"].bar(x) * stretch * float(v.double().norm())
-    return _hold("log at x inverts exp at x", error, far + bar, (x, v), c)
+    return hold("log at x inverts exp at x", error, far + bar, (x, v), c)
 
 
 def log_is_as_long_as_the_way(ball: Any, x: Tensor, y: Tensor, *, c: float) -> float:
     """λ_x‖log_x(y)‖ = d(x, y)."""
     length = 2 / float(oracle.gap(x, c)) * ball.logmap(x, y, c=c).double().norm()
     error = relative_error(length, ball.dist(x, y, c=c))
-    return _hold("λ_x‖log_x(y)‖ = d(x, y)", error, 2 * BALL["logmap"].bar(x), (x, y), c)
+    return hold("λ_x‖log_x(y)‖ = d(x, y)", error, 2 * BALL["logmap"].bar(x), (x, y), c)
 
 
 def geodesic_has_its_ends_and_speed(ball: Any, x: Tensor, y: Tensor, t: float, *, c: float) -> float:
@@ -307,13 +306,13 @@ def geodesic_has_its_ends_and_speed(ball: Any, x: Tensor, y: Tensor, t: float, *
     bar = BALL["geodesic"].bar(x)
     ends = zip((0.0, 1.0), (x, y), strict=True)
     error = max(relative_error(ball.geodesic(x, y, end, c=c), point) for end, point in ends)
-    _hold("ends of a geodesic", error, bar, (x, y), c)
+    hold("ends of a geodesic", error, bar, (x, y), c)
     z, d = ball.geodesic(x, y, t, c=c), float(ball.dist(x, y, c=c))
     if math.sqrt(c) * _moved(z, c) > 0.1:
         return error
     for point, share in ((x, abs(t)), (y, abs(1 - t))):
         apart = abs(float(ball.dist(point, z, c=c)) - share * d)
-        error = max(error, _hold(f"speed of a geodesic at {t}", apart, 2 * _moved(z, c) + bar * share * d, (x, y), c))
+        error = max(error, hold(f"speed of a geodesic at {t}", apart, 2 * _moved(z, c) + bar * share * d, (x, y), c))
     return error
 
 
@@ -328,7 +327,7 @@ def transport_is_an_isometry(ball: Any, x: Tensor, y: Tensor, v: Tensor, *, c: f
         "from the origin": (ball.parallel_transport(zero, y, v, c=c), gap_y * v.double()),
         "tangent": (ball.parallel_transport(x, y, ball.logmap(x, y, c=c), c=c), -ball.logmap(y, x, c=c)),
     }
-    held = (_hold(f"parallel transport, {k}", relative_error(*p), 3 * bar, (x, y, v), c) for k, p in pairs.items())
+    held = (hold(f"parallel transport, {k}", relative_error(*p), 3 * bar, (x, y, v), c) for k, p in pairs.items())
     return max(held)
 
 
@@ -340,11 +339,11 @@ def midpoint_is_in_the_middle(ball: Any, x: Tensor, y: Tensor, z: Tensor, *, c: 
     middle, f = ball.midpoint(torch.stack([x, y]), c=c), BALL["midpoint"]
     half = ball.geodesic(x, y, 0.5, c=c)
     bar = 2 * (f.bar(x) + f.cancelled(half, torch.stack([x, y]), x))
-    error = _hold("midpoint of two is γ(1/2)", relative_error(middle, half), bar, (x, y), c)
+    error = hold("midpoint of two is γ(1/2)", relative_error(middle, half), bar, (x, y), c)
     far, (to_x, to_y) = 2 * _moved(middle, c), (float(ball.dist(middle, w, c=c)) for w in (x, y))
     if math.sqrt(c) * far < 0.1:
         bar = far + 2 * BALL["dist"].bar(x) * to_x
-        error = max(error, _hold("midpoint is equally far from both", abs(to_x - to_y), bar, (x, y), c))
+        error = max(error, hold("midpoint is equally far from both", abs(to_x - to_y), bar, (x, y), c))
     points, weights = torch.stack([x, y, -x / 2]), torch.tensor([1.0, 2.0, 3.0], dtype=x.dtype)
     middle = ball.midpoint(points, weights, c=c)
     turned = ball.midpoint(points.flip(0), weights.flip(0), c=c)
@@ -360,7 +359,7 @@ def has_identity_and_inverse(ball: Any, x: Tensor, *, c: float) -> float:
     bar, zero = BALL["mobius_add"].bar(x), torch.zeros_like(x)
     cases = {"0 ⊕ x = x": (zero, x, x), "x ⊕ 0 = x": (x, zero, x), "(−x) ⊕ x = 0": (-x, x, zero)}
     errors = {name: relative_error(ball.mobius_add(a, b, c=c), value) for name, (a, b, value) in cases.items()}
-    return max(_hold(name, error, bar, (x,), c) for name, error in errors.items())
+    return max(hold(name, error, bar, (x,), c) for name, error in errors.items())
 
 
 def stays_inside(ball: Any, f: Primitive, *vectors: Tensor, c: float) -> float:
@@ -374,7 +373,7 @@ def stays_inside(ball: Any, f: Primitive, *vectors: Tensor, c: float) -> float:
 def exp_inverts_log(ball: Any, x: Tensor, *, c: float) -> float:
     """exp_0(log_0(x)) = x, up to the last float inside the ball."""
     error = relative_error(ball.expmap0(ball.logmap0(x, c=c), c=c), x)
-    return _hold("exp inverts log", error, 2 * BALL["expmap0"].bar(x), (x,), c)
+    return hold("exp inverts log", error, 2 * BALL["expmap0"].bar(x), (x,), c)
 
 
 def log_inverts_exp(ball: Any, v: Tensor, *, c: float) -> float:
@@ -382,7 +381,7 @@ def log_inverts_exp(ball: Any, v: Tensor, *, c: float) -> float:
     z = math.sqrt(c) * float(v.double().norm())
     stretch = math.sinh(2 * z) / (2 * z) if z else 1.0
     error = relative_error(ball.logmap0(ball.expmap0(v, c=c), c=c), v)
-    return _hold("log inverts exp", error, BALL["expmap0"].bar(v) * (1 + 2 * stretch), (v,), c)
+    return hold("log inverts exp", error, BALL["expmap0"].bar(v) * (1 + 2 * stretch), (v,), c)
 
 
 def projects_inside(ball: Any, x: Tensor, *, c: float) -> float:
@@ -394,7 +393,7 @@ def projects_inside(ball: Any, x: Tensor, *, c: float) -> float:
         raise Broken("project leaves points inside as they are", f"found {inside.tolist()}", (x,), c)
     length = x.double().norm()
     error = relative_error(inside.double() * length, x.double() * inside.double().norm())
-    return _hold("project keeps the direction", error, BALL["expmap0"].bar(x), (x,), c)
+    return hold("project keeps the direction", error, BALL["expmap0"].bar(x), (x,), c)
 
 
 def charts_agree(ball: Any, tangent: Any, u: Tensor, v: Tensor, *, c: float) -> float:
@@ -404,7 +403,7 @@ def charts_agree(ball: Any, tangent: Any, u: Tensor, v: Tensor, *, c: float) -> 
     expected = float(tangent.dist(u, v, c=c))
     scale = moved + TANGENT["dist"].bar(u, v) * expected
     error = abs(float(ball.dist(x, y, c=c)) - expected)
-    return _hold("charts agree, in roundings", error / (scale or 1.0), 1.0, (u, v), c)
+    return hold("charts agree, in roundings", error / (scale or 1.0), 1.0, (u, v), c)
 
 
 def lorentz_agrees(lorentz: Any, tangent: Any, u: Tensor, v: Tensor, *, c: float) -> float:
@@ -416,7 +415,7 @@ def lorentz_agrees(lorentz: Any, tangent: Any, u: Tensor, v: Tensor, *, c: float
     expected = float(tangent.dist(u, v, c=c))
     allowed = LORENTZ["from_tangent"].bar(u, v) * _lengths(X, Y) + LORENTZ["dist"].bar(u, v) * expected
     error = abs(float(lorentz.dist(X, Y, c=c)) - expected)
-    return _hold("the Lorentz model agrees, in roundings", error / (allowed or 1.0), 1.0, (u, v), c)
+    return hold("the Lorentz model agrees, in roundings", error / (allowed or 1.0), 1.0, (u, v), c)
 
 
 def boost_is_isometry(lorentz: Any, X: Tensor, Y: Tensor, V: Tensor, *, c: float) -> float:
@@ -425,13 +424,13 @@ def boost_is_isometry(lorentz: Any, X: Tensor, Y: Tensor, V: Tensor, *, c: float
     expected = float(lorentz.dist(X, Y, c=c))
     allowed = torch.finfo(X.dtype).eps * _lengths(LX, LY) + 2 * LORENTZ["dist"].bar(X, Y) * expected
     error = abs(float(lorentz.dist(LX, LY, c=c)) - expected)
-    return _hold("a boost is an isometry, in roundings", error / (allowed or 1.0), 1.0, (X, Y, V), c)
+    return hold("a boost is an isometry, in roundings", error / (allowed or 1.0), 1.0, (X, Y, V), c)
 
 
 def lies_on_hyperboloid(lorentz: Any, X: Tensor, *, c: float) -> float:
     """−c⟨X, X⟩ = 1."""
     error = abs(-c * float(lorentz.inner(X, X, c=c)) - 1)
-    return _hold("−c⟨X, X⟩ = 1", error, LORENTZ["inner"].bar(X), (X,), c)
+    return hold("−c⟨X, X⟩ = 1", error, LORENTZ["inner"].bar(X), (X,), c)
 
 
 def product_ranks_as_distance(lorentz: Any, X: Tensor, Ys: Tensor, *, c: float) -> float:
@@ -443,113 +442,18 @@ def product_ranks_as_distance(lorentz: Any, X: Tensor, Ys: Tensor, *, c: float) 
     d = lorentz.pairwise_dist(X[None].double(), Ys.double(), c=c)[0, order]
     cosh = torch.cosh(math.sqrt(c) * d)
     error = float((cosh.cummax(0).values / cosh - 1).max())
-    return _hold("the product ranks as the distance", error, 2 * LORENTZ["pairwise_inner"].bar(X, Ys), (X, Ys), c)
+    return hold("the product ranks as the distance", error, 2 * LORENTZ["pairwise_inner"].bar(X, Ys), (X, Ys), c)
 
 
 def _lengths(*vectors: Tensor) -> float:
     return sum(float(x.double().norm()) for x in vectors)
 
 
-def half_is_float32_of_the_rounded(implementation: Any, f: Primitive, *vectors: Tensor, c: float) -> float:
-    """16-bit inputs give the float32 result of the same numbers, and autocast changes nothing."""
-    value = f(implementation, *vectors, c=c)
-    expected = f(implementation, *(x.float() for x in vectors), c=c)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        cast = f(implementation, *vectors, c=c)
-    if not bool(torch.isfinite(value).all()):
-        raise Broken(f"{f.name} of 16-bit inputs is finite", f"found {value}", vectors, c)
-    if value.dtype != torch.float32 or not torch.equal(value, expected) or not torch.equal(cast, expected):
-        raise Broken(f"{f.name} of 16-bit inputs is that of float32", f"{value}, {cast}, {expected}", vectors, c)
-    return 0.0
-
-
-def broadcasts(implementation: Any, f: Primitive, *vectors: Tensor, c: float) -> float:
-    """Leading dimensions broadcast: (2, 1, D) beside (3, D) gives (2, 3) times the value of the vectors."""
-    value = f(implementation, *vectors, c=c)
-    batched = sum(kind != "matrix" for kind in f.kinds)
-    shapes = iter([(2, 1), (3,), ()] if batched > 1 else [(2, 3)])
-    leads = (() if kind == "matrix" else next(shapes) for kind in f.kinds)
-    tensors = (x.expand((*lead, *x.shape)) for x, lead in zip(vectors, leads, strict=True))
-    many = getattr(implementation, f.name)(*tensors, c=c)
-    if many.shape != (2, 3, *value.shape):
-        raise Broken(f"{f.name} broadcasts", f"shape {tuple(many.shape)}", vectors, c)
-    bar = 2 * (f.bar(*vectors) + f.cancelled(value.flatten(), *vectors))
-    return _hold(f"{f.name} broadcasts", relative_error(many, value.expand_as(many)), bar, vectors, c)
-
-
-def empty_gives_empty(implementation: Any, f: Primitive, *, dtype: torch.dtype, c: float = 0.5) -> float:
-    """No vectors, no values, and a backward pass that runs."""
-    inputs = [_filled(kind, 0.0, (0,)).to(dtype).requires_grad_() for kind in f.kinds]
-    value = getattr(implementation, f.name)(*inputs, c=c)
-    value.sum().backward()
-    if value.numel() or any(_gradient(x).shape != x.shape for x in inputs):
-        raise Broken(f"{f.name} of nothing is nothing", f"found {value}", inputs, c)
-    return 0.0
-
-
-def refuses_what_cannot_be(implementation: Any, f: Primitive, *, c: float = 0.5) -> float:
-    """Curvature, dtype and shape that make no sense are refused, by a message that names the argument."""
-    function, names = getattr(implementation, f.name), _arguments(implementation, f)
-    good = [_filled(kind, 0.1) for kind in f.kinds]
-    for wrong in (0.0, -1.0, math.nan, math.inf, torch.tensor(0.0), torch.tensor(math.nan)):
-        _refused(ValueError, ["c = "], function, good, wrong)
-    long = {name for name, kind in zip(names, f.kinds, strict=True) if kind in ("point", "vector", "matrix")}
-    for i, name in enumerate(names):
-        for dtype in (torch.int64, torch.bool, torch.complex64):
-            _refused(TypeError, [name], function, [*good[:i], good[i].to(dtype), *good[i + 1 :]], c)
-        if len(long) > 1 and name in long:
-            _refused(ValueError, sorted(long), function, [*good[:i], torch.full((2, 4), 0.1), *good[i + 1 :]], c)
-    return 0.0
-
-
-def refuses_points_outside(ball: Any, f: Primitive, outside: Tensor, *, c: float) -> float:
-    """A point that is not inside the ball is refused, by a message that names the argument."""
-    names = _arguments(ball, f)
-    for i, name in enumerate(names):
-        if f.kinds[i] in ("point", "points"):
-            inputs = [_filled(kind, 0.1, (1,), len(outside)) for kind in f.kinds]
-            inputs[i] = outside.expand_as(inputs[i])
-            _refused(ValueError, [name], getattr(ball, f.name), inputs, c)
-    return 0.0
-
-
-def refuses_vectors_not_finite(implementation: Any, f: Primitive, value: float, *, c: float = 0.5) -> float:
-    """A vector with a NaN or an infinity is refused, by a message that names the argument."""
-    names = _arguments(implementation, f)
-    for i, name in enumerate(names):
-        inputs = [_filled(kind, value if i == j else 0.1, (1,)) for j, kind in enumerate(f.kinds)]
-        _refused(ValueError, [name], getattr(implementation, f.name), inputs, c)
-    return 0.0
-
-
-def _arguments(implementation: Any, f: Primitive) -> list[str]:
-    return [name for name in inspect.signature(getattr(implementation, f.name)).parameters if name != "c"][: f.vectors]
-
-
-def _filled(kind: str, value: float, lead: tuple[int, ...] = (2,), dim: int = 3) -> Tensor:
-    """A tensor of one value, of the shape that an argument of this kind has."""
-    shapes = {"number": lead, "matrix": (2, dim), "points": (*lead, 2, dim), "weights": (*lead, 2)}
-    return torch.full(shapes.get(kind, (*lead, dim)), value)
-
-
-def _refused(
-    error: type[Exception], named: list[str], function: Callable[..., Any], inputs: list[Tensor], c: Any
-) -> None:
-    try:
-        function(*inputs, c=c)
-    except error as refusal:
-        words = str(refusal).replace(":", " ").replace(",", " ").split()
-        if not all(name in str(refusal) if " " in name else name in words for name in named):
-            raise Broken(f"{function.__name__} names {named}", f"said {refusal}", inputs, c) from refusal
-    else:
-        raise Broken(f"{function.__name__} raises {error.__name__} about {named}", "it did not", inputs, c)
-
-
-def _gradient(x: Tensor) -> Tensor:
+def gradient_of(x: Tensor) -> Tensor:
     return torch.zeros_like(x) if x.grad is None else x.grad
 
 
-def _hold(law: str, error: float, bar: float, vectors: Iterable[Tensor], c: Any) -> float:
+def hold(law: str, error: float, bar: float, vectors: Iterable[Tensor], c: Any) -> float:
     if not error <= bar:
         raise Broken(law, f"error {error:.3g} > {bar:.3g}", vectors, c, Error(error, bar))
     return Error(max(error, 0.0), bar)

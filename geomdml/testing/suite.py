@@ -1,7 +1,8 @@
 """The table of laws, the inputs on which each is asked, and the judgement of an implementation by them.
 
-To add a law, write it in `geomdml.testing.laws` and give it a line in `table`: `each` asks it of every primitive of
-every chart, `one` of the functions named. `python -m geomdml.testing` and our own tests run the table.
+To add a law, write it in `geomdml.testing.laws` (of dtypes, shapes and refusals: `contracts`), what it is asked on in
+`draws`, and give it a line in `table`: `each` asks it of every primitive of every chart, `one` of the functions named.
+`python -m geomdml.testing` and our own tests run the table.
 """
 
 import math
@@ -17,11 +18,11 @@ from hypothesis import Phase, find, settings
 from hypothesis import strategies as st
 from hypothesis.errors import HypothesisException, NoSuchExample
 
-from geomdml.testing import laws, oracle, strategies
+from geomdml.testing import contracts, draws, laws, oracle, strategies
+from geomdml.testing.draws import Inputs
 from geomdml.testing.laws import BALL, EUCLIDEAN, LORENTZ, TANGENT, Broken, Error
 from geomdml.testing.primitives import Primitive, relative_error
 
-Inputs = st.SearchStrategy[Any]  # (*vectors, c)
 Implementations = Mapping[str, Any]  # by chart
 
 CHARTS: dict[str, dict[str, Primitive]] = {"ball": BALL, "tangent": TANGENT, "lorentz": LORENTZ, "euclidean": EUCLIDEAN}
@@ -35,9 +36,7 @@ SPOILT = {"lca_depth", "pairwise_inner"}  # near points leave their float64 slop
 RADII = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0)  # √c‖u‖
 NEAREST, STEPS = 1e-3, (1.0, 2.0, 4.0, 8.0)  # to see how far out a law holds that breaks somewhere
 MODERATE = strategies.curvatures(0.01, 100.0)
-CURVED = 3.0  # the radius within which rounding a point of the ball does not blur it
 SLOPING = 2.5  # the radius from which walks still have a slope, also from a near-duplicate farther out
-NUMBERS = st.sampled_from((-1.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 3.0))  # sums and products are floats
 OUTSIDE = st.sampled_from(([1.0, 0.0], [0.8, 0.7], [math.inf, 0.0], [math.nan, 0.0])).map(torch.tensor)
 
 
@@ -103,15 +102,16 @@ def table(dtype: torch.dtype = torch.float32) -> list[Law]:
     pairs: dict[str, Any] = {"relations": strategies.RELATIONS}
     near: dict[str, Any] = {"nearest": 0.1, "farthest": 1.0, "dimensions": (2, 3), "relations": strategies.APART}
     vectors_at_points = partial(strategies.inputs, BALL["parallel_transport"])
-    points, point_pairs = _near_too(strategies.points), _near_too(strategies.point_pairs)
+    points, point_pairs = draws.near_too(strategies.points), draws.near_too(strategies.point_pairs)
     groups = {
         "values": [
             each(laws.is_exact),
-            each(laws.all_pairs_are_exact, where=_is_pairwise, draw=_lists, options=_crowded, dimensions=(2, 3, 8, 64)),
+            each(laws.all_pairs_are_exact, where=_is_pairwise, draw=draws.lists, options=_crowded,
+                 dimensions=(2, 3, 8, 64)),
         ],
         "geometry": [
             each(laws.is_symmetric, where=lambda f: f.name in SYMMETRIC),
-            each(laws.triangle_inequality, where=_is_distance, draw=_with_a_point_between),
+            each(laws.triangle_inequality, where=_is_distance, draw=draws.with_a_point_between),
             each(laws.scales_with_curvature, where=_has_an_end, exponent=st.integers(-4, 0)),
             each(laws.scales_with_curvature, where=lambda f: not _has_an_end(f), exponent=st.integers(-4, 4)),
             each(laws.commutes_with_rotation, seed=st.integers(0, 999)),
@@ -119,31 +119,31 @@ def table(dtype: torch.dtype = torch.float32) -> list[Law]:
             each(laws.stays_inside, where=lambda f: f.name in GIVES_POINTS),
             one(laws.has_identity_and_inverse, strategies.points, "mobius_add"),
             one(laws.left_cancellation, point_pairs, "mobius_add", **pairs),
-            one(laws.gyroassociativity, _triples, "mobius_add", "gyration", "project", **pairs),
+            one(laws.gyroassociativity, draws.triples, "mobius_add", "gyration", "project", **pairs),
             one(laws.gyrocommutativity, point_pairs, "mobius_add", "gyration", **pairs),
             one(laws.left_loop, vectors_at_points, "mobius_add", "gyration", **pairs),
-            one(laws.gyration_rotates, _two_vectors, "gyration", **pairs),
-            one(laws.translation_is_an_isometry, _triples, "mobius_add", "dist", **pairs),
-            one(laws.scalars_distribute, _after(2, points), "mobius_scalar_mul", "mobius_add", "dist0"),
-            one(laws.scalar_multiples_keep_the_line, _after(1, points), "mobius_scalar_mul", "dist0"),
+            one(laws.gyration_rotates, draws.two_vectors, "gyration", **pairs),
+            one(laws.translation_is_an_isometry, draws.triples, "mobius_add", "dist", **pairs),
+            one(laws.scalars_distribute, draws.after(2, points), "mobius_scalar_mul", "mobius_add", "dist0"),
+            one(laws.scalar_multiples_keep_the_line, draws.after(1, points), "mobius_scalar_mul", "dist0"),
             one(laws.exp_inverts_log, strategies.points, "expmap0", "logmap0"),
             one(laws.log_inverts_exp, strategies.tangents, "expmap0", "logmap0", farthest=5.0),
             one(laws.exp_at_inverts_log_at, point_pairs, "expmap", "logmap", "dist", **pairs),
             one(laws.log_at_inverts_exp_at, partial(strategies.inputs, BALL["expmap"]), "expmap", "logmap",
-                farthest=CURVED, **pairs),
+                farthest=draws.CURVED, **pairs),
             one(laws.log_is_as_long_as_the_way, point_pairs, "logmap", "dist", **pairs),
-            one(laws.geodesic_has_its_ends_and_speed, _and_a_number(point_pairs), "geodesic", "dist", **pairs),
+            one(laws.geodesic_has_its_ends_and_speed, draws.and_a_number(point_pairs), "geodesic", "dist", **pairs),
             one(laws.transport_is_an_isometry, vectors_at_points, "parallel_transport", "logmap",
                 nearest=1e-10, **pairs),
-            one(laws.midpoint_is_in_the_middle, _triples, "midpoint", "geodesic", "dist", "mobius_add", **pairs),
-            one(laws.projects_inside, _anywhere, "project"),
+            one(laws.midpoint_is_in_the_middle, draws.triples, "midpoint", "geodesic", "dist", "mobius_add", **pairs),
+            one(laws.projects_inside, draws.anywhere, "project"),
             one(laws.charts_agree, strategies.tangent_pairs, "dist", charts=("ball", "tangent"), farthest=3.0, **pairs),
             one(laws.lorentz_agrees, strategies.tangent_pairs, "dist", "from_tangent", charts=("lorentz", "tangent"),
                 farthest=5.0, **pairs),
-            one(laws.boost_is_isometry, _boosts, "dist", charts=("lorentz",), farthest=3.0, dimensions=(2, 3, 8),
+            one(laws.boost_is_isometry, draws.boosts, "dist", charts=("lorentz",), farthest=3.0, dimensions=(2, 3, 8),
                 **pairs),
             one(laws.lies_on_hyperboloid, strategies.lorentz_points, "inner", charts=("lorentz",)),
-            one(laws.product_ranks_as_distance, _clouds, "pairwise_inner", "pairwise_dist", charts=("lorentz",),
+            one(laws.product_ranks_as_distance, draws.clouds, "pairwise_inner", "pairwise_dist", charts=("lorentz",),
                 farthest=LORENTZ["pairwise_inner"].farthest, **pairs),
         ],
         "gradients": [
@@ -152,16 +152,17 @@ def table(dtype: torch.dtype = torch.float32) -> list[Law]:
             each(laws.gradcheck, c=strategies.curvatures(0.2, 5.0), **near),
         ],
         "dtypes and shapes": [
-            each(laws.half_is_float32_of_the_rounded, draw=_in_16_bits, nearest=1e-3, c=MODERATE),
-            each(laws.broadcasts, where=lambda f: not _is_pairwise(f)),
-            each(laws.empty_gives_empty, draw=_fixed(), dtype=st.sampled_from((dtype, torch.bfloat16)), farthest=0.0),
+            each(contracts.half_is_float32_of_the_rounded, draw=draws.in_16_bits, nearest=1e-3, c=MODERATE),
+            each(contracts.broadcasts, where=lambda f: not _is_pairwise(f)),
+            each(contracts.empty_gives_empty, draw=draws.fixed(), dtype=st.sampled_from((dtype, torch.bfloat16)),
+                 farthest=0.0),
         ],
         "refusals": [
-            each(laws.refuses_what_cannot_be, where=_is_curved, draw=_fixed(), farthest=0.0),
-            each(laws.refuses_points_outside, where=_takes("point", "points"), draw=_fixed(OUTSIDE, c=1.0),
+            each(contracts.refuses_what_cannot_be, where=_is_curved, draw=draws.fixed(), farthest=0.0),
+            each(contracts.refuses_points_outside, where=_takes("point", "points"), draw=draws.fixed(OUTSIDE, c=1.0),
                  farthest=0.0),
-            each(laws.refuses_vectors_not_finite, where=_takes("vector"),
-                 draw=_fixed(st.sampled_from((math.nan, math.inf))), farthest=0.0),
+            each(contracts.refuses_vectors_not_finite, where=_takes("vector"),
+                 draw=draws.fixed(st.sampled_from((math.nan, math.inf))), farthest=0.0),
         ],
     }  # fmt: skip
     order = list(CHARTS).index
@@ -366,84 +367,3 @@ def _smooth(dtype: torch.dtype) -> Callable[[Primitive], Mapping[str, Any]]:
         }
 
     return options
-
-
-def _fixed(*values: st.SearchStrategy[Any], c: float = 0.5) -> Callable[..., Inputs]:
-    return lambda *args, **options: st.tuples(*values, st.just(c))
-
-
-def _in_16_bits(f: Primitive, dtype: torch.dtype, **options: Any) -> Inputs:
-    return st.sampled_from((torch.bfloat16, torch.float16)).flatmap(lambda half: strategies.inputs(f, half, **options))
-
-
-def _anywhere(dtype: torch.dtype, **options: Any) -> Inputs:
-    return st.one_of(strategies.points(dtype, **options), strategies.tangents(dtype, **options))
-
-
-def _near_too(draw: Callable[..., Inputs]) -> Callable[..., Inputs]:
-    """Every other time within `CURVED`, where the rounding of points leaves something to ask."""
-
-    def inputs(dtype: torch.dtype, farthest: float = strategies.FARTHEST_POINT, **options: Any) -> Inputs:
-        return st.one_of(*(draw(dtype, farthest=r, **options) for r in (min(CURVED, farthest), farthest)))
-
-    return inputs
-
-
-def _after(count: int, draw: Callable[..., Inputs]) -> Callable[..., Inputs]:
-    """Numbers, and what is drawn."""
-    numbers = st.tuples(*[NUMBERS] * count)
-    return lambda dtype, **options: st.builds(lambda r, drawn: (*r, *drawn), numbers, draw(dtype, **options))
-
-
-def _and_a_number(draw: Callable[..., Inputs]) -> Callable[..., Inputs]:
-    return lambda dtype, **options: st.builds(
-        lambda drawn, t: (*drawn[:-1], t, drawn[-1]), draw(dtype, **options), NUMBERS
-    )
-
-
-def _triples(dtype: torch.dtype, **options: Any) -> Inputs:
-    """Two points in each of the relations, and a third."""
-    pairs = _near_too(strategies.point_pairs)(dtype, **options)
-    turned = st.sampled_from((-1, 0.5))
-    return st.builds(lambda pair, share: (pair.x, pair.y, share * pair.x.roll(1), pair.c), pairs, turned)
-
-
-def _two_vectors(dtype: torch.dtype, **options: Any) -> Inputs:
-    drawn: Inputs = strategies.inputs(BALL["gyration"], dtype, **options)
-    return drawn.map(lambda drawn: (*drawn[:3], drawn[0] + 2 * drawn[1], drawn[3]))
-
-
-def _boosts(dtype: torch.dtype, **options: Any) -> Inputs:
-    """(X, Y, V, c), the boost to V one to the points, away from one, or elsewhere."""
-    shares = st.sampled_from(((1, 0), (0, 1), (-1, 0), (1, -1)))
-    return st.builds(
-        lambda pair, share: (pair.x, pair.y, share[0] * pair.x + share[1] * pair.y, pair.c),
-        strategies.lorentz_pairs(dtype, **options),
-        shares,
-    )
-
-
-def _clouds(dtype: torch.dtype, **options: Any) -> Inputs:
-    """A point, and fifty between the origin, it and another."""
-
-    def cloud(pair: strategies.Pair, seed: int) -> tuple[Any, ...]:
-        s, t = torch.rand((2, 50, 1), generator=torch.Generator().manual_seed(seed), dtype=dtype)
-        return pair.x, s * pair.x + (1 - s) * t * pair.y, pair.c
-
-    return st.builds(cloud, strategies.lorentz_pairs(dtype, **options), st.integers(0, 999))
-
-
-def _lists(f: Primitive, dtype: torch.dtype, **options: Any) -> Inputs:
-    pairs: Inputs = strategies.inputs(f, dtype, **options)
-    return pairs.map(lambda pair: (torch.stack([pair.x, pair.y, -pair.x]), torch.stack([pair.y, pair.x]), pair.c))
-
-
-def _with_a_point_between(f: Primitive, dtype: torch.dtype, **options: Any) -> Inputs:
-    """(x, y, z, c), y on the line through the origin and x, the origin, or half-way between x and z."""
-    reach = 2 if f.reference.chart == "tangent" else 1  # no end of the space, or of the floats, is passed
-    shares = st.one_of(st.tuples(st.floats(-reach, reach), st.just(0.0)), st.sampled_from(((0.5, 0.5), (0.0, 0.0))))
-    return st.builds(
-        lambda pair, share: (pair.x, share[0] * pair.x + share[1] * pair.y, pair.y, pair.c),
-        strategies.inputs(f, dtype, **options),
-        shares,
-    )

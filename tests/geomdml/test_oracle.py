@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mpmath import mp, mpf
 
 from geomdml import lorentz, poincare, tangent
-from geomdml.testing import laws, oracle, strategies
+from geomdml.testing import contracts, laws, oracle, strategies
 from geomdml.testing.laws import BALL, LORENTZ, TANGENT
 
 PRIMITIVES = [*BALL.values(), *TANGENT.values(), *LORENTZ.values()]
@@ -217,7 +217,7 @@ WRONG = {
     "NaN at zero": (strategies.tangents(), laws.gradients_are_finite, BALL["expmap0"], nan_at_zero),
     "not for 16 bits": (
         strategies.point_pairs(torch.bfloat16, c=strategies.curvatures(0.01, 100.0)),
-        laws.half_is_float32_of_the_rounded,
+        contracts.half_is_float32_of_the_rounded,
         BALL["dist"],
         artanh_of_moebius,
     ),
@@ -256,7 +256,7 @@ def test_the_product_in_float32_ranks_wrong_far_out():
 def test_refusals_are_missed_where_there_are_none():
     silent = SimpleNamespace(dist=artanh_of_moebius)
     with pytest.raises(laws.Broken, match="raises ValueError about"):
-        laws.refuses_what_cannot_be(silent, BALL["dist"])
+        contracts.refuses_what_cannot_be(silent, BALL["dist"])
 
 
 def test_a_broken_law_says_which_how_far_and_where():

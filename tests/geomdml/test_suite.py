@@ -1,6 +1,7 @@
 """`python -m geomdml.testing` passes what is right, and finds where what is wrong goes wrong."""
 
 import importlib.util
+import inspect
 import os
 import re
 import subprocess
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from geomdml import poincare, tangent
 from geomdml.testing import __main__ as runner
-from geomdml.testing import laws, peers, report, strategies, suite
+from geomdml.testing import contracts, laws, peers, report, strategies, suite
 from geomdml.testing.laws import BALL
 
 ROOT = Path(__file__).parents[2]
@@ -58,15 +59,17 @@ def test_geomdml_keeps_every_law(capsys, tmp_path):
 
 def test_every_law_and_every_primitive_has_a_line():
     asked = {law.check.args[0] if law.f else law.check for law in suite.table()}
-    written = {function for name, function in vars(laws).items() if is_law(name, function)}
+    written = {f for module in (laws, contracts) for f in vars(module).values() if is_law(module, f)}
     assert written == asked
     assert {(law.charts[0], law.f.name) for law in suite.table() if law.f} == {
         (chart, name) for chart, primitives in suite.CHARTS.items() for name in primitives
     }
 
 
-def is_law(name, function):
-    return getattr(function, "__module__", "") == laws.__name__ and name[0] in "abcdefghijklmnopqrstuvwxyz"
+def is_law(module, function):
+    """Every function of a module of laws is one, but for what they share."""
+    own = inspect.isfunction(function) and function.__module__ == module.__name__
+    return own and not function.__name__.startswith("_") and function not in (laws.hold, laws.gradient_of)
 
 
 def test_what_is_wrong_is_found_in_a_process_of_its_own(tmp_path):
