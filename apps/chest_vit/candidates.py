@@ -24,6 +24,7 @@ ABLATION: dict[str, Space] = {
     "H + E, flat": {**ONE, **FLAT},
     "H, unclipped": {"eta_e": [0.0], **ONE, **UNCLIPPED},
     "H + E, unclipped": {**ONE, **UNCLIPPED},
+    "H + E, K = 10": {"centers_per_class": [10], "tau": [0.0]},
     "CHEST, HypHC as printed": {**ALL, "hyphc_form": ["distance"]},
     "CHEST, the paper's head": {**ALL, "norm": ["none"], "clip": [2.3]},
     "CHEST, learned c": {**ALL, "learn_c": [True]},
@@ -59,14 +60,16 @@ ROWS = (
     Row("Hyperbolic, unclipped", "H, unclipped", "H"),
     Row("Hyperbolic + Euclidean, unclipped", "H + E, unclipped", "E"),
     Row("Hyperbolic + Euclidean, unclipped", "H + E, unclipped", "H"),
+    Row("Hyperbolic + Euclidean, K = 10", "H + E, K = 10", "E"),
+    Row("Hyperbolic + Euclidean, K = 10", "H + E, K = 10", "H"),
     Row("CHEST, HypHC as printed", "CHEST, HypHC as printed", "H"),
     Row("CHEST, the paper's head", "CHEST, the paper's head", "H"),
     Row("CHEST, learned c", "CHEST, learned c", "H"),
 )
-RATES: Space = {"lr": [3e-4, 1e-3], "head_lr": [1e-4, 1e-3]}
+RATES: Space = {"lr": [3e-4, 1e-3, 3e-3], "head_lr": [1e-4, 1e-3]}
 EUCLIDEAN: Space = {"eta_h": [0.0], "tau": [0.0], **RATES}
 COSINE: Space = {**EUCLIDEAN, "loss_distance": ["cosine"]}
-# Eight settings each: two rates of two parts, and two values of what matters most in the loss.
+# Twelve settings each: rates of the backbone and of the head, and two values of what matters most in the loss.
 RIVALS: dict[str, Space] = {
     "CHEST": {**RATES, "clip": [1.0, 10.0]},
     "SoftTriple": {**EUCLIDEAN, "loss": ["soft_triple"], "scale_e": [10.0, 20.0]},

@@ -1,4 +1,4 @@
-"""Pictures for retrieval: a published benchmark, a folder of your own, or the packaged emoji; to train and to test."""
+"""Pictures for retrieval: a published benchmark, a folder of your own, or a packaged set; to train and to test."""
 
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -11,7 +11,7 @@ from torchvision.transforms import InterpolationMode, v2
 
 from apps.common.loading import OwnRows, TrainingLoader, place, with_workers
 from apps.common.sampling import ClassBalanced, Draw
-from apps.datasets.benchmarks import BENCHMARKS, guess, load
+from apps.datasets.benchmarks import BENCHMARKS, PACKAGED, guess, load
 from apps.datasets.pictures import Pictures, joined
 from apps.datasets.split import Split
 
@@ -28,15 +28,16 @@ Item = tuple[Tensor, int, int]  # a picture, its class index, its row
 
 
 class RetrievalData(L.LightningDataModule):
-    """A published benchmark in its own split, or a folder or the packaged emoji, half of which trains.
+    """A published benchmark in its own split, or a folder or a packaged set, half of which trains.
 
     Args:
-        root: Folder of a benchmark, or with one sub-folder of pictures a class. Without it: the packaged emoji (1,185
-            classes drawn by 8 vendors), fetched and rendered on first use.
-        benchmark: Which of them the root holds; told from its files when it is not given.
-        split: Divide a folder or the emoji by "classes" (test classes are unseen) or by "images" of every class.
+        root: Folder of a benchmark, or with one sub-folder of pictures a class. Without it a packaged set, fetched and
+            rendered on first use.
+        benchmark: Which of them the root holds; told from its files when it is not given. Without a root "emoji" (1,185
+            classes by 8 vendors; the default) or "furniture" (541 models from 12 sides).
+        split: Divide a folder or a packaged set by "classes" (test classes are unseen) or by "images" of every class.
         size: Side of the training and test pictures, in pixels.
-        render: Side at which emoji are rendered before cropping, in pixels.
+        render: Side at which a packaged set is rendered before cropping, in pixels.
         validation: Share of the training classes (by images: pictures) kept out for validation, in which settings are
             chosen; 0 keeps none, and the last checkpoint is tested.
         split_seed: Seed of the shuffle of classes, sorted by name, whose first half trains, and of what is kept out.
@@ -58,7 +59,7 @@ class RetrievalData(L.LightningDataModule):
     def __init__(
         self,
         root: str | None = None,
-        benchmark: Literal["cub", "cars", "inshop", "sop", "folder", "emoji"] | None = None,
+        benchmark: Literal["cub", "cars", "inshop", "sop", "folder", "emoji", "furniture"] | None = None,
         split: Literal["classes", "images"] = "classes",
         size: int = 64,
         render: int = 128,
@@ -146,7 +147,7 @@ class RetrievalData(L.LightningDataModule):
         """What a table of scores must say of its data."""
         counts = self.split.counts()
         unseen = not set(self.train.classes) & set(self.test.classes)
-        names = {"emoji": "packaged emoji", "folder": str(self.hparams["root"])}
+        names = {name: f"packaged {name}" for name in PACKAGED} | {"folder": str(self.hparams["root"])}
         queries = self.split.queries
         return {
             "data": names.get(self.benchmark) or BENCHMARKS[self.benchmark].NAME,

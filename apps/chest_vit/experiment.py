@@ -144,6 +144,8 @@ class ChestExperiment:
         result = {"Recall@1": scored[main]["Recall@1"]}
         result |= {f"{name}, {score}": row[score] for name, row in scored.items() for score in ("Recall@1", "MAP@R")}
         result |= {f"radius, {name}": value for name, value in radius_spread(found["radius"], model.head.clip).items()}
+        if model.hparams["learn_c"]:
+            result["c"] = float(model.space.c)
         if part == "test":
             result["radius ~ ambiguity"] = correlation(found["radius"], ambiguity(found["E"], labels))
         return result

@@ -1,9 +1,11 @@
-"""All that can be trained on, by name: the published benchmarks, folders of your own, the packaged emoji."""
+"""All that can be trained on, by name: the published benchmarks, folders of your own, the packaged data sets."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
-from apps.datasets import cars, cub, emoji, folder, inshop, sop
+from apps.datasets import cars, cub, emoji, folder, furniture_views, inshop, sop
+from apps.datasets.pictures import Pictures
 from apps.datasets.split import Count, Split, by_classes, by_images, keep_out
 
 
@@ -20,6 +22,7 @@ class Benchmark(Protocol):
 BENCHMARKS = {
     name: cast(Benchmark, module) for name, module in (("cub", cub), ("cars", cars), ("inshop", inshop), ("sop", sop))
 }
+PACKAGED: dict[str, Callable[[int], Pictures]] = {"emoji": emoji.load, "furniture": furniture_views.load}  # by side
 
 
 def load(
@@ -32,30 +35,30 @@ def load(
     strict: bool = False,
     render: int = 128,
 ) -> Split:
-    """A benchmark of BENCHMARKS in its own split, or a "folder" or the packaged "emoji" (no root), half of it to train.
+    """A benchmark of BENCHMARKS in its own split; or a "folder" or a set of PACKAGED (no root), half of it to train.
 
     Args:
         root: where it lies.
         name: which it is.
-        by: whether a folder or the emoji are divided by class or by picture.
+        by: whether a folder or a packaged set is divided by class or by picture.
         validation: share of the training classes (by images: pictures) that is kept out.
         seed: of the shuffle before a division.
         strict: a broken picture is an error.
-        render: side of the emoji, in pixels.
+        render: side at which a packaged set is rendered, in pixels.
 
     Raises:
         ValueError: another layout, with the path that is missing; too few classes or pictures; broken pictures.
-        FetchError: the emoji cannot be fetched.
+        FetchError: the packages cannot be fetched.
     """
-    if (root is None) != (name == "emoji"):
+    if (root is None) != (name in PACKAGED):
         raise ValueError(
-            "--data.benchmark emoji is packaged: leave out --data.root"
+            f"--data.benchmark {name} is packaged: leave out --data.root"
             if root
             else f"--data.benchmark {name} needs --data.root, the folder that holds it"
         )
     if root is not None and name in BENCHMARKS:
         return keep_out(BENCHMARKS[name].load(root, strict=strict), validation, seed)
-    pictures = emoji.load(render) if root is None else folder.load(root, strict=strict)
+    pictures = PACKAGED[name](render) if root is None else folder.load(root, strict=strict)
     return (by_classes if by == "classes" else by_images)(pictures, validation, seed)
 
 

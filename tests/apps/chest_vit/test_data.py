@@ -122,6 +122,7 @@ def test_a_folder_by_images_tests_the_classes_it_trains(tree):
     [
         ({"benchmark": "cub"}, r"--data\.benchmark cub needs --data\.root"),
         ({"benchmark": "emoji", "root": "somewhere"}, r"emoji is packaged: leave out --data\.root"),
+        ({"benchmark": "furniture", "root": "somewhere"}, r"furniture is packaged: leave out --data\.root"),
         ({"benchmark": "sop", "root": "."}, r"Ebay_train\.txt' is missing"),
     ],
 )

@@ -15,7 +15,7 @@ from apps.common import shape_cache, view_cache, workers
 from apps.common.packages import FetchError
 from apps.common.rendering import Look, render, ring
 from apps.common.view_cache import rendered
-from apps.datasets import mesh_folder
+from apps.datasets import furniture_views, mesh_folder
 from apps.datasets.meshes import MeshFile
 
 ROOT = Path(__file__).parents[3]
@@ -167,7 +167,7 @@ import sys
 from apps.common import workers
 from apps.common.rendering import Look, ring
 from apps.common.view_cache import rendered
-from apps.datasets import mesh_folder
+from apps.datasets import furniture_views, mesh_folder
 if __name__ == "__main__":
     workers.cores = lambda: 2
     rendered(mesh_folder.load(sys.argv[1]), Look(ring(2), 8))
@@ -226,3 +226,13 @@ def test_a_file_is_found_by_its_content_alone(tmp_path):
     write(tmp_path / "a.off", 1)
     write(tmp_path / "b" / "c.off", 1)
     assert MeshFile(tmp_path / "a.off").key() == MeshFile(tmp_path / "b" / "c.off").key()
+
+
+def test_every_view_is_a_picture_and_every_shape_a_class(root, count):
+    shapes = mesh_folder.load(root)
+    pictures = furniture_views.of_views(shapes, LOOK)
+    assert pictures.classes == shapes.names and pictures.names[:3] == ("a/0.off/0", "a/0.off/1", "a/2.off/0")
+    assert pictures.labels.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    for row, (shape, view) in enumerate(np.ndindex(len(shapes.names), LOOK.views)):
+        grey = render(shapes.sources[shape].read(), LOOK)[view]
+        assert np.array_equal(pictures.picture(row).numpy(), np.broadcast_to(grey, (3, 8, 8)))
