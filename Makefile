@@ -39,6 +39,8 @@ bench: .venv/.dev
 study: .venv/.apps
 	$(RUN) apps.chest_vit sweep --config apps/chest_vit/configs/prestudy.yaml --folder runs/study/sweep
 	$(RUN) apps.chest_vit ablate --config apps/chest_vit/configs/study.yaml --folder runs/study/ablation
+	$(RUN) apps.chest_vit ablate --config apps/chest_vit/configs/study.yaml --data.benchmark furniture --folder runs/study/furniture \
+		--candidates "['H', 'E', 'H + E', 'H + E, flat']"
 	$(RUN) apps.chest_vit compare --config apps/chest_vit/configs/study.yaml --folder runs/study/rivals --trainer.max_epochs 10
 
 clean:

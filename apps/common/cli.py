@@ -71,6 +71,7 @@ class ComparingTrainer(L.Trainer):
         seeds: int = 3,
         budget: int = 8,
         search_steps: int | None = 150,
+        finalists: int = 1,
         moments: tuple[int, ...] = (20, 60, 150),
         reference: str | None = None,
     ) -> None:
@@ -82,6 +83,7 @@ class ComparingTrainer(L.Trainer):
             seeds: Final runs of each candidate, seeded from seed_everything on.
             budget: Settings that each candidate may try on validation data.
             search_steps: Steps of each of these trials.
+            finalists: The best of these that train to the end on validation data, to choose among; 1 takes the best.
             moments: Steps after which to score, beside the end of every epoch.
             reference: A candidate from which the others' differences are shown, seed by seed.
         """

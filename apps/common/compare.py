@@ -1,8 +1,9 @@
 """The harness that compares losses: the same seeds, the same search budget, chosen on validation data, resumable.
 
 An app hands in an `Experiment`: named candidates with the settings that may be chosen, and a generator that trains one
-trial. Each candidate gets as many trials of its settings, drawn with the seed and scored on validation data; the
-best setting is then trained once for each seed and scored on test data. Every finished trial is a JSON file named by
+trial. Each candidate gets as many trials of its settings, drawn with the seed and scored on validation data, and where
+these trials are short the best of them may train to the end before one is chosen; the best setting is then trained
+once for each seed and scored on test data. Every finished trial is a JSON file named by
 all that decides it, so that a comparison stopped anywhere goes on where it was, and one with other settings does not
 take its files for its own.
 """
@@ -15,7 +16,7 @@ import os
 import sys
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -97,12 +98,16 @@ class Run:
 
 @dataclass(frozen=True)
 class Comparison:
-    """For each candidate the settings that validation chose, the runs of its search and its runs on test data."""
+    """For each candidate the settings that validation chose, the runs of its search and its runs on test data.
+
+    finalists: where more than one of a search was trained to the end to choose from, these runs.
+    """
 
     score: str
     searches: dict[str, list[Run]]
     chosen: dict[str, Settings]
     finals: dict[str, list[Run]]
+    finalists: dict[str, list[Run]] = field(default_factory=dict)
 
 
 def compare(
@@ -112,6 +117,7 @@ def compare(
     seeds: Sequence[int],
     budget: int,
     search_steps: int | None,
+    finalists: int = 1,
     moments: Sequence[int] = (),
     tested: bool = True,
 ) -> Comparison:
@@ -125,33 +131,43 @@ def compare(
         seeds: of the final runs; settings are searched with the first.
         budget: trials of settings that each candidate gets; it must have at least as many, and all do then get as many.
         search_steps: steps of a trial in the search; None trains it to the end.
+        finalists: the best of the search that are trained to the end on validation data, to choose among; 1 takes the
+            best as it is. What is ahead after a few steps need not be in the end.
         moments: steps after which to score.
         tested: score the final runs on test data; else on validation data, to choose among the candidates by.
 
     Raises:
-        ValueError: no seed, a budget below 1, or a candidate with fewer settings than the budget; a score that is
-            missing; a candidate none of whose settings gives a finite score.
+        ValueError: no seed, a budget below 1, finalists not between 1 and the budget, or a candidate with fewer
+            settings than the budget; a score that is missing; a candidate none of whose settings gives a finite score.
     """
     if not seeds or len(set(seeds)) != len(seeds) or budget < 1:
         raise ValueError(f"seeds = {list(seeds)}, budget = {budget}; want at least one seed, none twice, and 1 trial")
+    if not 1 <= finalists <= budget:
+        raise ValueError(f"finalists = {finalists}; want 1 to the budget, {budget}")
     spaces = experiment.candidates
     chosen = {name: next(iter(draws(space, 1, 0))) for name, space in spaces.items() if _size(space) == 1}
     drawn = {name: draws(space, budget, seeds[0], name) for name, space in spaces.items() if name not in chosen}
-    with _Shown(len(drawn) * budget + len(spaces) * len(seeds), experiment.score) as shown:
+    full = finalists if finalists > 1 else 0
+    with _Shown(len(drawn) * (budget + full) + len(spaces) * len(seeds), experiment.score) as shown:
 
         def run(name: str, settings: Settings, seed: int, stage: Stage, steps: int | None) -> Run:
             trial = Trial(name, settings, seed, stage, tuple(moments), steps)
             return finished(experiment, trial, Path(folder), shown)
 
         searches: dict[str, list[Run]] = {name: [] for name in chosen}
+        ahead: dict[str, list[Run]] = {}
         for name, options in drawn.items():
             searches[name] = [run(name, settings, seeds[0], "search", search_steps) for settings in options]
-            chosen[name] = best(searches[name], experiment.score)
+            leading = ranked(searches[name], experiment.score)
+            if full:
+                ahead[name] = [run(name, short.trial.settings, seeds[0], "search", None) for short in leading[:full]]
+                leading = ranked(ahead[name], experiment.score)
+            chosen[name] = leading[0].trial.settings
         finals: dict[str, list[Run]] = {name: [] for name in spaces}
         for seed in seeds:  # all candidates of one seed first: what is stopped early can still be compared
             for name in spaces:
                 finals[name].append(run(name, chosen[name], seed, "final" if tested else "search", None))
-    return Comparison(experiment.score, searches, chosen, finals)
+    return Comparison(experiment.score, searches, chosen, finals, ahead)
 
 
 def _size(space: Space) -> int:
@@ -173,18 +189,18 @@ def draws(space: Space, budget: int, seed: int, name: str = "") -> list[Settings
     return [every[index] for index in sorted(chosen)]
 
 
-def best(runs: Sequence[Run], score: str) -> Settings:
-    """The settings with the highest last score; the first of equals.
+def ranked(runs: Sequence[Run], score: str) -> list[Run]:
+    """The runs by their last score, the highest first and equals as they come, without those that have no finite one.
 
     Raises:
         ValueError: none of them has a finite score.
     """
-    last = [run.history[-1].scores[score] for run in runs]
-    if not any(map(math.isfinite, last)):
+    finite = [run for run in runs if math.isfinite(run.history[-1].scores[score])]
+    if not finite:
         raise ValueError(
             f"no setting of {runs[0].trial.candidate!r} gives a finite {score}; its search has to be wider"
         )
-    return runs[int(np.nanargmax(np.where(np.isfinite(last), last, np.nan)))].trial.settings
+    return sorted(finite, key=lambda run: run.history[-1].scores[score], reverse=True)
 
 
 def identified(experiment: Experiment, trial: Trial) -> tuple[str, str]:

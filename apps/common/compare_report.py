@@ -79,15 +79,18 @@ def at_the_end(comparison: Comparison) -> tuple[list[str], Rows]:
 
 
 def settings(comparison: Comparison) -> tuple[list[str], Rows]:
-    """What the search chose, what that scored, and the spread of the search: its worst and its median setting."""
+    """What the search chose, its spread, and what the finalists scored at the end, in the order of the search."""
     rows: Rows = []
     for name, chosen in comparison.chosen.items():
         if not comparison.searches[name]:
             continue
         last = [run.history[-1].scores[comparison.score] for run in comparison.searches[name]]
         described = ", ".join(f"{key} {value}" for key, value in chosen.items())
-        rows.append((name, [described, str(len(last)), *(f"{f(last):.1f}" for f in (np.max, np.median, np.min))]))
-    return ["chosen", "tried", "best", "median", "worst"], rows
+        spread = [f"{f(last):.1f}" for f in (np.max, np.median, np.min)]
+        at_the_end = [f"{run.history[-1].scores[comparison.score]:.1f}" for run in comparison.finalists.get(name, [])]
+        rows.append((name, [described, str(len(last)), *spread, *([", ".join(at_the_end)] if at_the_end else [])]))
+    columns = ["chosen", "tried", "best", "median", "worst"]
+    return columns + (["finalists at the end"] if comparison.finalists else []), rows
 
 
 def final_scores(runs: Sequence[Run]) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from apps.common.compare import Evaluation, Run, Trial, best, compare, draws
+from apps.common.compare import Evaluation, Run, Trial, compare, draws, ranked
 from apps.common.compare_report import by_moment, mean_sd, write_comparison
 
 SPACE = {"lr": [0.1, 0.2, 0.3], "margin": [1, 2]}
@@ -87,6 +87,28 @@ def test_the_best_on_validation_is_trained_to_the_end(tmp_path):
         assert [[e.step for e in run.history] for run in found.finals[name]] == [[1, 4, 8]] * 2
 
 
+def test_finalists_are_trained_to_the_end_before_one_is_chosen(tmp_path):
+    class Tortoise(Climb):
+        """The lowest rate is behind after two steps, and ahead of all in the end."""
+
+        def train(self, trial):
+            for e in super().train(trial):
+                yield e._replace(scores={"mAP": e.scores["mAP"] - (100 * trial.settings["lr"] * (e.step - 2))})
+
+    options = {**OPTIONS, "budget": 6}
+    hasty = compare(Tortoise(), tmp_path / "hasty", **options)
+    assert [chosen["lr"] for chosen in hasty.chosen.values()] == [0.3, 0.3]
+    climb = Tortoise()
+    found = compare(climb, tmp_path / "patient", **options, finalists=4)
+    for name in climb.candidates:
+        ahead = [t for t in climb.trained if t.candidate == name and t.stage == "search" and t.steps is None]
+        assert [t.settings["lr"] for t in ahead] == [0.3, 0.3, 0.2, 0.2] and {t.seed for t in ahead} == {3}
+        assert [run.trial for run in found.finalists[name]] == ahead
+        assert found.chosen[name] == {"lr": 0.2, "margin": 1}
+    write_comparison(found, tmp_path)
+    assert "| worst | finalists at the end |" in (tmp_path / "table.md").read_text()
+
+
 @pytest.mark.parametrize("stop_after", [0, 1, 5, 9, 11])
 def test_a_stopped_comparison_goes_on_where_it_was(tmp_path, stop_after):
     whole = Climb()
@@ -141,6 +163,8 @@ def test_a_damaged_file_is_named(tmp_path):
         ({"seeds": ()}, "want at least one seed"),
         ({"seeds": (1, 1)}, "none twice"),
         ({"budget": 0}, "budget = 0"),
+        ({"finalists": 0}, "finalists = 0; want 1 to the budget, 4"),
+        ({"finalists": 5}, "finalists = 5"),
         ({"budget": 7}, "candidate 'fast' has 6 settings to try; want at least the budget, 7"),
     ],
 )
@@ -157,9 +181,9 @@ def test_what_diverged_is_never_chosen():
         Run(replace(trial, settings={"lr": lr}), (Evaluation(1, 1.0, {"mAP": value}),), 0.0)
         for lr, value in ((0.1, math.nan), (0.2, 1.0), (0.3, math.inf), (0.4, 2.0), (0.5, 2.0))
     ]
-    assert best(runs, "mAP") == {"lr": 0.4}
+    assert [run.trial.settings["lr"] for run in ranked(runs, "mAP")] == [0.4, 0.5, 0.2]
     with pytest.raises(ValueError, match="no setting of 'fast' gives a finite mAP"):
-        best(runs[:1], "mAP")
+        ranked(runs[:1], "mAP")
 
 
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=3), st.data(), st.integers(0, 5))

@@ -167,7 +167,7 @@ import sys
 from apps.common import workers
 from apps.common.rendering import Look, ring
 from apps.common.view_cache import rendered
-from apps.datasets import furniture_views, mesh_folder
+from apps.datasets import mesh_folder
 if __name__ == "__main__":
     workers.cores = lambda: 2
     rendered(mesh_folder.load(sys.argv[1]), Look(ring(2), 8))
