@@ -145,7 +145,7 @@ class ChestExperiment:
         result |= {f"{name}, {score}": row[score] for name, row in scored.items() for score in ("Recall@1", "MAP@R")}
         result |= {f"radius, {name}": value for name, value in radius_spread(found["radius"], model.head.clip).items()}
         if model.hparams["learn_c"]:
-            result["c"] = float(model.space.c)
+            result["c"] = model.space.curvature
         if part == "test":
             result["radius ~ ambiguity"] = correlation(found["radius"], ambiguity(found["E"], labels))
         return result

@@ -64,7 +64,7 @@ class CHEST(L.LightningModule):
         proxy_start: "features" starts proxies at class means of the backbone's features, "random" at random.
         lr: Learning rate of the backbone.
         head_lr: Learning rate of the head.
-        proxy_lr: Learning rate of the proxies.
+        proxy_lr: Learning rate of the proxies, and of log c where it is learned.
         weight_decay: Weight decay of backbone and head.
         warmup: Share of the steps over which learning rates rise; they then fall to 0 by a cosine.
         seed: Seed of everything random inside a step (triplets, dropout).
@@ -238,11 +238,15 @@ class CHEST(L.LightningModule):
     def optimiser(self, total: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
         """The optimiser of a training of so many steps, and how its learning rates go."""
         h = self.hparams
+        curvature = list(self.space.parameters())  # none where c is fixed
+        of_head = [p for p in self.head.parameters() if all(p is not log_c for log_c in curvature)]
         groups = [
             {"params": [p for p in self.backbone.parameters() if p.requires_grad], "lr": h["lr"]},
-            {"params": list(self.head.parameters()), "lr": h["head_lr"]},  # with c where it is learned
+            {"params": of_head, "lr": h["head_lr"]},
             *self.loss_groups,
         ]
+        if curvature:  # at the head's rate it would hardly move
+            groups.append({"params": curvature, "lr": h["proxy_lr"], "weight_decay": 0.0})
         optimizer = torch.optim.AdamW(groups, weight_decay=h["weight_decay"])
         rise = max(1, round(h["warmup"] * total))
 

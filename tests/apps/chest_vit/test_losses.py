@@ -1,5 +1,7 @@
 """Losses by name or class on a small model: they are made for its spaces, train it, and are refused in one line."""
 
+import math
+
 import pytest
 import torch
 from pytorch_metric_learning import losses as pml
@@ -60,6 +62,19 @@ def test_halves_and_regulariser_by_their_own_names():
     assert network.loss.proxies is not None
     terms = step(network)
     assert terms.regulariser is not None and terms.total.isfinite()
+
+
+@pytest.mark.parametrize("name", ["soft_triple", "triplet"])
+def test_a_learned_curvature_moves_as_fast_as_the_proxies(name):
+    options = {"loss": name, "tau": 0.0, "lr": 1e-5, "head_lr": 1e-5, "proxy_lr": 1e-2, "warmup": 0.0}
+    network = model(**options, learn_c=True)
+    optimizer, _ = network.optimiser(100)
+    every = [p for group in optimizer.param_groups for p in group["params"]]
+    assert {id(p) for p in every} == {id(p) for p in network.parameters()} and len(every) == len(set(map(id, every)))
+    step(network).total.backward()
+    optimizer.step()
+    assert abs(math.log(network.space.curvature / 0.5)) == pytest.approx(1e-2, rel=1e-3)  # Adam's first step
+    assert len(optimizer.param_groups) == 1 + len(model(**options).optimiser(100)[0].param_groups)
 
 
 def test_the_default_is_chest_itself():
