@@ -73,6 +73,13 @@ COSINE: Space = {**EUCLIDEAN, "loss_distance": ["cosine"]}
 RIVALS: dict[str, Space] = {
     "CHEST": {**RATES, "clip": [1.0, 10.0]},
     "SoftTriple": {**EUCLIDEAN, "loss": ["soft_triple"], "scale_e": [10.0, 20.0]},
+    "SoftTriple, CHEST's settings": {  # what CHEST's Euclidean half is, alone
+        **EUCLIDEAN,
+        "lr": [1e-3],
+        "head_lr": [1e-4],
+        "loss": ["soft_triple"],
+        "scale_e": [20.0],
+    },
     "ProxyAnchor": {**COSINE, "loss": ["proxy_anchor"], "loss_alpha": [16.0, 32.0]},
     "multi-similarity": {**COSINE, "loss": ["multi_similarity"], "loss_base": [0.5, 0.7]},
     "triplet": {**EUCLIDEAN, "loss": ["triplet"], "loss_margin": [0.1, 0.3]},
