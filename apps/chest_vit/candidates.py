@@ -73,7 +73,7 @@ COSINE: Space = {**EUCLIDEAN, "loss_distance": ["cosine"]}
 RIVALS: dict[str, Space] = {
     "CHEST": {**RATES, "clip": [1.0, 10.0]},
     "SoftTriple": {**EUCLIDEAN, "loss": ["soft_triple"], "scale_e": [10.0, 20.0]},
-    "SoftTriple, CHEST's settings": {  # what CHEST's Euclidean half is, alone
+    "SoftTriple, CHEST's settings": {  # CHEST's rates and λ
         **EUCLIDEAN,
         "lr": [1e-3],
         "head_lr": [1e-4],

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.progress import track
 from rich.table import Table
 from torch import Tensor
@@ -98,8 +98,9 @@ def found(
 def show(neighbours: Sequence[Neighbour], output: str) -> None:
     console = Console(width=None if sys.stdout.isatty() else 110)
     table = Table(title=f"Nearest by {output}")
-    for column, justify in (("", "right"), ("distance", "right"), ("class", "left"), ("picture", "left")):
-        table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    columns: dict[str, JustifyMethod] = {"": "right", "distance": "right", "class": "left", "picture": "left"}
+    for column, justify in columns.items():
+        table.add_column(column, justify=justify, overflow="fold")
     for rank, one in enumerate(neighbours, 1):
         table.add_row(str(rank), f"{one.distance:.4g}", *(Console().render_str(x, markup=False) for x in one[1::-1]))
     console.print(table)

@@ -55,7 +55,7 @@ class Writer:
         folder.mkdir(parents=True, exist_ok=True)
         self.unfinished = [path.with_suffix(path.suffix + ".partial") for path in self.paths]
         self.table, self.about, self.written = table, dict(about), 0
-        self.arrays: dict[str, np.ndarray] = {}
+        self.arrays: dict[str, np.memmap] = {}
         self.rows: pq.ParquetWriter | None = None
 
     def add(self, **outputs: Tensor) -> None:
@@ -87,7 +87,7 @@ class Writer:
         self.rows.close()
         self.arrays["labels"][:] = self.table.labels
         for array in self.arrays.values():
-            array.flush()  # type: ignore[attr-defined]
+            array.flush()
         self.arrays.clear()
         for unfinished, path in zip(self.unfinished, self.paths, strict=True):
             os.replace(unfinished, path)
