@@ -1,4 +1,4 @@
-# make demo   environment, packaged pictures, then CHEST trained on them: table and report
+# make demo   environment, packaged images, then CHEST trained on them: table and report
 # make test   environment, then the whole suite
 # make study  the study of CHEST in docs/study.md: hours; goes on where it was
 PYTHON ?=

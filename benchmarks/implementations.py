@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from geomdml import poincare, tangent
-from geomdml.pairs.twofloat import two_floats
+from geomdml._core.all_pairs.twofloat import two_floats
 from geomdml.testing import oracle
 
 C = 0.5

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import trimesh
 
-from apps.common.rendering import Look, render, ring
-from apps.datasets.meshes import Mesh, unit
+from apps.shapes.meshes import Mesh, unit
+from apps.shapes.rendering import Look, render, ring
 from benchmarks.measuring import measure, yield_memory_first
 
 Step = Callable[[], np.ndarray]  # all views of the mesh, from its vertices and faces; what is hit has other values
@@ -37,7 +37,7 @@ def by_intersector(mesh: Mesh, look: Look, engine: Any) -> Step:
         shape = trimesh.Trimesh(*unit(mesh), process=False)
         intersector = engine(shape)
         ticks = (2 * np.arange(look.size) + 1) / look.size - 1
-        pictures = []
+        images = []
         for direction in np.array(look.directions):
             right = np.cross([0, 1, 0], direction)
             right /= np.linalg.norm(right)
@@ -45,8 +45,8 @@ def by_intersector(mesh: Mesh, look: Look, engine: Any) -> Step:
             origins = (ticks[None, :, None] * right - ticks[:, None, None] * up + 2 * direction).reshape(-1, 3)
             met = intersector.intersects_first(origins, np.broadcast_to(-direction, origins.shape))
             light = np.abs(shape.face_normals[met] @ direction)
-            pictures.append(np.where(met >= 0, 0.2 + 0.6 * light, 1.0).reshape(look.size, look.size))
-        return np.rint(255 * np.stack(pictures))
+            images.append(np.where(met >= 0, 0.2 + 0.6 * light, 1.0).reshape(look.size, look.size))
+        return np.rint(255 * np.stack(images))
 
     return views
 
@@ -73,7 +73,7 @@ def with_pyrender(mesh: Mesh, look: Look) -> Step:
 
     def views() -> np.ndarray:
         shape = pyrender.Mesh.from_trimesh(trimesh.Trimesh(*unit(mesh), process=False), smooth=False)
-        pictures = []
+        images = []
         scene = pyrender.Scene(bg_color=[1.0, 1.0, 1.0])
         scene.add(shape)
         nodes = [scene.add(camera), scene.add(pyrender.DirectionalLight(intensity=3.0))]
@@ -85,8 +85,8 @@ def with_pyrender(mesh: Mesh, look: Look) -> Step:
             for node in nodes:
                 scene.set_pose(node, pose)
             colour, depth = renderer.render(scene)
-            pictures.append(np.where(depth > 0, np.minimum(colour[..., 0], 254), 255))
-        return np.stack(pictures)
+            images.append(np.where(depth > 0, np.minimum(colour[..., 0], 254), 255))
+        return np.stack(images)
 
     return views
 
@@ -106,11 +106,11 @@ def with_filament(mesh: Mesh, look: Look) -> Step:
         shape.compute_triangle_normals()
         renderer.scene.clear_geometry()
         renderer.scene.add_geometry("shape", shape, material)
-        pictures = []
+        images = []
         for direction in np.array(look.directions):
             renderer.setup_camera(60.0, [0, 0, 0], 2 * direction, [0, 1, 0])
-            pictures.append(np.asarray(renderer.render_to_image())[..., 0])
-        return np.stack(pictures)
+            images.append(np.asarray(renderer.render_to_image())[..., 0])
+        return np.stack(images)
 
     return views
 
@@ -140,9 +140,9 @@ def cost(engine: str, triangles: int, views: int, size: int, seconds: float) -> 
 
     def step() -> np.ndarray:
         start = time.process_time()
-        pictures = render_views()
+        images = render_views()
         processor.append(time.process_time() - start)
-        return pictures
+        return images
 
     result = measure(step, device="cpu", seconds=seconds)
     differs = float(((step() < 255) != (render(mesh, look)[:, 0] < 255)).mean())

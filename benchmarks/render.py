@@ -1,6 +1,6 @@
 """How fast are shapes rendered, beside other renderers without a display? `python -m benchmarks.render`
 
-Tori of several sizes, 12 views of 128 × 128 pixels each, one ray a pixel: from vertices and faces to pictures, with
+Tori of several sizes, 12 views of 128 × 128 pixels each, one ray a pixel: from vertices and faces to images, with
 what an engine builds for a new mesh. Each engine runs in a process of its own, on one thread where it can be told so;
 what is missing or does not run says so. `differs` is the share of pixels whose silhouette is not ours.
 Tables go to `--out`, also when the run is broken off.

@@ -14,7 +14,7 @@ from geomdml import (
     tangent,
     transport,
 )
-from geomdml.checks import validation
+from geomdml._core.checks import validation
 from geomdml.euclidean import clip_norm
 
 __version__ = "0.1.0"

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from geomdml import autograd, checks
-from geomdml.numerics import home, norm, result_dtype, result_form, squared_distances, tolerated_loss, wide
+from geomdml._core import autograd, checks
+from geomdml._core.numerics import home, norm, result_dtype, result_form, squared_distances, tolerated_loss, wide
 
 BLOCK = 1024
 
@@ -128,7 +128,7 @@ def clip_norm(v: Float[Tensor, "*#batch D"], max_norm: float) -> Float[Tensor, "
     """
     checks.vectors(v=v)
     if not max_norm > 0:
-        raise ValueError(f"max_norm = {max_norm}; want a number above 0")
+        raise ValueError(f"max_norm = {max_norm}; expected a number above 0")
     wanted = v.to(home(v.device), result_dtype(v))
     if checks.values_are_checked(v) and v.numel() and _all_shorter(wanted.detach(), max_norm):
         return wanted.to(v.device)

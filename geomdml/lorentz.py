@@ -20,9 +20,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from geomdml import checks, pairs, poincare
-from geomdml.autograd import Differentiable, Smooth
-from geomdml.numerics import (
+from geomdml import poincare
+from geomdml._core import all_pairs as pairs
+from geomdml._core import checks
+from geomdml._core.autograd import Differentiable, Smooth
+from geomdml._core.numerics import (
     asinh_ratio,
     boundary_gap,
     chord,

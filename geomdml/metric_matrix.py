@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
-from geomdml import checks
+from geomdml._core import checks
 from geomdml.transport import Transport, sinkhorn
 
 Form = Literal["squared_distance", "margin"]
@@ -77,9 +77,9 @@ def metric_matrix(
     """
     checks.floating(dist=dist)
     if not isinstance(same, Tensor) or same.dtype != torch.bool:
-        raise TypeError(f"same is {getattr(same, 'dtype', type(same).__name__)}; want a torch.Tensor of torch.bool")
+        raise TypeError(f"same is {getattr(same, 'dtype', type(same).__name__)}; expected a torch.Tensor of torch.bool")
     if dist.ndim < 2 or dist.shape != same.shape:
-        raise ValueError(f"dist has shape {tuple(dist.shape)}, same {tuple(same.shape)}; want (..., B, P) for both")
+        raise ValueError(f"dist has shape {tuple(dist.shape)}, same {tuple(same.shape)}; expected (..., B, P) for both")
     check_margins(margin, positive_margin, form)
     if form == "squared_distance":
         return torch.where(same, dist**2, (margin - dist**2).relu())
@@ -118,17 +118,18 @@ def importance_weights(
     """
     checks.floating(matrix=matrix)
     if matrix.ndim < 2 or 0 in matrix.shape:
-        raise ValueError(f"matrix has shape {tuple(matrix.shape)}; want (..., B, P), none of them 0")
+        raise ValueError(f"matrix has shape {tuple(matrix.shape)}; expected (..., B, P), none of them 0")
     check_sharpness(sharpness)
     checks.positive(reg=reg)
     matrix = matrix.detach()
     if checks.values_are_checked(matrix) and not bool((matrix >= 0).all()):
-        raise ValueError("matrix has entries that are below 0 or NaN; want a metric matrix, M ≥ 0")
+        raise ValueError("matrix has entries that are below 0 or NaN; expected a metric matrix, M ≥ 0")
     if exclude is None:
         exclude = torch.zeros(matrix.shape[-2:], dtype=torch.bool, device=matrix.device)
     elif exclude.dtype != torch.bool or exclude.shape != matrix.shape[-2:]:
         raise ValueError(
-            f"exclude is {exclude.dtype} of shape {tuple(exclude.shape)}; want torch.bool of {tuple(matrix.shape[-2:])}"
+            f"exclude is {exclude.dtype} of shape {tuple(exclude.shape)}; expected torch.bool of "
+            f"{tuple(matrix.shape[-2:])}"
         )
     if sharpness == "relative":
         mean = matrix.masked_fill(exclude, 0.0).sum((-2, -1), keepdim=True) / (~exclude).sum()
@@ -140,7 +141,7 @@ def importance_weights(
         transport = sinkhorn(cost, reg, grad="none")
     if checks.values_are_checked(matrix) and bool((transport.plan * exclude).sum() > 1e-6):
         raise ValueError(
-            "exclude leaves too few pairs for a plan with uniform marginals; want more pairs, or none excluded"
+            "exclude leaves too few pairs for a plan with uniform marginals; expected more pairs, or none excluded"
         )
     return transport._replace(plan=transport.plan.masked_fill(exclude, 0.0))
 
@@ -158,17 +159,19 @@ def forbidden(reg: float) -> float:
 def check_margins(margin: float, positive_margin: float, form: Form) -> None:
     """Refuse what `metric_matrix` cannot take."""
     if form not in get_args(Form):
-        raise ValueError(f"form = {form!r}; want one of {', '.join(map(repr, get_args(Form)))}")
+        raise ValueError(f"form = {form!r}; expected one of {', '.join(map(repr, get_args(Form)))}")
     checks.positive(margin=margin)
     if not positive_margin >= 0:
-        raise ValueError(f"positive_margin = {positive_margin}; want at least 0")
+        raise ValueError(f"positive_margin = {positive_margin}; expected at least 0")
     if positive_margin and form == "squared_distance":
-        raise ValueError(f'positive_margin = {positive_margin} with form="squared_distance"; want 0, or form="margin"')
+        raise ValueError(
+            f'positive_margin = {positive_margin} with form="squared_distance"; expected 0, or form="margin"'
+        )
 
 
 def check_sharpness(sharpness: float | str) -> None:
     if isinstance(sharpness, str):
         if sharpness != "relative":
-            raise ValueError(f"sharpness = {sharpness!r}; want a number above 0, or 'relative'")
+            raise ValueError(f"sharpness = {sharpness!r}; expected a number above 0, or 'relative'")
     else:
         checks.positive(sharpness=sharpness)

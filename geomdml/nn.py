@@ -6,7 +6,7 @@ from itertools import pairwise
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from geomdml import checks
+from geomdml._core import checks
 from geomdml.euclidean import clip_norm
 from geomdml.spaces import Hyperbolic, in_tangent_chart
 
@@ -32,7 +32,7 @@ class MetricNetwork(nn.Sequential):
 
     def __init__(self, in_features: int, *widths: int) -> None:
         if not widths:
-            raise ValueError("widths is empty; want the dimension of at least one layer")
+            raise ValueError("widths is empty; expected the dimension of at least one layer")
         sizes = (in_features, *widths)
         checks.positive(**{f"layer {index}": size for index, size in enumerate(sizes)})
         layers: list[nn.Module] = []
@@ -55,7 +55,7 @@ class HyperbolicHead(nn.Module):
         norm: "layer" or "none".
         clip: the clipping radius r; `math.inf` clips nothing. A clipped vector has no radial gradient, so that every
             step lengthens it and it stays clipped: for free radii take r well beyond those that training needs. On
-            pictures one shell retrieved better than free radii (docs/study.md).
+            images one shell retrieved better than free radii (docs/study.md).
 
     Raises:
         ValueError: a space in another chart, an unknown norm, clip ≤ 0.
@@ -74,9 +74,9 @@ class HyperbolicHead(nn.Module):
     ) -> None:
         super().__init__()
         if norm not in ("layer", "none"):
-            raise ValueError(f"norm = {norm!r}; want 'layer' or 'none'")
+            raise ValueError(f"norm = {norm!r}; expected 'layer' or 'none'")
         if not clip > 0:
-            raise ValueError(f"clip = {clip}; want a radius above 0")
+            raise ValueError(f"clip = {clip}; expected a radius above 0")
         checks.positive(in_features=in_features, out_features=out_features)
         self.space, self.clip = in_tangent_chart(space), float(clip)
         self.norm = nn.LayerNorm(in_features) if norm == "layer" else nn.Identity()

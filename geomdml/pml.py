@@ -45,9 +45,9 @@ class SpaceDistance(BaseDistance):
 
     def __init__(self, space: Space, *, power: float = 1, collect_stats: bool | None = None) -> None:
         if not isinstance(space, Space):
-            raise TypeError(f"space is a {type(space).__name__}; want one with dist and pairwise_dist")
+            raise TypeError(f"space is a {type(space).__name__}; expected one with dist and pairwise_dist")
         if not power >= 1:
-            raise ValueError(f"power = {power}; want a number ≥ 1")
+            raise ValueError(f"power = {power}; expected a number ≥ 1")
         super().__init__(normalize_embeddings=False, power=power, is_inverted=False, collect_stats=collect_stats)
         self.space = space
 

@@ -1,7 +1,8 @@
 """The Poincaré ball {x : c‖x‖² < 1} of curvature −c, and the gyrovector operations on it.
 
 The functions compute the exact value of the floats they are given, up to the last float inside the ball. Digits get
-lost in two places only, 1 − c‖x‖² near the boundary and ‖x − y‖ between near-duplicates; `geomdml.numerics` keeps them.
+lost in two places only, 1 − c‖x‖² near the boundary and ‖x − y‖ between near-duplicates;
+`geomdml._core.numerics` keeps them.
 To train, keep points by their tangent vectors instead (`geomdml.tangent`): the ball has no floats far from its centre.
 
 `c` > 0 is the absolute curvature: a number, or a 0-d tensor through which gradients flow. Formulas: Ganea, Bécigneul
@@ -12,9 +13,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from geomdml import checks, pairs
-from geomdml.autograd import Differentiable, Smooth
-from geomdml.numerics import (
+from geomdml._core import all_pairs as pairs
+from geomdml._core import checks
+from geomdml._core.autograd import Differentiable, Smooth
+from geomdml._core.numerics import (
     across,
     asinh_ratio,
     boundary_gap,
@@ -418,7 +420,7 @@ def midpoint(
     """
     checks.vectors(x=x)
     if x.ndim < 2 or x.shape[-2] == 0:
-        raise ValueError(f"x has shape {tuple(x.shape)}; want points in the last two dimensions, (..., N, D)")
+        raise ValueError(f"x has shape {tuple(x.shape)}; expected points in the last two dimensions, (..., N, D)")
     weights = torch.ones(x.shape[-2], device=x.device) if weights is None else weights
     checks.weights(x.shape[:-1], weights=weights)
     checks.positive(c=c)

@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from geomdml import checks, euclidean, lorentz, poincare, tangent
+from geomdml import euclidean, lorentz, poincare, tangent
+from geomdml._core import checks
 
 Chart = Literal["tangent", "ball", "lorentz"]
 GEOMETRY: dict[Chart, Any] = {"tangent": tangent, "ball": poincare, "lorentz": lorentz}
@@ -124,11 +125,11 @@ def in_tangent_chart(space: Any) -> Hyperbolic:
     Hyperbolic(c=0.5, chart='tangent')
     """
     if not isinstance(space, Hyperbolic) or space.chart != "tangent":
-        raise ValueError(f'space = {space}; want Hyperbolic(..., chart="tangent")')
+        raise ValueError(f'space = {space}; expected Hyperbolic(..., chart="tangent")')
     return space
 
 
 def _known(chart: str) -> Chart:
     if chart not in get_args(Chart):
-        raise ValueError(f"chart = {chart!r}; want one of {', '.join(map(repr, get_args(Chart)))}")
+        raise ValueError(f"chart = {chart!r}; expected one of {', '.join(map(repr, get_args(Chart)))}")
     return chart  # type: ignore[return-value]

@@ -16,9 +16,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from geomdml import checks, pairs, poincare
-from geomdml.autograd import Differentiable
-from geomdml.numerics import (
+from geomdml import poincare
+from geomdml._core import all_pairs as pairs
+from geomdml._core import checks
+from geomdml._core.autograd import Differentiable
+from geomdml._core.numerics import (
     LOG2,
     across,
     ancestor_depth,

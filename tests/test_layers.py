@@ -8,8 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [  # from the bottom; a module may import from its own layer's package and from layers below
-    {"geomdml.checks", "geomdml.numerics", "geomdml.autograd"},
-    {"geomdml.pairs"},
+    {"geomdml._core.checks", "geomdml._core.numerics", "geomdml._core.autograd"},
+    {"geomdml._core.all_pairs"},
     {"geomdml.euclidean", "geomdml.poincare", "geomdml.tangent", "geomdml.lorentz"},
     {"geomdml.spaces"},
     {"geomdml.nn", "geomdml.transport", "geomdml.search"},
@@ -25,11 +25,11 @@ EXTRAS = {
     "geomdml.testing.peers": {"geoopt", "hypll"},
     "geomdml.pml": {"pytorch_metric_learning"},
     "geomdml.search": {"faiss"},
-    "geomdml.metrics.modules": {"torchmetrics"},
+    "geomdml.metrics.torchmetrics": {"torchmetrics"},
 }
 APPS_ONLY_IN = {  # heavy, or readers of what anyone may have written
-    "open3d": "apps.common.rendering",
-    "trimesh": "apps.datasets.meshes",
+    "open3d": "apps.shapes.rendering",
+    "trimesh": "apps.shapes.meshes",
 }
 FILES = sorted([*ROOT.glob("geomdml/**/*.py"), *ROOT.glob("apps/**/*.py")])
 

@@ -1,7 +1,7 @@
 """`python -m apps.chest_vit fit|validate|test|predict --config apps/chest_vit/configs/emoji.yaml`
 
 `python -m apps.chest_vit check --data.root PATH` says what a folder holds,
-`python -m apps.chest_vit search --checkpoint FILE --query PICTURE` finds the pictures nearest to one,
+`python -m apps.chest_vit search --checkpoint FILE --query IMAGE` finds the images nearest to one,
 `python -m apps.chest_vit ablate|sweep|compare --config apps/chest_vit/configs/study.yaml` trains the rows of the
 paper's ablation, settings, or rival losses from the same seeds,
 `python -m apps.chest_vit export --checkpoint FILE --to onnx|torch` writes the network for other programs.
@@ -22,8 +22,8 @@ def main(args: list[str] | None = None) -> None:
     from apps.chest_vit.model import CHEST
     from apps.chest_vit.predict import Predictions
     from apps.chest_vit.results import Results
-    from apps.chest_vit.studies import STUDIES
-    from apps.common.cli import run
+    from apps.chest_vit.studies.commands import STUDIES
+    from apps.cli import run
 
     run(
         CHEST,

@@ -41,7 +41,7 @@ def print_split(benchmark: str, split: Split, root: str) -> None:
     title = BENCHMARKS[benchmark].NAME if benchmark in BENCHMARKS else "a folder of class folders"
     console.print(f"{root}: {title}, divided {split.by}", highlight=False, markup=False, soft_wrap=True)
     shown = Table()
-    for column in ("", "classes", "pictures", "a class", *(["published"] if published else [])):
+    for column in ("", "classes", "images", "a class", *(["published"] if published else [])):
         shown.add_column(column, justify="right" if column else "left")
     parts = {"train": split.train, "validation": split.validation, "query": split.query, "gallery": split.gallery}
     labels = {name: part.labels for name, part in parts.items() if part is not None}
@@ -51,15 +51,15 @@ def print_split(benchmark: str, split: Split, root: str) -> None:
         row = [
             name if name != "query" or split.gallery else "test",
             f"{count.classes:,}",
-            f"{count.pictures:,}",
+            f"{count.images:,}",
             spread,
         ]
         shown.add_row(*row, *([_against(count, published.get(name))] if published else []))
     console.print(shown)
     if split.gallery is None:
         alone = int((np.bincount(split.query.labels) == 1).sum())
-        note = f"; {alone} test classes have one picture, which no query can find" if alone else ""
-        console.print(f"Each test picture is searched for among all others{note}.", highlight=False)
+        note = f"; {alone} test classes have one image, which no query can find" if alone else ""
+        console.print(f"Each test image is searched for among all others{note}.", highlight=False)
     if published:
         same = split.counts() == published
         console.print(
@@ -73,4 +73,4 @@ def print_split(benchmark: str, split: Split, root: str) -> None:
 def _against(count: Count, published: Count | None) -> str:
     if published is None:
         return "–"
-    return "as published" if count == published else f"{published.classes:,} / {published.pictures:,}"
+    return "as published" if count == published else f"{published.classes:,} / {published.images:,}"

@@ -1,4 +1,4 @@
-"""A trained network, from its checkpoint: what turns pictures into embeddings, and the pictures it was trained for."""
+"""A trained network, from its checkpoint: what turns images into embeddings, and the images it was trained for."""
 
 import hashlib
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from apps.chest_vit.data import RetrievalData
 from apps.chest_vit.model import CHEST
-from apps.common import weights as pretrained
+from apps.networks import pretrained
 
 # Neither is needed to use a network; the weights are those of the checkpoint.
 AS_TRAINED = {"weights": "none", "compile": False, "grad_checkpointing": False}
@@ -22,13 +22,13 @@ class Trained(NamedTuple):
     model: CHEST
     data: dict[str, Any]
 
-    def pictures(self, root: str | None = None) -> RetrievalData:
+    def images(self, root: str | None = None) -> RetrievalData:
         """The data, at another root where one is given."""
         return RetrievalData(**(self.data | ({} if root is None else {"root": root}) | {"workers": 0}))
 
 
 class Embedder(nn.Module):
-    """Uint8 pictures (B, 3, S, S) to their embeddings: E Euclidean, H tangent vectors at the origin.
+    """Uint8 images (B, 3, S, S) to their embeddings: E Euclidean, H tangent vectors at the origin.
 
     The network without what training needs, for `export`.
     """
@@ -43,8 +43,8 @@ class Embedder(nn.Module):
         self.register_buffer("std", model.std)
         self.from_backbone = model.hparams["eta_h"] > 0
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.backbone((pictures.float() - self.mean) / self.std)
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.backbone((images.float() - self.mean) / self.std)
         return features if self.from_backbone else self.head.tangent(features), self.head(features)
 
 
@@ -56,7 +56,7 @@ def load(path: str | Path) -> Trained:
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"checkpoint {str(path)!r} does not exist; want a .ckpt file of a run")
+        raise ValueError(f"checkpoint {str(path)!r} does not exist; expected a .ckpt file of a run")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     # Broken bytes lead unpickling anywhere.
@@ -64,7 +64,7 @@ def load(path: str | Path) -> Trained:
         raise ValueError(f"checkpoint {str(path)!r} cannot be read: {_first_line(error)}") from error
     wanted = ("state_dict", "hyper_parameters", "datamodule_hyper_parameters")
     if not isinstance(content, Mapping) or not all(isinstance(content.get(key), Mapping) for key in wanted):
-        raise ValueError(f"checkpoint {str(path)!r} is of something else; want one that apps.chest_vit wrote")
+        raise ValueError(f"checkpoint {str(path)!r} is of something else; expected one that apps.chest_vit wrote")
     settings, data = (
         {name: value for name, value in content[key].items() if not name.startswith("_")} for key in wanted[1:]
     )

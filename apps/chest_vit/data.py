@@ -1,4 +1,4 @@
-"""Pictures for retrieval: a published benchmark, a folder of your own, or a packaged set; to train and to test."""
+"""Images for retrieval: a published benchmark, a folder of your own, or a packaged set; to train and to test."""
 
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -9,50 +9,50 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import InterpolationMode, v2
 
-from apps.common.loading import OwnRows, TrainingLoader, place, with_workers
-from apps.common.sampling import ClassBalanced, Draw
 from apps.datasets.benchmarks import BENCHMARKS, PACKAGED, guess, load
-from apps.datasets.pictures import Pictures, joined
+from apps.datasets.labelled_images import LabelledImages, joined
 from apps.datasets.split import Split
+from apps.training.loading import OwnRows, TrainingLoader, place, with_workers
+from apps.training.sampling import ClassBalanced, Draw
 
 
 class Batch(NamedTuple):
-    """Pictures as uint8 (B, 3, S, S), their class indices (B,), and their rows in the data (B,)."""
+    """Images as uint8 (B, 3, S, S), their class indices (B,), and their rows in the data (B,)."""
 
-    pictures: Tensor
+    images: Tensor
     labels: Tensor
     rows: Tensor
 
 
-Item = tuple[Tensor, int, int]  # a picture, its class index, its row
+Item = tuple[Tensor, int, int]  # an image, its class index, its row
 
 
 class RetrievalData(L.LightningDataModule):
     """A published benchmark in its own split, or a folder or a packaged set, half of which trains.
 
     Args:
-        root: Folder of a benchmark, or with one sub-folder of pictures a class. Without it a packaged set, fetched and
+        root: Folder of a benchmark, or with one sub-folder of images a class. Without it a packaged set, fetched and
             rendered on first use.
         benchmark: Which of them the root holds; told from its files when it is not given. Without a root "emoji" (1,185
             classes by 8 vendors; the default) or "furniture" (541 models from 12 sides).
         split: Divide a folder or a packaged set by "classes" (test classes are unseen) or by "images" of every class.
-        size: Side of the training and test pictures, in pixels.
+        size: Side of the training and test images, in pixels.
         render: Side at which a packaged set is rendered before cropping, in pixels.
-        validation: Share of the training classes (by images: pictures) kept out for validation, in which settings are
+        validation: Share of the training classes (by images: images) kept out for validation, in which settings are
             chosen; 0 keeps none, and the last checkpoint is tested.
         split_seed: Seed of the shuffle of classes, sorted by name, whose first half trains, and of what is kept out.
         classes_per_batch: Classes in a training batch.
-        per_class: Pictures of each of these classes.
+        per_class: Images of each of these classes.
         steps: Training steps an epoch.
-        eval_batch: Pictures in a batch of validation and test.
+        eval_batch: Images in a batch of validation and test.
         crop_scale: Smallest share of the area that a random training crop keeps.
-        flip: Mirror training pictures at random. Not for classes that differ by left and right.
-        rotate: Largest random rotation of a training picture, in degrees.
+        flip: Mirror training images at random. Not for classes that differ by left and right.
+        rotate: Largest random rotation of a training image, in degrees.
         jitter: Strength of random changes in brightness, contrast and saturation.
         ks: The k of Recall@k.
-        centre_crop: Share of the shorter side that a test picture keeps (the paper: 224/256 = 0.875); 1 keeps it whole.
-        strict: Make a broken picture fatal instead of leaving it out.
-        workers: Processes that prepare pictures; 0 prepares them in the training process.
+        centre_crop: Share of the shorter side that a test image keeps (the paper: 224/256 = 0.875); 1 keeps it whole.
+        strict: Make a broken image fatal instead of leaving it out.
+        workers: Processes that prepare images; 0 prepares them in the training process.
         seed: Seed of batches and augmentation.
     """
 
@@ -90,7 +90,7 @@ class RetrievalData(L.LightningDataModule):
             ("workers", workers, 0, 256),
         ):
             if not low <= value <= high:
-                raise ValueError(f"--data.{name} = {value}; want {low} to {high}")
+                raise ValueError(f"--data.{name} = {value}; expected {low} to {high}")
         self.augment = v2.Compose(
             [
                 v2.RandomRotation(rotate, InterpolationMode.BILINEAR, fill=255) if rotate else v2.Identity(),
@@ -108,7 +108,7 @@ class RetrievalData(L.LightningDataModule):
 
     @cached_property
     def split(self) -> Split:
-        """Training, validation, query and gallery pictures."""
+        """Training, validation, query and gallery images."""
         h = self.hparams
         return load(
             h["root"],
@@ -122,7 +122,7 @@ class RetrievalData(L.LightningDataModule):
 
     @property
     def validates(self) -> bool:
-        """Whether pictures are kept out of training to choose the best checkpoint by."""
+        """Whether images are kept out of training to choose the best checkpoint by."""
         return self.split.validation is not None
 
     @property
@@ -130,16 +130,16 @@ class RetrievalData(L.LightningDataModule):
         return len(self.train.classes)
 
     @property
-    def train(self) -> Pictures:
+    def train(self) -> LabelledImages:
         return self.split.train
 
     @cached_property
-    def test(self) -> Pictures:
+    def test(self) -> LabelledImages:
         return self.split.test
 
     @cached_property
-    def everything(self) -> Pictures:
-        """All pictures: those of training, of validation and of the test."""
+    def everything(self) -> LabelledImages:
+        """All images: those of training, of validation and of the test."""
         parts = (self.train, self.split.validation, self.test)
         return joined(*(part for part in parts if part is not None))
 
@@ -153,9 +153,9 @@ class RetrievalData(L.LightningDataModule):
             "data": names.get(self.benchmark) or BENCHMARKS[self.benchmark].NAME,
             "classes": ", ".join(f"{name} {part.classes:,}" for name, part in counts.items())
             + f" ({self.split.by}; test classes are {'unseen' if unseen else 'those of training'})",
-            "pictures": ", ".join(f"{name} {part.pictures:,}" for name, part in counts.items())
+            "images": ", ".join(f"{name} {part.images:,}" for name, part in counts.items())
             + f", {self.hparams['size']} px",
-            "protocol": "leave-one-out over the test pictures" if queries is None else "each query in the gallery",
+            "protocol": "leave-one-out over the test images" if queries is None else "each query in the gallery",
         }
 
     def train_dataloader(self) -> DataLoader:
@@ -171,11 +171,11 @@ class RetrievalData(L.LightningDataModule):
         return TrainingLoader(data, batches, trainer=self.trainer, workers=h["workers"])
 
     def whole_train_dataloader(self) -> DataLoader:
-        """The training pictures once, in order and without augmentation: where the proxies start."""
+        """The training images once, in order and without augmentation: where the proxies start."""
         return self._evaluation(self.train)
 
     def whole_test_dataloader(self) -> DataLoader:
-        """All test pictures in order, also where several processes share the test."""
+        """All test images in order, also where several processes share the test."""
         return self._evaluation(self.test)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
@@ -187,45 +187,45 @@ class RetrievalData(L.LightningDataModule):
     def predict_dataloader(self) -> DataLoader:
         return self._evaluation(self.everything)
 
-    def _shared(self, pictures: Pictures) -> DataLoader:
-        """Those pictures that this process evaluates; all of them where it is the only one."""
+    def _shared(self, images: LabelledImages) -> DataLoader:
+        """Those images that this process evaluates; all of them where it is the only one."""
         rank, ranks = place(self.trainer)
-        return self._evaluation(pictures, sampler=OwnRows(len(pictures), rank, ranks))
+        return self._evaluation(images, sampler=OwnRows(len(images), rank, ranks))
 
-    def _evaluation(self, pictures: Pictures, **kwargs: Any) -> DataLoader:
-        data, h = Whole(pictures, self.whole), self.hparams
+    def _evaluation(self, images: LabelledImages, **kwargs: Any) -> DataLoader:
+        data, h = Whole(images, self.whole), self.hparams
         return DataLoader(data, batch_size=h["eval_batch"], collate_fn=stack, **kwargs, **with_workers(h["workers"]))
 
 
 class Augmented(Dataset):
-    """Batches of augmented pictures, each under the seed of its draw."""
+    """Batches of augmented images, each under the seed of its draw."""
 
-    def __init__(self, pictures: Pictures, augment: v2.Transform) -> None:
-        self.pictures, self.augment = pictures, augment
+    def __init__(self, images: LabelledImages, augment: v2.Transform) -> None:
+        self.images, self.augment = images, augment
 
     def __getitem__(self, draws: list[Draw]) -> Batch:
-        return stack([self._picture(draw) for draw in draws])
+        return stack([self._image(draw) for draw in draws])
 
-    def _picture(self, draw: Draw) -> Item:
-        row = draw.picture
+    def _image(self, draw: Draw) -> Item:
+        row = draw.image
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(draw.seed)
-            return self.augment(self.pictures.picture(row)), int(self.pictures.labels[row]), row
+            return self.augment(self.images.image(row)), int(self.images.labels[row]), row
 
 
 class Whole(Dataset):
-    """Pictures as they are tested."""
+    """Images as they are tested."""
 
-    def __init__(self, pictures: Pictures, whole: v2.Transform) -> None:
-        self.pictures, self.whole = pictures, whole
+    def __init__(self, images: LabelledImages, whole: v2.Transform) -> None:
+        self.images, self.whole = images, whole
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def __getitem__(self, row: int) -> Item:
-        return self.whole(self.pictures.picture(row)), int(self.pictures.labels[row]), row
+        return self.whole(self.images.image(row)), int(self.images.labels[row]), row
 
 
 def stack(items: list[Item]) -> Batch:
-    pictures, labels, rows = zip(*items, strict=True)
-    return Batch(torch.stack(pictures), torch.tensor(labels), torch.tensor(rows))
+    images, labels, rows = zip(*items, strict=True)
+    return Batch(torch.stack(images), torch.tensor(labels), torch.tensor(rows))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from apps.chest_vit.checkpoint import Embedder, Trained, load
-from apps.common.packages import FetchError
+from apps.io.packages import FetchError
 
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
 TOLERANCE = 1e-5  # of the largest entry
@@ -38,7 +38,7 @@ def export(args: list[str] | None = None) -> None:
         difference = write(load(asked.checkpoint), path, asked.to)
     except (ValueError, OSError, FetchError, pickle.UnpicklingError) as error:
         sys.exit(f"error: {error}")
-    print(f"{path}: uint8 pictures (batch, 3, S, S) to E and H; largest difference {difference:.1e}", flush=True)
+    print(f"{path}: uint8 images (batch, 3, S, S) to E and H; largest difference {difference:.1e}", flush=True)
 
 
 @torch.no_grad()
@@ -57,7 +57,7 @@ def write(trained: Trained, path: Path, to: str) -> float:
             _to_onnx(program, path)
         difference = _difference(network, path, to, side)
         if not difference <= TOLERANCE:
-            raise ValueError(f"the exported network differs by {difference:.1e}; want at most {TOLERANCE:g}")
+            raise ValueError(f"the exported network differs by {difference:.1e}; expected at most {TOLERANCE:g}")
     except BaseException:
         path.unlink(missing_ok=True)
         raise
@@ -68,8 +68,8 @@ def _program(network: Embedder, side: int) -> torch.export.ExportedProgram:
     try:
         return torch.export.export(
             network,
-            (_pictures(3, side),),
-            dynamic_shapes={"pictures": {0: torch.export.Dim("batch", min=1)}},
+            (_images(3, side),),
+            dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1)}},
         )
     except Exception as error:
         raise ValueError(f"torch.export cannot take this network: {str(error).partition(chr(10))[0]}") from error
@@ -84,7 +84,7 @@ def _to_onnx(program: torch.export.ExportedProgram, path: Path) -> None:
         warnings.simplefilter("ignore")  # the exporter's own
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         exported = torch.onnx.export(
-            program, input_names=["pictures"], output_names=["E", "H"], dynamo=True, verbose=False
+            program, input_names=["images"], output_names=["E", "H"], dynamo=True, verbose=False
         )
     assert exported is not None
     onnx.save(exported.model_proto, path)
@@ -94,23 +94,23 @@ def _difference(network: Embedder, path: Path, to: str, side: int) -> float:
     """Over batches of sizes that the export has not seen."""
     largest = 0.0
     for batch in (1, 5):
-        pictures = _pictures(batch, side)
-        for mine, theirs in zip(network(pictures), run(path, to, pictures), strict=True):
+        images = _images(batch, side)
+        for mine, theirs in zip(network(images), run(path, to, images), strict=True):
             largest = max(largest, float((mine - theirs).abs().max() / mine.abs().max()))
     return largest
 
 
-def run(path: Path, to: str, pictures: Tensor) -> tuple[Tensor, Tensor]:
-    """E and H of pictures by an exported network."""
+def run(path: Path, to: str, images: Tensor) -> tuple[Tensor, Tensor]:
+    """E and H of images by an exported network."""
     if to == "torch":
-        return torch.export.load(path).module()(pictures)
+        return torch.export.load(path).module()(images)
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    E, H = (torch.from_numpy(array) for array in session.run(["E", "H"], {"pictures": pictures.numpy()}))
+    E, H = (torch.from_numpy(array) for array in session.run(["E", "H"], {"images": images.numpy()}))
     return E, H
 
 
-def _pictures(count: int, side: int) -> Tensor:
+def _images(count: int, side: int) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     return torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=generator)

@@ -66,7 +66,7 @@ def build(
         return None
     given = NAMED.get(spec, {"class_path": spec}) if isinstance(spec, str) else spec
     if unknown := given.keys() - {"class_path", "init_args"}:
-        raise ValueError(f"a loss has {', '.join(map(repr, sorted(unknown)))}; want class_path and init_args")
+        raise ValueError(f"a loss has {', '.join(map(repr, sorted(unknown)))}; expected class_path and init_args")
     loss = _class(str(given.get("class_path", "")), own)
     arguments = dict(given.get("init_args") or {})
     known = {
@@ -110,7 +110,7 @@ def _class(path: str, own: str) -> type[nn.Module]:
     module, _, name = path.rpartition(".")
     trusted = (*TRUSTED, *os.environ.get(TRUST, "").replace(",", " ").split())
     if not module:
-        raise ValueError(f"no loss is called {path!r}; want {', '.join((own, *NAMED))} or the path of a class")
+        raise ValueError(f"no loss is called {path!r}; expected {', '.join((own, *NAMED))} or the path of a class")
     if module.partition(".")[0] not in trusted:
         raise ValueError(
             f"loss {path!r} is not of {' or '.join(trusted)}; to import it, name its package in the variable {TRUST}"
@@ -120,5 +120,5 @@ def _class(path: str, own: str) -> type[nn.Module]:
     except (ImportError, AttributeError) as error:
         raise ValueError(f"loss {path!r} does not exist: {error}") from error
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
-        raise ValueError(f"{path!r} is no torch.nn.Module; want the class of a loss")
+        raise ValueError(f"{path!r} is no torch.nn.Module; expected the class of a loss")
     return found

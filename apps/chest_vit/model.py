@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from apps.chest_vit import losses
 from apps.chest_vit.data import Batch
 from apps.chest_vit.losses import Spec
-from apps.common import distributed
-from apps.common import weights as pretrained
-from apps.common.evaluation import Collector, radius_spread, scores
-from apps.common.loading import data_of
-from apps.common.sampling import seed_of
+from apps.evaluation.scores import Collector, radius_spread, scores
+from apps.networks import pretrained
+from apps.training import distributed
+from apps.training.loading import data_of
+from apps.training.sampling import seed_of
 from geomdml.euclidean import clip_norm
 from geomdml.losses import CHESTLoss
 from geomdml.nn import HyperbolicHead
@@ -170,18 +170,18 @@ class CHEST(L.LightningModule):
         """Names of the arguments; Lightning's command line notes more in `hparams`."""
         return list(inspect.signature(cls).parameters)
 
-    def features(self, pictures: Tensor) -> Tensor:
-        """Backbone features (B, D) of uint8 pictures (B, 3, S, S)."""
-        x = (pictures.float() - self.mean) / self.std
+    def features(self, images: Tensor) -> Tensor:
+        """Backbone features (B, D) of uint8 images (B, 3, S, S)."""
+        x = (images.float() - self.mean) / self.std
         return self.backbone(x.contiguous(memory_format=torch.channels_last))
 
-    def forward(self, pictures: Tensor) -> dict[str, Tensor]:
-        """Embeddings of uint8 pictures: "E" Euclidean, "H" tangent vectors at the origin.
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Embeddings of uint8 images: "E" Euclidean, "H" tangent vectors at the origin.
 
         E is the backbone's output, or the head's where eta_h is 0 (as in the paper's ablation). "radius" is the norm of
         the tangent vectors before clipping.
         """
-        return self.outputs(self.features(pictures))
+        return self.outputs(self.features(images))
 
     def outputs(self, features: Tensor) -> dict[str, Tensor]:
         """The embeddings of features (B, D) of the backbone, see `forward`."""
@@ -205,7 +205,7 @@ class CHEST(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         key = (self.hparams["seed"], self.current_epoch, batch_idx)
         torch.manual_seed(seed_of(*key, self.global_rank))  # each process drops out other features, ...
-        features = distributed.gather(self.features(batch.pictures))
+        features = distributed.gather(self.features(batch.images))
         torch.manual_seed(seed_of(*key))  # ... and all draw the same triplets
         with torch.autocast(features.device.type, enabled=False):
             terms = self.loss.terms(features.float(), distributed.gather(batch.labels), head=self.head)
@@ -216,20 +216,20 @@ class CHEST(L.LightningModule):
         return terms.total
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.collector.add(rows=batch.rows, labels=batch.labels, **self(batch.pictures))
+        self.collector.add(rows=batch.rows, labels=batch.labels, **self(batch.images))
 
     def on_validation_epoch_end(self) -> None:
         self._log_scores("val", distributed.in_order(self.collector.take()))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self.collector.add(rows=batch.rows, labels=batch.labels, **self(batch.pictures))
+        self.collector.add(rows=batch.rows, labels=batch.labels, **self(batch.images))
 
     def on_test_epoch_end(self) -> None:
         self.test_outputs = distributed.in_order(self.collector.take())
         self._log_scores("test", self.test_outputs)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        return self(batch.pictures)
+        return self(batch.images)
 
     def configure_optimizers(self):
         optimizer, scheduler = self.optimiser(max(1, int(self.trainer.estimated_stepping_batches)))
@@ -260,7 +260,7 @@ class CHEST(L.LightningModule):
         """Proxies start at the class means of the features that the backbone has before training."""
         self.eval()
         loader = data_of(self.trainer).whole_train_dataloader()
-        parts = [(self.features(batch.pictures.to(self.device)), batch.labels) for batch in loader]
+        parts = [(self.features(batch.images.to(self.device)), batch.labels) for batch in loader]
         features, labels = (torch.cat(part) for part in zip(*parts, strict=True))
         torch.manual_seed(self.hparams["seed"])
         losses.start_proxies(self.loss, self.head, features.float(), labels.to(features.device))
@@ -276,7 +276,7 @@ class CHEST(L.LightningModule):
         self.log_dict({f"{stage}/radius/{name}": value for name, value in spread.items()})
 
     def _protocol(self, stage: str) -> dict[str, Any]:
-        """The k of Recall@k, and how many of the test pictures are queries; validation is leave-one-out."""
+        """The k of Recall@k, and how many of the test images are queries; validation is leave-one-out."""
         data = data_of(self.trainer)
         return {"ks": data.hparams["ks"], "queries": data.split.queries if stage == "test" else None}
 

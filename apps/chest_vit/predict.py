@@ -1,4 +1,4 @@
-"""`predict`: the embeddings of all pictures of the data, in files."""
+"""`predict`: the embeddings of all images of the data, in files."""
 
 from pathlib import Path
 from typing import Any
@@ -9,20 +9,20 @@ from lightning.pytorch.callbacks import Callback
 from apps.chest_vit.checkpoint import fingerprint
 from apps.chest_vit.data import RetrievalData
 from apps.chest_vit.model import CHEST
-from apps.common.embeddings import Table, Writer
-from apps.common.loading import data_of
-from apps.datasets.pictures import Pictures
+from apps.datasets.labelled_images import LabelledImages
+from apps.evaluation.embedding_files import Table, Writer
+from apps.training.loading import data_of
 from geomdml.spaces import Hyperbolic
 
 
 class Predictions(Callback):
-    """Writes the embeddings of a predict into the run folder as they come (see `apps.common.embeddings.Writer`)."""
+    """Writes the embeddings of a predict into the run folder as they come (`embedding_files.Writer`)."""
 
     writer: Writer
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.world_size > 1:
-            raise ValueError(f"predict with {trainer.world_size} processes; want --trainer.devices 1")
+            raise ValueError(f"predict with {trainer.world_size} processes; expected --trainer.devices 1")
         assert isinstance(pl_module, CHEST)
         data: RetrievalData = data_of(trainer)
         self.writer = Writer(Path(trainer.log_dir or "."), table(data), about(pl_module))
@@ -40,12 +40,12 @@ class Predictions(Callback):
 
 
 def table(data: RetrievalData) -> Table:
-    """The pictures of `predict`, in its order, and which part of the data each is of."""
-    pictures = data.everything
+    """The images of `predict`, in its order, and which part of the data each is of."""
+    images = data.everything
     parts = {"train": data.train, "validation": data.split.validation, "query": data.split.query}
     parts["gallery" if data.split.gallery else "test"] = data.split.gallery or parts.pop("query")
-    counted = [name for name, part in parts.items() if isinstance(part, Pictures) for _ in range(len(part))]
-    return Table(pictures.names, pictures.labels.tolist(), pictures.classes, counted)
+    counted = [name for name, part in parts.items() if isinstance(part, LabelledImages) for _ in range(len(part))]
+    return Table(images.names, images.labels.tolist(), images.classes, counted)
 
 
 def about(model: CHEST) -> dict[str, str]:

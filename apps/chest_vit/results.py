@@ -10,12 +10,12 @@ from torch import Tensor
 
 from apps.chest_vit.data import RetrievalData
 from apps.chest_vit.model import CHEST
-from apps.common import weights as pretrained
-from apps.common.evaluation import radius_spread, scores
-from apps.common.loading import data_of
-from apps.common.report import Output, Report, Similarities, Table
-from apps.common.results import curves, show
-from apps.common.sampling import seed_of
+from apps.evaluation.scores import radius_spread, scores
+from apps.networks import pretrained
+from apps.report.page import Output, Report, Similarities, Table
+from apps.report.results import curves, show
+from apps.training.loading import data_of
+from apps.training.sampling import seed_of
 from geomdml.losses.functional import in_mean_units, soft_triple_similarity
 from geomdml.spaces import Euclidean
 
@@ -28,12 +28,12 @@ CURVES = {
     "val/radius/median": ("radius, median", "radius"),
     "val/radius/p95": ("radius, 95th percentile", "radius"),
 }
-RAW_PIXELS = 64  # the side that pictures are averaged down to before their pixels are compared
-MOST_RAW = 10_000  # of more pictures a quarter of that side is compared: 60,000 take an hour and 3 GB otherwise
+RAW_PIXELS = 64  # the side that images are averaged down to before their pixels are compared
+MOST_RAW = 10_000  # of more images a quarter of that side is compared: 60,000 take an hour and 3 GB otherwise
 
 
 class Results(Callback):
-    """After a test: scores raw pixels and the frozen backbone on the same pictures, prints the table, writes the files.
+    """After a test: scores raw pixels and the frozen backbone on the same images, prints the table, writes the files.
 
     The run folder gets results.json (scores and facts) and report.html.
     """
@@ -68,7 +68,7 @@ class Results(Callback):
             table=table,
             labels=labels,
             classes=data.test.classes,
-            picture=data.test.picture,
+            image=data.test.image,
             outputs=[
                 Output("H", outputs["H"], model.space, clip=model.head.clip if clip_is_near else None),
                 Output("E", outputs["E"], Euclidean()),
@@ -82,7 +82,7 @@ class Results(Callback):
 
     @torch.no_grad()
     def baselines(self, model: CHEST, data: RetrievalData) -> dict[str, Tensor]:
-        """Raw pixels at no more than 64 px (16 px of many pictures), and the features of the backbone before training.
+        """Raw pixels at no more than 64 px (16 px of many images), and the features of the backbone before training.
 
         The features are at unit norm: their distances then rank as the cosine does, the better score for them.
         """
@@ -94,8 +94,8 @@ class Results(Callback):
         pixels, features = [], []
         try:
             for batch in data.whole_test_dataloader():
-                pixels.append(_at_most(side, batch.pictures.float() / 255).flatten(1))
-                features.append(model.features(batch.pictures.to(model.device)).float().cpu())
+                pixels.append(_at_most(side, batch.images.float() / 255).flatten(1))
+                features.append(model.features(batch.images.to(model.device)).float().cpu())
         finally:
             model.backbone = trained
         return {"raw pixels": torch.cat(pixels), "frozen backbone": torch.nn.functional.normalize(torch.cat(features))}
@@ -103,7 +103,7 @@ class Results(Callback):
 
 @torch.no_grad()
 def class_similarities(model: CHEST, data: RetrievalData) -> list[Similarities]:
-    """Similarities of training pictures to their own class and to the others, in hyperbolic space (figure 3).
+    """Similarities of training images to their own class and to the others, in hyperbolic space (figure 3).
 
     None where the hyperbolic half has no proxies of SoftTriple.
     """
@@ -111,12 +111,12 @@ def class_similarities(model: CHEST, data: RetrievalData) -> list[Similarities]:
         return []
     loader = data.whole_train_dataloader()
     batch = loader.collate_fn([loader.dataset[index] for index in similarity_sample(model, data)])
-    own, others = similarities(model, model(batch.pictures)["H"], batch.labels)
+    own, others = similarities(model, model(batch.images)["H"], batch.labels)
     return [Similarities("H", own.numpy(), others.numpy())]
 
 
 def similarity_sample(model: CHEST, data: RetrievalData) -> list[int]:
-    """The training pictures whose similarities to the classes are shown, drawn with the model's seed."""
+    """The training images whose similarities to the classes are shown, drawn with the model's seed."""
     rng = torch.Generator().manual_seed(seed_of(model.hparams["seed"]))
     return torch.randperm(len(data.train), generator=rng)[:SIMILARITY_SAMPLE].tolist()
 
@@ -153,10 +153,10 @@ def notes(labels: Tensor, radius: Tensor, clip: float, queries: int | None) -> l
     """What a reader must know before trusting the scores."""
     found = []
     if queries is not None:
-        found.append("The pictures below search all test pictures, queries and gallery; the scores the gallery alone.")
+        found.append("The images below search all test images, queries and gallery; the scores the gallery alone.")
     alone = int((torch.bincount(labels) == 1).sum()) if queries is None else 0
     if alone:
-        found.append(f"{alone} test classes have one picture: it is in the gallery, but no query has a match for it.")
+        found.append(f"{alone} test classes have one image: it is in the gallery, but no query has a match for it.")
     clipped = radius_spread(radius, clip)["clipped"]
     if clipped > 0.9:
         found.append(
@@ -166,8 +166,8 @@ def notes(labels: Tensor, radius: Tensor, clip: float, queries: int | None) -> l
     return found
 
 
-def _at_most(side: int, pictures: Tensor) -> Tensor:
-    return pictures if pictures.shape[-1] <= side else torch.nn.functional.adaptive_avg_pool2d(pictures, side)
+def _at_most(side: int, images: Tensor) -> Tensor:
+    return images if images.shape[-1] <= side else torch.nn.functional.adaptive_avg_pool2d(images, side)
 
 
 def _spread(radius: Tensor, clip: float) -> str:

@@ -1,4 +1,4 @@
-"""`python -m apps.chest_vit search --checkpoint FILE --query PICTURE`: the pictures nearest to one of your own."""
+"""`python -m apps.chest_vit search --checkpoint FILE --query IMAGE`: the images nearest to one of your own."""
 
 import argparse
 import pickle
@@ -16,17 +16,17 @@ from torch import Tensor
 
 from apps.chest_vit.checkpoint import Trained, fingerprint, load
 from apps.chest_vit.data import RetrievalData
-from apps.common import embeddings
-from apps.common.figures import picture_address
-from apps.common.packages import FetchError
 from apps.datasets.files import decode, text
+from apps.evaluation import embedding_files as embeddings
+from apps.io.packages import FetchError
+from apps.report.figures import image_address
 from geomdml.search import knn
 
 TEMPLATES = Path(__file__).parents[1] / "common/templates"
 
 
 class Neighbour(NamedTuple):
-    """A picture that was found."""
+    """An image that was found."""
 
     name: str
     label: str
@@ -35,27 +35,27 @@ class Neighbour(NamedTuple):
 
 
 def search(args: list[str] | None = None) -> None:
-    """Print the nearest pictures and write them as a page beside the run.
+    """Print the nearest images and write them as a page beside the run.
 
     Raises:
         SystemExit: a file that cannot be used (code 1), in one line; wrong arguments (code 2).
     """
     parser = argparse.ArgumentParser(prog="python -m apps.chest_vit search", description=__doc__)
     parser.add_argument("--checkpoint", type=Path, required=True, help="A .ckpt file of a run.")
-    parser.add_argument("--query", type=Path, required=True, help="The picture to search for.")
+    parser.add_argument("--query", type=Path, required=True, help="The image to search for.")
     parser.add_argument(
         "--embeddings",
         type=Path,
-        help="embeddings.safetensors of predict; without it the pictures of the run are embedded now.",
+        help="embeddings.safetensors of predict; without it the images of the run are embedded now.",
     )
     parser.add_argument("--space", choices=["H", "E"], default="H", help="Hyperbolic (default) or Euclidean output.")
-    parser.add_argument("-k", type=int, default=10, help="How many pictures (10).")
-    parser.add_argument("--data.root", dest="root", help="Where the pictures are now, if they were moved.")
+    parser.add_argument("-k", type=int, default=10, help="How many images (10).")
+    parser.add_argument("--data.root", dest="root", help="Where the images are now, if they were moved.")
     asked = parser.parse_args(args)
     try:
         query = decode(asked.query)
         trained = load(asked.checkpoint)
-        data = trained.pictures(asked.root)
+        data = trained.images(asked.root)
         given = None if asked.embeddings is None else embeddings.read(asked.embeddings)
         neighbours = found(trained, data, query, asked.space, asked.k, given)
         page = write(beside(asked.checkpoint, asked.query), asked.query.name, query, asked.space, neighbours)
@@ -69,28 +69,28 @@ def search(args: list[str] | None = None) -> None:
 def found(
     trained: Trained, data: RetrievalData, query: Tensor, output: str, k: int, given: embeddings.Embeddings | None
 ) -> list[Neighbour]:
-    """The k pictures of the data nearest to the query, by one output of the network.
+    """The k images of the data nearest to the query, by one output of the network.
 
     Raises:
-        ValueError: k below 1; embeddings that another network made, or of other pictures.
+        ValueError: k below 1; embeddings that another network made, or of other images.
     """
     if k < 1:
-        raise ValueError(f"-k {k}; want at least 1")
-    pictures, model = data.everything, trained.model
+        raise ValueError(f"-k {k}; expected at least 1")
+    images, model = data.everything, trained.model
     if given is None:
         gallery = _embedded(trained, data, output)
     else:
         if given.about.get("network") != fingerprint(model):
             raise ValueError("another network made these embeddings; give the checkpoint that predict was given")
-        if tuple(given.names) != pictures.names:
+        if tuple(given.names) != images.names:
             raise ValueError(
-                f"these embeddings are of other pictures ({len(given.names)}) than the run's ({len(pictures)})"
+                f"these embeddings are of other images ({len(given.names)}) than the run's ({len(images)})"
             )
         gallery = given.vectors[output]
     wanted = model(data.whole(query).unsqueeze(0))[output]
     distances, indices = knn(wanted, gallery, min(k, len(gallery)), space=model.spaces[output])
     return [
-        Neighbour(pictures.names[i], pictures.classes[pictures.labels[i]], d, picture_address(pictures.picture(i)))
+        Neighbour(images.names[i], images.classes[images.labels[i]], d, image_address(images.image(i)))
         for d, i in zip(distances[0].tolist(), indices[0].tolist(), strict=True)
     ]
 
@@ -98,7 +98,7 @@ def found(
 def show(neighbours: Sequence[Neighbour], output: str) -> None:
     console = Console(width=None if sys.stdout.isatty() else 110)
     table = Table(title=f"Nearest by {output}")
-    columns: dict[str, JustifyMethod] = {"": "right", "distance": "right", "class": "left", "picture": "left"}
+    columns: dict[str, JustifyMethod] = {"": "right", "distance": "right", "class": "left", "image": "left"}
     for column, justify in columns.items():
         table.add_column(column, justify=justify, overflow="fold")
     for rank, one in enumerate(neighbours, 1):
@@ -107,10 +107,10 @@ def show(neighbours: Sequence[Neighbour], output: str) -> None:
 
 
 def write(path: Path, name: str, query: Tensor, output: str, neighbours: Sequence[Neighbour]) -> Path:
-    """A page of pictures that needs no other file."""
+    """A page of images that needs no other file."""
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
     page = environment.get_template("search.html.j2").render(
-        name=text(name), image=picture_address(query), output=output, neighbours=neighbours
+        name=text(name), image=image_address(query), output=output, neighbours=neighbours
     )
     path.write_text(page, encoding="utf-8")
     return path
@@ -128,9 +128,9 @@ def _embedded(trained: Trained, data: RetrievalData, output: str) -> Tensor:
     console = Console(stderr=True)
     batches = track(
         data.predict_dataloader(),
-        "embedding the pictures",
+        "embedding the images",
         console=console,
         transient=True,
         disable=not console.is_terminal,
     )
-    return torch.cat([trained.model(batch.pictures)[output] for batch in batches])
+    return torch.cat([trained.model(batch.images)[output] for batch in batches])

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal, Protocol, cast
 
 from apps.datasets import cars, cub, emoji, folder, furniture_views, inshop, sop
-from apps.datasets.pictures import Pictures
+from apps.datasets.labelled_images import LabelledImages
 from apps.datasets.split import Count, Split, by_classes, by_images, keep_out
 
 
@@ -22,7 +22,10 @@ class Benchmark(Protocol):
 BENCHMARKS = {
     name: cast(Benchmark, module) for name, module in (("cub", cub), ("cars", cars), ("inshop", inshop), ("sop", sop))
 }
-PACKAGED: dict[str, Callable[[int], Pictures]] = {"emoji": emoji.load, "furniture": furniture_views.load}  # by side
+PACKAGED: dict[str, Callable[[int], LabelledImages]] = {
+    "emoji": emoji.load,
+    "furniture": furniture_views.load,
+}  # by side
 
 
 def load(
@@ -40,14 +43,14 @@ def load(
     Args:
         root: where it lies.
         name: which it is.
-        by: whether a folder or a packaged set is divided by class or by picture.
-        validation: share of the training classes (by images: pictures) that is kept out.
+        by: whether a folder or a packaged set is divided by class or by image.
+        validation: share of the training classes (by images: images) that is kept out.
         seed: of the shuffle before a division.
-        strict: a broken picture is an error.
+        strict: a broken image is an error.
         render: side at which a packaged set is rendered, in pixels.
 
     Raises:
-        ValueError: another layout, with the path that is missing; too few classes or pictures; broken pictures.
+        ValueError: another layout, with the path that is missing; too few classes or images; broken images.
         FetchError: the packages cannot be fetched.
     """
     if (root is None) != (name in PACKAGED):
@@ -58,8 +61,8 @@ def load(
         )
     if root is not None and name in BENCHMARKS:
         return keep_out(BENCHMARKS[name].load(root, strict=strict), validation, seed)
-    pictures = PACKAGED[name](render) if root is None else folder.load(root, strict=strict)
-    return (by_classes if by == "classes" else by_images)(pictures, validation, seed)
+    images = PACKAGED[name](render) if root is None else folder.load(root, strict=strict)
+    return (by_classes if by == "classes" else by_images)(images, validation, seed)
 
 
 def guess(root: str | Path) -> str:
@@ -72,9 +75,7 @@ def guess(root: str | Path) -> str:
     """
     root = Path(root).expanduser()
     if not root.is_dir():
-        raise ValueError(
-            f"{str(root)!r} {'is a file' if root.exists() else 'does not exist'}: give a folder of pictures"
-        )
+        raise ValueError(f"{str(root)!r} {'is a file' if root.exists() else 'does not exist'}: give a folder of images")
     signs = {
         "cub": [root / below / "image_class_labels.txt" for below in cub.BELOW],
         "cars": [root / "cars_annos.mat"],

@@ -7,12 +7,12 @@ import numpy as np
 from scipy.io import loadmat
 
 from apps.datasets import folder, listed
-from apps.datasets.pictures import Pictures, joined
+from apps.datasets.labelled_images import LabelledImages, joined
 from apps.datasets.split import Count, Split
 
 NAME = "Cars196"
 LAYOUT = (
-    "Cars196 is a folder with cars_annos.mat and the pictures in car_ims/, or with one folder of pictures for each of "
+    "Cars196 is a folder with cars_annos.mat and the images in car_ims/, or with one folder of images for each of "
     "the 196 classes (in train/ and test/, or directly)"
 )
 PUBLISHED = {"train": Count(98, 8_054), "query": Count(98, 8_131)}
@@ -31,11 +31,11 @@ def load(root: str | Path, *, strict: bool = False) -> Split:
     root = Path(root).expanduser()
     if any((root / name).exists() for name in FILES) or not class_folders(root):
         return _of_annotations(listed.base(root, FILES, LAYOUT), strict)
-    pictures = _of_folders(root, strict)
-    if len(pictures.classes) != CLASSES:
-        raise ValueError(f"{str(root)!r} has {len(pictures.classes)} class folders; want {CLASSES}: {LAYOUT}")
+    images = _of_folders(root, strict)
+    if len(images.classes) != CLASSES:
+        raise ValueError(f"{str(root)!r} has {len(images.classes)} class folders; expected {CLASSES}: {LAYOUT}")
     train, test = range(TRAIN_CLASSES), range(TRAIN_CLASSES, CLASSES)
-    return Split(pictures.of_classes(train), pictures.of_classes(test), by=BY)
+    return Split(images.of_classes(train), images.of_classes(test), by=BY)
 
 
 def class_folders(root: Path) -> list[Path]:
@@ -64,8 +64,8 @@ def _of_annotations(base: Path, strict: bool) -> Split:
     return Split(**listed.parts(base, rows, split, strict=strict), by=BY)
 
 
-def _of_folders(root: Path, strict: bool) -> Pictures:
+def _of_folders(root: Path, strict: bool) -> LabelledImages:
     halves = [root / half for half in ("train", "test") if (root / half).is_dir()]
-    pictures = joined(*(folder.load(half, strict=strict) for half in (halves or [root])))
-    order = sorted(range(len(pictures.classes)), key=pictures.classes.__getitem__)
-    return pictures.of_classes(order)
+    images = joined(*(folder.load(half, strict=strict) for half in (halves or [root])))
+    order = sorted(range(len(images.classes)), key=images.classes.__getitem__)
+    return images.of_classes(order)

@@ -1,4 +1,4 @@
-"""CIFAR10: 50,000 and 10,000 pictures, 32 × 32, from its usual Python files; their pickles are read and run no code.
+"""CIFAR10: 50,000 and 10,000 images, 32 × 32, from its usual Python files; their pickles are read and run no code.
 
 No package of it is known: `root` is a folder with the batches, or with cifar-10-python.tar.gz, or that file itself.
 """
@@ -14,14 +14,14 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from apps.datasets.images import Benchmark, Images
+from apps.datasets.image_arrays import Benchmark, ImageArrays
 
 TRAIN = tuple(f"data_batch_{n}" for n in range(1, 6))
 TEST, META = "test_batch", "batches.meta"
 FOLDER, TARBALL = "cifar-10-batches-py", "cifar-10-python.tar.gz"
 SIDE, CLASSES = 32, 10
 MOST_BYTES = 2**26  # a batch has 31 MB
-LAYOUT = f"want a folder with {TRAIN[0]} to {TRAIN[-1]}, {TEST} and {META}, or {TARBALL}"
+LAYOUT = f"expected a folder with {TRAIN[0]} to {TRAIN[-1]}, {TEST} and {META}, or {TARBALL}"
 
 Read = Callable[[str], tuple[str, bytes]]
 
@@ -38,7 +38,7 @@ def load(root: str | Path | None) -> Benchmark:
     train = [_batch(*read(name)) for name in TRAIN]
     return Benchmark(
         name="CIFAR10",
-        train=Images(torch.cat([part.pixels for part in train]), torch.cat([part.labels for part in train])),
+        train=ImageArrays(torch.cat([part.pixels for part in train]), torch.cat([part.labels for part in train])),
         test=_batch(*read(TEST)),
         classes=_classes(*read(META)),
         mean=(0.4914, 0.4822, 0.4465),
@@ -85,17 +85,19 @@ def _bounded(file: Any, place: str) -> bytes:
     return content
 
 
-def _batch(place: str, content: bytes) -> Images:
+def _batch(place: str, content: bytes) -> ImageArrays:
     found = unpickle(place, content)
     data, labels = found.get("data"), found.get("labels")
     if not isinstance(data, _Array) or not isinstance(labels, list):
         raise ValueError(f"{place} has no 'data' array and 'labels' list: it is no batch of CIFAR10")
     if data.shape != (len(labels), 3 * SIDE * SIDE) or not labels:
-        raise ValueError(f"{place} has data of {data.shape} for {len(labels)} labels; want (labels, {3 * SIDE * SIDE})")
+        raise ValueError(
+            f"{place} has data of {data.shape} for {len(labels)} labels; expected (labels, {3 * SIDE * SIDE})"
+        )
     if not all(isinstance(label, int) and 0 <= label < CLASSES for label in labels):
         raise ValueError(f"{place} has labels other than 0 to {CLASSES - 1}")
     rows = np.frombuffer(data.values, np.uint8).reshape(data.shape, order=data.order)
-    return Images(torch.from_numpy(rows.reshape(-1, 3, SIDE, SIDE).copy()), torch.tensor(labels))
+    return ImageArrays(torch.from_numpy(rows.reshape(-1, 3, SIDE, SIDE).copy()), torch.tensor(labels))
 
 
 def _classes(place: str, content: bytes) -> tuple[str, ...]:
@@ -116,7 +118,7 @@ def unpickle(place: str, content: bytes) -> dict[str, Any]:
     except Exception as error:  # damaged bytes lead unpickling anywhere
         raise ValueError(f"{place} cannot be read as a file of CIFAR10 ({type(error).__name__}: {error})") from error
     if not isinstance(found, dict):
-        raise ValueError(f"{place} holds a {type(found).__name__}; want the dictionary of a file of CIFAR10")
+        raise ValueError(f"{place} holds a {type(found).__name__}; expected the dictionary of a file of CIFAR10")
     return {_text(key): value for key, value in found.items() if isinstance(key, bytes | str)}
 
 

@@ -23,7 +23,7 @@ def find(root: Path, suffixes: Set[str], *, what: str, example: str) -> Found:
 
     Args:
         suffixes: in small letters, with their dots.
-        what: the plural of what is looked for, such as "pictures", for messages.
+        what: the plural of what is looked for, such as "images", for messages.
         example: a path in the layout wanted.
 
     Raises:

@@ -8,7 +8,7 @@ from apps.datasets.split import Count, Split
 NAME = "CUB-200-2011"
 LAYOUT = (
     "CUB-200-2011 is a folder (or its CUB_200_2011) with images.txt, image_class_labels.txt, classes.txt and the "
-    "pictures in images/001.Black_footed_Albatross/"
+    "images in images/001.Black_footed_Albatross/"
 )
 PUBLISHED = {"train": Count(100, 5_864), "query": Count(100, 5_924)}
 FILES = ("image_class_labels.txt", "images.txt", "classes.txt", "images")
@@ -32,7 +32,7 @@ def load(root: str | Path, *, strict: bool = False) -> Split:
         of_class = class_of.get(image, "")
         if of_class not in classes:
             raise ValueError(
-                f"picture {image} of {str(base / 'images.txt')!r} has class {of_class!r} in image_class_labels.txt, "
+                f"image {image} of {str(base / 'images.txt')!r} has class {of_class!r} in image_class_labels.txt, "
                 "which is not in classes.txt"
             )
         rows["train" if of_class in train else "query"].append((name, classes[of_class]))

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import resvg_py
 
-from apps.common.packages import cache_folder, made_once, npm_package
 from apps.datasets import iconify
-from apps.datasets.pictures import Pictures
+from apps.datasets.labelled_images import LabelledImages
+from apps.io.packages import cache_folder, made_once, npm_package
 
 LEAST_VENDORS = 5
 
@@ -33,10 +33,10 @@ SETS = {
 }
 
 
-def load(size: int) -> Pictures:
+def load(size: int) -> LabelledImages:
     """All emoji drawn by at least five vendors, over white, padded to a square; sorted by emoji, then vendor.
 
-    1,185 classes and 8,080 pictures, without skin tones, flags and other names of the same emoji. The first
+    1,185 classes and 8,080 images, without skin tones, flags and other names of the same emoji. The first
     call fetches the sets by npm and renders them on all cores (about 50 s of one core at 128 px).
 
     Args:
@@ -50,7 +50,7 @@ def load(size: int) -> Pictures:
     folder = made_once(_folder(size), lambda unfinished: _make(unfinished, size))
     names = tuple(json.loads((folder / "index.json").read_bytes())["names"])
     classes, labels = np.unique([name.partition("/")[2] for name in names], return_inverse=True)
-    return Pictures(labels.astype(np.int64), tuple(classes.tolist()), names, iconify.Array(folder / "pictures.npy"))
+    return LabelledImages(labels.astype(np.int64), tuple(classes.tolist()), names, iconify.Array(folder / "images.npy"))
 
 
 def drawings(sets: dict[str, dict[str, Any]]) -> list[iconify.Drawing]:
@@ -73,7 +73,7 @@ def _folder(size: int) -> Path:
 def _make(folder: Path, size: int) -> None:
     packages = {vendor: npm_package(f"@iconify-json/{vendor}", *pin) for vendor, pin in SETS.items()}
     wanted = drawings({vendor: _json(package / "icons.json") for vendor, package in packages.items()})
-    names, failures = iconify.write(folder / "pictures.npy", wanted, size, title="emoji")
+    names, failures = iconify.write(folder / "images.npy", wanted, size, title="emoji")
     infos = {
         f"@iconify-json/{vendor} {SETS[vendor][0]}": _json(package / "info.json")
         for vendor, package in packages.items()

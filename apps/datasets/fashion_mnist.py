@@ -1,10 +1,10 @@
-"""Fashion-MNIST: 60,000 and 10,000 pictures of clothes, 28 × 28, from Debian's package or a folder of IDX files."""
+"""Fashion-MNIST: 60,000 and 10,000 images of clothes, 28 × 28, from Debian's package or a folder of IDX files."""
 
 from pathlib import Path
 
-from apps.common.packages import debian_package
 from apps.datasets import idx
-from apps.datasets.images import Benchmark
+from apps.datasets.image_arrays import Benchmark
+from apps.io.packages import debian_package
 
 PACKAGE = (
     "dataset-fashion-mnist",

@@ -1,4 +1,4 @@
-"""Picture files: which are read, how they are decoded, and which are broken."""
+"""Image files: which are read, how they are decoded, and which are broken."""
 
 import logging
 import os
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Files:
-    """Pictures in files, decoded when they are asked for; `size` as in `apps.datasets.folder.load`."""
+    """Images in files, decoded when they are asked for; `size` as in `apps.datasets.folder.load`."""
 
     paths: tuple[Path, ...]
     size: int | None
@@ -36,12 +36,12 @@ class Files:
 
 
 def decode(path: Path, size: int | None = None) -> UInt8[Tensor, "3 H W"]:
-    """A picture file in RGB: turned as its EXIF says, transparency over white, 16 bits to 8.
+    """An image file in RGB: turned as its EXIF says, transparency over white, 16 bits to 8.
 
     Raises:
-        ValueError: the file is no such picture, is broken or too large; names the path.
+        ValueError: the file is no such image, is broken or too large; names the path.
     """
-    with _picture(path) as image:
+    with _image(path) as image:
         if size is not None:
             # JPEG can leave out detail that would be averaged away.
             image.draft(None, (2 * size, 2 * size))
@@ -52,28 +52,28 @@ def decode(path: Path, size: int | None = None) -> UInt8[Tensor, "3 H W"]:
 
 
 def whole(paths: Sequence[Path], root: Path, *, strict: bool, left_out: dict[str, int] | None = None) -> list[Path]:
-    """The paths without those of broken pictures, which are counted in one warning, with what else was `left_out`.
+    """The paths without those of broken images, which are counted in one warning, with what else was `left_out`.
 
     Raises:
-        ValueError: a picture is broken and `strict` is asked for, or none is whole.
+        ValueError: an image is broken and `strict` is asked for, or none is whole.
     """
     console = Console(stderr=True)
-    tracked = track(paths, "checking pictures", console=console, transient=True, disable=not console.is_terminal)
+    tracked = track(paths, "checking images", console=console, transient=True, disable=not console.is_terminal)
     broken = {path: reason for path in tracked if (reason := _damage(path))}
     reasons = "; ".join([*broken.values()][:SHOWN]) + ("; ..." if len(broken) > SHOWN else "")
     if broken and (strict or len(broken) == len(paths)):
-        raise ValueError(f"{len(broken)} of {len(paths)} pictures in {str(root)!r} are broken: {reasons}")
+        raise ValueError(f"{len(broken)} of {len(paths)} images in {str(root)!r} are broken: {reasons}")
     counts = {f"broken ({reasons})": len(broken), **(left_out or {})}
     if any(counts.values()):
         parts = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-        log.warning("left out of the pictures in %r: %s", str(root), parts)
+        log.warning("left out of the images in %r: %s", str(root), parts)
     return [path for path in paths if path not in broken]
 
 
 def _damage(path: Path) -> str:
-    """What is wrong with a picture, or nothing; decodes it only where its format gives no cheaper proof."""
+    """What is wrong with an image, or nothing; decodes it only where its format gives no cheaper proof."""
     try:
-        with _picture(path) as image:
+        with _image(path) as image:
             if image.format == "PNG":
                 image.verify()
             elif image.format != "JPEG" or not _ends_as_jpeg(path):
@@ -90,8 +90,8 @@ def _ends_as_jpeg(path: Path) -> bool:
 
 
 @contextmanager
-def _picture(path: Path) -> Iterator[Image.Image]:
-    """An opened picture; whatever goes wrong with it becomes a ValueError that names the path."""
+def _image(path: Path) -> Iterator[Image.Image]:
+    """An opened image; whatever goes wrong with it becomes a ValueError that names the path."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)

@@ -1,4 +1,4 @@
-"""Your own pictures: a folder with a folder of pictures for each class."""
+"""Your own images: a folder with a folder of images for each class."""
 
 from pathlib import Path
 
@@ -6,31 +6,31 @@ import numpy as np
 
 from apps.datasets import class_folders
 from apps.datasets.files import SUFFIXES, Files, text, whole
-from apps.datasets.pictures import Pictures
+from apps.datasets.labelled_images import LabelledImages
 
 
-def load(root: str | Path, *, size: int | None = None, strict: bool = False) -> Pictures:
-    """The pictures below `root`; the folders directly in it are the classes, sorted, as are their pictures.
+def load(root: str | Path, *, size: int | None = None, strict: bool = False) -> LabelledImages:
+    """The images below `root`; the folders directly in it are the classes, sorted, as are their images.
 
-    Every file is opened at once and checked, and decoded only when asked for. Broken pictures, and links
+    Every file is opened at once and checked, and decoded only when asked for. Broken images, and links
     that lead out of `root` or to folders, are left out and counted in one warning. Names that start with a
     dot are passed over.
 
     Args:
         root: jpg, jpeg, png, webp, bmp and gif (first frame) lie in ROOT/CLASS/ or deeper.
         size: height and width in pixels: the shorter side becomes as long, of the longer one the middle is
-            kept. None leaves every picture its own.
-        strict: a broken picture is an error.
+            kept. None leaves every image its own.
+        strict: a broken image is an error.
 
     Raises:
-        ValueError: no such folder, another layout, a class without pictures; names the path. When `strict`,
-            or when none is whole, broken pictures.
+        ValueError: no such folder, another layout, a class without images; names the path. When `strict`,
+            or when none is whole, broken images.
     """
     root = Path(root).expanduser()
     if size is not None and size < 1:
         raise ValueError(f"size is {size}: a positive number of pixels is wanted")
-    found, left_out = class_folders.find(root, SUFFIXES, what="pictures", example="ROOT/robin/1.jpg")
+    found, left_out = class_folders.find(root, SUFFIXES, what="images", example="ROOT/robin/1.jpg")
     paths = tuple(whole(found, root, strict=strict, left_out=left_out))
     names = tuple(text(path.relative_to(root).as_posix()) for path in paths)
     classes, labels = np.unique([name.partition("/")[0] for name in names], return_inverse=True)
-    return Pictures(labels.astype(np.int64), tuple(classes.tolist()), names, Files(paths, size))
+    return LabelledImages(labels.astype(np.int64), tuple(classes.tolist()), names, Files(paths, size))

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from apps.common.packages import FetchError, debian_package
-from apps.datasets.meshes import Mesh, MeshError, decode
-from apps.datasets.shapes import Shapes, stratified
+from apps.io.packages import FetchError, debian_package
+from apps.shapes.labelled_shapes import Shapes, stratified
+from apps.shapes.meshes import Mesh, MeshError, decode
 
 # Debian package: version and SHA-256 of the .deb file.
 PACKAGES = {

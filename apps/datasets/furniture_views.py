@@ -1,4 +1,4 @@
-"""The packaged furniture as pictures: a class is a model, an instance a view of it from the ring around it."""
+"""The packaged furniture as images: a class is a model, an instance a view of it from the ring around it."""
 
 from dataclasses import dataclass
 
@@ -6,15 +6,15 @@ import numpy as np
 from jaxtyping import UInt8
 from torch import Tensor
 
-from apps.common.rendering import Look
-from apps.common.shape_store import Arrays
-from apps.common.view_cache import rendered
 from apps.datasets import furniture
-from apps.datasets.pictures import Pictures
-from apps.datasets.shapes import Shapes
+from apps.datasets.labelled_images import LabelledImages
+from apps.shapes.labelled_shapes import Shapes
+from apps.shapes.rendering import Look
+from apps.shapes.store import Arrays
+from apps.shapes.views import rendered
 
 
-def load(size: int) -> Pictures:
+def load(size: int) -> LabelledImages:
     """541 classes of 12 grey views each, over white; by model, then angle. Some models are near twins.
 
     The first call fetches the meshes by apt-get and renders them on all cores (about three minutes of one).
@@ -30,11 +30,11 @@ def load(size: int) -> Pictures:
     return of_views(furniture.load(), Look(size=size))
 
 
-def of_views(shapes: Shapes, look: Look) -> Pictures:
-    """Every view of every shape as a picture of its own; raises as `apps.common.view_cache.rendered`."""
+def of_views(shapes: Shapes, look: Look) -> LabelledImages:
+    """Every view of every shape as an image of its own; raises as `apps.shapes.views.rendered`."""
     shapes, views, _ = rendered(shapes, look)
     names = tuple(f"{name}/{view}" for name in shapes.names for view in range(look.views))
-    return Pictures(np.repeat(np.arange(len(shapes.names)), look.views), shapes.names, names, _Views(views))
+    return LabelledImages(np.repeat(np.arange(len(shapes.names)), look.views), shapes.names, names, _Views(views))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from apps.common.workers import on_all_cores
+from apps.io.workers import on_all_cores
 
 RENDERER = f"resvg_py {resvg_py.__version__} (resvg {resvg_py.__resvg_version__})"
 LEAST_SIZE, GREATEST_SIZE = 8, 512
@@ -33,7 +33,7 @@ class Drawing(NamedTuple):
 
 @dataclass(frozen=True)
 class Array:
-    """Pictures in a .npy file, (N, 3, H, W) uint8, mapped into memory once in each process."""
+    """Images in a .npy file, (N, 3, H, W) uint8, mapped into memory once in each process."""
 
     path: Path
 
@@ -87,11 +87,11 @@ def write(path: Path, wanted: Sequence[Drawing], size: int, *, title: str) -> tu
         np.lib.format.write_array_header_1_0(file, header)
         rendering = on_all_cores(partial(_render_or_reason, size=size), wanted, chunk=32)
         rendered = progress.track(rendering, len(wanted), description=f"{title} at {size} px")
-        for drawing, picture in zip(wanted, rendered, strict=True):
-            if isinstance(picture, str):
-                failures.append(f"{drawing.name} ({picture})")
+        for drawing, image in zip(wanted, rendered, strict=True):
+            if isinstance(image, str):
+                failures.append(f"{drawing.name} ({image})")
             else:
-                file.write(picture.tobytes())
+                file.write(image.tobytes())
                 names.append(drawing.name)
         file.write(bytes(len(failures) * 3 * size * size))
     if failures:
@@ -103,9 +103,9 @@ def write(path: Path, wanted: Sequence[Drawing], size: int, *, title: str) -> tu
 
 
 def licences(sets: Mapping[str, Mapping[str, Any]]) -> str:
-    """What to lay beside pictures of these sets: {"SET VERSION": its info, with name, author and license}."""
+    """What to lay beside images of these sets: {"SET VERSION": its info, with name, author and license}."""
     lines = [
-        "The pictures beside this file are renderings of drawings from these sets, under the sets' licences.",
+        "The images beside this file are renderings of drawings from these sets, under the sets' licences.",
         "",
     ]
     for place, info in sets.items():

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy import ndarray
 
-from apps.datasets.images import Images
+from apps.datasets.image_arrays import ImageArrays
 
 MOST_BYTES = 2**28  # MNIST's largest file has 47 MB
 UINT8 = 8
@@ -40,8 +40,8 @@ def read(path: Path, dimensions: int) -> ndarray:
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
-def read_pair(root: Path, part: str) -> Images:
-    """The pictures and labels of one part, "train" or "t10k", in a folder of the usual four files, plain or .gz.
+def read_pair(root: Path, part: str) -> ImageArrays:
+    """The images and labels of one part, "train" or "t10k", in a folder of the usual four files, plain or .gz.
 
     Raises:
         ValueError: a file is missing (the path and the layout are named), wrong, or does not fit the other.
@@ -50,9 +50,9 @@ def read_pair(root: Path, part: str) -> Images:
     labels = read(_file(root, f"{part}-labels-idx1-ubyte"), 1)
     if len(pixels) != len(labels) or not len(labels):
         raise ValueError(
-            f"{root} has {len(pixels)} pictures and {len(labels)} labels of {part!r}; want as many, and some"
+            f"{root} has {len(pixels)} images and {len(labels)} labels of {part!r}; expected as many, and some"
         )
-    return Images(torch.from_numpy(pixels[:, None].copy()), torch.from_numpy(labels.astype(np.int64)))
+    return ImageArrays(torch.from_numpy(pixels[:, None].copy()), torch.from_numpy(labels.astype(np.int64)))
 
 
 def _file(root: Path, name: str) -> Path:

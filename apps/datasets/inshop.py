@@ -1,4 +1,4 @@
-"""In-shop Clothes Retrieval (DeepFashion): pictures of 7,982 items, with a published query and gallery."""
+"""In-shop Clothes Retrieval (DeepFashion): images of 7,982 items, with a published query and gallery."""
 
 from pathlib import Path
 
@@ -7,13 +7,13 @@ from apps.datasets.split import Count, Split
 
 NAME = "In-shop Clothes Retrieval"
 LAYOUT = (
-    "In-shop is a folder with list_eval_partition.txt (directly or in Eval/) and the pictures of img.zip in "
+    "In-shop is a folder with list_eval_partition.txt (directly or in Eval/) and the images of img.zip in "
     "Img/img/WOMEN/Dresses/id_00000002/ (or img/ directly)"
 )
 PUBLISHED = {"train": Count(3_997, 25_882), "query": Count(3_985, 14_218), "gallery": Count(3_985, 12_612)}
 LIST = "list_eval_partition.txt"
 BELOW = ("", "Eval")
-HEADER = 2  # the number of pictures, the names of the columns
+HEADER = 2  # the number of images, the names of the columns
 
 
 def load(root: str | Path, *, strict: bool = False) -> Split:
@@ -28,7 +28,7 @@ def load(root: str | Path, *, strict: bool = False) -> Split:
     rows: dict[str, list[listed.Row]] = {"train": [], "query": [], "gallery": []}
     for name, item, part in listed.table(path, 3, header=HEADER):
         if part not in rows:
-            raise ValueError(f"{str(path)!r} has {part!r} as the part of {name!r}; want {', '.join(rows)}")
+            raise ValueError(f"{str(path)!r} has {part!r} as the part of {name!r}; expected {', '.join(rows)}")
         rows[part].append((name, item))
     train = sorted({item for _, item in rows["train"]})
     test = sorted({item for part in ("query", "gallery") for _, item in rows[part]})

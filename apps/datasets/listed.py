@@ -1,4 +1,4 @@
-"""What the published benchmarks share: lists of pictures and classes beside folders of files."""
+"""What the published benchmarks share: lists of images and classes beside folders of files."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -7,11 +7,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from apps.datasets.files import Files, text, whole
-from apps.datasets.pictures import Pictures
+from apps.datasets.labelled_images import LabelledImages
 
 GREATEST_LIST = 64 * 2**20  # bytes; the longest published one has 6 MB
 
-Row = tuple[str, str]  # the path of a picture and the name of its class
+Row = tuple[str, str]  # the path of an image and the name of its class
 
 
 def base(root: str | Path, files: Sequence[str], layout: str, *, below: Sequence[str] = ("",)) -> Path:
@@ -45,36 +45,38 @@ def table(path: Path, columns: int, *, header: int = 0) -> Iterator[tuple[str, .
     for number, line in islice(enumerate(lines, start=1), header, None):
         words = line.split()
         if words and len(words) != columns:
-            raise ValueError(f"line {number} of {str(path)!r} has {len(words)} words; want {columns}: {line[:80]!r}")
+            raise ValueError(
+                f"line {number} of {str(path)!r} has {len(words)} words; expected {columns}: {line[:80]!r}"
+            )
         if words:
             yield tuple(words)
 
 
 def parts(
     root: Path, rows: Mapping[str, Sequence[Row]], classes: Mapping[str, Sequence[str]], *, strict: bool
-) -> dict[str, Pictures]:
-    """The pictures of each part, by the list of its rows and the names of its classes; broken ones are left out.
+) -> dict[str, LabelledImages]:
+    """The images of each part, by the list of its rows and the names of its classes; broken ones are left out.
 
     Raises:
-        ValueError: a part without pictures, a path that leads out of `root`, pictures that are not there; see `whole`.
+        ValueError: a part without images, a path that leads out of `root`, images that are not there; see `whole`.
     """
     for part, listed in rows.items():
         if not listed:
-            raise ValueError(f"the lists in {str(root)!r} name no pictures for {part}")
+            raise ValueError(f"the lists in {str(root)!r} name no images for {part}")
     names = [name for listed in rows.values() for name, _ in listed]
     paths = dict(zip(names, _inside(root, names), strict=True))
     missing = [path for path in paths.values() if not path.is_file()]
     if missing:
         raise ValueError(
-            f"{len(missing):,} of the {len(paths):,} pictures that are listed in {str(root)!r} are missing, first "
-            f"{str(missing[0])!r}: unpack all archives of pictures"
+            f"{len(missing):,} of the {len(paths):,} images that are listed in {str(root)!r} are missing, first "
+            f"{str(missing[0])!r}: unpack all archives of images"
         )
     sound = set(whole(list(paths.values()), root, strict=strict))
     found = {}
     for part, listed in rows.items():
         label = {name: index for index, name in enumerate(classes[part])}
         kept = [(name, of_class) for name, of_class in listed if paths[name] in sound]
-        found[part] = Pictures(
+        found[part] = LabelledImages(
             labels=np.array([label[of_class] for _, of_class in kept], dtype=np.int64),
             classes=tuple(classes[part]),
             names=tuple(text(name) for name, _ in kept),
@@ -96,6 +98,6 @@ def _inside(root: Path, names: Sequence[str]) -> Iterator[Path]:
         target = path.resolve() if path.is_symlink() else folders[path.parent]
         if not target.is_relative_to(top):
             raise ValueError(
-                f"{str(path)!r} is a link that leads out of {str(root)!r}: put the pictures themselves there"
+                f"{str(path)!r} is a link that leads out of {str(root)!r}: put the images themselves there"
             )
         yield path

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from apps.datasets import class_folders
-from apps.datasets.meshes import SUFFIXES, MeshFile, Up
-from apps.datasets.shapes import Shapes, stratified
+from apps.shapes.labelled_shapes import Shapes, stratified
+from apps.shapes.meshes import SUFFIXES, MeshFile, Up
 
 log = logging.getLogger(__name__)
 

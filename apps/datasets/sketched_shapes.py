@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Bool
 
 from apps.datasets import class_folders, furniture, pictograms, shrec, shrec_sketches
-from apps.datasets.meshes import Up
-from apps.datasets.pictures import Pictures
-from apps.datasets.shapes import Shapes, stratified
+from apps.datasets.labelled_images import LabelledImages
+from apps.shapes.labelled_shapes import Shapes, stratified
+from apps.shapes.meshes import Up
 
 LEAST = 10  # drawings, and models, of a packaged class
 PACKAGED = "pictograms × furniture"
@@ -27,7 +27,7 @@ class SketchedShapes:
     """
 
     title: str
-    sketches: Pictures
+    sketches: LabelledImages
     shapes: Shapes
     test: Bool[np.ndarray, "N"]
     notes: tuple[str, ...] = ()

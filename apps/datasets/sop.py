@@ -8,7 +8,7 @@ from apps.datasets.split import Count, Split
 NAME = "Stanford Online Products"
 LAYOUT = (
     "Stanford Online Products is a folder (or its Stanford_Online_Products) with Ebay_train.txt, Ebay_test.txt and the "
-    "pictures in bicycle_final/ and so on"
+    "images in bicycle_final/ and so on"
 )
 PUBLISHED = {"train": Count(11_318, 59_551), "query": Count(11_316, 60_502)}
 LISTS = {"train": "Ebay_train.txt", "query": "Ebay_test.txt"}

@@ -1,21 +1,21 @@
-"""Which pictures train, which are kept out to choose settings, and which are searched for at the test."""
+"""Which images train, which are kept out to choose settings, and which are searched for at the test."""
 
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
-from apps.datasets.pictures import Pictures, joined
+from apps.datasets.labelled_images import LabelledImages, joined
 
 
 class Count(NamedTuple):
-    """How many classes and pictures a part of a data set has."""
+    """How many classes and images a part of a data set has."""
 
     classes: int
-    pictures: int
+    images: int
 
     def __str__(self) -> str:
-        return f"{self.pictures:,} pictures of {self.classes:,} classes"
+        return f"{self.images:,} images of {self.classes:,} classes"
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,24 +26,24 @@ class Split:
         train: what is learned from.
         query: what is searched for at the test.
         gallery: what is searched in; None searches each query among the other queries (leave-one-out).
-        validation: kept out of training, to choose settings; None where all training pictures train.
-        by: in words, how training and test pictures were told apart.
+        validation: kept out of training, to choose settings; None where all training images train.
+        by: in words, how training and test images were told apart.
     """
 
-    train: Pictures
-    query: Pictures
-    gallery: Pictures | None = None
-    validation: Pictures | None = None
+    train: LabelledImages
+    query: LabelledImages
+    gallery: LabelledImages | None = None
+    validation: LabelledImages | None = None
     by: str = "by class"
 
     @property
-    def test(self) -> Pictures:
+    def test(self) -> LabelledImages:
         """The queries, then the gallery."""
         return self.query if self.gallery is None else joined(self.query, self.gallery)
 
     @property
     def queries(self) -> int | None:
-        """How many of the test pictures are queries, from the first; None where each is, among all others."""
+        """How many of the test images are queries, from the first; None where each is, among all others."""
         return None if self.gallery is None else len(self.query)
 
     def counts(self) -> dict[str, Count]:
@@ -51,8 +51,8 @@ class Split:
         return {name: count(part) for name, part in parts.items() if part is not None}
 
 
-def count(pictures: Pictures) -> Count:
-    return Count(len(np.unique(pictures.labels)), len(pictures))
+def count(images: LabelledImages) -> Count:
+    return Count(len(np.unique(images.labels)), len(images))
 
 
 def split_classes(count: int, validation: float, seed: int) -> dict[str, list[int]]:
@@ -72,46 +72,46 @@ def split_classes(count: int, validation: float, seed: int) -> dict[str, list[in
     if short:
         raise ValueError(
             f"{count} classes leave fewer than 2 for {' and '.join(short)} at --data.validation {validation:g}; "
-            "want at least 8 class folders, and a smaller share of them for validation"
+            "expected at least 8 class folders, and a smaller share of them for validation"
         )
     return {name: sorted(part.tolist()) for name, part in parts.items()}
 
 
-def by_classes(pictures: Pictures, validation: float, seed: int) -> Split:
+def by_classes(images: LabelledImages, validation: float, seed: int) -> Split:
     """Half of the classes train, the others test: `split_classes`."""
     parts = {
-        name: pictures.of_classes(part) if part else None
-        for name, part in split_classes(len(pictures.classes), validation, seed).items()
+        name: images.of_classes(part) if part else None
+        for name, part in split_classes(len(images.classes), validation, seed).items()
     }
     assert parts["train"] is not None and parts["test"] is not None
     return Split(parts["train"], parts["test"], validation=parts["validation"], by=f"by class, seed {seed}")
 
 
-def by_images(pictures: Pictures, validation: float, seed: int) -> Split:
-    """Half of the pictures of each class train, their last `validation` share kept out; the other half tests.
+def by_images(images: LabelledImages, validation: float, seed: int) -> Split:
+    """Half of the images of each class train, their last `validation` share kept out; the other half tests.
 
     Raises:
-        ValueError: no class has two pictures for the test, or for validation.
+        ValueError: no class has two images for the test, or for validation.
     """
     rng = np.random.default_rng(seed)
     rows: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
-    for label in range(len(pictures.classes)):
-        own = rng.permutation(np.flatnonzero(pictures.labels == label)).tolist()
+    for label in range(len(images.classes)):
+        own = rng.permutation(np.flatnonzero(images.labels == label)).tolist()
         half = -(-len(own) // 2)
         kept_out = min(half - 1, max(2, round(half * validation))) if validation else 0
         rows["train"] += own[: half - kept_out]
         rows["validation"] += own[half - kept_out : half]
         rows["test"] += own[half:]
-    parts = {name: pictures.of_rows(sorted(part)) for name, part in rows.items()}
+    parts = {name: images.of_rows(sorted(part)) for name, part in rows.items()}
     for name, part in parts.items():
         tested = name == "test" or (name == "validation" and validation)
         if tested and np.bincount(part.labels, minlength=1).max() < 2:
             raise ValueError(
-                f"no class has two pictures for {name} when the pictures of each class are divided; "
-                "want classes of at least 6 pictures, or --data.split classes"
+                f"no class has two images for {name} when the images of each class are divided; "
+                "expected classes of at least 6 images, or --data.split classes"
             )
     kept = parts["validation"] if validation else None
-    return Split(parts["train"], parts["test"], validation=kept, by=f"by picture, seed {seed}")
+    return Split(parts["train"], parts["test"], validation=kept, by=f"by image, seed {seed}")
 
 
 def keep_out(split: Split, share: float, seed: int) -> Split:

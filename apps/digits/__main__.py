@@ -1,6 +1,6 @@
 """`python -m apps.digits fit|validate|test|predict|compare --config apps/digits/configs/mnist.yaml`"""
 
-from apps.common.cli import Study, run
+from apps.cli import Study, run
 from apps.digits.data import DigitsData
 from apps.digits.experiment import experiment
 from apps.digits.model import Digits

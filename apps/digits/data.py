@@ -1,4 +1,4 @@
-"""Small pictures in memory, for metric learning: batches are draws of indices into tensors of uint8."""
+"""Small images in memory, for metric learning: batches are draws of indices into tensors of uint8."""
 
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from apps.common.sampling import Shuffled
 from apps.datasets import cifar10, fashion_mnist, mnist
-from apps.datasets.images import Benchmark, Images, stratified
+from apps.datasets.image_arrays import Benchmark, ImageArrays, stratified
+from apps.training.sampling import Shuffled
 
 LOADERS = {"mnist": mnist.load, "fashion_mnist": fashion_mnist.load, "cifar10": cifar10.load}
 
 
 class Batch(NamedTuple):
-    """Pictures as uint8 (B, C, H, W), and their class indices (B,)."""
+    """Images as uint8 (B, C, H, W), and their class indices (B,)."""
 
-    pictures: Tensor
+    images: Tensor
     labels: Tensor
 
 
@@ -28,11 +28,11 @@ class DigitsData(L.LightningDataModule):
     Args:
         name: "mnist" and "fashion_mnist" come as packages, "cifar10" wants a root.
         root: Folder with the data set's usual files (IDX, plain or .gz; CIFAR10's Python batches or tar.gz).
-        validation: Training pictures kept out for validation, the same share of every class.
+        validation: Training images kept out for validation, the same share of every class.
         split_seed: Seed of that split.
-        limit: Use only so many training pictures, and a sixth as many test pictures; 0 uses all.
-        batch_size: Pictures a step, both batches together where the model takes two; the paper has 64 + 64.
-        eval_batch: Pictures in a batch of validation and test.
+        limit: Use only so many training images, and a sixth as many test images; 0 uses all.
+        batch_size: Images a step, both batches together where the model takes two; the paper has 64 + 64.
+        eval_batch: Images in a batch of validation and test.
         seed: Seed of the batches.
     """
 
@@ -51,9 +51,9 @@ class DigitsData(L.LightningDataModule):
         self.save_hyperparameters()
         for option, value in (("batch_size", batch_size), ("eval_batch", eval_batch), ("validation", validation)):
             if value < 2:
-                raise ValueError(f"--data.{option} = {value}; want at least 2")
+                raise ValueError(f"--data.{option} = {value}; expected at least 2")
         if limit < 0:
-            raise ValueError(f"--data.limit = {limit}; want 0, for all pictures, or a number of them")
+            raise ValueError(f"--data.limit = {limit}; expected 0, for all images, or a number of them")
 
     @cached_property
     def benchmark(self) -> Benchmark:
@@ -61,7 +61,7 @@ class DigitsData(L.LightningDataModule):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Channels, height and width of a picture."""
+        """Channels, height and width of an image."""
         return tuple(self.benchmark.train.pixels.shape[1:])
 
     @property
@@ -73,8 +73,8 @@ class DigitsData(L.LightningDataModule):
         return self.benchmark.std
 
     @cached_property
-    def parts(self) -> dict[str, Images]:
-        """The pictures that train, validate and test."""
+    def parts(self) -> dict[str, ImageArrays]:
+        """The images that train, validate and test."""
         h, whole = self.hparams, self.benchmark
         seen = _limited(whole.train, h["limit"], h["split_seed"])
         kept, held_out = stratified(seen.labels, h["validation"], h["split_seed"])
@@ -86,9 +86,9 @@ class DigitsData(L.LightningDataModule):
         h = self.hparams
         return {
             "data": self.benchmark.name + (", a part of it" if h["limit"] else ""),
-            "pictures": ", ".join(f"{name} {len(images):,}" for name, images in self.parts.items())
+            "images": ", ".join(f"{name} {len(images):,}" for name, images in self.parts.items())
             + f" (validation stratified, seed {h['split_seed']})",
-            "protocol": "leave-one-out over the test pictures; classifiers learn on training embeddings",
+            "protocol": "leave-one-out over the test images; classifiers learn on training embeddings",
         }
 
     def batches(self, seed: int) -> Shuffled:
@@ -99,7 +99,7 @@ class DigitsData(L.LightningDataModule):
         return _loader(self.parts["train"], self.batches(self.hparams["seed"]))
 
     def whole_train_dataloader(self) -> DataLoader:
-        """The training pictures once, in order: what classifiers learn on."""
+        """The training images once, in order: what classifiers learn on."""
         return self._evaluation("train")
 
     def val_dataloader(self) -> DataLoader:
@@ -116,9 +116,9 @@ class DigitsData(L.LightningDataModule):
 
 
 class Drawn(Dataset):
-    """Batches of pictures by index tensors."""
+    """Batches of images by index tensors."""
 
-    def __init__(self, images: Images) -> None:
+    def __init__(self, images: ImageArrays) -> None:
         self.images = images
 
     def __getitem__(self, rows: Tensor) -> Batch:
@@ -139,12 +139,12 @@ class InOrder(Sampler[Tensor]):
         return iter(self.parts)
 
 
-def _loader(images: Images, sampler: Sampler[Tensor]) -> DataLoader:
+def _loader(images: ImageArrays, sampler: Sampler[Tensor]) -> DataLoader:
     """Drawing from memory is faster than a worker's pipe: there are no workers."""
     return DataLoader(Drawn(images), sampler=sampler, batch_size=None)
 
 
-def _limited(images: Images, limit: int, seed: int) -> Images:
+def _limited(images: ImageArrays, limit: int, seed: int) -> ImageArrays:
     if not limit or limit >= len(images):
         return images
     return images.of(stratified(images.labels, limit, seed)[1])

@@ -8,12 +8,12 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from apps.common.classification import classification
-from apps.common.compare import Evaluation, Setting, Space, Trial, chosen_from
-from apps.common.evaluation import pair_scores
-from apps.datasets.images import Images, stratified
+from apps.compare.harness import Evaluation, Setting, Space, Trial, chosen_from
+from apps.datasets.image_arrays import ImageArrays, stratified
 from apps.digits.data import Batch, DigitsData
 from apps.digits.model import Digits
+from apps.evaluation.classifiers import classification
+from apps.evaluation.scores import pair_scores
 from geomdml.spaces import Euclidean
 
 RATES, UNIT = [1e-3, 3e-3], [False, True]
@@ -48,16 +48,16 @@ SPACES: dict[str, Space] = {
     "n_pairs": {"lr": RATES, "unit": [True], "scale": [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]},
 }
 OF_MODEL = ("loss", "two_batches", "lr", "unit")  # the other settings are the loss's own
-QUERIES = 5  # one test picture in so many asks, the others answer: all could ask, at five times the cost
+QUERIES = 5  # one test image in so many asks, the others answer: all could ask, at five times the cost
 CLASSIFIED = 10_000  # training embeddings that classifiers learn on
 
 
 class DigitsExperiment:
-    """Trains one loss from a seed, and scores it on validation or test pictures, some of which search among the others.
+    """Trains one loss from a seed, and scores it on validation or test images, some of which search among the others.
 
     Args:
         model: says which network and optimiser; its loss does not matter.
-        data: the pictures.
+        data: the images.
         epochs: of a final training.
         device: to train on.
         wanted: names among `SPACES`; None is all.
@@ -82,7 +82,7 @@ class DigitsExperiment:
         names = ("name", "validation", "split_seed", "limit", "batch_size")
         of_data = {name: self.data.hparams[name] for name in names}
         if self.data.hparams["root"] is not None:  # a path does not say what it holds
-            of_data["pictures"] = hashlib.sha256(self.data.benchmark.train.pixels.numpy().tobytes()).hexdigest()
+            of_data["images"] = hashlib.sha256(self.data.benchmark.train.pixels.numpy().tobytes()).hexdigest()
         return {"model": self.settings, "data": of_data, "epochs": self.epochs}
 
     def train(self, trial: Trial) -> Iterator[Evaluation]:
@@ -128,7 +128,7 @@ class DigitsExperiment:
             scores |= classification(self.embed(model, train), train.labels, found, part.labels)
         return scores
 
-    def embed(self, model: Digits, images: Images) -> Tensor:
+    def embed(self, model: Digits, images: ImageArrays) -> Tensor:
         model.eval()
         found = [model(pixels.to(self.device)).cpu() for pixels in images.pixels.split(self.data.hparams["eval_batch"])]
         model.train()

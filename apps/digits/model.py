@@ -8,9 +8,9 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from apps.common.evaluation import Collector, pair_scores, shrec_scores
-from apps.common.rivals import pair_loss
 from apps.digits.data import Batch
+from apps.evaluation.scores import Collector, pair_scores, shrec_scores
+from apps.networks.pair_losses import pair_loss
 from geomdml.losses import BatchTransportLoss
 from geomdml.nn import MetricNetwork
 from geomdml.spaces import Euclidean
@@ -19,15 +19,15 @@ Loss = Literal["transport", "uniform", "contrastive", "triplet", "lifted_structu
 
 
 class Digits(L.LightningModule):
-    """Two convolutions with pooling (LeNet-5), the metric network, and one of the losses of `apps.common.rivals`.
+    """Two convolutions with pooling (LeNet-5), a metric network, and a loss of `apps.networks.pair_losses`.
 
     Args:
-        shape: Channels, height and width of a picture; set from the data.
+        shape: Channels, height and width of an image; set from the data.
         mean: Mean of each channel, 0 to 1; set from the data.
         std: Standard deviation of each channel; set from the data.
         loss: "transport" (batch-wise optimal transport), "uniform" (its control) or one of their rivals.
         loss_args: Settings of the loss, such as {margin: 5, reg: 0.05}.
-        two_batches: Take the pictures of a step as two batches and compare across; else all among themselves.
+        two_batches: Take the images of a step as two batches and compare across; else all among themselves.
         channels: Channels of the two convolutions; LeCun's LeNet-5 has 6 and 16, Caffe's LeNet 20 and 50.
         widths: Dimensions of the metric network's layers; the last is the embedding's.
         unit: Bring embeddings to the unit sphere.
@@ -63,7 +63,7 @@ class Digits(L.LightningModule):
         super().__init__()
         self.save_hyperparameters()
         if not 0 < lr < math.inf:
-            raise ValueError(f"--model.lr = {lr}; want a number above 0")
+            raise ValueError(f"--model.lr = {lr}; expected a number above 0")
         self.register_buffer("mean", 255 * torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(std).view(-1, 1, 1), persistent=False)
         self.features = lenet5(shape, channels)
@@ -80,14 +80,14 @@ class Digits(L.LightningModule):
         """The arguments that make this network again; Lightning's command line notes more in `hparams`."""
         return {name: self.hparams[name] for name in inspect.signature(Digits).parameters}
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Embeddings (B, D) of uint8 pictures (B, C, H, W)."""
-        vectors = self.metric(self.features((pictures.float() - self.mean) / self.std)).float()
+    def forward(self, images: Tensor) -> Tensor:
+        """Embeddings (B, D) of uint8 images (B, C, H, W)."""
+        vectors = self.metric(self.features((images.float() - self.mean) / self.std)).float()
         return nn.functional.normalize(vectors) if self.hparams["unit"] else vectors
 
     def pairs(self, batch: Batch) -> tuple[Tensor, ...]:
         """Embeddings and labels of a step as the loss takes them: of one batch, or of two."""
-        embeddings = self(batch.pictures)
+        embeddings = self(batch.images)
         if not self.hparams["two_batches"]:
             return embeddings, batch.labels
         (first, second), (labels, ref_labels) = embeddings.chunk(2), batch.labels.chunk(2)
@@ -110,7 +110,7 @@ class Digits(L.LightningModule):
         return total
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.collector.add(labels=batch.labels, embeddings=self(batch.pictures))
+        self.collector.add(labels=batch.labels, embeddings=self(batch.images))
 
     def on_validation_epoch_end(self) -> None:
         outputs = self.collector.take()
@@ -118,7 +118,7 @@ class Digits(L.LightningModule):
         self.log_dict({f"val/{name}": value for name, value in found.items()})
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self.collector.add(labels=batch.labels, embeddings=self(batch.pictures))
+        self.collector.add(labels=batch.labels, embeddings=self(batch.images))
 
     def on_test_epoch_end(self) -> None:
         self.test_outputs = self.collector.take()
@@ -126,7 +126,7 @@ class Digits(L.LightningModule):
         self.log_dict({f"test/{name}": value for name, value in self.test_scores.items()})
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        return {"embeddings": self(batch.pictures), "labels": batch.labels}
+        return {"embeddings": self(batch.images), "labels": batch.labels}
 
     def configure_optimizers(self):
         h = self.hparams
@@ -144,14 +144,14 @@ def lenet5(shape: tuple[int, ...], channels: tuple[int, int]) -> nn.Sequential:
     """The convolutional part of LeNet-5 (LeCun, Bottou, Bengio and Haffner 1998), rectified, with maximum pooling.
 
     Raises:
-        ValueError: pictures below 16 × 16.
+        ValueError: images below 16 × 16.
 
     >>> lenet5((1, 28, 28), (6, 16))(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 256])
     """
     if min(shape[1:]) < 16:
         raise ValueError(
-            f"pictures of {shape[1]} × {shape[2]} are too small for two convolutions; want 16 × 16 or more"
+            f"images of {shape[1]} × {shape[2]} are too small for two convolutions; expected 16 × 16 or more"
         )
     first, second = channels
     return nn.Sequential(

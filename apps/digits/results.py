@@ -9,14 +9,14 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from apps.common.classification import classification
-from apps.common.evaluation import Collector, shrec_scores
-from apps.common.loading import data_of
-from apps.common.report import Output, Report, Table
-from apps.common.results import curves, show
-from apps.datasets.images import stratified
+from apps.datasets.image_arrays import stratified
 from apps.digits.data import DigitsData
 from apps.digits.model import Digits
+from apps.evaluation.classifiers import classification
+from apps.evaluation.scores import Collector, shrec_scores
+from apps.report.page import Output, Report, Table
+from apps.report.results import curves, show
+from apps.training.loading import data_of
 from geomdml.spaces import Euclidean
 
 CLASSIFIED = 10_000  # training embeddings that the classifiers learn on
@@ -68,12 +68,12 @@ class Results(Callback):
             table=Table(list(rows["raw pixels"]), {name: list(row.values()) for name, row in rows.items()}),
             labels=labels,
             classes=data.benchmark.classes,
-            picture=lambda i: test.pixels[i].expand(3, -1, -1),
+            image=lambda i: test.pixels[i].expand(3, -1, -1),
             outputs=[Output("embedding", embeddings, Euclidean())],
             curves=curves(trainer, CURVES),
             seed=h["seed"],
         )
-        show(report, rows, Path(trainer.log_dir or "."), caption="On the test pictures, %")
+        show(report, rows, Path(trainer.log_dir or "."), caption="On the test images, %")
 
     def on_predict_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *args: Any, **kwargs: Any
@@ -85,7 +85,7 @@ class Results(Callback):
         folder.mkdir(parents=True, exist_ok=True)
         found = self.predicted.take()
         np.savez(folder / "embeddings.npz", embeddings=found["embeddings"].cpu(), labels=found["labels"].cpu())
-        print(f"embeddings and labels of the test pictures: {folder / 'embeddings.npz'}", flush=True)
+        print(f"embeddings and labels of the test images: {folder / 'embeddings.npz'}", flush=True)
 
 
 @torch.no_grad()

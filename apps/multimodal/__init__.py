@@ -1,1 +1,1 @@
-"""Shapes as pictures and as point clouds at once: learning from two modalities in balance."""
+"""Shapes as images and as point clouds at once: learning from two modalities in balance."""

@@ -1,6 +1,6 @@
 """`python -m apps.multimodal fit|validate|test|compare --config apps/multimodal/configs/furniture.yaml`"""
 
-from apps.common.cli import Study, run
+from apps.cli import Study, run
 from apps.multimodal.data import MultimodalData
 from apps.multimodal.experiment import experiment
 from apps.multimodal.model import Multimodal

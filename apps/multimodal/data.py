@@ -8,24 +8,24 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from apps.common.point_cache import Cloud, sampled
-from apps.common.sampling import seed_of
-from apps.common.shape_data import ShapeData
-from apps.common.shape_store import Arrays
+from apps.multimodal.points import Cloud, sampled
+from apps.shapes.store import Arrays
+from apps.training.sampling import seed_of
+from apps.training.shape_data import ShapeData
 
 
 class Batch(NamedTuple):
-    """Shapes by their place in the data, all their pictures, which of these are seen, their points and classes."""
+    """Shapes by their place in the data, all their images, which of these are seen, their points and classes."""
 
     rows: Int64[Tensor, " B"]
-    pictures: UInt8[Tensor, "B V C S S"]
+    images: UInt8[Tensor, "B V C S S"]
     seen: Int64[Tensor, "B K"]
     points: Float[Tensor, "B N 3"]
     labels: Int64[Tensor, " B"]
 
 
 class MultimodalData(ShapeData):
-    """Shapes as pictures and as points, both made once and kept; a step sees some of each, a test all.
+    """Shapes as images and as points, both made once and kept; a step sees some of each, a test all.
 
     Args:
         points: Points on a shape.
@@ -40,10 +40,10 @@ class MultimodalData(ShapeData):
     ) -> None:
         super().__init__(**shapes)
         if not 1 <= train_points <= points:
-            raise ValueError(f"--data.train_points = {train_points} of {points} points; want 1 to as many")
+            raise ValueError(f"--data.train_points = {train_points} of {points} points; expected 1 to as many")
         if not (jitter >= 0 and 0 <= scale < 1):
             raise ValueError(
-                f"--data.jitter = {jitter:g}, --data.scale = {scale:g}; want at least 0, and scale below 1"
+                f"--data.jitter = {jitter:g}, --data.scale = {scale:g}; expected at least 0, and scale below 1"
             )
 
     @cached_property
@@ -63,7 +63,7 @@ class MultimodalData(ShapeData):
         """Shapes by their places, with all their points and the views that are seen of each; None is all of them."""
         found = super().batch(rows, seen)
         points = torch.stack([self.points[int(row)] for row in rows])
-        return Batch(found.rows, found.pictures, found.seen, points, found.labels)
+        return Batch(found.rows, found.images, found.seen, points, found.labels)
 
     def drawn(self, rows: Int64[Tensor, " B"], *key: int) -> Batch:
         """A batch of training: some views and some points of each shape, drawn with a key as (seed, epoch, step)."""

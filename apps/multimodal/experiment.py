@@ -11,12 +11,12 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from apps.common.compare import Evaluation, Setting, Settings, Space, Trial, chosen_from
-from apps.common.evaluation import Collector
-from apps.common.sampling import seed_of
+from apps.compare.harness import Evaluation, Setting, Settings, Space, Trial, chosen_from
+from apps.evaluation.scores import Collector
 from apps.multimodal.data import MultimodalData
 from apps.multimodal.labels import strength
 from apps.multimodal.model import Multimodal, accuracies
+from apps.training.sampling import seed_of
 
 RATES: list[Setting] = [0.015, 0.03, 0.06, 0.1]
 SPACES: dict[str, Space] = {

@@ -35,7 +35,7 @@ class Fusion(nn.Module):
     def __init__(self, kind: Kind, dim: int, modalities: int) -> None:
         super().__init__()
         if kind not in ("sum", "concat", "gated"):
-            raise ValueError(f"fusion {kind!r}; want 'sum', 'concat' or 'gated'")
+            raise ValueError(f"fusion {kind!r}; expected 'sum', 'concat' or 'gated'")
         self.kind = kind
         self.features = dim * modalities if kind == "concat" else dim
         self.gates = nn.Linear(dim * modalities, dim * modalities) if kind == "gated" else None

@@ -42,4 +42,4 @@ def head(name: Name, num_classes: int, in_features: int, space: Space) -> Head:
         return LinearHead(in_features, num_classes)
     if name == "soft_triple":
         return SoftTripleLoss(num_classes, in_features, space=space)
-    raise ValueError(f"head {name!r}; want 'linear' or 'soft_triple'")
+    raise ValueError(f"head {name!r}; expected 'linear' or 'soft_triple'")

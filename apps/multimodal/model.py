@@ -8,15 +8,15 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from apps.common.evaluation import Collector
-from apps.common.sampling import seed_of
-from apps.common.schedules import warm_cosine
+from apps.evaluation.scores import Collector
 from apps.multimodal import heads, ogm_ge
 from apps.multimodal.data import Batch
 from apps.multimodal.fusion import Kind
 from apps.multimodal.labels import smoothed
 from apps.multimodal.network import MODALITIES, Network
 from apps.multimodal.variants import ByClass, FromStrongest
+from apps.training.sampling import seed_of
+from apps.training.schedules import warm_cosine
 from geomdml.reshaping import LabelReshaper
 from geomdml.spaces import Euclidean, Hyperbolic, Space
 
@@ -35,7 +35,7 @@ Method = Literal[
 
 
 class Multimodal(L.LightningModule):
-    """Shapes as pictures and as points: an encoder and a head for each, and a head on their fused embeddings.
+    """Shapes as images and as points: an encoder and a head for each, and a head on their fused embeddings.
 
     The loss is that of the fused head under plain labels, plus that of each modality's own head. `method` says under
     which labels, or what else is different:
@@ -99,9 +99,11 @@ class Multimodal(L.LightningModule):
         super().__init__()
         self.save_hyperparameters()
         if not 0 < lr < math.inf or not 0 < unimodal_weight < math.inf:
-            raise ValueError(f"--model.lr = {lr}, --model.unimodal_weight = {unimodal_weight}; want numbers above 0")
+            raise ValueError(
+                f"--model.lr = {lr}, --model.unimodal_weight = {unimodal_weight}; expected numbers above 0"
+            )
         if not all(0 <= share < 1 for share in smoothing):
-            raise ValueError(f"--model.smoothing = {list(smoothing)}; want two shares of a label, below 1")
+            raise ValueError(f"--model.smoothing = {list(smoothing)}; expected two shares of a label, below 1")
         if method == "ogm_ge" and head != "linear":
             raise ValueError(f"--model.method ogm_ge reads the weights of a linear head; --model.head is {head!r}")
         self.modalities = (method,) if method in MODALITIES else MODALITIES

@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from apps.common.view_backbone import ViewBackbone
 from apps.multimodal import heads
 from apps.multimodal.data import Batch
 from apps.multimodal.encoders import of_points, of_views
 from apps.multimodal.fusion import Fusion, Kind
+from apps.networks.view_backbone import ViewBackbone
 from geomdml.spaces import Space
 
 MODALITIES = ("views", "points")
@@ -25,7 +25,7 @@ class Network(nn.Module):
         num_classes: how many.
         space: where embeddings live; hyperbolic ones are tangent vectors at the origin.
         backbone, weights: the network that makes features of the views, and stays as it is; see
-            `apps.common.weights.backbone`.
+            `apps.networks.pretrained.backbone`.
         point_widths, hidden, dim, dropout: of the encoders, see `apps.multimodal.encoders`.
         head, fusion: see `apps.multimodal.heads` and `apps.multimodal.fusion`.
     """
@@ -72,7 +72,7 @@ class Network(nn.Module):
         found = []
         for name in self.modalities:
             if name == "views":
-                given = self.backbone.maps(batch.rows, batch.pictures, batch.seen, self.memory).mean(1)
+                given = self.backbone.maps(batch.rows, batch.images, batch.seen, self.memory).mean(1)
             else:
                 given = batch.points
             found.append(self.encoders[name](given))

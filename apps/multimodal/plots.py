@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from apps.common.figures import COLOURS, DASHES, STYLE
+from apps.report.figures import COLOURS, DASHES, STYLE
 
 Scores = dict[str, dict[str, dict[int, list[float]]]]  # candidate, score, step: the seeds' values
 WATCHED = ("joint", "reshaping")

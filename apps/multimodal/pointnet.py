@@ -27,7 +27,7 @@ class PointNet(nn.Module):
     def __init__(self, *widths: int) -> None:
         super().__init__()
         if not widths or min(widths) < 1:
-            raise ValueError(f"--model.point_widths = {list(widths)}; want the dimensions of one layer at least")
+            raise ValueError(f"--model.point_widths = {list(widths)}; expected the dimensions of one layer at least")
         layers: list[nn.Module] = []
         for before, after in pairwise((3, *widths)):
             layers += [nn.Linear(before, after, bias=False), nn.BatchNorm1d(after), nn.ReLU()]

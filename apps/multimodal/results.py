@@ -7,14 +7,14 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from apps.common.classification import classification
-from apps.common.evaluation import shrec_scores
-from apps.common.figures import Illustration, relation
-from apps.common.loading import data_of
-from apps.common.report import Output, Report, Table
-from apps.common.results import curves, show
+from apps.evaluation.classifiers import classification
+from apps.evaluation.scores import shrec_scores
 from apps.multimodal.data import MultimodalData
 from apps.multimodal.model import RESHAPERS, Multimodal
+from apps.report.figures import Illustration, relation
+from apps.report.page import Output, Report, Table
+from apps.report.results import curves, show
+from apps.training.loading import data_of
 
 COLUMNS = ("accuracy", "kNN", "SVM", "mAP", "Recall@1", "FT", "ST", "E", "DCG")
 CURVES = {
@@ -57,7 +57,7 @@ class Results(Callback):
             table=Table(COLUMNS, {name: [found.get(column) for column in COLUMNS] for name, found in rows.items()}),
             labels=labels,
             classes=data.classes,
-            picture=lambda i: data.picture(test_rows[i]),
+            image=lambda i: data.image(test_rows[i]),
             outputs=[Output(name, test[name], model.space) for name in rows],  # type: ignore[arg-type]
             curves=curves(trainer, CURVES),
             illustrations=[class_relation(model, data.classes)],

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from geomdml.numerics import result_form
+from geomdml._core.numerics import result_form
 from geomdml.reshaping import Balance, LabelReshaper, reshaped_labels
 from geomdml.reshaping.curves import Curves, crossing
 

@@ -35,11 +35,11 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def train(words: list[str] | None) -> None:
-    from apps.common.cli import Study, run
-    from apps.common.shape_data import ShapeData
+    from apps.cli import Study, run
     from apps.shape3d.experiment import experiment
     from apps.shape3d.model import Shape3D
     from apps.shape3d.results import Results
+    from apps.training.shape_data import ShapeData
 
     run(
         Shape3D,

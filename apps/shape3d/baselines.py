@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from torch import Tensor
 
-from apps.common.view_backbone import ViewBackbone
+from apps.networks.view_backbone import ViewBackbone
 
 COSTS = (1.0, 10.0, 100.0)  # inverse strengths of the probe's penalty, from which cross-validation chooses
 FOLDS = 3

@@ -5,14 +5,14 @@ from collections.abc import Iterator, Sequence
 
 from jsonargparse import ArgumentParser
 
-from apps.common.packages import FetchError
-from apps.common.rendering import Look
-from apps.common.shape_data import shapes
-from apps.common.view_cache import Rendered, rendered
+from apps.io.packages import FetchError
+from apps.shapes.rendering import Look
+from apps.shapes.views import Rendered, rendered
+from apps.training.shape_data import shapes
 
 
 def describe(result: Rendered) -> Iterator[str]:
-    """Lines on rendered shapes: how many, by class and split, those that are broken, and where the pictures are."""
+    """Lines on rendered shapes: how many, by class and split, those that are broken, and where the images are."""
     whole, views, broken = result
     test = int(whole.test.sum())
     yield (

@@ -11,12 +11,12 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from apps.common.classification import classification
-from apps.common.compare import Evaluation, Setting, Space, Trial, chosen_from
-from apps.common.evaluation import shrec_scores
-from apps.common.sampling import seed_of
-from apps.common.shape_data import ShapeData
+from apps.compare.harness import Evaluation, Setting, Space, Trial, chosen_from
+from apps.evaluation.classifiers import classification
+from apps.evaluation.scores import shrec_scores
 from apps.shape3d.model import Shape3D, accuracy
+from apps.training.sampling import seed_of
+from apps.training.shape_data import ShapeData
 
 COMMON: dict[str, list[Setting]] = {"lr": [1e-3, 3e-3], "scale": [4.0, 8.0]}
 WEIGHTS: list[Setting] = [1.0, 4.0]

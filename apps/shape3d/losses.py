@@ -1,4 +1,4 @@
-"""The metric losses that join the softmax, by name: those of `apps.common.rivals`, the centre loss, and CHEST."""
+"""The metric losses that join the softmax, by name: those of `apps.networks.pair_losses`, the centre loss, CHEST."""
 
 from typing import Any, Literal
 
@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
-from apps.common.rivals import pair_loss
+from apps.networks.pair_losses import pair_loss
 from geomdml.losses import CHESTLoss
 from geomdml.nn import HyperbolicHead
 from geomdml.spaces import Euclidean, Space
@@ -39,7 +39,7 @@ class MetricLoss(nn.Module):
     """One of the losses under one signature; "softmax" is none of them, and gives 0.
 
     Args:
-        name: which; `apps.common.rivals` says what the losses of pairs are.
+        name: which; `apps.networks.pair_losses` says what the losses of pairs are.
         num_classes, in_features, dim: classes, and dimensions of the features before the head and of the embedding.
         space: where the embeddings live; CHEST wants a hyperbolic one, the centre loss and n_pairs Euclidean.
         settings: of the loss, such as margin=8.0; those of CHEST are `CHESTLoss`'s.
@@ -60,7 +60,7 @@ class MetricLoss(nn.Module):
         flat = isinstance(space, Euclidean)
         wanted = {"chest": "a hyperbolic", "centre": "Euclidean"}.get(name)
         if wanted and flat != (wanted == "Euclidean"):
-            raise ValueError(f"loss {name!r} does not work in {space}; want {wanted} space")
+            raise ValueError(f"loss {name!r} does not work in {space}; expected {wanted} space")
         if name in ("softmax", "centre") and settings:
             raise ValueError(f"loss {name!r} has no setting {min(settings)!r}; it has none")
         self.loss: Any = None

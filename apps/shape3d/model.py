@@ -9,14 +9,14 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from apps.common.evaluation import Collector, pair_scores, shrec_scores
-from apps.common.metric_layers import metric_layers
-from apps.common.sampling import seed_of
-from apps.common.schedules import warm_cosine
-from apps.common.shape_data import Batch
-from apps.common.view_backbone import ViewBackbone
-from apps.common.view_pooling import Pooling, ViewPooling
+from apps.evaluation.scores import Collector, pair_scores, shrec_scores
+from apps.networks.metric_layers import metric_layers
+from apps.networks.pooling import Pooling, ViewPooling
+from apps.networks.view_backbone import ViewBackbone
 from apps.shape3d.losses import MetricLoss, Name
+from apps.training.sampling import seed_of
+from apps.training.schedules import warm_cosine
+from apps.training.shape_data import Batch
 from geomdml.nn import HyperbolicHead
 from geomdml.spaces import Euclidean, Hyperbolic, Space
 
@@ -78,9 +78,9 @@ class Shape3D(L.LightningModule):
         super().__init__()
         self.save_hyperparameters()
         if not 0 < lr < math.inf or not 0 <= backbone_lr < math.inf:
-            raise ValueError(f"--model.lr = {lr}, --model.backbone_lr = {backbone_lr}; want numbers above 0")
+            raise ValueError(f"--model.lr = {lr}, --model.backbone_lr = {backbone_lr}; expected numbers above 0")
         if not widths:
-            raise ValueError("--model.widths is empty; want the dimension of the embedding at least")
+            raise ValueError("--model.widths is empty; expected the dimension of the embedding at least")
         self.backbone = ViewBackbone(backbone, weights, frozen=frozen)
         self.pooling = ViewPooling(pooling, self.backbone.features)
         *hidden, dim = widths
@@ -108,9 +108,9 @@ class Shape3D(L.LightningModule):
         """The arguments that make this network again."""
         return {name: self.hparams[name] for name in self.arguments()}
 
-    def forward(self, pictures: UInt8[Tensor, "B V C S S"]) -> dict[str, Tensor]:
+    def forward(self, images: UInt8[Tensor, "B V C S S"]) -> dict[str, Tensor]:
         """What the network makes of shapes from their views, see `outputs`."""
-        return self.outputs(torch.stack([self.backbone.early(views) for views in pictures]))
+        return self.outputs(torch.stack([self.backbone.early(views) for views in images]))
 
     def outputs(self, maps: Float[Tensor, "B V ..."]) -> dict[str, Tensor]:
         """Shape features before the last layer, embeddings and logits, from what the frozen part made of views.
@@ -130,7 +130,7 @@ class Shape3D(L.LightningModule):
 
     def maps(self, batch: Batch) -> Float[Tensor, "B K ..."]:
         """What the frozen part makes of the views that are seen; from memory, where it has been seen before."""
-        return self.backbone.maps(batch.rows, batch.pictures, batch.seen, self.memory)
+        return self.backbone.maps(batch.rows, batch.images, batch.seen, self.memory)
 
     def step(self, batch: Batch, *, metric: bool = True) -> dict[str, Tensor]:
         """The loss of a batch, as "loss", and its two parts."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from apps.datasets.meshes import MeshError
 from apps.shape3d.trained import Trained, meshes
+from apps.shapes.meshes import MeshError
 
 COLUMNS = ("mesh", "class", "probability", "second", "second probability", "error")
 
@@ -35,12 +35,12 @@ def predict(checkpoint: str, folder: str, up: str, out: Path) -> None:
     with out.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for path, pictures in zip(paths, trained.pictures(paths, up), strict=True):  # type: ignore[arg-type]
-            if isinstance(pictures, MeshError):
+        for path, images in zip(paths, trained.images(paths, up), strict=True):  # type: ignore[arg-type]
+            if isinstance(images, MeshError):
                 broken += 1
-                writer.writerow([path, "", "", "", "", pictures.reason])
+                writer.writerow([path, "", "", "", "", images.reason])
                 continue
-            shares = trained.outputs(pictures)["logits"].softmax(0)
+            shares = trained.outputs(images)["logits"].softmax(0)
             top = torch.topk(shares, min(2, len(shares)))
             guesses = [
                 word

@@ -1,6 +1,6 @@
-"""A sheet of a mesh's pictures: `python -m apps.shape3d.render chair.off --out chair.png`
+"""A sheet of a mesh's images: `python -m apps.shape3d.render chair.off --out chair.png`
 
-The renderer itself is `apps.common.rendering`, since sketches are compared with views of shapes, too.
+The renderer itself is `apps.shapes.rendering`, since sketches are compared with views of shapes, too.
 """
 
 import argparse
@@ -12,22 +12,22 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from apps.common.rendering import Look, dodecahedron, render, ring
-from apps.datasets.meshes import MeshFile
+from apps.shapes.meshes import MeshFile
+from apps.shapes.rendering import Look, dodecahedron, render, ring
 
 COLUMNS = 12
 
 
 def sheet(shapes: Sequence[UInt8[np.ndarray, "V C S S"]], columns: int = COLUMNS) -> Image.Image:
-    """The pictures of one shape after another, each shape on lines of its own.
+    """The images of one shape after another, each shape on lines of its own.
 
     >>> sheet([np.zeros((14, 1, 8, 8), np.uint8)]).size
     (96, 16)
     """
     lines = []
-    for pictures in shapes:
-        views, _, size, _ = pictures.shape
-        colour = np.broadcast_to(pictures, (views, 3, size, size)).transpose(0, 2, 3, 1)
+    for images in shapes:
+        views, _, size, _ = images.shape
+        colour = np.broadcast_to(images, (views, 3, size, size)).transpose(0, 2, 3, 1)
         blank = np.full((-views % columns, size, size, 3), 255, np.uint8)
         tiles = np.concatenate([colour, blank]).reshape(-1, columns, size, size, 3)
         lines += [np.concatenate(list(line), axis=1) for line in tiles]
@@ -35,9 +35,9 @@ def sheet(shapes: Sequence[UInt8[np.ndarray, "V C S S"]], columns: int = COLUMNS
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m apps.shape3d.render", description="A sheet of a mesh's pictures.")
+    parser = argparse.ArgumentParser(prog="python -m apps.shape3d.render", description="A sheet of a mesh's images.")
     parser.add_argument("mesh", type=Path, nargs="+", help="off, obj, stl, ply, glb or gltf")
-    parser.add_argument("--out", type=Path, required=True, help="the picture to write, such as sheet.png")
+    parser.add_argument("--out", type=Path, required=True, help="the image to write, such as sheet.png")
     parser.add_argument("--up", choices=("y", "z"), default="y", help="the axis that points up in the file")
     parser.add_argument("--views", type=int, default=12, help="on a ring; 20 on a dodecahedron where this is 0")
     parser.add_argument("--elevation", type=float, default=30.0, help="of the ring, in degrees")

@@ -8,16 +8,16 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from apps.common.classification import classification
-from apps.common.evaluation import shrec_scores
-from apps.common.figures import Illustration, confusion, precision_recall
-from apps.common.loading import data_of
-from apps.common.report import Output, Report, Table
-from apps.common.results import curves, show
-from apps.common.shape_data import ShapeData
-from apps.common.view_backbone import ViewBackbone
+from apps.evaluation.classifiers import classification
+from apps.evaluation.scores import shrec_scores
+from apps.networks.view_backbone import ViewBackbone
+from apps.report.figures import Illustration, confusion, precision_recall
+from apps.report.page import Output, Report, Table
+from apps.report.results import curves, show
 from apps.shape3d.baselines import frozen_features, linear_probe
 from apps.shape3d.model import Shape3D, accuracy
+from apps.training.loading import data_of
+from apps.training.shape_data import ShapeData
 from geomdml.metrics import shrec
 from geomdml.spaces import Euclidean, Space
 
@@ -63,7 +63,7 @@ class Results(Callback):
             table=Table(COLUMNS, table),
             labels=labels,
             classes=data.classes,
-            picture=lambda i: data.picture(test_rows[i]),
+            image=lambda i: data.image(test_rows[i]),
             outputs=[Output("embedding", test["embeddings"], model.space)],  # type: ignore[arg-type]
             curves=curves(trainer, CURVES),
             illustrations=illustrations(test, model.space, data.classes),

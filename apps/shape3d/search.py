@@ -1,4 +1,4 @@
-"""`python -m apps.shape3d search --ckpt_path best.ckpt --mesh chair.off`: the most similar shapes, with pictures."""
+"""`python -m apps.shape3d search --ckpt_path best.ckpt --mesh chair.off`: the most similar shapes, with images."""
 
 import argparse
 import sys
@@ -10,14 +10,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from apps.common.packages import FetchError
-from apps.common.shape_data import contact_sheet
-from apps.datasets.meshes import MeshError
+from apps.io.packages import FetchError
 from apps.shape3d.trained import Trained, meshes
+from apps.shapes.meshes import MeshError
+from apps.training.shape_data import contact_sheet
 
 
 class Gallery(NamedTuple):
-    """Shapes to search in: their names, embeddings and pictures."""
+    """Shapes to search in: their names, embeddings and images."""
 
     names: list[str]
     embeddings: Tensor
@@ -31,21 +31,19 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument("--gallery", help="a folder of meshes to search in; without it the data of the fit")
     parser.add_argument("--up", choices=("y", "z"), default="y", help="the axis that points up in the files")
     parser.add_argument("--k", type=int, default=8, help="how many to find")
-    parser.add_argument(
-        "--out", type=Path, default=Path("search.png"), help="the picture to write: query, then results"
-    )
+    parser.add_argument("--out", type=Path, default=Path("search.png"), help="the image to write: query, then results")
     chosen = parser.parse_args(args)
     try:
         if chosen.k < 1:
-            raise ValueError(f"--k {chosen.k}; want at least 1")
+            raise ValueError(f"--k {chosen.k}; expected at least 1")
         search(Trained(chosen.ckpt_path), chosen.mesh, chosen.gallery, chosen.up, chosen.k, chosen.out)
     except (ValueError, OSError, ImportError, FetchError) as error:
         sys.exit(f"error: {error}")
 
 
 def search(trained: Trained, mesh: Path, folder: str | None, up: str, k: int, out: Path) -> None:
-    """Print the k most similar shapes with their distances, and write the query's and their pictures."""
-    [query] = trained.pictures(meshes(mesh)[:1], up)  # type: ignore[arg-type]
+    """Print the k most similar shapes with their distances, and write the query's and their images."""
+    [query] = trained.images(meshes(mesh)[:1], up)  # type: ignore[arg-type]
     if isinstance(query, MeshError):
         raise query
     gallery = _of_data(trained) if folder is None else _of_folder(trained, folder, up)
@@ -64,25 +62,25 @@ def search(trained: Trained, mesh: Path, folder: str | None, up: str, k: int, ou
 
 def _of_folder(trained: Trained, folder: str, up: str) -> Gallery:
     paths = meshes(folder)
-    found = zip(paths, trained.pictures(paths, up), strict=True)  # type: ignore[arg-type]
-    return _gallery(trained, ((str(path), pictures) for path, pictures in found))
+    found = zip(paths, trained.images(paths, up), strict=True)  # type: ignore[arg-type]
+    return _gallery(trained, ((str(path), images) for path, images in found))
 
 
 def _of_data(trained: Trained) -> Gallery:
     whole = trained.data().whole
-    pictures = (whole.views[row] for row in range(len(whole.shapes)))
-    return _gallery(trained, zip(whole.shapes.names, pictures, strict=True))
+    images = (whole.views[row] for row in range(len(whole.shapes)))
+    return _gallery(trained, zip(whole.shapes.names, images, strict=True))
 
 
 def _gallery(trained: Trained, shapes: Iterator[tuple[str, Tensor | MeshError]]) -> Gallery:
     names, embeddings, sheets = [], [], []
-    for name, pictures in shapes:
-        if isinstance(pictures, MeshError):
-            print(f"left out: {pictures}", file=sys.stderr)
+    for name, images in shapes:
+        if isinstance(images, MeshError):
+            print(f"left out: {images}", file=sys.stderr)
             continue
         names.append(name)
-        embeddings.append(trained.outputs(pictures)["embeddings"])
-        sheets.append(contact_sheet(pictures))
+        embeddings.append(trained.outputs(images)["embeddings"])
+        sheets.append(contact_sheet(images))
     if not names:
         raise ValueError("no mesh of the gallery can be read")
     return Gallery(names, torch.stack(embeddings), sheets)

@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from apps.common.rendering import Look, render
-from apps.common.restored import restored
-from apps.common.shape_data import ShapeData, look
-from apps.common.workers import on_all_cores
 from apps.datasets import class_folders
-from apps.datasets.meshes import SUFFIXES, MeshError, MeshFile, Up
+from apps.io.workers import on_all_cores
 from apps.shape3d.model import Shape3D
+from apps.shapes.meshes import SUFFIXES, MeshError, MeshFile, Up
+from apps.shapes.rendering import Look, render
+from apps.training.restore import restored
+from apps.training.shape_data import ShapeData, look
 
 OF_LOOK = ("cameras", "views", "size", "shading")
 
@@ -38,12 +38,12 @@ class Trained:
         return ShapeData(**self.of_data)
 
     @torch.no_grad()
-    def outputs(self, pictures: UInt8[Tensor, "V C S S"]) -> dict[str, Float[Tensor, "..."]]:
+    def outputs(self, images: UInt8[Tensor, "V C S S"]) -> dict[str, Float[Tensor, "..."]]:
         """Features, embedding and logits of one shape."""
-        return {name: values[0] for name, values in self.model(pictures[None]).items()}
+        return {name: values[0] for name, values in self.model(images[None]).items()}
 
-    def pictures(self, paths: Sequence[Path], up: Up) -> Iterator[UInt8[Tensor, "V C S S"] | MeshError]:
-        """The pictures of each mesh in order, or why it has none."""
+    def images(self, paths: Sequence[Path], up: Up) -> Iterator[UInt8[Tensor, "V C S S"] | MeshError]:
+        """The images of each mesh in order, or why it has none."""
         for found in on_all_cores(_Rendering(self.look, up), paths, chunk=1):
             yield found if isinstance(found, MeshError) else torch.from_numpy(found)
 

@@ -30,7 +30,7 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def train(words: list[str] | None) -> None:
-    from apps.common.cli import Study, run
+    from apps.cli import Study, run
     from apps.sketch.data import SketchData
     from apps.sketch.experiment import experiment
     from apps.sketch.model import SketchToShape

@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import affine_grid, grid_sample, interpolate, max_pool2d
 
 PEN = 0.04  # width of the outline that a solid is turned into, as a share of the side
-THICKNESS = (-3, -2, -1, 0, 1)  # pixels by which strokes grow on each side, in pictures of 128
+THICKNESS = (-3, -2, -1, 0, 1)  # pixels by which strokes grow on each side, in images of 128
 THINNEST = 0.3  # share of the ink that stays where strokes shrink
 GAPS, GAP = 3, (0.03, 0.10)  # at most so many, of these radii as shares of the side
 TURN, SCALE, SQUEEZE, SHEAR, SHIFT = 12.0, (0.8, 1.05), 0.12, 0.12, 0.06
@@ -18,7 +18,7 @@ WAVES, WOBBLE = (
 )  # points of the field that bends strokes along a side, and its strength as a share of half of it
 
 
-def drawn(picture: UInt8[Tensor, "1 S S"], count: int, seed: int) -> UInt8[Tensor, "{count} 1 S S"]:
+def drawn(image: UInt8[Tensor, "1 S S"], count: int, seed: int) -> UInt8[Tensor, "{count} 1 S S"]:
     """A drawing as `count` others might have drawn it, a function of the seed.
 
     Half of them outline what is solid. Each has a thickness of its own, up to three pieces missing, half of them are
@@ -31,8 +31,8 @@ def drawn(picture: UInt8[Tensor, "1 S S"], count: int, seed: int) -> UInt8[Tenso
     (torch.Size([3, 1, 32, 32]), True)
     """
     rng = torch.Generator().manual_seed(seed)
-    side = picture.shape[-1]
-    ink = (1 - picture.float() / 255).expand(count, -1, -1, -1)
+    side = image.shape[-1]
+    ink = (1 - image.float() / 255).expand(count, -1, -1, -1)
     choice = torch.rand(count, 2, generator=rng)
     pens = (choice[:, 1] * len(THICKNESS)).long()
     hollowed = outlined(ink, max(1, round(PEN * side)))

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from apps.common.sampling import ClassBalanced, Draw
+from apps.training.sampling import ClassBalanced, Draw
 
 
 class BothBalanced:
@@ -21,7 +21,7 @@ class BothBalanced:
 
     >>> labels, sizes = np.array([0, 1]), {"classes": 2, "per_class": 1, "steps": 1, "seed": 0}
     >>> [batch] = BothBalanced(np.array([7, 9]), labels, labels, **sizes)
-    >>> sorted((sketch.picture, shape.picture) for sketch, shape in batch)
+    >>> sorted((sketch.image, shape.image) for sketch, shape in batch)
     [(7, 0), (9, 1)]
     """
 
@@ -42,7 +42,7 @@ class BothBalanced:
     def __iter__(self) -> Iterator[list[tuple[Draw, Draw]]]:
         for batches in zip(*self.sides, strict=True):
             drawn = [
-                [draw._replace(picture=int(rows[draw.picture])) for draw in batch]
+                [draw._replace(image=int(rows[draw.image])) for draw in batch]
                 for rows, batch in zip(self.rows, batches, strict=True)
             ]
             yield list(zip(*drawn, strict=True))

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from jsonargparse import ArgumentParser
 
-from apps.common.packages import FetchError
 from apps.datasets import shrec_sketches
+from apps.io.packages import FetchError
 from apps.sketch.data import SketchData
 
 WANTED = ("root", "up", "test", "split_seed", "validation", "cameras", "views", "size", "shading", "strict")

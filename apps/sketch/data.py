@@ -11,18 +11,18 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from apps.common.loading import TrainingLoader
-from apps.common.rendering import Look, Shading
-from apps.common.sampling import Draw, seed_of
-from apps.common.shape_data import Batch, Ring, look
-from apps.common.view_cache import Rendered, rendered
 from apps.datasets import sketched_shapes
-from apps.datasets.meshes import Up
-from apps.datasets.shapes import stratified
 from apps.datasets.sketched_shapes import SketchedShapes
+from apps.shapes.labelled_shapes import stratified
+from apps.shapes.meshes import Up
+from apps.shapes.rendering import Look, Shading
+from apps.shapes.views import Rendered, rendered
 from apps.sketch.augment import drawn
 from apps.sketch.batches import BothBalanced
 from apps.sketch.drawing import contours, framed
+from apps.training.loading import TrainingLoader
+from apps.training.sampling import Draw, seed_of
+from apps.training.shape_data import Batch, Ring, look
 
 
 class Both(NamedTuple):
@@ -33,7 +33,7 @@ class Both(NamedTuple):
 
 
 class SketchData(L.LightningDataModule):
-    """Sketches as pictures that look drawn, shapes as pictures from around them; all shapes are the gallery.
+    """Sketches as images that look drawn, shapes as images from around them; all shapes are the gallery.
 
     Args:
         root: Folder of SHREC'13 or SHREC'14 as unpacked: sketches in CLASS/train and CLASS/test, models, and the list
@@ -43,8 +43,8 @@ class SketchData(L.LightningDataModule):
         split_seed: Seed of that split, and of the split into training and validation.
         validation: Share of the other sketches kept out, to choose the best epoch by; with 0 all of them train.
         cameras: "ring" at 30° elevation, or the 20 corners of a "dodecahedron".
-        views: Pictures on the ring.
-        size: Side of a picture in pixels, of sketches and shapes.
+        views: Images on the ring.
+        size: Side of an image in pixels, of sketches and shapes.
         shading: lambert, phong, depth or normals.
         strict: A broken mesh or sketch is an error; else it is left out.
         variants: How many ways each training sketch is drawn in, the first as it is; made once and kept in memory.
@@ -82,10 +82,10 @@ class SketchData(L.LightningDataModule):
         self.save_hyperparameters()
         for option, value in (("variants", variants), ("train_views", train_views), ("eval_batch", eval_batch)):
             if value < 1:
-                raise ValueError(f"--data.{option} = {value}; want at least 1")
+                raise ValueError(f"--data.{option} = {value}; expected at least 1")
         for option, share in (("test", test), ("validation", validation), ("contours", contours)):
             if not 0 <= share < 1 and (option, share) != ("contours", 1):
-                raise ValueError(f"--data.{option} = {share:g}; want a share, at least 0 and below 1")
+                raise ValueError(f"--data.{option} = {share:g}; expected a share, at least 0 and below 1")
         self.kept: dict[int, UInt8[Tensor, "A 1 S S"]] = {}
 
     @cached_property
@@ -93,7 +93,9 @@ class SketchData(L.LightningDataModule):
         h = self.hparams
         found = look(h["cameras"], h["views"], h["size"], h["shading"])
         if found.views < h["train_views"]:
-            raise ValueError(f"--data.train_views = {h['train_views']} of {found.views} views; want as many at most")
+            raise ValueError(
+                f"--data.train_views = {h['train_views']} of {found.views} views; expected as many at most"
+            )
         return found
 
     @cached_property
@@ -105,7 +107,7 @@ class SketchData(L.LightningDataModule):
 
     @cached_property
     def gallery(self) -> Rendered:
-        """All shapes that can be rendered, and their pictures."""
+        """All shapes that can be rendered, and their images."""
         return rendered(self.source.shapes, self.look, strict=self.hparams["strict"])
 
     @property
@@ -170,7 +172,7 @@ class SketchData(L.LightningDataModule):
 
     def sketch(self, row: int) -> UInt8[Tensor, "1 S S"]:
         """A sketch as it is."""
-        return framed(self.source.sketches.picture(row), self.hparams["size"])
+        return framed(self.source.sketches.image(row), self.hparams["size"])
 
     def batches(self, rows: Int64[Tensor, " n"], seed: int) -> BothBalanced:
         """Which of these sketches, and which shapes, make the steps of training; a function of (seed, epoch, step)."""
@@ -185,28 +187,28 @@ class SketchData(L.LightningDataModule):
         rows, ways, seen = [], [], []
         for (sketch, shape), rng in zip(draws, rngs, strict=True):
             seen.append(rng.permutation(self.look.views)[: h["train_views"]])
-            view = seed_of(h["seed"], shape.picture) % self.look.views  # one of each shape: all would take long to draw
-            contour = len(self.source.sketches) + shape.picture * self.look.views + view
-            rows.append(contour if rng.random() < h["contours"] else sketch.picture)
+            view = seed_of(h["seed"], shape.image) % self.look.views  # one of each shape: all would take long to draw
+            contour = len(self.source.sketches) + shape.image * self.look.views + view
+            rows.append(contour if rng.random() < h["contours"] else sketch.image)
             ways.append([int(rng.integers(h["variants"]))])
-        labels = self.labels["shapes"][[shape.picture for _, shape in draws]]
+        labels = self.labels["shapes"][[shape.image for _, shape in draws]]
         return Both(
             Batch(torch.tensor(rows), torch.stack(list(map(self.drawings, rows))), torch.tensor(ways), labels),
-            self.shapes([shape.picture for _, shape in draws], torch.from_numpy(np.array(seen))),
+            self.shapes([shape.image for _, shape in draws], torch.from_numpy(np.array(seen))),
         )
 
     def sketches(self, rows: Sequence[int]) -> Batch:
-        """Sketches as they are. Their rows are −1, −2, ...: these pictures are not those of `drawings`."""
-        pictures = torch.stack([self.sketch(row) for row in rows])[:, None]
+        """Sketches as they are. Their rows are −1, −2, ...: these images are not those of `drawings`."""
+        images = torch.stack([self.sketch(row) for row in rows])[:, None]
         places = -1 - torch.tensor(rows)
-        return Batch(places, pictures, torch.zeros(len(rows), 1).long(), self.labels["sketches"][rows])
+        return Batch(places, images, torch.zeros(len(rows), 1).long(), self.labels["sketches"][rows])
 
     def shapes(self, rows: Sequence[int], seen: Int64[Tensor, "B K"] | None = None) -> Batch:
         """Shapes by their places, with the views that are seen of each; None is all of them."""
-        pictures = torch.stack([self.gallery.views[row] for row in rows])
+        images = torch.stack([self.gallery.views[row] for row in rows])
         if seen is None:
-            seen = torch.arange(pictures.shape[1]).expand(len(rows), -1)
-        return Batch(torch.tensor(rows), pictures, seen, self.labels["shapes"][rows])
+            seen = torch.arange(images.shape[1]).expand(len(rows), -1)
+        return Batch(torch.tensor(rows), images, seen, self.labels["shapes"][rows])
 
     def train_dataloader(self) -> DataLoader:
         batches = self.batches(self.parts["train"], self.hparams["seed"])

@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from apps.common.packages import FetchError
+from apps.io.packages import FetchError
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -17,7 +17,7 @@ def main(args: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(args)
     try:
         if not 0 <= chosen.port < 2**16 or chosen.k < 1:
-            raise ValueError(f"--port {chosen.port}, --k {chosen.k}; want 0 to 65535, and at least 1")
+            raise ValueError(f"--port {chosen.port}, --k {chosen.k}; expected 0 to 65535, and at least 1")
         serve(chosen.checkpoint, chosen.host, chosen.port, chosen.k)
     except (ValueError, OSError, ImportError, FetchError) as error:
         sys.exit(f"error: {error}")

@@ -10,19 +10,19 @@ FAINTEST = 25  # steps of grey below white that count as ink
 EDGE = 16  # steps of grey between neighbours that a contour separates
 
 
-def framed(picture: UInt8[Tensor, "C H W"], size: int) -> UInt8[Tensor, "1 {size} {size}"]:
+def framed(image: UInt8[Tensor, "C H W"], size: int) -> UInt8[Tensor, "1 {size} {size}"]:
     """A drawing in grey, cut out, centred in a square and scaled; its darkest stroke is black.
 
     Raises:
         ValueError: nothing is drawn.
 
-    >>> picture = torch.full((3, 40, 60), 255, dtype=torch.uint8)
-    >>> picture[:, 10:20, 30:35] = 100
-    >>> frame = framed(picture, 32)[0]
+    >>> image = torch.full((3, 40, 60), 255, dtype=torch.uint8)
+    >>> image[:, 10:20, 30:35] = 100
+    >>> frame = framed(image, 32)[0]
     >>> frame.shape, int(frame[16, 16]), int(frame[16, 0])
     (torch.Size([32, 32]), 0, 255)
     """
-    ink = 255 - picture.float().mean(0)
+    ink = 255 - image.float().mean(0)
     inked = ink > FAINTEST
     if not bool(inked.any()):
         raise ValueError("nothing is drawn: dark strokes on white are wanted")
@@ -37,7 +37,7 @@ def framed(picture: UInt8[Tensor, "C H W"], size: int) -> UInt8[Tensor, "1 {size
 
 
 def contours(views: UInt8[Tensor, "V C S S"]) -> UInt8[Tensor, "V 1 S S"]:
-    """Pictures of a shape as line drawings: black where neighbouring pixels differ, outlines and edges alike.
+    """Images of a shape as line drawings: black where neighbouring pixels differ, outlines and edges alike.
 
     >>> view = torch.full((1, 1, 8, 8), 255, dtype=torch.uint8)
     >>> view[..., 2:, 2:] = 100

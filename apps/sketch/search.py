@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from apps.common.restored import restored
 from apps.sketch.data import SketchData
 from apps.sketch.drawing import framed
 from apps.sketch.model import SketchToShape
+from apps.training.restore import restored
 
-LARGEST_SIDE = 2048  # of an uploaded picture, in pixels
+LARGEST_SIDE = 2048  # of an uploaded image, in pixels
 
 
 class Found(NamedTuple):
@@ -40,17 +40,17 @@ class Searcher:
         self.gallery = self.data.gallery
         _, loader = self.data.in_order("test")
         with torch.no_grad():
-            self.embeddings = torch.cat([self.model(batch.pictures, "shapes") for batch in loader])
+            self.embeddings = torch.cat([self.model(batch.images, "shapes") for batch in loader])
         self.lock = threading.Lock()
 
     @torch.no_grad()
-    def nearest(self, picture: Tensor, k: int) -> list[Found]:
+    def nearest(self, image: Tensor, k: int) -> list[Found]:
         """The k shapes nearest to a drawing, uint8 (C, H, W), dark on white; equal distances in their order.
 
         Raises:
             ValueError: nothing is drawn.
         """
-        sketch = framed(picture, self.data.hparams["size"])
+        sketch = framed(image, self.data.hparams["size"])
         with self.lock:
             embedding = self.model(sketch[None, None], "sketches")
             distances = self.model.space.pairwise_dist(embedding, self.embeddings)[0]
@@ -60,7 +60,7 @@ class Searcher:
             Found(row, shapes.names[row], shapes.classes[shapes.labels[row]], float(distances[row])) for row in rows
         ]
 
-    def picture(self, row: int) -> bytes:
+    def image(self, row: int) -> bytes:
         """A shape as a PNG, seen from a little to the side.
 
         Raises:
@@ -76,7 +76,7 @@ class Searcher:
 
 
 def decoded(upload: bytes) -> Tensor:
-    """The picture in the content of a PNG file, uint8 (3, H, W), over white.
+    """The image in the content of a PNG file, uint8 (3, H, W), over white.
 
     Raises:
         ValueError: no PNG, a broken one, or more than 2048 pixels wide or high.
@@ -85,14 +85,14 @@ def decoded(upload: bytes) -> Tensor:
         with Image.open(io.BytesIO(upload), formats=("PNG",)) as image:
             if max(image.size) > LARGEST_SIDE:  # before its pixels are read
                 raise _TooLarge(
-                    f"the picture has {image.width} × {image.height} pixels: at most {LARGEST_SIDE} a side are read"
+                    f"the image has {image.width} × {image.height} pixels: at most {LARGEST_SIDE} a side are read"
                 )
             drawing = image.convert("RGBA")
     except _TooLarge:
         raise
     # Pillow's readers raise whatever broken bytes lead them to.
     except Exception as error:
-        raise ValueError("the upload is no PNG picture that can be read") from error
+        raise ValueError("the upload is no PNG image that can be read") from error
     over_white = Image.alpha_composite(Image.new("RGBA", drawing.size, "white"), drawing).convert("RGB")
     return torch.from_numpy(np.array(over_white)).permute(2, 0, 1)
 

@@ -69,7 +69,7 @@ def application(searcher: Searcher, *, k: int, hosts: tuple[str, ...] | None = L
     @app.get("/shapes/<int:row>.png")
     def shape(row: int) -> Response:
         try:
-            return Response(searcher.picture(row), mimetype="image/png")
+            return Response(searcher.image(row), mimetype="image/png")
         except IndexError:
             abort(404, f"there is no shape {row}")
 
@@ -81,7 +81,7 @@ def application(searcher: Searcher, *, k: int, hosts: tuple[str, ...] | None = L
             abort(400, str(error))
         return jsonify(
             shapes=[
-                {"picture": f"shapes/{one.row}.png", "name": one.name, "class": one.of_class, "distance": one.distance}
+                {"image": f"shapes/{one.row}.png", "name": one.name, "class": one.of_class, "distance": one.distance}
                 for one in found
             ]
         )

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
-from geomdml import checks
+from geomdml._core import checks
 from geomdml.losses.functional import Reduction, batch_transport
 from geomdml.metric_matrix import (
     Form,
@@ -85,7 +85,7 @@ class BatchTransportLoss(nn.Module):
         check_sharpness(sharpness)
         checks.positive(reg=reg, power=power)
         if plan not in get_args(Plan):
-            raise ValueError(f"plan = {plan!r}; want one of {', '.join(map(repr, get_args(Plan)))}")
+            raise ValueError(f"plan = {plan!r}; expected one of {', '.join(map(repr, get_args(Plan)))}")
         self.space = Euclidean() if space is None else space
         self.form, self.margin, self.positive_margin = form, margin, positive_margin
         self.sharpness, self.reg, self.plan = sharpness, reg, plan
@@ -100,7 +100,7 @@ class BatchTransportLoss(nn.Module):
     ) -> BatchTransportTerms:
         """The loss, its parts, and the measures of its plan; arguments as of the call."""
         if (ref_emb is None) != (ref_labels is None):
-            raise ValueError("ref_emb and ref_labels go together; want both or neither")
+            raise ValueError("ref_emb and ref_labels go together; expected both or neither")
         against_itself = ref_emb is None
         if ref_emb is None or ref_labels is None:
             ref_emb, ref_labels = embeddings, labels
@@ -109,7 +109,7 @@ class BatchTransportLoss(nn.Module):
         checks.labels(len(ref_emb), ref_labels=ref_labels)
         if min(len(embeddings), len(ref_emb)) < 1 + against_itself:
             wanted = "2, or a second batch as ref_emb" if against_itself else "1 in each batch"
-            raise ValueError(f"batches of {len(embeddings)} and {len(ref_emb)} embeddings; want at least {wanted}")
+            raise ValueError(f"batches of {len(embeddings)} and {len(ref_emb)} embeddings; expected at least {wanted}")
 
         dist = self.space.pairwise_dist(embeddings, ref_emb)
         same = same_class(labels, ref_labels).to(dist.device)

@@ -87,7 +87,7 @@ class CHESTLoss(nn.Module):
         super().__init__()
         if min(eta_h, eta_e, tau) < 0 or max(eta_h, eta_e) == 0:
             raise ValueError(
-                f"weights η_H = {eta_h}, η_E = {eta_e}, τ = {tau}; want none below 0, and η_H or η_E above 0"
+                f"weights η_H = {eta_h}, η_E = {eta_e}, τ = {tau}; expected none below 0, and η_H or η_E above 0"
             )
         soft_triple_halves = (eta_h > 0 and hyperbolic is None) or (eta_e > 0 and euclidean is None)
         if tau > 0 and regulariser is None:

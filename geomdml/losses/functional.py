@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from geomdml import checks
-from geomdml.checks import class_indices
+from geomdml._core import checks
+from geomdml._core.checks import class_indices
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -71,7 +71,9 @@ def soft_triple(
     classes = similarity.shape[1]
     if labels.is_floating_point():
         if labels.shape != similarity.shape:
-            raise ValueError(f"labels has shape {tuple(labels.shape)}; want (B, C) = {tuple(similarity.shape)} targets")
+            raise ValueError(
+                f"labels has shape {tuple(labels.shape)}; expected (B, C) = {tuple(similarity.shape)} targets"
+            )
         targets = labels.to(similarity.dtype)
         return F.cross_entropy(scale * (similarity - margin * targets), targets, reduction=reduction)
     class_indices(labels, classes, count=similarity.shape[0])
@@ -104,7 +106,7 @@ def proxy_anchor(
     """
     checks.floating(similarity=similarity)
     if similarity.ndim != 2 or 0 in similarity.shape:
-        raise ValueError(f"similarity has shape {tuple(similarity.shape)}; want (B, C), neither of them 0")
+        raise ValueError(f"similarity has shape {tuple(similarity.shape)}; expected (B, C), neither of them 0")
     checks.positive(scale=scale)
     class_indices(labels, similarity.shape[1], count=len(similarity))
     own = F.one_hot(labels.to(similarity.device, torch.int64), similarity.shape[1]).bool()
@@ -143,7 +145,7 @@ def hyphc(
     checks.floating(similarity=similarity, depth=depth)
     if similarity.ndim != 2 or similarity.shape != depth.shape or similarity.shape[1] != 3:
         raise ValueError(
-            f"similarity has shape {tuple(similarity.shape)}, depth {tuple(depth.shape)}; want (M, 3) for both"
+            f"similarity has shape {tuple(similarity.shape)}, depth {tuple(depth.shape)}; expected (M, 3) for both"
         )
     checks.positive(gamma=gamma)
     loss = similarity.sum(-1) - (similarity * torch.softmax(depth / gamma, dim=-1)).sum(-1)
@@ -171,7 +173,7 @@ def batch_transport(
     """
     checks.floating(matrix=matrix, plan=plan)
     if matrix.ndim != 2 or matrix.shape != plan.shape:
-        raise ValueError(f"matrix has shape {tuple(matrix.shape)}, plan {tuple(plan.shape)}; want (B, P) for both")
+        raise ValueError(f"matrix has shape {tuple(matrix.shape)}, plan {tuple(plan.shape)}; expected (B, P) for both")
     return reduced(len(matrix) * (plan.detach() * matrix).sum(-1), reduction)
 
 
@@ -230,7 +232,7 @@ def pairwise_cross_entropy(
     ref_labels = labels if ref_labels is None else ref_labels
     if dist.shape != (len(labels), len(ref_labels)):
         raise ValueError(
-            f"dist has shape {tuple(dist.shape)}; want ({len(labels)}, {len(ref_labels)}), a row and column a label"
+            f"dist has shape {tuple(dist.shape)}; expected ({len(labels)}, {len(ref_labels)}), a row and column a label"
         )
     checks.positive(temperature=temperature)
     same = labels.unsqueeze(1) == ref_labels
@@ -239,7 +241,7 @@ def pairwise_cross_entropy(
     negatives = logits.masked_fill(same, torch.finfo(logits.dtype).min).logsumexp(1, keepdim=True)
     positive = same & ~torch.eye(len(labels), dtype=torch.bool, device=same.device) if itself else same
     if checks.values_are_checked(labels) and not bool(positive.any()):
-        raise ValueError("labels has no two of one class; want at least one pair to bring together")
+        raise ValueError("labels has no two of one class; expected at least one pair to bring together")
     return reduced(F.softplus(negatives - logits)[positive], reduction)
 
 
@@ -273,7 +275,7 @@ def hierarchical_triplet(
     if pair_ancestor.ndim != 2 or pair_ancestor.shape != triplet_ancestor.shape or pair_ancestor.shape[1] != 3:
         raise ValueError(
             f"pair_ancestor has shape {tuple(pair_ancestor.shape)}, triplet_ancestor {tuple(triplet_ancestor.shape)}; "
-            "want (M, 3) for both"
+            "expected (M, 3) for both"
         )
     towards = pair_ancestor - triplet_ancestor
     signed = torch.cat([towards[:, :2], -towards[:, 2:]], dim=1)
@@ -283,4 +285,4 @@ def hierarchical_triplet(
 def _distances(dist: Tensor) -> None:
     checks.floating(dist=dist)
     if dist.ndim != 3 or dist.shape[2] == 0:
-        raise ValueError(f"dist has shape {tuple(dist.shape)}; want (B, C, K): points, classes, proxies a class")
+        raise ValueError(f"dist has shape {tuple(dist.shape)}; expected (B, C, K): points, classes, proxies a class")

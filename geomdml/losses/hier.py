@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from geomdml import checks
+from geomdml._core import checks
 from geomdml.losses.functional import hierarchical_triplet
 from geomdml.spaces import Hyperbolic, in_tangent_chart
 
@@ -57,7 +57,7 @@ class HIERLoss(nn.Module):
         given = (in_features, num_proxies, neighbors, triplets_per_point)
         for (name, low), value in zip(least.items(), given, strict=True):
             if value < low:
-                raise ValueError(f"{name} = {value}; want at least {low}")
+                raise ValueError(f"{name} = {value}; expected at least {low}")
         checks.positive(temperature=temperature)
         self.space = in_tangent_chart(space)
         self.proxies = nn.Parameter(torch.randn(num_proxies, in_features) * (radius / in_features**0.5))

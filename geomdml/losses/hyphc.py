@@ -42,9 +42,9 @@ class HypHCLoss(nn.Module):
     ) -> None:
         super().__init__()
         if form not in ("depth", "distance"):
-            raise ValueError(f"form = {form!r}; want 'depth' or 'distance'")
+            raise ValueError(f"form = {form!r}; expected 'depth' or 'distance'")
         if triplets is not None and triplets < 1:
-            raise ValueError(f"triplets = {triplets}; want at least 1")
+            raise ValueError(f"triplets = {triplets}; expected at least 1")
         self.space, self.triplets = in_tangent_chart(space), triplets
         self.gamma, self.form, self.live = gamma, form, live
 
@@ -74,10 +74,10 @@ def draw_triplets(
     """
     if centers < 2:
         raise ValueError(
-            f"centers_per_class = {centers}: a triplet needs two proxies of one class; want K ≥ 2, or τ = 0"
+            f"centers_per_class = {centers}: a triplet needs two proxies of one class; expected K ≥ 2, or τ = 0"
         )
     if classes < 2:
-        raise ValueError(f"num_classes = {classes}: a triplet needs a proxy of another class; want at least 2")
+        raise ValueError(f"num_classes = {classes}: a triplet needs a proxy of another class; expected at least 2")
 
     def draw(low: int, high: int) -> Tensor:
         return torch.randint(low, high, (count,), generator=generator).to(device)

@@ -49,7 +49,7 @@ class PairwiseCrossEntropyLoss(nn.Module):
     ) -> Tensor:
         """The loss of a batch against itself, or against a reference set."""
         if (ref_emb is None) != (ref_labels is None):
-            raise ValueError("ref_emb and ref_labels go together; want both or neither")
+            raise ValueError("ref_emb and ref_labels go together; expected both or neither")
         dist = self.space.pairwise_dist(embeddings, embeddings if ref_emb is None else ref_emb)
         return pairwise_cross_entropy(
             in_mean_units(dist) if self.relative else dist,

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from geomdml.checks import class_indices
+from geomdml._core.checks import class_indices
 
 
 class Proxies(nn.Module):
@@ -23,7 +23,7 @@ class Proxies(nn.Module):
         sizes = {"num_classes": num_classes, "in_features": in_features, "centers_per_class": centers_per_class}
         for name, size in sizes.items():
             if size < 1:
-                raise ValueError(f"{name} = {size}; want at least 1")
+                raise ValueError(f"{name} = {size}; expected at least 1")
         shape = (num_classes, centers_per_class, in_features)
         self.vectors = nn.Parameter(torch.randn(shape) * (radius / in_features**0.5))
 
@@ -38,7 +38,7 @@ class Proxies(nn.Module):
         """
         classes, _, dimension = self.vectors.shape
         if features.ndim != 2 or features.shape[1] != dimension or len(features) == 0:
-            raise ValueError(f"features has shape {tuple(features.shape)}; want (N, {dimension}) with N ≥ 1")
+            raise ValueError(f"features has shape {tuple(features.shape)}; expected (N, {dimension}) with N ≥ 1")
         class_indices(labels, classes, count=len(features))
         features = features.to(self.vectors)
         counts = torch.bincount(labels, minlength=classes).unsqueeze(1)

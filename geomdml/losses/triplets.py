@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from geomdml import tangent
-from geomdml.numerics import ancestor_depth, curvature, entries, result_form, tolerated_loss, wide
+from geomdml._core.numerics import ancestor_depth, curvature, entries, result_form, tolerated_loss, wide
 
 BLOCK = 256  # triplets at a time: their vectors stay in the caches
 FIRST, SECOND = (0, 0, 1), (1, 2, 2)  # the pairs of a triplet

@@ -23,7 +23,7 @@ def __getattr__(name: str) -> Any:
     if name not in ("RetrievalMetric", "ShrecMetric"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        from geomdml.metrics import modules
+        from geomdml.metrics import torchmetrics as modules
     except ModuleNotFoundError as error:
         if error.name != "torchmetrics":
             raise

@@ -62,9 +62,9 @@ class QueryScores:
         True
         """
         if not 0 < confidence < 1:
-            raise ValueError(f"confidence = {confidence}; want a number between 0 and 1")
+            raise ValueError(f"confidence = {confidence}; expected a number between 0 and 1")
         if resamples < 1:
-            raise ValueError(f"resamples = {resamples}; want at least 1")
+            raise ValueError(f"resamples = {resamples}; expected at least 1")
         table = torch.stack(self._all()).cpu()
         count, rng = len(self.index), torch.Generator().manual_seed(seed)
         means: list[Tensor] = []

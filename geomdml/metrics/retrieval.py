@@ -1,6 +1,6 @@
 """Retrieval scores, exact under ties: Recall@k, R-precision, MAP@R and mAP.
 
-Every score follows from where a query's relevant items stand (`geomdml.metrics.standing`).
+Every score follows from where a query's relevant items stand (`geomdml.metrics.ranking.ranks`).
 """
 
 from collections.abc import Callable, Collection
@@ -12,8 +12,8 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 
 from geomdml.metrics.query_scores import QueryScores, RetrievalScores
-from geomdml.metrics.standing import Items, Standing, Ties
-from geomdml.metrics.standings import MEMORY, standings
+from geomdml.metrics.ranking import MEMORY, rank
+from geomdml.metrics.ranking.ranks import Items, Ranks, Ties
 from geomdml.spaces import Space
 
 Score = Literal["recall", "r_precision", "map_at_r", "mean_ap"]
@@ -63,7 +63,7 @@ def retrieval(
         TypeError: embeddings that are not floating point, labels or ks that are not integers.
 
     In `Euclidean` and `Hyperbolic` spaces it costs little more than one matrix product in float32, with the same exact
-    scores (`geomdml.metrics.by_counting`); in others, and for large classes, distances are sorted.
+    scores (`geomdml.metrics.ranking.counting`); in others, and for large classes, distances are sorted.
 
     Source: MAP@R from Musgrave et al., "A metric learning reality check" (2020), section 3.2; expectations under
     ties as in McSherry and Najork, "Computing information retrieval performance measures efficiently in the
@@ -122,7 +122,7 @@ def retrieval_by_query(
     {1: 0.6666666666666666}
     """
     if ties not in get_args(Ties):
-        raise ValueError(f"ties = {ties!r}; want one of {', '.join(map(repr, get_args(Ties)))}")
+        raise ValueError(f"ties = {ties!r}; expected one of {', '.join(map(repr, get_args(Ties)))}")
     items = Items.checked(query, labels, gallery, gallery_labels)
     wanted = _score_functions(scores, ks, items.length)
 
@@ -133,9 +133,9 @@ def retrieval_by_query(
     nearest = set(scores) == {"recall"}
     rows, values = [], []
     with torch.no_grad():
-        for block, standing in standings(items, space, ties, depth, nearest=nearest, memory_limit=memory_limit):
+        for block, ranks in rank(items, space, ties, depth, nearest=nearest, memory_limit=memory_limit):
             rows.append(block)
-            values.append(torch.stack([score(standing) for score in wanted.values()], -1))
+            values.append(torch.stack([score(ranks) for score in wanted.values()], -1))
     index = torch.cat(rows)
     order = index.argsort()
     found = dict(zip(wanted, torch.cat(values)[order].T.contiguous(), strict=True))
@@ -151,30 +151,30 @@ def retrieval_by_query(
 
 def _score_functions(
     scores: Collection[Score], ks: Collection[int], length: int
-) -> dict[str | int, Callable[[Standing], Tensor]]:
+) -> dict[str | int, Callable[[Ranks], Tensor]]:
     """The scores asked for, by name (Recall@k by its k), each a function to one number a query."""
     if not scores or not set(scores) <= set(get_args(Score)):
         names = ", ".join(map(repr, get_args(Score)))
-        raise ValueError(f"scores = {scores!r}; want a tuple of one or more of {names}")
-    functions: dict[str | int, Callable[[Standing], Tensor]] = {}
+        raise ValueError(f"scores = {scores!r}; expected a tuple of one or more of {names}")
+    functions: dict[str | int, Callable[[Ranks], Tensor]] = {}
     if "recall" in scores:
         if any(isinstance(k, bool) or not isinstance(k, int) for k in ks):
-            raise TypeError(f"ks = {ks!r}; want integers")
+            raise TypeError(f"ks = {ks!r}; expected integers")
         if not ks or min(ks) < 1:
-            raise ValueError(f"ks = {ks!r}; want one or more integers ≥ 1")
+            raise ValueError(f"ks = {ks!r}; expected one or more integers ≥ 1")
         functions |= {k: partial(_recall, k=k) for k in ks}
     if "r_precision" in scores:
-        functions["r_precision"] = lambda standing: standing.hits(standing.relevant) / standing.relevant[:, 0]
+        functions["r_precision"] = lambda ranks: ranks.hits(ranks.relevant) / ranks.relevant[:, 0]
     if "map_at_r" in scores:
-        functions["map_at_r"] = lambda standing: standing.average_precision(standing.relevant)
+        functions["map_at_r"] = lambda ranks: ranks.average_precision(ranks.relevant)
     if "mean_ap" in scores:
-        functions["mean_ap"] = lambda standing: standing.average_precision(length)
+        functions["mean_ap"] = lambda ranks: ranks.average_precision(length)
     return functions
 
 
-def _recall(standing: Standing, k: int) -> Tensor:
+def _recall(ranks: Ranks, k: int) -> Tensor:
     """1 − C(n − r, m)/C(n, m), where m items of the nearest relevant item's block come within the first k."""
-    N, n, _, r, _ = (count[:, 0] for count in standing)
+    N, n, _, r, _ = (count[:, 0] for count in ranks)
     m = (k - N).clamp(min=0).minimum(n)
     # lgamma is infinite at the integers ≤ 0, which makes a miss impossible where m > n − r
     log_miss = (n - r + 1).lgamma() - (n - r - m + 1).lgamma() - (n + 1).lgamma() + (n - m + 1).lgamma()

@@ -1,6 +1,6 @@
 """The scores of the SHREC contests on shape retrieval, exact under ties.
 
-Every score follows from where a query's relevant items stand (`geomdml.metrics.standing`).
+Every score follows from where a query's relevant items stand (`geomdml.metrics.ranking.ranks`).
 """
 
 import math
@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from geomdml.metrics.standing import Items, Standing, total
-from geomdml.metrics.standings import MEMORY, standings
+from geomdml.metrics.ranking import MEMORY, rank
+from geomdml.metrics.ranking.ranks import Items, Ranks, total
 from geomdml.spaces import Space
 
 LEVELS = 20  # of recall: 0.05, 0.10, …, 1.00
@@ -90,7 +90,7 @@ def shrec(
     """
     items = Items.checked(query, labels, gallery, gallery_labels)
     if isinstance(scores, str) or not scores or not set(scores) <= set(get_args(ShrecScore)):
-        raise ValueError(f"scores = {scores!r}; want one or more of {', '.join(map(repr, get_args(ShrecScore)))}")
+        raise ValueError(f"scores = {scores!r}; expected one or more of {', '.join(map(repr, get_args(ShrecScore)))}")
     functions = {name: f for name, f in _functions(items.length).items() if name in scores}
     page = min(FIRST_PAGE, items.length)
 
@@ -99,8 +99,8 @@ def shrec(
         return min(items.length, max(ranks.get(score, items.length) for score in scores))
 
     with torch.no_grad():
-        found = standings(items, space, "expected", depth, memory_limit=memory_limit)
-        per_query = torch.cat([torch.cat([f(standing) for f in functions.values()], -1) for _, standing in found])
+        found = rank(items, space, "expected", depth, memory_limit=memory_limit)
+        per_query = torch.cat([torch.cat([f(ranks) for f in functions.values()], -1) for _, ranks in found])
     means = [math.fsum(score) / len(score) for score in per_query.T.tolist()]
     mean = dict(zip(functions, means, strict=False))
     return ShrecScores(
@@ -116,33 +116,33 @@ def shrec(
     )
 
 
-def _functions(length: int) -> dict[str, Callable[[Standing], Tensor]]:
+def _functions(length: int) -> dict[str, Callable[[Ranks], Tensor]]:
     """Each score as (q, 1), the precision last and as (q, levels)."""
     page = min(FIRST_PAGE, length)
     return {
-        "nn": lambda standing: standing.hits(1)[:, None],
-        "ft": lambda standing: standing.hits(standing.relevant)[:, None] / standing.relevant,
-        "st": lambda standing: standing.hits(2 * standing.relevant)[:, None] / standing.relevant,
-        "e": lambda standing: 2 * standing.hits(page)[:, None] / (page + standing.relevant),
-        "dcg": lambda standing: _discounted_gain(standing, length)[:, None],
-        "mean_ap": lambda standing: standing.average_precision(length)[:, None],
+        "nn": lambda ranks: ranks.hits(1)[:, None],
+        "ft": lambda ranks: ranks.hits(ranks.relevant)[:, None] / ranks.relevant,
+        "st": lambda ranks: ranks.hits(2 * ranks.relevant)[:, None] / ranks.relevant,
+        "e": lambda ranks: 2 * ranks.hits(page)[:, None] / (page + ranks.relevant),
+        "dcg": lambda ranks: _discounted_gain(ranks, length)[:, None],
+        "mean_ap": lambda ranks: ranks.average_precision(length)[:, None],
         "precision": _precision_at_recall,
     }
 
 
-def _discounted_gain(standing: Standing, length: int) -> Tensor:
+def _discounted_gain(ranks: Ranks, length: int) -> Tensor:
     """A relevant item gains 1 at rank 1 and 1/log2 i at rank i: here the mean over the ranks of its block."""
-    rank = torch.arange(1, length + 1, dtype=torch.float64, device=standing.closer.device)
+    rank = torch.arange(1, length + 1, dtype=torch.float64, device=ranks.closer.device)
     gain = torch.cat([rank.new_zeros(1), 1 / rank.log2().clamp(min=1)]).cumsum(0)
-    first, last = (place.clamp(max=length).long() for place in (standing.closer, standing.closer + standing.tied))
-    return total((gain[last] - gain[first]) / standing.tied) / gain[standing.relevant[:, 0].long()]
+    first, last = (place.clamp(max=length).long() for place in (ranks.closer, ranks.closer + ranks.tied))
+    return total((gain[last] - gain[first]) / ranks.tied) / gain[ranks.relevant[:, 0].long()]
 
 
-def _precision_at_recall(standing: Standing) -> Tensor:
+def _precision_at_recall(ranks: Ranks) -> Tensor:
     """k/rank of the k-th relevant item, k = ⌈ρR⌉, for each level ρ of recall."""
-    R = standing.relevant.long()
+    R = ranks.relevant.long()
     k = (torch.arange(1, LEVELS + 1, device=R.device) * R + LEVELS - 1) // LEVELS
-    N, n, H, r = (count.gather(1, k - 1).long() for count in standing[:4])
+    N, n, H, r = (count.gather(1, k - 1).long() for count in ranks[:4])
     j = k - H
     reciprocal = 1 / (N + j).double()
     mixed = r < n

@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from geomdml import checks
-from geomdml.numerics import wide
+from geomdml._core import checks
+from geomdml._core.numerics import wide
 from geomdml.reshaping.curves import Curves, crossing
 
 
@@ -185,14 +185,16 @@ def check_max_alpha(max_alpha: float) -> None:
     """Refuse a largest share outside (0, ½]: with more, a class need not stay on top of its own label."""
     checks.positive(max_alpha=max_alpha)
     if max_alpha > 0.5:
-        raise ValueError(f"max_alpha = {max_alpha}; want at most 0.5, which keeps each class on top of its own label")
+        raise ValueError(
+            f"max_alpha = {max_alpha}; expected at most 0.5, which keeps each class on top of its own label"
+        )
 
 
 def _class_wise(predictions: Tensor) -> torch.Size:
     checks.floating(predictions=predictions)
     shape = tuple(predictions.shape)
     if len(shape) != 3 or shape[0] < 1 or shape[1] != shape[2] or shape[1] < 2:
-        raise ValueError(f"predictions has shape {shape}; want (M, C, C), M ≥ 1 modalities by C ≥ 2 classes twice")
+        raise ValueError(f"predictions has shape {shape}; expected (M, C, C), M ≥ 1 modalities by C ≥ 2 classes twice")
     _distributions(predictions=predictions)
     return predictions.shape
 
@@ -201,11 +203,11 @@ def _mixing(alpha: Tensor, relation: Tensor, modalities: int, classes: int) -> N
     checks.floating(alpha=alpha, relation=relation)
     if relation.shape != (classes, classes) or classes < 2:
         wanted = f"({classes}, {classes})" if classes > 1 else "(C, C) with C ≥ 2"
-        raise ValueError(f"relation has shape {tuple(relation.shape)}; want {wanted}")
+        raise ValueError(f"relation has shape {tuple(relation.shape)}; expected {wanted}")
     if alpha.shape != (modalities,) or modalities < 1:
-        raise ValueError(f"alpha has shape {tuple(alpha.shape)}; want ({modalities or 'M'},), one a modality")
+        raise ValueError(f"alpha has shape {tuple(alpha.shape)}; expected ({modalities or 'M'},), one a modality")
     if checks.values_are_checked(alpha) and not bool(((alpha >= 0) & (alpha <= 1)).all()):
-        raise ValueError(f"alpha = {alpha.detach().tolist()}; want shares from 0 to 1")
+        raise ValueError(f"alpha = {alpha.detach().tolist()}; expected shares from 0 to 1")
     _distributions(relation=relation)
 
 
@@ -217,4 +219,4 @@ def _distributions(**tensors: Tensor) -> None:
             raise ValueError(f"{name} has entries that are not above 0; mix in a little of the uniform distribution")
         error = float((rows.detach().sum(-1) - 1).abs().max())
         if not error <= 1e-2:
-            raise ValueError(f"{name} has rows that miss the sum 1 by up to {error:.3g}; want distributions")
+            raise ValueError(f"{name} has rows that miss the sum 1 by up to {error:.3g}; expected distributions")

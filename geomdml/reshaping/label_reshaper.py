@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, distributed, nn
 
-from geomdml import checks
-from geomdml.numerics import home, result_form
+from geomdml._core import checks
+from geomdml._core.numerics import home, result_form
 from geomdml.reshaping.functional import Balance, balance, check_max_alpha, reshaped_labels
 
 
@@ -59,14 +59,14 @@ class LabelReshaper(nn.Module):
         super().__init__()
         for name, count, least in (("num_classes", num_classes, 2), ("modalities", modalities, 1)):
             if isinstance(count, bool) or not isinstance(count, int):
-                raise TypeError(f"{name} is a {type(count).__name__}; want an integer")
+                raise TypeError(f"{name} is a {type(count).__name__}; expected an integer")
             if count < least:
-                raise ValueError(f"{name} = {count}; want at least {least}")
+                raise ValueError(f"{name} = {count}; expected at least {least}")
         checks.numbers(torch.Size(), momentum=momentum, floor=floor)
         if not 0 <= momentum <= 1:
-            raise ValueError(f"momentum = {momentum}; want from 0 to 1")
+            raise ValueError(f"momentum = {momentum}; expected from 0 to 1")
         if not 1e-6 <= floor < 1:
-            raise ValueError(f"floor = {floor}; want at least 1e-6 and below 1")
+            raise ValueError(f"floor = {floor}; expected at least 1e-6 and below 1")
         check_max_alpha(max_alpha)
         self.num_classes, self.modalities = num_classes, modalities
         self.momentum, self.floor, self.max_alpha = momentum, floor, max_alpha
@@ -123,14 +123,14 @@ class LabelReshaper(nn.Module):
 
     def _check(self, logits: Sequence[Tensor] | Tensor, labels: Tensor) -> None:
         if len(logits) != self.modalities:
-            raise ValueError(f"logits has {len(logits)} parts; want {self.modalities}, one a modality")
+            raise ValueError(f"logits has {len(logits)} parts; expected {self.modalities}, one a modality")
         if not isinstance(labels, Tensor) or labels.ndim != 1:
-            raise ValueError("labels is not one row; want a torch.Tensor of (B,) class indices")
+            raise ValueError("labels is not one row; expected a torch.Tensor of (B,) class indices")
         for modality, part in enumerate(logits):
             name, wanted = f"logits[{modality}]", (len(labels), self.num_classes)
             checks.floating(**{name: part})
             if part.shape != wanted:
-                raise ValueError(f"{name} has shape {tuple(part.shape)}; want (B, C) = {wanted}")
+                raise ValueError(f"{name} has shape {tuple(part.shape)}; expected (B, C) = {wanted}")
             checks.finite(**{name: part})
         checks.class_indices(labels, self.num_classes, count=len(labels))
 

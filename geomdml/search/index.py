@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from geomdml import checks
-from geomdml.numerics import norm, wide
-from geomdml.search.candidates import SAMPLE, Candidates, Kind
-from geomdml.search.nearest import Neighbours
-from geomdml.search.one_to_one import OneToOne
+from geomdml._core import checks
+from geomdml._core.numerics import norm, wide
+from geomdml.search._faiss import SAMPLE, Candidates, Kind
+from geomdml.search._matched_pairs import OneToOne
+from geomdml.search.knn import Neighbours
 from geomdml.spaces import Hyperbolic
 
 RANGE = 4.0  # distance from the origin at unit curvature; farther out, products in float32 lose the order
@@ -56,9 +56,9 @@ class HyperbolicIndex:
 
     def __init__(self, space: Hyperbolic, dim: int, *, kind: Kind = "flat") -> None:
         if not isinstance(space, Hyperbolic):
-            raise ValueError(f"space = {space}; want Hyperbolic(...)")
+            raise ValueError(f"space = {space}; expected Hyperbolic(...)")
         if isinstance(dim, bool) or not isinstance(dim, int) or dim < 1:
-            raise ValueError(f"dim = {dim!r}; want an integer ≥ 1")
+            raise ValueError(f"dim = {dim!r}; expected an integer ≥ 1")
         self.space = Hyperbolic(space.curvature, chart=space.chart)
         self.dim, self.kind = dim, kind
         self.mapped = False
@@ -135,9 +135,9 @@ class HyperbolicIndex:
         """
         for name, number in (("k", k), ("effort", effort), ("candidates", k if candidates is None else candidates)):
             if isinstance(number, bool) or not isinstance(number, int):
-                raise TypeError(f"{name} is a {type(number).__name__}; want an integer")
+                raise TypeError(f"{name} is a {type(number).__name__}; expected an integer")
             if number < (k if name == "candidates" else 1):
-                raise ValueError(f"{name} = {number}; want at least {k if name == 'candidates' else 1}")
+                raise ValueError(f"{name} = {number}; expected at least {k if name == 'candidates' else 1}")
         wanted = min(candidates or 4 * k + 32, max(len(self._ids), 1))
         parts = [
             self._ranked(block, self._found.search(block, wanted, effort, self._alive), k)
@@ -169,7 +169,9 @@ class HyperbolicIndex:
         folder = Path(folder)
         for name in FILES:
             if not (folder / name).is_file():
-                raise FileNotFoundError(f"{folder / name} is missing; want a folder that HyperbolicIndex.save wrote")
+                raise FileNotFoundError(
+                    f"{folder / name} is missing; expected a folder that HyperbolicIndex.save wrote"
+                )
         try:
             about = json.loads((folder / "index.json").read_text(encoding="utf-8"))
             if about["version"] != 1:
@@ -210,7 +212,7 @@ class HyperbolicIndex:
         tensor = torch.from_numpy(np.array(points)) if isinstance(points, np.ndarray) else points
         checks.pairs(points=tensor)
         if tensor.shape[1] != self.dim:
-            raise ValueError(f"points has shape {tuple(tensor.shape)}; want (N, {self.dim})")
+            raise ValueError(f"points has shape {tuple(tensor.shape)}; expected (N, {self.dim})")
         tensor = tensor.detach().cpu().float()
         checks.finite(points=tensor)
         return tensor
@@ -228,10 +230,10 @@ class HyperbolicIndex:
         checks.labels(count, ids=ids)
         new = ids.cpu().long().numpy()
         if len(new) and new.min() < 0:
-            raise ValueError(f"ids go down to {new.min()}; want numbers ≥ 0")
+            raise ValueError(f"ids go down to {new.min()}; expected numbers ≥ 0")
         repeated = len(np.unique(new)) < len(new) or bool(np.isin(new, self._ids[self._alive]).any())
         if repeated:
-            raise ValueError("ids has numbers twice, or some that are in the index; want each once")
+            raise ValueError("ids has numbers twice, or some that are in the index; expected each once")
         return new
 
     def _reserve(self, count: int) -> None:

@@ -98,7 +98,7 @@ def _implementations(name: str, chart: str) -> dict[str, Any]:
             raise Refused(f"{name} cannot be imported ({error}): pip install {package}") from None
     module, colon, attribute = name.partition(":")
     if not colon:
-        raise Refused(f"{name!r} is not known; want geomdml, {', '.join(PEERS)} or module:attribute")
+        raise Refused(f"{name!r} is not known; expected geomdml, {', '.join(PEERS)} or module:attribute")
     try:
         found = importlib.import_module(module)
         implementation = attrgetter(attribute)(found) if attribute else found
@@ -127,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r}; want a whole number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number above 0")
     return int(text)
 
 
@@ -137,7 +137,7 @@ def _radius(text: str) -> float:
     except ValueError:
         number = 0.0
     if not number > 0:
-        raise argparse.ArgumentTypeError(f"{text!r}; want a number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a number above 0")
     return number
 
 

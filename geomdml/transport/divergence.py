@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from geomdml import checks, euclidean
+from geomdml import euclidean
+from geomdml._core import checks
 from geomdml.spaces import Euclidean, Space
 from geomdml.transport.sinkhorn import sinkhorn
 

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geomdml.autograd import Differentiable
-from geomdml.numerics import wide
+from geomdml._core.autograd import Differentiable
+from geomdml._core.numerics import wide
 from geomdml.transport.newton import schur
 from geomdml.transport.problem import Array, Problem, Solution, first, log_weight
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from geomdml.numerics import wide
+from geomdml._core.numerics import wide
 from geomdml.transport.scaling import Scaling, Side
 
 REDUCTION = 0.1  # of the residual by conjugate gradients: far from the solution, more is wasted

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geomdml import checks
-from geomdml.numerics import result_dtype
+from geomdml._core import checks
+from geomdml._core.numerics import result_dtype
 
 Array = np.ndarray
 MET = (math.inf, math.inf)  # the penalties of marginals that must be met
@@ -55,7 +55,7 @@ def marginals(cost: Tensor, a: Tensor | None, b: Tensor | None, *, equal_sums: b
     """The marginals, uniform where there are none, (..., n) and (..., m) in the dtype of the result; or an error."""
     checks.floating(cost=cost)
     if cost.ndim < 2 or 0 in cost.shape:
-        raise ValueError(f"cost has shape {tuple(cost.shape)}; want (..., n, m), none of them 0")
+        raise ValueError(f"cost has shape {tuple(cost.shape)}; expected (..., n, m), none of them 0")
     checks.finite(cost=cost)
     (*batch, n, m), given = cost.shape, {}
     if a is None and b is None:
@@ -68,13 +68,13 @@ def marginals(cost: Tensor, a: Tensor | None, b: Tensor | None, *, equal_sums: b
         fits = weights.ndim >= 1 and weights.shape[-1] == count and weights.ndim <= cost.ndim - 1
         if not fits or any(w not in (1, c) for w, c in zip(weights.shape[-2::-1], batch[::-1], strict=False)):
             want = " or ".join(map(str, dict.fromkeys([(count,), (*batch, count)])))
-            raise ValueError(f"{name} has shape {tuple(weights.shape)}; want {want}")
+            raise ValueError(f"{name} has shape {tuple(weights.shape)}; expected {want}")
         checks.finite(**{name: weights})
         if checks.values_are_checked(weights):
             if bool((weights < 0).any()):
-                raise ValueError(f"{name} has {int((weights < 0).sum())} entries below 0; want weights ≥ 0")
+                raise ValueError(f"{name} has {int((weights < 0).sum())} entries below 0; expected weights ≥ 0")
             if not bool((weights > 0).any(-1).all()):
-                raise ValueError(f"{name} sums to 0; want a weight above 0")
+                raise ValueError(f"{name} sums to 0; expected a weight above 0")
         given[name] = weights
     dtype = result_dtype(cost, *given.values())
     whole = {name: weights.to(cost.device, dtype).expand(*batch, -1) for name, weights in given.items()}
@@ -92,7 +92,7 @@ def marginals(cost: Tensor, a: Tensor | None, b: Tensor | None, *, equal_sums: b
             worst = (sums[0] - sums[1]).abs().argmax()
             raise ValueError(
                 f"a sums to {float(sums[0].flatten()[worst]):.9g}, b to {float(sums[1].flatten()[worst]):.9g}; "
-                "want equal sums, or marginal_penalty= for unbalanced transport"
+                "expected equal sums, or marginal_penalty= for unbalanced transport"
             )
     return whole["a"], whole["b"]
 
@@ -101,7 +101,7 @@ def penalties(marginal_penalty: Penalty) -> tuple[float, float]:
     """The two penalties, infinite for None."""
     pair = marginal_penalty if isinstance(marginal_penalty, tuple) else (marginal_penalty, marginal_penalty)
     if len(pair) != 2 or not all(rho is None or (isinstance(rho, int | float) and rho > 0) for rho in pair):
-        raise ValueError(f"marginal_penalty = {marginal_penalty!r}; want a number above 0, or two, or None")
+        raise ValueError(f"marginal_penalty = {marginal_penalty!r}; expected a number above 0, or two, or None")
     rows, columns = (math.inf if rho is None else float(rho) for rho in pair)
     return rows, columns
 
@@ -113,9 +113,9 @@ def regularisation(reg: float | Tensor, batch: torch.Size, like: Tensor) -> Tens
         return like.new_full((math.prod(batch), 1, 1), float(reg))
     checks.numbers(batch, reg=reg)
     if torch.broadcast_shapes(reg.shape, batch) != batch:
-        raise ValueError(f"reg has shape {tuple(reg.shape)}; want a number, or what broadcasts to {tuple(batch)}")
+        raise ValueError(f"reg has shape {tuple(reg.shape)}; expected a number, or what broadcasts to {tuple(batch)}")
     if checks.values_are_checked(reg) and not bool((reg > 0).all()):
-        raise ValueError(f"reg has values down to {float(reg.min()):g}; want numbers above 0")
+        raise ValueError(f"reg has values down to {float(reg.min()):g}; expected numbers above 0")
     return reg.detach().to(like).expand(batch).reshape(-1, 1, 1)
 
 
@@ -128,7 +128,7 @@ def potential(name: str, value: Tensor | None, weight: Tensor, batch: list[int])
     try:
         return value.detach().to(weight).expand(whole).reshape(weight.shape)
     except RuntimeError:
-        raise ValueError(f"{name} has shape {tuple(value.shape)}; want {tuple(whole)}") from None
+        raise ValueError(f"{name} has shape {tuple(value.shape)}; expected {tuple(whole)}") from None
 
 
 def first(problem: Problem, f: Tensor | None, g: Tensor | None) -> Tensor:

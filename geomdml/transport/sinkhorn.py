@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
-from geomdml import checks
+from geomdml._core import checks
 from geomdml.transport.gradients import enveloped, implicit, optimum, unrolled
 from geomdml.transport.problem import (
     MET,
@@ -106,9 +106,9 @@ def sinkhorn(
     True
     """
     if grad not in get_args(Grad):
-        raise ValueError(f"grad = {grad!r}; want one of {', '.join(map(repr, get_args(Grad)))}")
+        raise ValueError(f"grad = {grad!r}; expected one of {', '.join(map(repr, get_args(Grad)))}")
     if isinstance(max_iter, bool) or not isinstance(max_iter, int) or max_iter < 1:
-        raise ValueError(f"max_iter = {max_iter!r}; want an integer ≥ 1")
+        raise ValueError(f"max_iter = {max_iter!r}; expected an integer ≥ 1")
     penalty = penalties(marginal_penalty)
     a, b = marginals(cost, a, b, equal_sums=penalty == MET)
     if tol is None:
@@ -156,7 +156,7 @@ def _inner(x: Tensor, y: Tensor) -> Tensor:
 def _warn(found: Solution, met: Any, tol: float) -> None:
     warnings.warn(
         f"sinkhorn: {int((~met).sum())} of {met.size} problems did not converge; their marginals are off by up to "
-        f"{found.error.max():.1e} after {found.iterations.max():.0f} iterations, tol = {tol:.1e}; want a larger "
+        f"{found.error.max():.1e} after {found.iterations.max():.0f} iterations, tol = {tol:.1e}; expected a larger "
         "max_iter, tol or reg",
         RuntimeWarning,
         stacklevel=3,

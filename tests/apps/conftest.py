@@ -1,4 +1,4 @@
-"""Small copies of the published benchmarks, in their exact layouts: 6 px pictures, a colour a class."""
+"""Small copies of the published benchmarks, in their exact layouts: 6 px images, a colour a class."""
 
 import io
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from PIL import Image
 from scipy.io import savemat
 
 
-def picture(path: Path, label: int, index: int = 0) -> None:
+def save_image(path: Path, label: int, index: int = 0) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     colour = np.random.default_rng((label, 7)).integers(0, 255, 3).tolist()
@@ -24,7 +24,7 @@ def write(path: Path, lines: list[str]) -> None:
 
 
 def cub(root: Path) -> None:
-    """200 classes of 2 pictures."""
+    """200 classes of 2 images."""
     base = root / "CUB_200_2011"
     names = [f"{label + 1:03}.Bird_{label}" for label in range(200)]
     images = [f"{name}/{name}_{index}.jpg" for name in names for index in range(2)]
@@ -33,18 +33,18 @@ def cub(root: Path) -> None:
     write(base / "image_class_labels.txt", [f"{number + 1} {number // 2 + 1}" for number in range(400)])
     write(base / "train_test_split.txt", ["1 1"])  # of another task: not read
     for number, image in enumerate(images):
-        picture(base / "images" / image, number // 2, number)
+        save_image(base / "images" / image, number // 2, number)
 
 
 def cars(root: Path) -> None:
-    """196 classes of 2 pictures, in the one folder car_ims; the pictures in no order of classes."""
+    """196 classes of 2 images, in the one folder car_ims; the images in no order of classes."""
     kinds = [(name, "O") for name in ("relative_im_path", "bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class", "test")]
     annotations = np.zeros((1, 392), dtype=kinds)
     for number in range(392):
         label = (number * 5) % 196
         name = f"car_ims/{number + 1:06}.jpg"
         annotations[0, number] = (name, 1, 1, 5, 5, label + 1, number % 2)
-        picture(root / name, label, number)
+        save_image(root / name, label, number)
     names = np.array([f"Make {label} Model 2012" for label in range(196)], dtype=object)
     savemat(root / "cars_annos.mat", {"annotations": annotations, "class_names": names.reshape(1, -1)})
 
@@ -53,31 +53,31 @@ def cars_folders(root: Path) -> None:
     """196 class folders in train/ and again in test/, as on Kaggle."""
     for label in range(196):
         for half in ("train", "test"):
-            picture(root / half / f"Make {label:03} Model 2012" / "00001.jpg", label)
+            save_image(root / half / f"Make {label:03} Model 2012" / "00001.jpg", label)
 
 
 def inshop(root: Path) -> None:
-    """6 items to train with 3 pictures each; 5 to test with 2 queries and 1 gallery picture each."""
+    """6 items to train with 3 images each; 5 to test with 2 queries and 1 gallery image each."""
     rows = []
     for item in range(11):
         for index in range(3):
             part = "train" if item < 6 else "query" if index < 2 else "gallery"
             name = f"img/WOMEN/Dresses/id_{item:08}/0{index}_1_front.jpg"
             rows.append(f"{name}      id_{item:08} {part}")
-            picture(root / "Img" / name, item, index)
+            save_image(root / "Img" / name, item, index)
     head = [str(len(rows)), "image_name item_id evaluation_status"]
     write(root / "Eval" / "list_eval_partition.txt", [*head, *rows])
 
 
 def sop(root: Path) -> None:
-    """6 products to train and 5 to test, 3 pictures each."""
+    """6 products to train and 5 to test, 3 images each."""
     for part, products in (("train", range(1, 7)), ("test", range(7, 12))):
         rows = ["image_id class_id super_class_id path"]
         for product in products:
             for index in range(3):
                 name = f"chair_final/{product:012}_{index}.JPG"
                 rows.append(f"{len(rows)} {product} 3 {name}")
-                picture(root / "Stanford_Online_Products" / name, product, index)
+                save_image(root / "Stanford_Online_Products" / name, product, index)
         write(root / "Stanford_Online_Products" / f"Ebay_{part}.txt", rows)
 
 

@@ -25,7 +25,7 @@ def test_weights_that_make_no_mean_are_refused(weights):
 
 
 def test_the_midpoint_of_no_points_is_refused():
-    with pytest.raises(ValueError, match="want points in the last two dimensions"):
+    with pytest.raises(ValueError, match="expected points in the last two dimensions"):
         poincare.midpoint(torch.zeros(0, 3), c=1.0)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geomdml import lorentz
-from geomdml.numerics import direction
+from geomdml._core.numerics import direction
 from geomdml.testing import laws, strategies
 from geomdml.testing.laws import LORENTZ
 

@@ -161,16 +161,16 @@ M, SAME, LABELS = torch.rand(2, 3), torch.zeros(2, 3, dtype=torch.bool), torch.t
 @pytest.mark.parametrize(
     ("error", "message", "call"),
     [
-        (TypeError, "labels has dtype torch.float32; want integers", lambda: same_class(LABELS.float(), LABELS)),
+        (TypeError, "labels has dtype torch.float32; expected integers", lambda: same_class(LABELS.float(), LABELS)),
         (TypeError, "ref_labels is a list", lambda: same_class(LABELS, [0, 1])),
-        (ValueError, r"labels has shape \(2, 1\); want one row", lambda: same_class(LABELS[:, None], LABELS)),
+        (ValueError, r"labels has shape \(2, 1\); expected one row", lambda: same_class(LABELS[:, None], LABELS)),
         (ValueError, r"dist has shape \(2, 3\), same \(3, 2\)", lambda: metric_matrix(M, SAME.T, margin=1.0)),
         (ValueError, r"dist has shape \(3,\)", lambda: metric_matrix(M[0], SAME[0], margin=1.0)),
-        (TypeError, "same is torch.float32; want a torch.Tensor of", lambda: metric_matrix(M, M, margin=1.0)),
+        (TypeError, "same is torch.float32; expected a torch.Tensor of", lambda: metric_matrix(M, M, margin=1.0)),
         (TypeError, "same is list", lambda: metric_matrix(M, [[True]], margin=1.0)),
         (TypeError, "dist has dtype torch.bool", lambda: metric_matrix(SAME, SAME, margin=1.0)),
         (ValueError, "margin = 0.0", lambda: metric_matrix(M, SAME, margin=0.0)),
-        (ValueError, "form = 'l2'; want one of", lambda: metric_matrix(M, SAME, margin=1.0, form="l2")),
+        (ValueError, "form = 'l2'; expected one of", lambda: metric_matrix(M, SAME, margin=1.0, form="l2")),
         (
             ValueError,
             'positive_margin = 0.5 with form="squared_distance"',
@@ -178,7 +178,7 @@ M, SAME, LABELS = torch.rand(2, 3), torch.zeros(2, 3, dtype=torch.bool), torch.t
         ),
         (
             ValueError,
-            "positive_margin = -1.0; want at least 0",
+            "positive_margin = -1.0; expected at least 0",
             lambda: metric_matrix(M, SAME, margin=1.0, positive_margin=-1.0, form="margin"),
         ),
         (ValueError, r"matrix has shape \(3,\)", lambda: importance_weights(M[0])),
@@ -186,7 +186,7 @@ M, SAME, LABELS = torch.rand(2, 3), torch.zeros(2, 3, dtype=torch.bool), torch.t
         (ValueError, "matrix has entries that are below 0 or NaN", lambda: importance_weights(M - 1)),
         (ValueError, "matrix has entries that are below 0 or NaN", lambda: importance_weights(M * torch.nan)),
         (ValueError, "sharpness = -1.0", lambda: importance_weights(M, sharpness=-1.0)),
-        (ValueError, "sharpness = 'soft'; want a number", lambda: importance_weights(M, sharpness="soft")),
+        (ValueError, "sharpness = 'soft'; expected a number", lambda: importance_weights(M, sharpness="soft")),
         (ValueError, "reg = 0.0", lambda: importance_weights(M, reg=0.0)),
         (ValueError, r"exclude is torch.bool of shape \(3, 2\)", lambda: importance_weights(M, exclude=SAME.T)),
         (ValueError, "exclude is torch.float32", lambda: importance_weights(M, exclude=M)),

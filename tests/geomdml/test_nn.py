@@ -81,7 +81,7 @@ def test_results_are_float32_under_autocast():
     ("message", "settings"),
     [
         ("space = Euclidean", {"space": Euclidean()}),
-        ('want Hyperbolic\\(..., chart="tangent"', {"space": Hyperbolic(chart="ball")}),
+        ('expected Hyperbolic\\(..., chart="tangent"', {"space": Hyperbolic(chart="ball")}),
         ("norm = 'batch'", {"norm": "batch"}),
         ("clip = 0", {"clip": 0}),
         ("clip = nan", {"clip": math.nan}),

@@ -295,7 +295,7 @@ def test_norms_are_recorded_when_asked_for():
 def test_refusals():
     with pytest.raises(TypeError, match="space is a str"):
         SpaceDistance("hyperbolic")
-    with pytest.raises(ValueError, match=r"power = 0\.5; want a number ≥ 1"):
+    with pytest.raises(ValueError, match=r"power = 0\.5; expected a number ≥ 1"):
         SpaceDistance(Hyperbolic(), power=0.5)
     with pytest.raises(TypeError, match="normalize_embeddings"):
         SpaceDistance(Hyperbolic(), normalize_embeddings=True)

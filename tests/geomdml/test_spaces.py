@@ -103,7 +103,7 @@ def test_a_curvature_that_is_none_is_refused(c):
 
 
 def test_an_unknown_chart_is_refused():
-    with pytest.raises(ValueError, match="chart = 'klein'; want one of 'tangent', 'ball', 'lorentz'"):
+    with pytest.raises(ValueError, match="chart = 'klein'; expected one of 'tangent', 'ball', 'lorentz'"):
         Hyperbolic(chart="klein")
     with pytest.raises(ValueError, match="chart = 'klein'"):
         Hyperbolic().to("klein", torch.zeros(2))

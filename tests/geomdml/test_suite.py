@@ -122,7 +122,7 @@ def test_what_an_implementation_raises_is_reported(capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--implementation", "nothing"], "want geomdml, geoopt, hypll or module:attribute"),
+        (["--implementation", "nothing"], "expected geomdml, geoopt, hypll or module:attribute"),
         (["--implementation", "no_such_module:ball"], "No module named 'no_such_module'"),
         (["--implementation", "geomdml.poincare:nothing"], "has no attribute 'nothing'"),
         (["--implementation", "geomdml:__version__"], "has none of the functions dist, "),

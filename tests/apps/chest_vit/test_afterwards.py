@@ -16,7 +16,7 @@ from apps.chest_vit.__main__ import main
 from apps.chest_vit.checkpoint import Trained, load
 from apps.chest_vit.model import CHEST
 from apps.chest_vit.search import found
-from apps.common.embeddings import read
+from apps.evaluation.embedding_files import read
 
 ROOT = Path(__file__).parents[3]
 SMOKE = ROOT / "apps/chest_vit/configs/smoke.yaml"
@@ -39,7 +39,7 @@ def app(*arguments: object, folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
-    """The folder of a short run on eight classes of three pictures, after a predict in batches of five."""
+    """The folder of a short run on eight classes of three images, after a predict in batches of five."""
     folder = tmp_path_factory.mktemp("afterwards")
     for label in range(CLASSES):
         (folder / "tree" / f"[b]class {label}").mkdir(parents=True)
@@ -65,11 +65,11 @@ def predicted(run):
 
 
 def test_predict_writes_what_the_network_gives(trained, predicted):
-    data = trained.pictures()
+    data = trained.images()
     assert tuple(predicted.names) == data.everything.names and len(predicted.names) == CLASSES * EACH
-    pictures = torch.stack([data.whole(data.everything.picture(i)) for i in range(len(data.everything))])
+    images = torch.stack([data.whole(data.everything.image(i)) for i in range(len(data.everything))])
     with torch.no_grad():
-        expected = trained.model(pictures)
+        expected = trained.model(images)
     for name in ("E", "H"):
         torch.testing.assert_close(predicted.vectors[name], expected[name], rtol=1e-5, atol=1e-5)
     assert predicted.about["chart"] == "tangent" and float(predicted.about["c"]) == trained.model.space.curvature
@@ -96,8 +96,8 @@ def torch_file(content) -> Path:
 
 @pytest.mark.parametrize("output", ["E", "H"])
 def test_search_finds_the_nearest_by_the_distance_of_the_space(trained, predicted, output):
-    data = trained.pictures()
-    query = data.everything.picture(7)
+    data = trained.images()
+    query = data.everything.image(7)
     neighbours = found(trained, data, query, output, 5, predicted)
     with torch.no_grad():
         vector = trained.model(data.whole(query)[None])[output]
@@ -146,7 +146,7 @@ class Bomb:
         ("'bomb.ckpt' cannot be read", {"checkpoint": "bomb.ckpt"}),
         ("'other.ckpt' is of something else", {"checkpoint": "other.ckpt"}),
         ("'strange.ckpt' does not fit this version", {"checkpoint": "strange.ckpt"}),
-        ("-k 0; want at least 1", {"k": "0"}),
+        ("-k 0; expected at least 1", {"k": "0"}),
         ("'broken.png' are not a embeddings.safetensors", {"embeddings": "broken.png"}),
         ("'elsewhere' does not exist", {"data.root": "elsewhere"}),
     ],
@@ -166,16 +166,16 @@ def test_a_mistake_gets_one_clear_line(run, message, arguments):
     assert not Path("it ran").exists()
 
 
-def test_embeddings_of_another_network_or_of_other_pictures_are_refused(run, trained, predicted):
-    data = trained.pictures()
+def test_embeddings_of_another_network_or_of_other_images_are_refused(run, trained, predicted):
+    data = trained.images()
     other = load(run / "checkpoints/best.ckpt")
     with torch.no_grad():
         other.model.head.linear.bias += 1
     with pytest.raises(ValueError, match="another network"):
-        found(other, data, data.everything.picture(0), "H", 1, predicted)
+        found(other, data, data.everything.image(0), "H", 1, predicted)
     fewer = type(predicted)(predicted.vectors, predicted.names[1:], predicted.about)
-    with pytest.raises(ValueError, match="other pictures"):
-        found(trained, data, data.everything.picture(0), "H", 1, fewer)
+    with pytest.raises(ValueError, match="other images"):
+        found(trained, data, data.everything.image(0), "H", 1, fewer)
 
 
 @pytest.mark.filterwarnings("ignore")  # those of the exporters
@@ -192,10 +192,10 @@ def test_an_exported_network_gives_the_same_embeddings(backbone, settings, size,
     model = CHEST(num_classes=3, backbone=backbone, weights="none", dim=8, **settings).eval()
     path = Path("net" + export.SUFFIXES[to])
     assert export.write(Trained(model, {"size": size}), path, to) <= export.TOLERANCE
-    pictures = torch.randint(0, 256, (7, 3, size, size), dtype=torch.uint8)
+    images = torch.randint(0, 256, (7, 3, size, size), dtype=torch.uint8)
     with torch.no_grad():
-        expected = model(pictures)
-        for theirs, name in zip(export.run(path, to, pictures), ("E", "H"), strict=True):
+        expected = model(images)
+        for theirs, name in zip(export.run(path, to, images), ("E", "H"), strict=True):
             torch.testing.assert_close(theirs, expected[name], rtol=1e-5, atol=1e-5 * float(expected[name].abs().max()))
 
 
@@ -205,7 +205,7 @@ def test_export_overwrites_nothing_and_leaves_nothing_wrong(run, trained, monkey
     with pytest.raises(SystemExit, match=r"error: 'there.pt2' exists"):
         main(["export", "--checkpoint", str(run / "checkpoints/best.ckpt"), "--to", "torch", "--out", "there.pt2"])
     assert Path("there.pt2").read_text() == "mine"
-    monkeypatch.setattr(export, "run", lambda path, to, pictures: (torch.ones(()), torch.ones(())))
+    monkeypatch.setattr(export, "run", lambda path, to, images: (torch.ones(()), torch.ones(())))
     with pytest.raises(ValueError, match="differs by"):
         export.write(trained, Path("wrong.pt2"), "torch")
     assert not Path("wrong.pt2").exists()

@@ -36,8 +36,8 @@ def test_the_table_has_the_counts_and_the_published_ones(layouts, tmp_path, caps
     layouts[name](tmp_path)
     main(["check", "--data.root", str(tmp_path)])
     output = capsys.readouterr().out
-    for part, classes, pictures, published in rows:
-        assert re.search(rf"│ {part} +│ +{classes} │ +{pictures} │ +\d+ to \d+ │ +{re.escape(published)} │", output)
+    for part, classes, images, published in rows:
+        assert re.search(rf"│ {part} +│ +{classes} │ +{images} │ +\d+ to \d+ │ +{re.escape(published)} │", output)
     assert "Not as published" in output
 
 
@@ -52,7 +52,7 @@ def test_the_published_counts_are_recognised(layouts, tmp_path, capsys, monkeypa
 @pytest.mark.parametrize(("split", "rows"), [("classes", ["3 │", "2 │", "6 │"]), ("images", ["11 │", "11 │", "11 │"])])
 def test_a_folder_of_your_own(layouts, tmp_path, capsys, split, rows):
     layouts["inshop"](tmp_path)
-    for item in range(11):  # 6 pictures a class
+    for item in range(11):  # 6 images a class
         own = tmp_path / f"Img/img/WOMEN/Dresses/id_{item:08}"
         for index in range(3):
             (own / f"more-{index}.jpg").write_bytes((own / f"0{index}_1_front.jpg").read_bytes())
@@ -63,7 +63,7 @@ def test_a_folder_of_your_own(layouts, tmp_path, capsys, split, rows):
     for part, row in zip(("train", "validation", "test"), rows, strict=True):
         assert re.search(rf"│ {part} +│ +{row}", output)
     if split == "images":
-        with pytest.raises(SystemExit, match="not usable: no class has two pictures for"):
+        with pytest.raises(SystemExit, match="not usable: no class has two images for"):
             layouts["cars folders"](tmp_path / "cars")
             main(["check", "--data.root", str(tmp_path / "cars/train"), "--data.benchmark", "folder", *SPLIT])
 

@@ -37,8 +37,8 @@ def app(*arguments: object, folder: Path, check: bool = True) -> subprocess.Comp
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory) -> Path:
-    """Ten classes of four pictures, each class a colour; one broken picture; two test classes of one picture."""
-    root = tmp_path_factory.mktemp("pictures")
+    """Ten classes of four images, each class a colour; one broken image; two test classes of one image."""
+    root = tmp_path_factory.mktemp("images")
     for label in range(14):
         folder = root / f"class-{label:02}"
         folder.mkdir()
@@ -63,11 +63,11 @@ def finished(tree, tmp_path_factory) -> tuple[Path, str]:
     return folder / "runs/version_0", done.stdout + done.stderr
 
 
-def test_the_packaged_pictures_run_through(tmp_path):
+def test_the_packaged_images_run_through(tmp_path):
     done = app("fit", "--config", SMOKE, folder=tmp_path)
     results = json.loads((tmp_path / "runs/version_0/results.json").read_text())
     assert list(results["scores"]) == ["raw pixels", "frozen backbone", "E", "H"]
-    assert 25 < results["scores"]["raw pixels"]["Recall@1"] < 35  # the pictures are what they should be
+    assert 25 < results["scores"]["raw pixels"]["Recall@1"] < 35  # the images are what they should be
     assert "test classes are unseen" in results["facts"]["classes"]
     assert "validation Recall@1" in done.stdout and "MAP@R" in done.stdout
 
@@ -170,7 +170,7 @@ def test_help_explains_every_option(tmp_path):
         ("timm has no backbone 'vit_smol'", ("--model.backbone", "vit_smol")),
         ("τ = 0.5 with centers_per_class = 1", ("--model.centers_per_class", "1")),
         ("classes_per_batch = 1: a batch needs at least 2 classes", ("--data.classes_per_batch", "1")),
-        ("--data.size = 0; want", ("--data.size", "0")),
+        ("--data.size = 0; expected", ("--data.size", "0")),
         ("no/such.pth", ("--model.weights", "no/such.pth")),
         ("EMPTY", ("--data.root", "EMPTY")),
     ],
@@ -183,11 +183,11 @@ def test_a_mistake_gets_one_clear_line(tree, tmp_path, monkeypatch, message, arg
     assert re.match(rf"error: [^\n]*{re.escape(message)}[^\n]*$", str(exit.value))
 
 
-def test_classes_of_one_picture_are_counted(tree, tmp_path):
+def test_classes_of_one_image_are_counted(tree, tmp_path):
     root = tmp_path / "few"
     for folder in tree.iterdir():
         (root / folder.name).mkdir(parents=True)
         for path in sorted(folder.glob("[0-3].png"))[: 1 if folder.name < "class-05" else 3]:
             (root / folder.name / path.name).write_bytes(path.read_bytes())
     app("fit", "--config", SMOKE, "--data.root", root, *TINY, folder=tmp_path)
-    assert "test classes have one picture" in (tmp_path / "runs/version_0/report.html").read_text()
+    assert "test classes have one image" in (tmp_path / "runs/version_0/report.html").read_text()

@@ -11,9 +11,9 @@ from apps.chest_vit.__main__ import main
 from apps.chest_vit.data import RetrievalData
 from apps.chest_vit.model import CHEST
 from apps.chest_vit.results import Results
-from apps.common.cli import AppCLI
-from apps.common.evaluation import scores
+from apps.cli import AppCLI
 from apps.datasets.benchmarks import BENCHMARKS
+from apps.evaluation.scores import scores
 
 FOLDER = Path(__file__).parents[3] / "apps/chest_vit/configs/benchmarks"
 SMALL = {"backbone": "test_vit", "weights": "none", "backbone_args": {"img_size": 32}, "dim": 16}
@@ -144,20 +144,20 @@ def test_a_benchmark_runs_through(clothes, tmp_path, monkeypatch, capsys, option
 
 
 def test_checkpointing_and_bf16_leave_the_loss_as_it_is():
-    pictures, labels = torch.randint(0, 255, (6, 3, 32, 32), dtype=torch.uint8), torch.arange(6) % 3
+    images, labels = torch.randint(0, 255, (6, 3, 32, 32), dtype=torch.uint8), torch.arange(6) % 3
     found = {}
     for name, options in (("plain", {}), ("checkpointed", {"grad_checkpointing": True})):
         torch.manual_seed(0)
         network = CHEST(3, **SMALL, tau=0.0, **options)
-        loss = network.loss(network.features(pictures), labels, head=network.head)
+        loss = network.loss(network.features(images), labels, head=network.head)
         loss.backward()
         found[name] = [loss.detach(), *(p.grad for p in network.parameters() if p.grad is not None)]
     torch.testing.assert_close(found["plain"], found["checkpointed"])
     assert len(found["plain"]) > 10
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        embeddings = network.eval()(pictures)
+        embeddings = network.eval()(images)
     assert {tensor.dtype for tensor in embeddings.values()} == {torch.float32}
-    exact = network(pictures)
+    exact = network(images)
     assert (embeddings["E"] - exact["E"]).norm() < 0.05 * exact["E"].norm()
 
 

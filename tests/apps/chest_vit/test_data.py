@@ -50,7 +50,7 @@ def test_batches_of_a_folder(tree):
     data = RetrievalData(str(tree), size=16, classes_per_batch=3, per_class=2, steps=4, rotate=5)
     batches = list(data.train_dataloader())
     assert len(batches) == 4
-    assert all(b.pictures.shape == (6, 3, 16, 16) and b.pictures.dtype == torch.uint8 for b in batches)
+    assert all(b.images.shape == (6, 3, 16, 16) and b.images.dtype == torch.uint8 for b in batches)
     assert data.num_classes == 3 and {int(x) for b in batches for x in b.labels} == {0, 1, 2}
     assert sum(len(b.labels) for b in data.test_dataloader()) == 5 * 3
 
@@ -59,7 +59,7 @@ def test_batches_of_a_folder(tree):
 def test_augmentation_is_a_function_of_its_seed(tree, workers):
     def batches(seed):
         data = RetrievalData(str(tree), size=16, classes_per_batch=2, steps=3, rotate=5, seed=seed, workers=workers)
-        return [(b.pictures, b.labels) for b in data.train_dataloader()]
+        return [(b.images, b.labels) for b in data.train_dataloader()]
 
     torch.manual_seed(1)
     first = batches(0)
@@ -69,16 +69,16 @@ def test_augmentation_is_a_function_of_its_seed(tree, workers):
     assert not torch.equal(first[0][0], batches(1)[0][0])
 
 
-def test_test_pictures_keep_their_centre(tree):
+def test_test_images_keep_their_centre(tree):
     data = RetrievalData(str(tree), size=10, centre_crop=0.5)
-    assert next(iter(data.test_dataloader())).pictures.shape[2:] == (10, 10)
+    assert next(iter(data.test_dataloader())).images.shape[2:] == (10, 10)
 
 
 @pytest.mark.parametrize(
     ("option", "value"), [("size", 0), ("validation", 0.9), ("crop_scale", 0.0), ("centre_crop", 2.0), ("workers", -1)]
 )
 def test_options_out_of_range_are_refused(option, value):
-    with pytest.raises(ValueError, match=rf"--data.{option} = {value}; want"):
+    with pytest.raises(ValueError, match=rf"--data.{option} = {value}; expected"):
         RetrievalData(**{option: value})
 
 
@@ -101,12 +101,12 @@ def test_validation_is_kept_out_of_a_benchmark(layouts, tmp_path):
     data = RetrievalData(str(tmp_path), size=16, validation=0.4)
     assert data.validates and data.num_classes == 4
     assert sum(len(batch.labels) for batch in data.val_dataloader()) == 2 * 3
-    assert data.facts()["pictures"] == "train 12, validation 6, query 15, 16 px"
+    assert data.facts()["images"] == "train 12, validation 6, query 15, 16 px"
 
 
 def test_a_folder_by_images_tests_the_classes_it_trains(tree):
     data = RetrievalData(str(tree), size=16, split="images", validation=0, classes_per_batch=2)
-    with pytest.raises(ValueError, match="no class has two pictures for test"):
+    with pytest.raises(ValueError, match="no class has two images for test"):
         data.num_classes  # noqa: B018
     for label in range(10):
         for index in range(3):

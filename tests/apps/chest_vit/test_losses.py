@@ -154,12 +154,12 @@ def test_proxies_of_a_replaced_half_start_at_the_class_means():
 @pytest.mark.parametrize(
     ("message", "spec"),
     [
-        ("no loss is called 'tripled'; want soft_triple, proxy_anchor, ", "tripled"),
+        ("no loss is called 'tripled'; expected soft_triple, proxy_anchor, ", "tripled"),
         ("no loss is called 'hyphc'", "hyphc"),
         ("loss 'os.system' is not of geomdml or pytorch_metric_learning; to import", {"class_path": "os.system"}),
         ("loss 'geomdml.losses.Nothing' does not exist", "geomdml.losses.Nothing"),
         ("'geomdml.losses.functional.hyphc' is no torch.nn.Module", "geomdml.losses.functional.hyphc"),
-        ("a loss has 'args'; want class_path and init_args", {"class_path": "x", "args": {}}),
+        ("a loss has 'args'; expected class_path and init_args", {"class_path": "x", "args": {}}),
         ("no loss is called ''", {}),
         (
             "cannot be made with {'temperatur': 1}",

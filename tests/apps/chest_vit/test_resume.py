@@ -19,8 +19,8 @@ SMALL += ("--trainer.log_every_n_steps", 1, "--trainer.max_epochs", 2, "--traine
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory) -> Path:
-    """Fourteen classes of four pictures, each class a colour."""
-    root = tmp_path_factory.mktemp("pictures")
+    """Fourteen classes of four images, each class a colour."""
+    root = tmp_path_factory.mktemp("images")
     for label in range(14):
         folder = root / f"class-{label:02}"
         folder.mkdir()
@@ -88,7 +88,7 @@ def test_a_finished_run_that_goes_on_has_nothing_to_do_but_its_test(fit, unbroke
 @pytest.mark.parametrize(
     ("strike", "options", "message"),
     [
-        ("workers", ("--data.workers", 1), "error: a process that prepares pictures died"),
+        ("workers", ("--data.workers", 1), "error: a process that prepares images died"),
         ("disk", (), "last.ckpt could not be written: File too large; what was there before is whole"),
     ],
 )

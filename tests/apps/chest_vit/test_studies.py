@@ -9,17 +9,17 @@ import torch
 from PIL import Image
 
 from apps.chest_vit.__main__ import main
-from apps.chest_vit.candidates import ABLATION, RIVALS, ROWS, SWEEP, grid
 from apps.chest_vit.data import RetrievalData
-from apps.chest_vit.experiment import of_model
-from apps.chest_vit.kept_maps import KeptMaps
 from apps.chest_vit.model import CHEST
-from apps.chest_vit.observations import ambiguity, correlation
-from apps.chest_vit.studies import sweep_tables
-from apps.chest_vit.study_figures import FIGURES
-from apps.common.compare import Comparison, Evaluation, Run, Trial
-from apps.common.evaluation import scores
-from apps.common.sampling import Draw
+from apps.chest_vit.studies.cached_maps import KeptMaps
+from apps.chest_vit.studies.candidates import ABLATION, RIVALS, ROWS, SWEEP, grid
+from apps.chest_vit.studies.commands import sweep_tables
+from apps.chest_vit.studies.experiment import of_model
+from apps.chest_vit.studies.figures import FIGURES
+from apps.chest_vit.studies.observations import ambiguity, correlation
+from apps.compare.harness import Comparison, Evaluation, Run, Trial
+from apps.evaluation.scores import scores
+from apps.training.sampling import Draw
 from geomdml.spaces import Euclidean
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's; a user's process shows or hides them by its own rules
@@ -30,8 +30,8 @@ SIZES = dict(size=32, steps=2, classes_per_batch=2, per_class=2)
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """Twelve classes of three pictures, each class a colour."""
-    root = tmp_path_factory.mktemp("pictures")
+    """Twelve classes of three images, each class a colour."""
+    root = tmp_path_factory.mktemp("images")
     for label in range(12):
         (root / f"{label:02}").mkdir()
         for index in range(3):
@@ -51,13 +51,13 @@ def lite(**settings) -> CHEST:
     return CHEST(5, weights="none", dim=8, **settings).eval()
 
 
-def test_features_of_kept_maps_are_those_of_the_pictures(tree):
+def test_features_of_kept_maps_are_those_of_the_images(tree):
     data, model = RetrievalData(str(tree), **SIZES), lite(frozen=FROZEN)
     maps = KeptMaps(model, data, variants=2)
     assert maps.layers == len(FROZEN)
-    pictures = torch.stack([data.whole(data.test.picture(row)) for row in range(len(data.test))])
+    images = torch.stack([data.whole(data.test.image(row)) for row in range(len(data.test))])
     with torch.no_grad():
-        found, wanted = maps.features(model, maps.whole("test")), model.features(pictures)
+        found, wanted = maps.features(model, maps.whole("test")), model.features(images)
     torch.testing.assert_close(found, wanted, rtol=0, atol=float(2e-3 * wanted.abs().max()))  # half precision
     assert float((wanted[0] - wanted[-1]).abs().max()) > 0.02 * float(wanted.abs().max())  # it could differ
 
@@ -114,7 +114,7 @@ def test_a_sweep_shows_two_settings_as_a_table():
     assert rows == [("1", ["0.0", "1.0"]), ("2", ["2.0", "3.0"])]
 
 
-def test_ambiguous_pictures_are_those_that_recall_misses():
+def test_ambiguous_images_are_those_that_recall_misses():
     torch.manual_seed(0)
     x, labels = torch.randn(1_500, 8), torch.arange(1_500) % 40
     x += 2 * torch.randn(40, 8)[labels]
@@ -173,7 +173,7 @@ def test_an_ablation_ends_with_portraits_drawn_from_csv_files(tree, tmp_path, ca
     assert kept == {path: path.stat().st_mtime_ns for path in (folder / "portraits").iterdir()}
 
 
-def test_a_sweep_is_scored_on_validation_pictures(tree, tmp_path):
+def test_a_sweep_is_scored_on_validation_images(tree, tmp_path):
     words = ["sweep", "--data.root", str(tree), "--folder", str(tmp_path / "study"), "--out", str(tmp_path)]
     words += [f"--data.{key}={value}" for key, value in SIZES.items()] + ["--trainer.max_epochs=1", "--moments=[]"]
     words += [
@@ -189,5 +189,5 @@ def test_a_sweep_is_scored_on_validation_pictures(tree, tmp_path):
 
 
 def test_a_candidate_that_is_not_there_is_named(tree, tmp_path, capsys):
-    with pytest.raises(SystemExit, match="error: there is no candidate 'Z'; want some of H; E"):
+    with pytest.raises(SystemExit, match="error: there is no candidate 'Z'; expected some of H; E"):
         main(["ablate", "--data.root", str(tree), "--candidates=['Z']", "--model.weights=none", "--out", str(tmp_path)])

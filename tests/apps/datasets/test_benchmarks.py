@@ -43,20 +43,20 @@ def test_every_layout_is_guessed_and_loaded(name, made):
 
 
 @pytest.mark.parametrize("name", COUNTS)
-def test_pictures_are_those_of_their_classes(name, made):
+def test_images_are_those_of_their_classes(name, made):
     """Every class has a colour of its own."""
     split = loaded(name, made[name])
     for part in (split.train, split.test):
         colours = {}
         for i in range(0, len(part), 7):
-            colour = tuple(part.picture(i)[:, 2, 2].tolist())
+            colour = tuple(part.image(i)[:, 2, 2].tolist())
             assert colours.setdefault(part.labels[i], colour) == colour
         assert len(set(colours.values())) == len(colours)
 
 
 def test_the_published_counts():
     published = {name: benchmark.PUBLISHED for name, benchmark in BENCHMARKS.items()}
-    total = {name: sum(part.pictures for part in parts.values()) for name, parts in published.items()}
+    total = {name: sum(part.images for part in parts.values()) for name, parts in published.items()}
     assert total == {"cub": 11_788, "cars": 16_185, "inshop": 52_712, "sop": 120_053}
     classes = {name: parts["train"].classes + parts["query"].classes for name, parts in published.items()}
     assert classes == {"cub": 200, "cars": 196, "inshop": 7_982, "sop": 22_634}
@@ -78,18 +78,18 @@ def test_query_and_gallery_share_their_classes(made):
     assert all("/02_" in name for name in split.gallery.names)
     assert not any("/02_" in name for name in split.query.names)
     assert split.test.names[10:] == split.gallery.names
-    assert split.test.picture(12).equal(split.gallery.picture(2))
-    with pytest.raises(IndexError, match="15 pictures"):
-        split.test.picture(15)
+    assert split.test.image(12).equal(split.gallery.image(2))
+    with pytest.raises(IndexError, match="15 images"):
+        split.test.image(15)
 
 
 @pytest.mark.parametrize("name", COUNTS)
-def test_no_picture_is_decoded_before_it_is_asked_for(name, made, monkeypatch):
+def test_no_image_is_decoded_before_it_is_asked_for(name, made, monkeypatch):
     asked = []
     monkeypatch.setattr(files, "decode", lambda path, size=None: asked.append(path) or decode(path, size))
     split = loaded(name, made[name])
     assert not asked
-    split.test.picture(1)
+    split.test.image(1)
     assert len(asked) == 1
     assert len(pickle.dumps(split.train)) < 300 * len(split.train) + 10_000  # what a worker gets: paths
 
@@ -101,7 +101,7 @@ def test_no_picture_is_decoded_before_it_is_asked_for(name, made, monkeypatch):
         (
             "cub",
             "CUB_200_2011/images/001.Bird_0/001.Bird_0_1.jpg",
-            r"1 of the 400 pictures .* missing, first .*0_1\.jpg",
+            r"1 of the 400 images .* missing, first .*0_1\.jpg",
         ),
         ("cars", "cars_annos.mat", r"cars_annos\.mat' is missing: Cars196 is a folder with cars_annos\.mat"),
         ("inshop", "Eval/list_eval_partition.txt", r"list_eval_partition\.txt' is missing: In-shop is a folder"),
@@ -134,14 +134,14 @@ def test_no_folder_is_guessed(tmp_path):
         guess(tmp_path / "file")
 
 
-def test_a_broken_picture_is_left_out_counted_and_named(layouts, tmp_path, caplog):
+def test_a_broken_image_is_left_out_counted_and_named(layouts, tmp_path, caplog):
     layouts["sop"](tmp_path)
     path = tmp_path / "Stanford_Online_Products/chair_final/000000000008_1.JPG"
     path.write_bytes(path.read_bytes()[:100])
     split = loaded("sop", tmp_path)
     assert split.counts()["query"] == (5, 14) and split.counts()["train"] == (6, 18)
     assert "1 broken" in caplog.text and "000000000008_1.JPG" in caplog.text
-    with pytest.raises(ValueError, match=r"1 of 33 pictures .* broken"):
+    with pytest.raises(ValueError, match=r"1 of 33 images .* broken"):
         loaded("sop", tmp_path, strict=True)
 
 
@@ -172,8 +172,8 @@ def test_a_link_out_of_the_folder_is_refused(layouts, tmp_path):
 @pytest.mark.parametrize(
     ("file", "line", "message"),
     [
-        ("images.txt", "401", r"line 401 of .*images\.txt' has 1 words; want 2"),
-        ("images.txt", "401 a.jpg", r"picture 401 of .* has class '' in image_class_labels"),
+        ("images.txt", "401", r"line 401 of .*images\.txt' has 1 words; expected 2"),
+        ("images.txt", "401 a.jpg", r"image 401 of .* has class '' in image_class_labels"),
     ],
 )
 def test_lines_that_are_wrong_are_named(layouts, tmp_path, file, line, message):
@@ -216,6 +216,6 @@ def test_another_number_of_car_folders(layouts, tmp_path):
         folder = tmp_path / half / "Make 003 Model 2012"
         (folder / "00001.jpg").unlink()
         folder.rmdir()
-    with pytest.raises(ValueError, match="has 195 class folders; want 196"):
+    with pytest.raises(ValueError, match="has 195 class folders; expected 196"):
         loaded("cars", tmp_path)
     assert guess(tmp_path) == "folder"

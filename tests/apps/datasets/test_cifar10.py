@@ -116,7 +116,7 @@ def test_a_tarball_without_a_file_names_it(tmp_path):
 def test_without_a_root_or_files_the_layout_is_told(tmp_path):
     with pytest.raises(ValueError, match=r"give --data\.root"):
         cifar10.load(None)
-    with pytest.raises(ValueError, match=rf"{tmp_path}/data_batch_1 is missing; want a folder with"):
+    with pytest.raises(ValueError, match=rf"{tmp_path}/data_batch_1 is missing; expected a folder with"):
         cifar10.load(tmp_path)
     write(tmp_path, python2)
     (tmp_path / cifar10.TEST).unlink()
@@ -138,7 +138,7 @@ def changed(**changes):
         (changed(labels=[0, 1]), "for 2 labels"),
         (changed(labels=[0, 1, 2, 10]), "labels other than 0 to 9"),
         (changed(labels=[0, 1, 2, b"3"]), "labels other than 0 to 9"),
-        (changed(data=np.zeros((ROWS, 3071), np.uint8)), "want"),
+        (changed(data=np.zeros((ROWS, 3071), np.uint8)), "expected"),
         (changed(data=np.zeros((ROWS, 3072), np.float32)), "unsigned bytes"),
         (changed(data=np.array([None])), "cannot be read"),
         (changed(data=b"bytes"), "no 'data' array"),

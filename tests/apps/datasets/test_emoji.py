@@ -8,81 +8,81 @@ import numpy as np
 import pytest
 import torch
 
-from apps.common.packages import cache_folder
 from apps.datasets import emoji
+from apps.io.packages import cache_folder
 
 SQUARE = '<path fill="#f00" d="M0 0h4v4H0z"/>'
 SIZE = 32
 
 
 @pytest.fixture(scope="module")
-def pictures():
+def images():
     return emoji.load(SIZE)
 
 
-def test_the_counts_are_those_of_the_pinned_sets(pictures):
-    assert len(pictures.classes) == 1185
-    assert len(pictures) == len(pictures.labels) == 8080
-    assert Counter(name.partition("/")[0] for name in pictures.names).keys() == emoji.SETS.keys()
+def test_the_counts_are_those_of_the_pinned_sets(images):
+    assert len(images.classes) == 1185
+    assert len(images) == len(images.labels) == 8080
+    assert Counter(name.partition("/")[0] for name in images.names).keys() == emoji.SETS.keys()
 
 
-def test_every_class_has_at_least_five_vendors_each_once(pictures):
-    assert np.bincount(pictures.labels).min() == 5
-    assert np.bincount(pictures.labels).max() == 8
-    assert len(set(pictures.names)) == len(pictures)
+def test_every_class_has_at_least_five_vendors_each_once(images):
+    assert np.bincount(images.labels).min() == 5
+    assert np.bincount(images.labels).max() == 8
+    assert len(set(images.names)) == len(images)
 
 
-def test_pictures_are_sorted_by_emoji_then_vendor(pictures):
-    keys = [tuple(reversed(name.split("/"))) for name in pictures.names]
+def test_images_are_sorted_by_emoji_then_vendor(images):
+    keys = [tuple(reversed(name.split("/"))) for name in images.names]
     assert keys == sorted(keys)
-    assert [pictures.classes[label] for label in pictures.labels] == [name for name, _ in keys]
+    assert [images.classes[label] for label in images.labels] == [name for name, _ in keys]
 
 
-def test_skin_tones_and_flags_are_left_out(pictures):
-    assert not [name for name in pictures.classes if "skin-tone" in name or "flag" in name]
+def test_skin_tones_and_flags_are_left_out(images):
+    assert not [name for name in images.classes if "skin-tone" in name or "flag" in name]
 
 
-def test_every_picture_shows_something_on_white(pictures):
-    for i in range(len(pictures)):
-        picture = pictures.picture(i)
-        assert picture.shape == (3, SIZE, SIZE) and picture.dtype == torch.uint8
-        assert picture.min() < picture.max(), pictures.names[i]
+def test_every_image_shows_something_on_white(images):
+    for i in range(len(images)):
+        image = images.image(i)
+        assert image.shape == (3, SIZE, SIZE) and image.dtype == torch.uint8
+        assert image.min() < image.max(), images.names[i]
 
 
-def test_a_red_heart_is_red_on_white(pictures):
-    hearts = [i for i, name in enumerate(pictures.names) if name.endswith("/red-heart")]
+def test_a_red_heart_is_red_on_white(images):
+    hearts = [i for i, name in enumerate(images.names) if name.endswith("/red-heart")]
     assert len(hearts) >= 5
     for i in hearts:
-        picture = pictures.picture(i)
-        red, green, blue = picture[:, SIZE // 2, SIZE // 2].tolist()
-        assert red > 150 and red - green > 75 and red - blue > 75, pictures.names[i]
-        assert picture[:, -1, 0].tolist() == [255, 255, 255]
+        image = images.image(i)
+        red, green, blue = image[:, SIZE // 2, SIZE // 2].tolist()
+        assert red > 150 and red - green > 75 and red - blue > 75, images.names[i]
+        assert image[:, -1, 0].tolist() == [255, 255, 255]
 
 
-def test_the_second_load_only_maps_the_file(pictures, monkeypatch):
+def test_the_second_load_only_maps_the_file(images, monkeypatch):
     def called(*_):
         raise AssertionError("rendered again")
 
     monkeypatch.setattr(emoji, "_make", called)
     again = emoji.load(SIZE)
-    assert again.names == pictures.names
-    assert torch.equal(again.picture(7), pictures.picture(7))
+    assert again.names == images.names
+    assert torch.equal(again.image(7), images.image(7))
 
 
-def test_pictures_travel_to_workers_as_a_path(pictures):
-    sent = pickle.dumps(pictures.of_classes(range(0, 1185, 2)))
+def test_images_travel_to_workers_as_a_path(images):
+    sent = pickle.dumps(images.of_classes(range(0, 1185, 2)))
     assert len(sent) < 1_000_000
-    assert torch.equal(pickle.loads(sent).picture(0), pictures.picture(0))
+    assert torch.equal(pickle.loads(sent).image(0), images.image(0))
 
 
-def test_a_picture_may_be_changed_without_changing_the_set(pictures):
-    pictures.picture(0).zero_()
-    assert pictures.picture(0).max() == 255
+def test_an_image_may_be_changed_without_changing_the_set(images):
+    images.image(0).zero_()
+    assert images.image(0).max() == 255
 
 
-def test_the_licence_of_every_set_lies_beside_the_pictures(pictures):
-    text = (pictures.source.path.parent / "LICENSES.txt").read_text()
-    assert pictures.source.path.is_relative_to(cache_folder())
+def test_the_licence_of_every_set_lies_beside_the_images(images):
+    text = (images.source.path.parent / "LICENSES.txt").read_text()
+    assert images.source.path.is_relative_to(cache_folder())
     for vendor, (version, _) in emoji.SETS.items():
         assert f"@iconify-json/{vendor} {version}" in text
     assert text.count("creativecommons.org/licenses/by-sa/4.0") == 2
@@ -123,18 +123,18 @@ def test_exactly_what_the_rule_keeps_is_rendered(tmp_path, monkeypatch, capsys, 
     monkeypatch.setattr(emoji, "npm_package", package)
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: cores, raising=False)
-    pictures = emoji.load(8)
+    images = emoji.load(8)
     vendors = sorted(emoji.SETS)
-    assert pictures.classes == ("square", "wide")
-    assert pictures.names == (
+    assert images.classes == ("square", "wide")
+    assert images.names == (
         *(f"{vendor}/square" for vendor in vendors if vendor != "openmoji"),
         *(f"{vendor}/wide" for vendor in vendors),
     )
     red = torch.tensor([255, 0, 0], dtype=torch.uint8).view(3, 1, 1).expand(3, 8, 8)
     wide = torch.full((3, 8, 8), 255, dtype=torch.uint8)
     wide[:, 2:6, :4] = red[:, 2:6, :4]
-    for i, label in enumerate(pictures.labels):
-        assert torch.equal(pictures.picture(i), wide if label else red)
+    for i, label in enumerate(images.labels):
+        assert torch.equal(images.image(i), wide if label else red)
     told = capsys.readouterr().err
     assert "1 of 16 emoji could not be rendered and are left out: openmoji/square (" in told
     assert "16/16" in told

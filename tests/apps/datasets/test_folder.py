@@ -40,23 +40,23 @@ def birds(tmp_path):
         save(root / name, RED)
     for name in ("wren/a.webp", "wren/b.gif"):
         save(root / name, GREEN, lossless=True)
-    (root / "robin" / "notes.txt").write_text("no picture")
+    (root / "robin" / "notes.txt").write_text("no image")
     save(root / ".hidden" / "1.png")
     save(root / "wren" / ".c.png")
     return root
 
 
 def test_folders_are_classes_and_both_are_sorted(birds):
-    pictures = load(birds)
-    assert pictures.classes == ("robin", "wren")
-    assert pictures.names == ("robin/10.PNG", "robin/2.png", "robin/more/1.bmp", "wren/a.webp", "wren/b.gif")
-    assert pictures.labels.tolist() == [0, 0, 0, 1, 1]
-    assert pictures.labels.dtype == np.int64
-    assert len(pictures) == 5
-    for i, label in enumerate(pictures.labels):
-        picture = pictures.picture(i)
-        assert picture.dtype == torch.uint8 and picture.shape == (3, 6, 8)
-        assert picture[:, 3, 4].tolist() == list((RED, GREEN)[label])
+    images = load(birds)
+    assert images.classes == ("robin", "wren")
+    assert images.names == ("robin/10.PNG", "robin/2.png", "robin/more/1.bmp", "wren/a.webp", "wren/b.gif")
+    assert images.labels.tolist() == [0, 0, 0, 1, 1]
+    assert images.labels.dtype == np.int64
+    assert len(images) == 5
+    for i, label in enumerate(images.labels):
+        image = images.image(i)
+        assert image.dtype == torch.uint8 and image.shape == (3, 6, 8)
+        assert image[:, 3, 4].tolist() == list((RED, GREEN)[label])
 
 
 def test_a_whole_set_is_silent(birds, caplog):
@@ -64,11 +64,11 @@ def test_a_whole_set_is_silent(birds, caplog):
     assert not caplog.records
 
 
-def test_pictures_travel_to_workers(birds):
-    pictures = load(birds, size=4)
-    travelled = pickle.loads(pickle.dumps(pictures))
-    assert travelled.names == pictures.names
-    assert torch.equal(travelled.picture(4), pictures.picture(4))
+def test_images_travel_to_workers(birds):
+    images = load(birds, size=4)
+    travelled = pickle.loads(pickle.dumps(images))
+    assert travelled.names == images.names
+    assert torch.equal(travelled.image(4), images.image(4))
 
 
 def test_of_classes_keeps_the_order_and_renumbers(tmp_path):
@@ -78,9 +78,9 @@ def test_of_classes_keeps_the_order_and_renumbers(tmp_path):
     assert chosen.classes == ("c", "a")
     assert chosen.names == ("a/1.png", "c/1.png", "c/2.png")
     assert chosen.labels.tolist() == [1, 0, 0]
-    assert chosen.picture(0)[:, 0, 0].tolist() == list(RED)
+    assert chosen.image(0)[:, 0, 0].tolist() == list(RED)
     again = chosen.of_classes([0])
-    assert again.names == ("c/1.png", "c/2.png") and again.picture(1)[:, 0, 0].tolist() == list(BLUE)
+    assert again.names == ("c/1.png", "c/2.png") and again.image(1)[:, 0, 0].tolist() == list(BLUE)
     assert len(chosen.of_classes([])) == 0
     for wrong in ([2], [-1], [0, 0]):
         with pytest.raises(ValueError, match="class"):
@@ -92,9 +92,9 @@ def test_size_scales_the_shorter_side_and_keeps_the_middle(tmp_path, size):
     stripes = np.repeat(np.array([RED, GREEN, BLUE], dtype=np.uint8), [8, 16, 8], axis=0)
     (tmp_path / "flags").mkdir()
     Image.fromarray(np.broadcast_to(stripes, (16, 32, 3))).save(tmp_path / "flags" / "1.png")
-    picture = load(tmp_path, size=size).picture(0)
-    assert picture.shape == ((3, 16, 32) if size is None else (3, 4, 4))
-    assert picture[:, 2, 2].tolist() == list(RED if size is None else GREEN)
+    image = load(tmp_path, size=size).image(0)
+    assert image.shape == ((3, 16, 32) if size is None else (3, 4, 4))
+    assert image[:, 2, 2].tolist() == list(RED if size is None else GREEN)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_size_scales_the_shorter_side_and_keeps_the_middle(tmp_path, size):
         (lambda root: None, "does not exist"),
         (lambda root: root.write_text("x"), "is a file"),
         (lambda root: root.mkdir(), "has no class folders"),
-        (lambda root: save(root / "1.png"), "has 1 pictures directly in it, no class folders"),
+        (lambda root: save(root / "1.png"), "has 1 images directly in it, no class folders"),
     ],
 )
 def test_another_layout_is_told_the_path_and_the_layout_wanted(tmp_path, prepare, expected):
@@ -112,11 +112,11 @@ def test_another_layout_is_told_the_path_and_the_layout_wanted(tmp_path, prepare
         load(tmp_path / "birds")
 
 
-def test_a_class_without_pictures_is_named(birds):
+def test_a_class_without_images_is_named(birds):
     (birds / "dodo").mkdir()
     (birds / "moa").mkdir()
     (birds / "dodo" / "gone.txt").touch()
-    with pytest.raises(ValueError, match=r"dodo' and 1 more have no pictures that can be used"):
+    with pytest.raises(ValueError, match=r"dodo' and 1 more have no images that can be used"):
         load(birds)
 
 
@@ -126,14 +126,14 @@ def test_a_size_of_nothing_is_refused(birds):
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "gif"])
-def test_a_truncated_picture_is_left_out_counted_and_named(birds, caplog, suffix):
+def test_a_truncated_image_is_left_out_counted_and_named(birds, caplog, suffix):
     broken = truncate(noise(birds / "wren" / f"half.{suffix}"))
-    pictures = load(birds)
-    assert len(pictures) == 5
+    images = load(birds)
+    assert len(images) == 5
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert "1 broken" in record.getMessage() and str(broken) in record.getMessage()
-    with pytest.raises(ValueError, match=rf"1 of 6 pictures .* broken: .*half\.{suffix}"):
+    with pytest.raises(ValueError, match=rf"1 of 6 images .* broken: .*half\.{suffix}"):
         load(birds, strict=True)
 
 
@@ -144,7 +144,7 @@ def test_a_jpeg_with_more_after_its_end_is_whole(birds, caplog):
     assert not caplog.records
 
 
-def test_many_broken_pictures_are_one_line(birds, caplog):
+def test_many_broken_images_are_one_line(birds, caplog):
     for i in range(9):
         (birds / "wren" / f"empty{i}.jpg").touch()
     load(birds)
@@ -154,24 +154,24 @@ def test_many_broken_pictures_are_one_line(birds, caplog):
     assert "\n" not in record.getMessage()
 
 
-def test_a_class_of_broken_pictures_is_no_class(birds):
+def test_a_class_of_broken_images_is_no_class(birds):
     save(birds / "moa" / "1.png").write_bytes(b"none")
     assert load(birds).classes == ("robin", "wren")
 
 
-def test_a_set_of_broken_pictures_is_an_error(tmp_path):
+def test_a_set_of_broken_images_is_an_error(tmp_path):
     save(tmp_path / "moa" / "1.png").write_bytes(b"none")
-    with pytest.raises(ValueError, match=r"1 of 1 pictures .*moa.1\.png"):
+    with pytest.raises(ValueError, match=r"1 of 1 images .*moa.1\.png"):
         load(tmp_path)
 
 
 @pytest.mark.parametrize("damage", [truncate, os.remove])
-def test_a_picture_that_breaks_later_is_named(birds, damage):
+def test_an_image_that_breaks_later_is_named(birds, damage):
     noise(birds / "robin" / "0.jpg")
-    pictures = load(birds)
+    images = load(birds)
     damage(birds / "robin" / "0.jpg")
     with pytest.raises(ValueError, match=r"robin.0\.jpg' cannot be decoded"):
-        pictures.picture(0)
+        images.image(0)
 
 
 def test_links_out_of_the_folder_are_left_out_and_counted(birds, tmp_path, caplog):
@@ -181,9 +181,9 @@ def test_links_out_of_the_folder_are_left_out_and_counted(birds, tmp_path, caplo
     (birds / "robin" / "folder").symlink_to(outside.parent)
     (birds / "crow").symlink_to(outside.parent)
     (birds / "wren" / "loop").symlink_to(birds)
-    pictures = load(birds)
-    assert len(pictures) == 6 and "robin/in.png" in pictures.names
-    assert pictures.classes == ("robin", "wren")
+    images = load(birds)
+    assert len(images) == 6 and "robin/in.png" in images.names
+    assert images.classes == ("robin", "wren")
     (record,) = caplog.records
     assert "4 links" in record.getMessage()
 
@@ -193,7 +193,7 @@ def test_the_folder_itself_may_be_a_link(birds, tmp_path):
     assert load(tmp_path / "link").names == load(birds).names
 
 
-def test_pictures_beside_the_class_folders_are_counted(birds, caplog):
+def test_images_beside_the_class_folders_are_counted(birds, caplog):
     save(birds / "cover.png")
     assert len(load(birds)) == 5
     (record,) = caplog.records
@@ -208,7 +208,7 @@ def test_names_that_are_not_text_stay_apart_and_printable(birds):
 
 
 @pytest.mark.parametrize("pixels", [(10_000, 9_000), (20_000, 9_000)])
-def test_a_picture_beyond_pillows_limit_is_broken(birds, pixels, caplog):
+def test_an_image_beyond_pillows_limit_is_broken(birds, pixels, caplog):
     Image.new("1", pixels).save(birds / "wren" / "huge.png")
     assert len(load(birds)) == 5
     assert "huge.png' is too large" in caplog.text
@@ -266,14 +266,14 @@ def test_a_palettes_transparent_colour_is_white(tmp_path):
     image = Image.new("P", (2, 2), 0)
     image.putpalette([*RED, *GREEN])
     image.putpixel((1, 1), 1)
-    picture = saved(image, tmp_path / "a.gif", transparency=0)
-    assert picture[:, 0, 0].tolist() == [255, 255, 255] and picture[:, 1, 1].tolist() == list(GREEN)
+    image = saved(image, tmp_path / "a.gif", transparency=0)
+    assert image[:, 0, 0].tolist() == [255, 255, 255] and image[:, 1, 1].tolist() == list(GREEN)
 
 
-def test_the_first_frame_of_a_film_is_the_picture(tmp_path):
+def test_the_first_frame_of_a_film_is_the_image(tmp_path):
     frames = [Image.new("RGB", (2, 2), colour) for colour in (RED, GREEN)]
-    picture = saved(frames[0], tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    assert picture[:, 0, 0].tolist() == list(RED)
+    image = saved(frames[0], tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    assert image[:, 0, 0].tolist() == list(RED)
 
 
 @pytest.mark.parametrize(
@@ -286,6 +286,6 @@ def test_exif_orientation_is_applied(tmp_path, orientation, corner, mode):
     image = Image.fromarray(pixels) if mode == "I;16" else Image.fromarray((pixels >> 8).astype(np.uint8)).convert(mode)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    picture = saved(image, tmp_path / "a.png", exif=exif)
-    assert picture.shape == ((3, 6, 4) if orientation in (6, 8) else (3, 4, 6))
-    assert picture[0][corner] == 255 and picture.sum() == 3 * 255
+    image = saved(image, tmp_path / "a.png", exif=exif)
+    assert image.shape == ((3, 6, 4) if orientation in (6, 8) else (3, 4, 6))
+    assert image[0][corner] == 255 and image.sum() == 3 * 255

@@ -61,13 +61,13 @@ def test_parts_that_do_not_fit_are_refused(root):
     for path in root.glob("train-labels*"):
         path.unlink()
     (root / "train-labels-idx1-ubyte").write_bytes(encoded(LABELS["t10k"]))
-    with pytest.raises(ValueError, match="20 pictures and 10 labels"):
+    with pytest.raises(ValueError, match="20 images and 10 labels"):
         mnist.load(root)
 
 
 @given(length=st.integers(0, 415), compress=st.booleans())
 def test_a_truncated_file_is_refused_by_its_path(tmp_path_factory, length, compress):
-    path = tmp_path_factory.mktemp("idx") / ("pictures.gz" if compress else "pictures")
+    path = tmp_path_factory.mktemp("idx") / ("images.gz" if compress else "images")
     content = encoded(PARTS["train"])
     assert len(content) == 416
     if compress:
@@ -90,7 +90,7 @@ def test_a_truncated_file_is_refused_by_its_path(tmp_path_factory, length, compr
     ids=["too long", "another dimension", "a huge claim", "floats"],
 )
 def test_what_is_no_such_array_is_refused(tmp_path, content):
-    path = tmp_path / "pictures"
+    path = tmp_path / "images"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=str(path)):
         idx.read(path, 3)

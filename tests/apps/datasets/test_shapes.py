@@ -6,11 +6,11 @@ import zipfile
 import numpy as np
 import pytest
 
-from apps.common.packages import FetchError
-from apps.common.shape_data import shapes as shapes_of
 from apps.datasets import furniture, mesh_folder, modelnet, shrec
-from apps.datasets.meshes import MeshError
-from apps.datasets.shapes import Shapes, stratified
+from apps.io.packages import FetchError
+from apps.shapes.labelled_shapes import Shapes, stratified
+from apps.shapes.meshes import MeshError
+from apps.training.shape_data import shapes as shapes_of
 
 OFF = "OFF3 1 0\n0 0 0\n1 0 0\n0 {} 1\n3 0 1 2\n"
 OBJ = "v 0 0 0\nv 1 0 0\nv 0 0 {}\nf 1 2 3\n"

@@ -6,11 +6,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from apps.common import workers
-from apps.common.packages import FetchError
 from apps.datasets import furniture, pictograms, shrec_sketches, sketched_shapes
-from apps.datasets.meshes import MeshFile
-from apps.datasets.shapes import Shapes, stratified
+from apps.io import workers
+from apps.io.packages import FetchError
+from apps.shapes.labelled_shapes import Shapes, stratified
+from apps.shapes.meshes import MeshFile
 
 BODY = '<path fill="currentColor" d="M0 0h4v4H0z"/>'
 
@@ -37,13 +37,13 @@ def package(tmp_path, monkeypatch):
 
 
 def test_pictograms_are_rendered_from_the_package_once(package):
-    pictures = pictograms.load(8)
-    assert pictures.classes == ("chair", "lamp", "sofa") and np.bincount(pictures.labels).tolist() == [12, 11, 1]
-    assert pictures.names[:2] == ("chair/plain/chair-0", "chair/wide/chair-1")
-    assert pictures.picture(0).max() == 0  # all of its box
-    assert pictures.picture(1)[0, 2:6, :4].max() == 0 and pictures.picture(1)[0, 0].min() == 255
+    images = pictograms.load(8)
+    assert images.classes == ("chair", "lamp", "sofa") and np.bincount(images.labels).tolist() == [12, 11, 1]
+    assert images.names[:2] == ("chair/plain/chair-0", "chair/wide/chair-1")
+    assert images.image(0).max() == 0  # all of its box
+    assert images.image(1)[0, 2:6, :4].max() == 0 and images.image(1)[0, 0].min() == 255
     assert not (package / "npm").exists()  # what is not used is not kept
-    assert pictograms.load(16).picture(0).shape == (3, 16, 16)
+    assert pictograms.load(16).image(0).shape == (3, 16, 16)
     [licences] = (package / "cache").rglob("LICENSES.txt")
     assert licences.read_text().count("MIT") == 2
 

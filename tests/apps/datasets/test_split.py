@@ -1,4 +1,4 @@
-"""Divisions by class and by picture, and what is kept out for validation."""
+"""Divisions by class and by image, and what is kept out for validation."""
 
 import numpy as np
 import pytest
@@ -6,20 +6,22 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.datasets.pictures import Pictures
+from apps.datasets.labelled_images import LabelledImages
 from apps.datasets.split import Split, by_classes, by_images, keep_out
 
 
-def numbered(sizes: list[int]) -> Pictures:
-    """Classes of these sizes; picture i has i in all pixels."""
+def numbered(sizes: list[int]) -> LabelledImages:
+    """Classes of these sizes; image i has i in all pixels."""
     labels = np.repeat(np.arange(len(sizes)), sizes)
     source = torch.arange(len(labels), dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 1, 1)
-    return Pictures(labels, tuple(map(str, range(len(sizes)))), tuple(f"p{i}" for i in range(len(labels))), source)
+    return LabelledImages(
+        labels, tuple(map(str, range(len(sizes)))), tuple(f"p{i}" for i in range(len(labels))), source
+    )
 
 
-def ids(pictures: Pictures | None) -> list[int]:
-    found = [] if pictures is None else [int(pictures.picture(i)[0, 0, 0]) for i in range(len(pictures))]
-    assert pictures is None or [f"p{i}" for i in found] == list(pictures.names)
+def ids(images: LabelledImages | None) -> list[int]:
+    found = [] if images is None else [int(images.image(i)[0, 0, 0]) for i in range(len(images))]
+    assert images is None or [f"p{i}" for i in found] == list(images.names)
     return found
 
 
@@ -27,20 +29,20 @@ sizes = st.lists(st.integers(1, 12), min_size=2, max_size=20)
 
 
 @given(sizes, st.sampled_from([0.0, 0.1, 0.5]), st.integers(0, 5))
-def test_by_images_every_picture_is_in_one_part(sizes, validation, seed):
-    pictures = numbered(sizes)
+def test_by_images_every_image_is_in_one_part(sizes, validation, seed):
+    images = numbered(sizes)
     try:
-        split = by_images(pictures, validation, seed)
+        split = by_images(images, validation, seed)
     except ValueError as error:
-        assert "no class has two pictures" in str(error)
+        assert "no class has two images" in str(error)
         return
     parts = [ids(split.train), ids(split.validation), ids(split.test)]
-    assert sorted(i for part in parts for i in part) == list(range(len(pictures)))
-    assert split.train.classes == split.test.classes == pictures.classes
+    assert sorted(i for part in parts for i in part) == list(range(len(images)))
+    assert split.train.classes == split.test.classes == images.classes
     assert (split.validation is None) == (validation == 0)
     assert np.unique(split.train.labels).tolist() == list(range(len(sizes)))  # each class trains
     assert [sum(split.test.labels == k) for k in range(len(sizes))] == [size // 2 for size in sizes]
-    again = by_images(pictures, validation, seed)
+    again = by_images(images, validation, seed)
     assert parts == [ids(again.train), ids(again.validation), ids(again.test)]
 
 
@@ -67,9 +69,9 @@ def test_what_is_kept_out_of_a_published_split_leaves_its_test_alone(count, shar
 
 
 def test_too_few():
-    with pytest.raises(ValueError, match="no class has two pictures for test"):
+    with pytest.raises(ValueError, match="no class has two images for test"):
         by_images(numbered([1, 2, 3]), 0, 0)
-    with pytest.raises(ValueError, match="no class has two pictures for validation"):
+    with pytest.raises(ValueError, match="no class has two images for validation"):
         by_images(numbered([4, 4]), 0.1, 0)
     with pytest.raises(ValueError, match="3 training classes are too few to keep 2 of them out"):
         keep_out(Split(numbered([2, 2, 2]), numbered([2])), 0.1, 0)

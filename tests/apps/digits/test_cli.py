@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from apps.common.compare import Trial
+from apps.compare.harness import Trial
 from apps.datasets import cifar10
 from apps.digits.__main__ import main
 from apps.digits.data import Batch, DigitsData
@@ -68,7 +68,7 @@ def test_a_run_leaves_its_scores_report_and_checkpoints(finished):
     assert list(found["scores"]) == ["raw pixels", "untrained network", "trained network"]
     assert set(found["scores"]["trained network"]) == {"Recall@1", "FT", "ST", "E", "DCG", "mAP", "kNN", "SVM"}
     assert found["scores"]["trained network"]["mAP"] > found["scores"]["untrained network"]["mAP"]
-    assert found["facts"]["pictures"].startswith("train 200, validation 100, test 100")
+    assert found["facts"]["images"].startswith("train 200, validation 100, test 100")
     for name in ("report.html", "metrics.csv", "config.yaml", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
         assert (finished / name).stat().st_size > 0
     header = (finished / "metrics.csv").read_text().splitlines()[0]
@@ -129,8 +129,8 @@ def test_compare_writes_its_tables_and_goes_on(root, tmp_path, capsys):
     [
         ("is missing, with and without .gz", ("fit", "--data.root", "nowhere")),
         ("data_batch_1 is missing", ("fit", "--data.name", "cifar10")),
-        ("--data.batch_size = 1; want at least 2", ("fit", "--data.batch_size", "1")),
-        ("batches of 5000 pictures from 200", ("fit", "--data.batch_size", "5000")),
+        ("--data.batch_size = 1; expected at least 2", ("fit", "--data.batch_size", "1")),
+        ("batches of 5000 images from 200", ("fit", "--data.batch_size", "5000")),
         ("loss 'transport' has no setting 'margn'", ("fit", "--model.loss_args", "{margn: 1}")),
         ("there is no candidate 'tripplet'", ("compare", "--candidates", "[tripplet]")),
         ("--model.lr = -1", ("fit", "--model.lr", "-1")),
@@ -174,7 +174,7 @@ def test_cifar10_runs_through(tmp_path):
     small = ("--data.validation", "50", "--data.batch_size", "50", "--trainer.max_epochs", "2")
     app("fit", tmp_path, tmp_path / "runs", *small, config="cifar10")
     found = json.loads((tmp_path / "runs/version_0/results.json").read_text())
-    assert found["facts"]["pictures"].startswith("train 150, validation 50, test 40")
+    assert found["facts"]["images"].startswith("train 150, validation 50, test 40")
 
 
 def test_every_candidate_trains_and_all_have_as_many_settings(root):

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from apps.common import workers
-from apps.common.compare import Trial
+from apps.compare.harness import Trial
+from apps.io import workers
 from apps.multimodal import plots
 from apps.multimodal.__main__ import main
 from apps.multimodal.data import MultimodalData

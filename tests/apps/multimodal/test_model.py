@@ -25,14 +25,14 @@ def made(method: str, **settings) -> Multimodal:
 
 @pytest.fixture(scope="module")
 def batch() -> Batch:
-    """A class is told by how bright its pictures are, and by how long its points lie."""
+    """A class is told by how bright its images are, and by how long its points lie."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(12) % 3
     noise = torch.randint(0, 40, (12, 2, 1, 32, 32), generator=generator)
-    pictures = (70 * labels[:, None, None, None, None] + noise).to(torch.uint8)
+    images = (70 * labels[:, None, None, None, None] + noise).to(torch.uint8)
     stretched = 1 + labels[:, None, None] * torch.tensor([1.0, 0.0, 0.0])
     points = torch.randn(12, 10, 3, generator=generator) * stretched
-    return Batch(torch.arange(12), pictures, torch.arange(2).expand(12, -1), points, labels)
+    return Batch(torch.arange(12), images, torch.arange(2).expand(12, -1), points, labels)
 
 
 def train(model: Multimodal, batch: Batch, steps: int) -> list[float]:
@@ -170,7 +170,7 @@ def test_ogm_ge_wants_a_linear_head():
         ({"unimodal_weight": -1.0}, "--model.unimodal_weight = -1.0"),
         ({"smoothing": (0.1, 1.0)}, r"--model.smoothing = \[0.1, 1.0\]"),
         ({"fusion": "film"}, "fusion 'film'"),
-        ({"max_alpha": 0.7}, "max_alpha = 0.7; want at most 0.5"),
+        ({"max_alpha": 0.7}, "max_alpha = 0.7; expected at most 0.5"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings, message):

@@ -68,9 +68,9 @@ def test_two_gates_are_a_sigmoid():
 
 
 def test_another_fusion_or_head_is_refused():
-    with pytest.raises(ValueError, match="fusion 'film'; want 'sum', 'concat' or 'gated'"):
+    with pytest.raises(ValueError, match="fusion 'film'; expected 'sum', 'concat' or 'gated'"):
         Fusion("film", 4, 2)
-    with pytest.raises(ValueError, match="head 'cosine'; want 'linear' or 'soft_triple'"):
+    with pytest.raises(ValueError, match="head 'cosine'; expected 'linear' or 'soft_triple'"):
         heads.head("cosine", 3, 4, Euclidean())
 
 

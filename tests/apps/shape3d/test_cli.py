@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from apps.common import workers
+from apps.io import workers
 from apps.shape3d.__main__ import main
 from tests.apps.boxes import boxes
 
@@ -97,8 +97,8 @@ def test_search_finds_the_shape_itself_first(finished, root, tmp_path, capsys, g
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[0] == "1" and float(lines[0].split()[1]) < 1e-3
     assert lines[0].endswith("stick/3.off") and len(lines) == 5
-    with Image.open(out) as picture:
-        assert picture.size == (5 * 64 + 4 * 4, 64)
+    with Image.open(out) as image:
+        assert image.size == (5 * 64 + 4 * 4, 64)
 
 
 COMPARE = ("--candidates", "[transport,centre]", "--seeds", "2", "--budget", "2", "--search_steps", "3")
@@ -119,7 +119,7 @@ def test_compare_writes_its_tables_and_goes_on(root, tmp_path, capsys):
     [
         ("'nowhere' does not exist", ("fit", "--data.root", "nowhere")),
         ("--data.train_views = 9 of 4 views", ("fit", "--data.train_views", "9")),
-        ("batches of 500 pictures from 20", ("fit", "--data.batch_size", "500")),
+        ("batches of 500 images from 20", ("fit", "--data.batch_size", "500")),
         ("loss 'transport' has no setting 'margn'", ("fit", "--model.loss_args", "{margn: 1}")),
         (
             "loss 'softmax' has no setting 'margin'",

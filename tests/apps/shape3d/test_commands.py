@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from apps.common import workers
+from apps.io import workers
 from apps.shape3d import __main__ as app
 from apps.shape3d import render
 
@@ -46,7 +46,7 @@ def test_a_mistake_ends_with_one_line(root, args, message):
 
 
 @pytest.mark.parametrize(("views", "size"), [("5", (192, 32)), ("0", (192, 64))])  # 20 views take two lines
-def test_a_sheet_of_pictures(root, tmp_path, views, size):
+def test_a_sheet_of_images(root, tmp_path, views, size):
     out, meshes = tmp_path / "sheet.png", [str(root / "bed" / f"{i}.off") for i in (0, 1)]
     render.main([*meshes, "--out", str(out), "--views", views, "--size", "16", "--shading", "normals"])
     with Image.open(out) as image:

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from apps.common.shape_data import Batch
-from apps.common.view_backbone import ViewBackbone
-from apps.common.view_pooling import ViewPooling
+from apps.networks.pooling import ViewPooling
+from apps.networks.view_backbone import ViewBackbone
 from apps.shape3d.baselines import linear_probe
 from apps.shape3d.losses import CentreLoss, MetricLoss, Name
 from apps.shape3d.model import Shape3D
+from apps.training.shape_data import Batch
 from geomdml.spaces import Euclidean, Hyperbolic
 
 CLASSES = ("bed", "chair", "lamp")
@@ -22,8 +22,8 @@ def batch() -> Batch:
     labels = torch.arange(6) % 3
     bright = 60 * labels + 60  # a class is told by how bright it is
     noise = torch.randint(0, 60, (6, 4, 1, 32, 32), generator=rng)
-    pictures = (bright[:, None, None, None, None] + noise).to(torch.uint8)
-    return Batch(torch.arange(6), pictures, torch.arange(4).expand(6, -1), labels)
+    images = (bright[:, None, None, None, None] + noise).to(torch.uint8)
+    return Batch(torch.arange(6), images, torch.arange(4).expand(6, -1), labels)
 
 
 @pytest.mark.parametrize("kind", ["max", "mean", "attention"])
@@ -42,7 +42,7 @@ def test_attention_that_does_not_care_is_the_mean():
 
 
 def test_another_pooling_is_refused():
-    with pytest.raises(ValueError, match="pooling = 'median'; want 'max', 'mean' or 'attention'"):
+    with pytest.raises(ValueError, match="pooling = 'median'; expected 'max', 'mean' or 'attention'"):
         ViewPooling("median", 5)
 
 
@@ -52,8 +52,8 @@ def test_the_two_parts_are_the_whole_backbone(frozen):
     net = ViewBackbone("efficientnet_lite0", "none", frozen=frozen)
     torch.manual_seed(0)
     whole = ViewBackbone("efficientnet_lite0", "none", frozen=0)
-    pictures = torch.randint(0, 256, (2, 1, 32, 32), dtype=torch.uint8)
-    torch.testing.assert_close(net.late(net.early(pictures)), whole.late(whole.early(pictures)))
+    images = torch.randint(0, 256, (2, 1, 32, 32), dtype=torch.uint8)
+    torch.testing.assert_close(net.late(net.early(images)), whole.late(whole.early(images)))
     assert net.has_frozen_part == (frozen != 0)
     assert not any(p.requires_grad for p in net.first.parameters())
 
@@ -85,7 +85,7 @@ def test_the_memory_is_only_a_memory(batch):
     model = Shape3D(CLASSES, frozen=6, **SMALL).eval()
     some = batch._replace(seen=torch.tensor([[3, 0]] * 6))
     model.maps(batch)
-    direct = torch.stack([model.backbone.early(views[[3, 0]]) for views in batch.pictures])
+    direct = torch.stack([model.backbone.early(views[[3, 0]]) for views in batch.images])
     torch.testing.assert_close(model.maps(some), direct, rtol=2e-3, atol=1e-4)
     again = model.maps(some)
     assert torch.equal(model.maps(some), again)
@@ -148,8 +148,8 @@ def test_centre_loss_pulls_to_the_mean_of_the_class():
 @pytest.mark.parametrize(
     ("name", "space", "settings", "message"),
     [
-        ("chest", Euclidean(), {}, "want a hyperbolic space"),
-        ("centre", Hyperbolic(c=0.5), {}, "want Euclidean space"),
+        ("chest", Euclidean(), {}, "expected a hyperbolic space"),
+        ("centre", Hyperbolic(c=0.5), {}, "expected Euclidean space"),
         ("chest", Hyperbolic(c=0.5), {"magin": 1}, "loss 'chest' with .*magin"),
         ("softmax", Euclidean(), {"margin": 1.0}, "loss 'softmax' has no setting 'margin'"),
     ],

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from apps.common import workers
+from apps.io import workers
 
 CONFIGS = Path(__file__).parents[3] / "apps/sketch/configs"
 CLASSES = {"plate": (4, 0.3, 4), "stick": (0.5, 5, 0.5), "tower": (1, 3, 1)}

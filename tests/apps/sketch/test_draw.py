@@ -60,7 +60,7 @@ def ask(url: str, body: bytes | None = None, **headers: str) -> tuple[int, dict,
         return error.code, dict(error.headers), error.read()
 
 
-def test_a_drawing_finds_shapes_with_their_pictures(address, searcher):
+def test_a_drawing_finds_shapes_with_their_images(address, searcher):
     status, headers, body = ask(f"{address}/search", SKETCH)
     shapes = json.loads(body)["shapes"]
     assert status == 200 and len(shapes) == K and headers["Content-Type"] == "application/json"
@@ -68,7 +68,7 @@ def test_a_drawing_finds_shapes_with_their_pictures(address, searcher):
     assert distances == sorted(distances) and distances[0] >= 0
     assert {shape["class"] for shape in shapes} <= set(searcher.data.classes)
     for shape in shapes:
-        status, headers, body = ask(f"{address}/{shape['picture']}")
+        status, headers, body = ask(f"{address}/{shape['image']}")
         assert status == 200 and headers["Content-Type"] == "image/png"
         with Image.open(io.BytesIO(body)) as image:
             assert image.size == (32, 32)
@@ -82,9 +82,9 @@ def test_transparent_paper_is_white(address):
 @pytest.mark.parametrize(
     ("body", "status", "message"),
     [
-        (b"", 400, "no PNG picture that can be read"),
-        (b"hello", 400, "no PNG picture that can be read"),
-        (SKETCH[:60], 400, "no PNG picture that can be read"),
+        (b"", 400, "no PNG image that can be read"),
+        (b"hello", 400, "no PNG image that can be read"),
+        (SKETCH[:60], 400, "no PNG image that can be read"),
         (png(), 400, "nothing is drawn"),
         (png(mode="RGBA"), 400, "nothing is drawn"),
         (png(size=(3000, 4)), 400, "3000 × 4 pixels: at most 2048 a side"),
@@ -98,7 +98,7 @@ def test_a_bad_upload_gets_one_sentence(address, body, status, message):
     assert set(error) == {"error"} and message in error["error"] and "\n" not in error["error"]
 
 
-def test_a_picture_in_another_format_is_refused(address):
+def test_an_image_in_another_format_is_refused(address):
     buffer = io.BytesIO()
     Image.new("RGB", (50, 50)).save(buffer, "GIF")
     assert ask(f"{address}/search", buffer.getvalue())[0] == 400

@@ -12,30 +12,30 @@ SIDE = 48
 
 
 @st.composite
-def pictures(draw) -> torch.Tensor:
+def images(draw) -> torch.Tensor:
     """Some dark rectangles on white, not all in the corner."""
-    picture = torch.full((3, SIDE, SIDE), 255, dtype=torch.uint8)
+    image = torch.full((3, SIDE, SIDE), 255, dtype=torch.uint8)
     for _ in range(draw(st.integers(1, 4))):
         top, left = draw(st.integers(0, SIDE - 6)), draw(st.integers(0, SIDE - 6))
         height, width = draw(st.integers(4, 24)), draw(st.integers(4, 24))
-        picture[:, top : top + height, left : left + width] = draw(st.integers(0, 120))
-    return picture
+        image[:, top : top + height, left : left + width] = draw(st.integers(0, 120))
+    return image
 
 
-def ink(picture: torch.Tensor) -> torch.Tensor:
-    return 1 - picture.float()[None] / 255
+def ink(image: torch.Tensor) -> torch.Tensor:
+    return 1 - image.float()[None] / 255
 
 
-@given(pictures(), st.integers(0, 9), st.integers(0, 9))
-def test_framing_does_not_see_where_a_drawing_is(picture, down, right):
+@given(images(), st.integers(0, 9), st.integers(0, 9))
+def test_framing_does_not_see_where_a_drawing_is(image, down, right):
     wider = torch.full((3, SIDE + 10, SIDE + 10), 255, dtype=torch.uint8)
-    wider[:, down : down + SIDE, right : right + SIDE] = picture
-    assert torch.equal(framed(wider, 32), framed(picture, 32))
+    wider[:, down : down + SIDE, right : right + SIDE] = image
+    assert torch.equal(framed(wider, 32), framed(image, 32))
 
 
-@given(pictures(), st.sampled_from([32, 64]))
-def test_a_framed_drawing_is_black_on_white_and_fills_the_frame(picture, size):
-    frame = framed(picture, size)
+@given(images(), st.sampled_from([32, 64]))
+def test_a_framed_drawing_is_black_on_white_and_fills_the_frame(image, size):
+    frame = framed(image, size)
     assert frame.shape == (1, size, size) and int(frame.min()) == 0
     dark = frame[0] < 200
     rows, columns = dark.any(1).nonzero()[:, 0], dark.any(0).nonzero()[:, 0]
@@ -49,9 +49,9 @@ def test_a_blank_sheet_is_refused(grey):
         framed(torch.full((3, 20, 20), grey, dtype=torch.uint8), 32)
 
 
-@given(pictures(), st.integers(0, 2**31), st.integers(1, 4))
-def test_other_hands_are_a_function_of_the_seed_and_draw_something(picture, seed, count):
-    plain = framed(picture, 32)
+@given(images(), st.integers(0, 2**31), st.integers(1, 4))
+def test_other_hands_are_a_function_of_the_seed_and_draw_something(image, seed, count):
+    plain = framed(image, 32)
     others = drawn(plain, count, seed)
     assert others.shape == (count, 1, 32, 32) and others.dtype == torch.uint8
     assert torch.equal(others, drawn(plain, count, seed))
@@ -59,26 +59,26 @@ def test_other_hands_are_a_function_of_the_seed_and_draw_something(picture, seed
 
 
 def test_other_hands_differ():
-    picture = torch.full((3, 40, 40), 255, dtype=torch.uint8)
-    picture[:, 10:30, 10:30] = 0
-    plain = framed(picture, 32)
+    image = torch.full((3, 40, 40), 255, dtype=torch.uint8)
+    image[:, 10:30, 10:30] = 0
+    plain = framed(image, 32)
     others = drawn(plain, 6, 0)
     assert len({one.numpy().tobytes() for one in others}) == 6
     assert not torch.equal(drawn(plain, 6, 1), others)
 
 
-@given(pictures(), st.integers(1, 3))
-def test_pens_grow_and_shrink_strokes(picture, pixels):
-    before = ink(framed(picture, 32))
+@given(images(), st.integers(1, 3))
+def test_pens_grow_and_shrink_strokes(image, pixels):
+    before = ink(framed(image, 32))
     assert (thicker(before, pixels) >= before).all()
     assert (thicker(before, -pixels) <= before).all()
     assert float(thicker(before, -pixels).sum()) >= 0.3 * float(before.sum())
     assert torch.equal(thicker(before, 0), before)
 
 
-@given(pictures())
-def test_outlines_are_part_of_the_ink_and_thin_strokes_stay(picture):
-    before = ink(framed(picture, 32))
+@given(images())
+def test_outlines_are_part_of_the_ink_and_thin_strokes_stay(image):
+    before = ink(framed(image, 32))
     assert (outlined(before, 2) <= before).all()
     line = torch.zeros(1, 1, 32, 32)
     line[..., 10:13, 4:28] = 1
@@ -89,16 +89,16 @@ def test_outlines_are_part_of_the_ink_and_thin_strokes_stay(picture):
     assert float(hollow[..., 6:26, 6:26].sum()) == 0 and float(hollow.sum()) == 24**2 - 20**2
 
 
-@given(pictures(), st.integers(0, 2**31))
-def test_gaps_take_away_and_leave_half(picture, seed):
-    before = ink(framed(picture, 32))
+@given(images(), st.integers(0, 2**31))
+def test_gaps_take_away_and_leave_half(image, seed):
+    before = ink(framed(image, 32))
     after = with_gaps(before, torch.Generator().manual_seed(seed))
     assert (after <= before).all() and float(after.sum()) >= 0.5 * float(before.sum())
 
 
-@given(pictures(), st.integers(0, 2**31))
-def test_bending_keeps_ink_between_white_and_black(picture, seed):
-    after = bent(ink(framed(picture, 32)), torch.Generator().manual_seed(seed))
+@given(images(), st.integers(0, 2**31))
+def test_bending_keeps_ink_between_white_and_black(image, seed):
+    after = bent(ink(framed(image, 32)), torch.Generator().manual_seed(seed))
     assert float(after.min()) >= 0 and float(after.max()) <= 1 + 1e-6 and float(after.sum()) > 0
 
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from apps.common.rivals import pair_loss
-from apps.common.shape_data import Batch
+from apps.networks.pair_losses import pair_loss
 from apps.sketch.data import Both
 from apps.sketch.losses import CrossModalLoss, Side
 from apps.sketch.model import SIDES, SketchToShape
+from apps.training.shape_data import Batch
 from geomdml.losses import BatchTransportLoss
 from geomdml.nn import HyperbolicHead
 from geomdml.spaces import Euclidean, Hyperbolic
@@ -35,8 +35,8 @@ def batch() -> Both:
         labels = torch.arange(6) % 3
         bright = (60 * labels + 60)[:, None, None, None, None]
         noise = torch.randint(0, 60, (6, views, 1, 32, 32), generator=rng)
-        pictures, seen = (bright + noise).to(torch.uint8), torch.arange(views).expand(6, -1)[:, :2]
-        return Batch(torch.arange(6), pictures, seen, labels)
+        images, seen = (bright + noise).to(torch.uint8), torch.arange(views).expand(6, -1)[:, :2]
+        return Batch(torch.arange(6), images, seen, labels)
 
     sketches, shapes = part(3), part(4)
     return Both(sketches._replace(seen=sketches.seen[:, :1]), shapes)
@@ -82,7 +82,7 @@ def test_chest_compares_both_sides_with_the_same_proxies():
         ({"loss": "chest"}, "loss 'chest' does not work in Euclidean"),
         ({"loss": "chest", "space": "hyperbolic", "sketch_widths": (12, 8)}, "loss 'chest' shares its head"),
         ({"loss": "transport", "loss_args": {"margn": 1.0}}, "loss 'transport' has no setting 'margn'"),
-        ({"sketch_widths": (16, 4)}, "want the same last dimension"),
+        ({"sketch_widths": (16, 4)}, "expected the same last dimension"),
         ({"lr": 0.0}, "--model.lr = 0"),
     ],
 )
@@ -135,6 +135,6 @@ def test_unit_embeddings_and_what_forward_gives(batch):
     model = SketchToShape(CLASSES, **SMALL).eval()
     with torch.no_grad():
         found = model.side(batch.shapes, "shapes").embeddings
-        whole = model(batch.shapes.pictures[:, :2], "shapes")
+        whole = model(batch.shapes.images[:, :2], "shapes")
     torch.testing.assert_close(found, whole, atol=1e-2, rtol=1e-2)  # the memory keeps half precision
     torch.testing.assert_close(whole.norm(dim=-1), torch.ones(6))

@@ -253,20 +253,20 @@ X, Y = torch.randn(3, 2), torch.tensor([0, 0, 1])
 @pytest.mark.parametrize(
     ("error", "message", "call"),
     [
-        (ValueError, "batches of 0 and 0 embeddings; want at least 2,", lambda: BatchTransportLoss()(X[:0], Y[:0])),
-        (ValueError, "batches of 1 and 1 embeddings; want at least 2,", lambda: BatchTransportLoss()(X[:1], Y[:1])),
-        (ValueError, "of 3 and 0 embeddings; want at least 1", lambda: BatchTransportLoss()(X, Y, X[:0], Y[:0])),
+        (ValueError, "batches of 0 and 0 embeddings; expected at least 2,", lambda: BatchTransportLoss()(X[:0], Y[:0])),
+        (ValueError, "batches of 1 and 1 embeddings; expected at least 2,", lambda: BatchTransportLoss()(X[:1], Y[:1])),
+        (ValueError, "of 3 and 0 embeddings; expected at least 1", lambda: BatchTransportLoss()(X, Y, X[:0], Y[:0])),
         (ValueError, "ref_emb and ref_labels go together", lambda: BatchTransportLoss()(X, Y, X)),
         (ValueError, "ref_emb and ref_labels go together", lambda: BatchTransportLoss()(X, Y, None, Y)),
-        (ValueError, r"labels has shape \(2,\); want \(3,\)", lambda: BatchTransportLoss()(X, Y[:2])),
-        (ValueError, r"ref_labels has shape \(2,\); want \(3,\)", lambda: BatchTransportLoss()(X, Y, X, Y[:2])),
+        (ValueError, r"labels has shape \(2,\); expected \(3,\)", lambda: BatchTransportLoss()(X, Y[:2])),
+        (ValueError, r"ref_labels has shape \(2,\); expected \(3,\)", lambda: BatchTransportLoss()(X, Y, X, Y[:2])),
         (TypeError, "labels has dtype torch.float32", lambda: BatchTransportLoss()(X, Y.float())),
         (TypeError, "embeddings has dtype torch.int64", lambda: BatchTransportLoss()(X.long(), Y)),
         (ValueError, "last dimensions differ", lambda: BatchTransportLoss()(X, Y, X[:, :1], Y)),
         (ValueError, "NaN or infinite", lambda: BatchTransportLoss()(X / 0, Y)),
         (
             ValueError,
-            "plan = 'learned'; want one of 'transport', 'uniform'",
+            "plan = 'learned'; expected one of 'transport', 'uniform'",
             lambda: BatchTransportLoss(plan="learned"),
         ),
         (ValueError, "form = 'cosine'", lambda: BatchTransportLoss(form="cosine")),
@@ -274,7 +274,7 @@ X, Y = torch.randn(3, 2), torch.tensor([0, 0, 1])
         (ValueError, "reg = 0", lambda: BatchTransportLoss(reg=0)),
         (ValueError, "sharpness = 0", lambda: BatchTransportLoss(sharpness=0)),
         (ValueError, "power = 0", lambda: BatchTransportLoss(power=0)),
-        (ValueError, r"want \(B, P\) for both", lambda: batch_transport(torch.rand(2, 3), torch.rand(3, 2))),
+        (ValueError, r"expected \(B, P\) for both", lambda: batch_transport(torch.rand(2, 3), torch.rand(3, 2))),
     ],
 )
 def test_a_mistake_is_named(error, message, call):

@@ -138,12 +138,12 @@ GOOD = {"gamma": 1.0, "scale": 1.0, "margin": 0.0}
         (ValueError, "gamma = nan", lambda: soft_triple_similarity(DIST, gamma=float("nan"))),
         (TypeError, "dist has dtype torch.int64", lambda: soft_triple_similarity(DIST.long(), gamma=1.0)),
         (ValueError, "scale = -1.0", lambda: soft_triple(DIST, torch.tensor([0, 1]), **GOOD | {"scale": -1.0})),
-        (ValueError, "labels go from 0 to 3; want 0 to 2", lambda: soft_triple(DIST, torch.tensor([0, 3]), **GOOD)),
+        (ValueError, "labels go from 0 to 3; expected 0 to 2", lambda: soft_triple(DIST, torch.tensor([0, 3]), **GOOD)),
         (ValueError, "labels go from -1", lambda: soft_triple(DIST, torch.tensor([0, -1]), **GOOD)),
         (ValueError, r"labels has shape \(3,\)", lambda: soft_triple(DIST, torch.tensor([0, 1, 2]), **GOOD)),
-        (ValueError, r"want \(B, C\) = \(2, 3\)", lambda: soft_triple(DIST, torch.rand(2, 2), **GOOD)),
-        (ValueError, r"want \(M, 3\)", lambda: hyphc(torch.rand(4, 2), torch.rand(4, 2), gamma=1.0)),
-        (ValueError, r"want \(M, 3\)", lambda: hyphc(torch.rand(4, 3), torch.rand(5, 3), gamma=1.0)),
+        (ValueError, r"expected \(B, C\) = \(2, 3\)", lambda: soft_triple(DIST, torch.rand(2, 2), **GOOD)),
+        (ValueError, r"expected \(M, 3\)", lambda: hyphc(torch.rand(4, 2), torch.rand(4, 2), gamma=1.0)),
+        (ValueError, r"expected \(M, 3\)", lambda: hyphc(torch.rand(4, 3), torch.rand(5, 3), gamma=1.0)),
     ],
 )
 def test_what_cannot_be_right_is_refused_by_name(error, message, call):

@@ -164,5 +164,5 @@ def test_gradients_reach_points_proxies_and_curvature():
 def test_settings_that_cannot_work_are_refused(message, settings):
     with pytest.raises(ValueError, match=message):
         HIERLoss(4, **{"space": Hyperbolic()} | settings)
-    with pytest.raises(ValueError, match=r"want \(M, 3\)"):
+    with pytest.raises(ValueError, match=r"expected \(M, 3\)"):
         hierarchical_triplet(torch.rand(2, 2), torch.rand(2, 2), margin=0.1)

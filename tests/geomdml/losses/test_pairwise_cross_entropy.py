@@ -118,13 +118,13 @@ def test_relative_distances_make_the_loss_scale_free():
     [
         (
             ValueError,
-            r"dist has shape \(2, 3\); want \(2, 2\)",
+            r"dist has shape \(2, 3\); expected \(2, 2\)",
             lambda d, y: pairwise_cross_entropy(d, y, temperature=1.0),
         ),
         (ValueError, "temperature = 0", lambda d, y: pairwise_cross_entropy(d[:, :2], y, temperature=0.0)),
         (TypeError, "dist has dtype", lambda d, y: pairwise_cross_entropy(d[:, :2].long(), y, temperature=1.0)),
         (ValueError, "no two of one class", lambda d, y: pairwise_cross_entropy(d[:, :2], y, temperature=1.0)),
-        (ValueError, "want both or neither", lambda d, y: PairwiseCrossEntropyLoss()(d, y, d)),
+        (ValueError, "expected both or neither", lambda d, y: PairwiseCrossEntropyLoss()(d, y, d)),
     ],
 )
 def test_what_cannot_be_right_is_refused(error, message, call):

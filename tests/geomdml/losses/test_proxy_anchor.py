@@ -88,7 +88,7 @@ def test_it_learns(space):
 @pytest.mark.parametrize(
     ("error", "message", "call"),
     [
-        (ValueError, "want .B, C.", lambda s, y: proxy_anchor(s[0], y, scale=1.0, margin=0.1)),
+        (ValueError, "expected .B, C.", lambda s, y: proxy_anchor(s[0], y, scale=1.0, margin=0.1)),
         (ValueError, "neither of them 0", lambda s, y: proxy_anchor(s[:0], y[:0], scale=1.0, margin=0.1)),
         (
             ValueError,

@@ -64,8 +64,8 @@ def test_intervals_widen_with_confidence_and_repeat_with_the_seed():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"confidence": 1.0}, "confidence = 1.0; want a number between"),
-        ({"resamples": 0}, "resamples = 0; want at least"),
+        ({"confidence": 1.0}, "confidence = 1.0; expected a number between"),
+        ({"resamples": 0}, "resamples = 0; expected at least"),
     ],
 )
 def test_a_mistake_is_named(options: dict, message: str):

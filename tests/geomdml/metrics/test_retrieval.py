@@ -10,7 +10,8 @@ import pytest
 import torch
 from hypothesis import given
 
-from geomdml.metrics import RetrievalScores, by_sorting, retrieval
+from geomdml.metrics import RetrievalScores, retrieval
+from geomdml.metrics.ranking import sorting as by_sorting
 from geomdml.spaces import Euclidean, Hyperbolic
 from tests.generators.rankings import Problem, Table, problems, random_problem
 
@@ -307,23 +308,28 @@ X, Y = torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([0, 0, 1])
         ((X[:1], Y[:1]), {}, ValueError, "no query has a relevant item"),
         ((X[:0], Y[:0]), {}, ValueError, "no query has a relevant item"),
         ((X, Y, X[:0], Y[:0]), {}, ValueError, "no query has a relevant item"),
-        ((X, Y[:2]), {}, ValueError, r"labels has shape \(2,\); want \(3,\)"),
-        ((X, Y, X, Y[:, None]), {}, ValueError, r"gallery_labels has shape \(3, 1\); want \(3,\)"),
+        ((X, Y[:2]), {}, ValueError, r"labels has shape \(2,\); expected \(3,\)"),
+        ((X, Y, X, Y[:, None]), {}, ValueError, r"gallery_labels has shape \(3, 1\); expected \(3,\)"),
         ((X, Y, X), {}, ValueError, "gallery and gallery_labels go together"),
         ((X, Y, None, Y), {}, ValueError, "gallery and gallery_labels go together"),
         ((X, Y, X.repeat(1, 2), Y), {}, ValueError, r"last dimensions differ: query \(3, 1\), gallery \(3, 2\)"),
         ((X[:, 0], Y), {}, ValueError, r"query has shape \(3,\)"),
-        ((X, Y.float()), {}, TypeError, "labels has dtype torch.float32; want integers"),
+        ((X, Y.float()), {}, TypeError, "labels has dtype torch.float32; expected integers"),
         ((X, [0, 0, 1]), {}, TypeError, "labels is a list"),
         ((X.long(), Y), {}, TypeError, "query has dtype torch.int64"),
-        ((X, Y), {"ties": "random"}, ValueError, "ties = 'random'; want one of 'expected', 'optimistic'"),
-        ((X, Y), {"scores": ("recall", "map")}, ValueError, "want a tuple of one or more of 'recall', 'r_precision'"),
-        ((X, Y), {"scores": "recall"}, ValueError, "scores = 'recall'; want a tuple"),
+        ((X, Y), {"ties": "random"}, ValueError, "ties = 'random'; expected one of 'expected', 'optimistic'"),
+        (
+            (X, Y),
+            {"scores": ("recall", "map")},
+            ValueError,
+            "expected a tuple of one or more of 'recall', 'r_precision'",
+        ),
+        ((X, Y), {"scores": "recall"}, ValueError, "scores = 'recall'; expected a tuple"),
         ((X, Y), {"scores": ()}, ValueError, "scores = "),
-        ((X, Y), {"ks": (1, 0)}, ValueError, r"ks = \(1, 0\); want one or more integers ≥ 1"),
-        ((X, Y), {"ks": ()}, ValueError, "want one or more integers"),
-        ((X, Y), {"ks": (1.0,)}, TypeError, r"ks = \(1.0,\); want integers"),
-        ((X, Y), {"memory_limit": 0}, ValueError, "memory_limit = 0; want a number of bytes above 0"),
+        ((X, Y), {"ks": (1, 0)}, ValueError, r"ks = \(1, 0\); expected one or more integers ≥ 1"),
+        ((X, Y), {"ks": ()}, ValueError, "expected one or more integers"),
+        ((X, Y), {"ks": (1.0,)}, TypeError, r"ks = \(1.0,\); expected integers"),
+        ((X, Y), {"memory_limit": 0}, ValueError, "memory_limit = 0; expected a number of bytes above 0"),
         ((X, Y), {"memory_limit": 99, "space": Table(torch.ones(3, 3))}, ValueError, "one query against 3 items takes"),
     ],
 )

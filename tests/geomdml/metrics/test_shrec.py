@@ -10,7 +10,8 @@ import pytest
 import torch
 from hypothesis import given
 
-from geomdml.metrics import ShrecScores, by_sorting, retrieval, shrec
+from geomdml.metrics import ShrecScores, retrieval, shrec
+from geomdml.metrics.ranking import sorting as by_sorting
 from geomdml.spaces import Euclidean, Hyperbolic
 from tests.generators.rankings import Problem, Table, problems, random_problem
 
@@ -211,7 +212,7 @@ def test_queries_without_a_relevant_item_are_left_out_and_counted():
     ("error", "message", "arguments"),
     [
         (ValueError, "gallery and gallery_labels go together", {"gallery": torch.zeros(1, 2)}),
-        (ValueError, r"labels has shape \(3,\); want \(2,\)", {"labels": torch.zeros(3).long()}),
+        (ValueError, r"labels has shape \(3,\); expected \(2,\)", {"labels": torch.zeros(3).long()}),
         (TypeError, "labels has dtype torch.float32", {"labels": torch.zeros(2)}),
         (ValueError, "query has 4 entries that are NaN", {"query": torch.full((2, 2), torch.nan)}),
         (ValueError, "distances that are NaN", {"space": Table(torch.full((2, 2), torch.nan))}),

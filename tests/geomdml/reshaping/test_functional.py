@@ -191,21 +191,25 @@ def test_refusals():
     half, labels = torch.full((2, 2, 2), 0.5), torch.tensor([0, 1])
     alpha, relation = torch.zeros(2), half[0]
     for call, error, message in (
-        (lambda: balance(half[0]), ValueError, "predictions has shape (2, 2); want (M, C, C)"),
+        (lambda: balance(half[0]), ValueError, "predictions has shape (2, 2); expected (M, C, C)"),
         (lambda: balance(half[:0]), ValueError, "predictions has shape (0, 2, 2)"),
         (lambda: balance(half[:, :1, :1]), ValueError, "predictions has shape (2, 1, 1)"),
         (lambda: balance(half.long()), TypeError, "predictions has dtype torch.int64"),
         (lambda: balance(torch.eye(2)[None]), ValueError, "predictions has entries that are not above 0"),
         (lambda: balance(half * float("nan")), ValueError, "predictions has entries that are not above 0"),
         (lambda: balance(2 * half), ValueError, "predictions has rows that miss the sum 1 by up to 1"),
-        (lambda: balance(half, max_alpha=0.6), ValueError, "max_alpha = 0.6; want at most 0.5"),
-        (lambda: balance(half, max_alpha=0), ValueError, "max_alpha = 0.0; want a finite number above 0"),
-        (lambda: difficulty(alpha[:1], relation, half), ValueError, "alpha has shape (1,); want (2,), one a modality"),
-        (lambda: difficulty(alpha - 1, relation, half), ValueError, "want shares from 0 to 1"),
-        (lambda: difficulty(alpha, relation[:1], half), ValueError, "relation has shape (1, 2); want (2, 2)"),
-        (lambda: reshaped_labels(labels + 1, alpha, relation), ValueError, "labels go from 1 to 2; want 0 to 1"),
+        (lambda: balance(half, max_alpha=0.6), ValueError, "max_alpha = 0.6; expected at most 0.5"),
+        (lambda: balance(half, max_alpha=0), ValueError, "max_alpha = 0.0; expected a finite number above 0"),
+        (
+            lambda: difficulty(alpha[:1], relation, half),
+            ValueError,
+            "alpha has shape (1,); expected (2,), one a modality",
+        ),
+        (lambda: difficulty(alpha - 1, relation, half), ValueError, "expected shares from 0 to 1"),
+        (lambda: difficulty(alpha, relation[:1], half), ValueError, "relation has shape (1, 2); expected (2, 2)"),
+        (lambda: reshaped_labels(labels + 1, alpha, relation), ValueError, "labels go from 1 to 2; expected 0 to 1"),
         (lambda: reshaped_labels(labels.float(), alpha, relation), TypeError, "labels has dtype torch.float32"),
-        (lambda: reshaped_labels(labels, alpha.sum(), relation), ValueError, "alpha has shape (); want (M,)"),
+        (lambda: reshaped_labels(labels, alpha.sum(), relation), ValueError, "alpha has shape (); expected (M,)"),
         (lambda: reshaped_labels(labels, alpha, torch.eye(2)), ValueError, "relation has entries that are not above"),
     ):
         with pytest.raises(error, match=re.escape(message)):

@@ -204,19 +204,23 @@ def test_refusals():
     logits, labels = batch(11)
     reshaper = LabelReshaper(C, M)
     for call, error, message in (
-        (lambda: LabelReshaper(1, 2), ValueError, "num_classes = 1; want at least 2"),
-        (lambda: LabelReshaper(2, 0), ValueError, "modalities = 0; want at least 1"),
-        (lambda: LabelReshaper(2, ["a"]), TypeError, "modalities is a list; want an integer"),
-        (lambda: LabelReshaper(2, 2, 1.5), ValueError, "momentum = 1.5; want from 0 to 1"),
-        (lambda: LabelReshaper(2, 2, float("nan")), ValueError, "momentum = nan; want a finite number"),
-        (lambda: LabelReshaper(2, 2, floor=0.0), ValueError, "floor = 0.0; want at least 1e-6 and below 1"),
-        (lambda: LabelReshaper(2, 2, max_alpha=0.7), ValueError, "max_alpha = 0.7; want at most 0.5"),
-        (lambda: reshaper(logits[:2], labels), ValueError, "logits has 2 parts; want 3, one a modality"),
-        (lambda: reshaper(logits, labels[1:]), ValueError, f"logits[0] has shape ({B}, {C}); want (B, C) = ({B - 1}"),
+        (lambda: LabelReshaper(1, 2), ValueError, "num_classes = 1; expected at least 2"),
+        (lambda: LabelReshaper(2, 0), ValueError, "modalities = 0; expected at least 1"),
+        (lambda: LabelReshaper(2, ["a"]), TypeError, "modalities is a list; expected an integer"),
+        (lambda: LabelReshaper(2, 2, 1.5), ValueError, "momentum = 1.5; expected from 0 to 1"),
+        (lambda: LabelReshaper(2, 2, float("nan")), ValueError, "momentum = nan; expected a finite number"),
+        (lambda: LabelReshaper(2, 2, floor=0.0), ValueError, "floor = 0.0; expected at least 1e-6 and below 1"),
+        (lambda: LabelReshaper(2, 2, max_alpha=0.7), ValueError, "max_alpha = 0.7; expected at most 0.5"),
+        (lambda: reshaper(logits[:2], labels), ValueError, "logits has 2 parts; expected 3, one a modality"),
+        (
+            lambda: reshaper(logits, labels[1:]),
+            ValueError,
+            f"logits[0] has shape ({B}, {C}); expected (B, C) = ({B - 1}",
+        ),
         (lambda: reshaper([*logits[:2], logits[2].long()], labels), TypeError, "logits[2] has dtype torch.int64"),
-        (lambda: reshaper(logits, labels + 1), ValueError, "want 0 to 3"),
+        (lambda: reshaper(logits, labels + 1), ValueError, "expected 0 to 3"),
         (lambda: reshaper(logits, F.one_hot(labels, C)), ValueError, "labels is not one row"),
-        (lambda: reshaper(logits, labels.float()), TypeError, "labels has dtype torch.float32; want integers"),
+        (lambda: reshaper(logits, labels.float()), TypeError, "labels has dtype torch.float32; expected integers"),
         (lambda: reshaper.eval()(logits, labels - 1), ValueError, "labels go from -1"),
     ):
         with pytest.raises(error, match=re.escape(message)):

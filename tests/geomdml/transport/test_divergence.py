@@ -96,7 +96,7 @@ def test_gradient_is_zero_at_the_minimum_and_leads_there():
 
 def test_refusals():
     x = points(3, 0)
-    with pytest.raises(ValueError, match=r"p = 0\.0; want a finite number above 0"):
+    with pytest.raises(ValueError, match=r"p = 0\.0; expected a finite number above 0"):
         sinkhorn_divergence(x, x, 0.1, p=0.0)
     with pytest.raises(ValueError, match=r"reg = -1\.0"):
         sinkhorn_divergence(x, x, -1.0)

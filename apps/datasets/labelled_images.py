@@ -1,0 +1,128 @@
+"""What every image data set of the apps is: labelled images that are read one at a time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+from apps.io.labels import check_labels
+
+
+class Source(Protocol):
+    """Where images come from: a sequence, a (N, 3, H, W) tensor, a reader of files.
+
+    It is sent to the workers of a DataLoader, so what it holds is small: paths rather than images.
+    """
+
+    def __getitem__(self, row: int, /) -> UInt8[Tensor, "3 H W"]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImages:
+    """Labelled images; equal class names are one class.
+
+    Args:
+        labels: (N,) index of each image's class.
+        classes: the classes' names.
+        names: the images' names, such as "openmoji/grinning-face" or a path relative to the data's root.
+        source: gives image i at row i.
+
+    Raises:
+        ValueError, TypeError: arguments that do not fit together.
+
+    >>> import torch
+    >>> red, green = torch.eye(3, dtype=torch.uint8)[:2, :, None, None]
+    >>> fruit = LabelledImages(np.array([0, 1, 0]), ("cherry", "lime"), ("a", "b", "c"), [red, green, red])
+    >>> limes = fruit.of_classes([1])
+    >>> limes.names, limes.labels.tolist(), limes.image(0).flatten().tolist()
+    (('b',), [0], [0, 1, 0])
+    """
+
+    labels: Int64[np.ndarray, "N"]
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+    source: Source
+
+    def __post_init__(self) -> None:
+        check_labels(self.labels, self.classes, self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def image(self, i: int) -> UInt8[Tensor, "3 H W"]:
+        """Image i in RGB, 0 to 255; some sources give every image its own height and width."""
+        return self.source[i]
+
+    def of_classes(self, class_indices: Sequence[int]) -> "LabelledImages":
+        """The images of some classes, in their order; class_indices[n] becomes class n.
+
+        Raises:
+            ValueError: an index without a class, or given twice.
+        """
+        label_of = {int(index): label for label, index in enumerate(class_indices)}
+        if len(label_of) != len(class_indices):
+            raise ValueError("a class index is given twice: each is wanted once")
+        if unknown := label_of.keys() - range(len(self.classes)):
+            raise ValueError(f"class {min(unknown)} does not exist: there are {len(self.classes)} classes")
+        rows = [row for row, label in enumerate(self.labels.tolist()) if label in label_of]
+        return LabelledImages(
+            labels=np.array([label_of[label] for label in self.labels[rows].tolist()], dtype=np.int64),
+            classes=tuple(self.classes[index] for index in label_of),
+            names=tuple(self.names[row] for row in rows),
+            source=_Chosen(self.source, tuple(rows)),
+        )
+
+    def of_rows(self, rows: Sequence[int]) -> "LabelledImages":
+        """Some of the images, in the order given; the classes stay as they are."""
+        return LabelledImages(
+            labels=self.labels[list(rows)],
+            classes=self.classes,
+            names=tuple(self.names[row] for row in rows),
+            source=_Chosen(self.source, tuple(rows)),
+        )
+
+
+def joined(*parts: LabelledImages) -> LabelledImages:
+    """The images of all parts, one part after another; a class of several parts, known by its name, is one class.
+
+    >>> import torch
+    >>> black = torch.zeros(1, 3, 1, 1, dtype=torch.uint8)
+    >>> ours = LabelledImages(np.array([0]), ("lime",), ("a",), black)
+    >>> theirs = LabelledImages(np.array([0, 1]), ("cherry", "lime"), ("b", "c"), torch.cat([black, black]))
+    >>> both = joined(ours, theirs)
+    >>> both.classes, both.labels.tolist(), both.names
+    (('lime', 'cherry'), [0, 1, 0], ('a', 'b', 'c'))
+    """
+    classes = {name: label for label, name in enumerate(dict.fromkeys(name for part in parts for name in part.classes))}
+    labels = [np.array([classes[name] for name in part.classes], dtype=np.int64)[part.labels] for part in parts]
+    return LabelledImages(
+        labels=np.concatenate(labels),
+        classes=tuple(classes),
+        names=tuple(name for part in parts for name in part.names),
+        source=_Joined(tuple(part.source for part in parts), tuple(map(len, parts))),
+    )
+
+
+@dataclass(frozen=True)
+class _Joined:
+    sources: tuple[Source, ...]
+    lengths: tuple[int, ...]
+
+    def __getitem__(self, row: int) -> UInt8[Tensor, "3 H W"]:
+        for source, length in zip(self.sources, self.lengths, strict=True):
+            if row < length:
+                return source[row]
+            row -= length
+        raise IndexError(f"there are {sum(self.lengths)} images")
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    source: Source
+    rows: tuple[int, ...]
+
+    def __getitem__(self, row: int) -> UInt8[Tensor, "3 H W"]:
+        return self.source[self.rows[row]]

@@ -1,0 +1,155 @@
+"""Embeddings in files: safetensors for programs, parquet for tables, both written as the embeddings come."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+FILES = ("embeddings.safetensors", "embeddings.parquet")
+TYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "I64": np.dtype("<i8")}
+
+
+@dataclass(frozen=True)
+class Table:
+    """What is known of the images before they are embedded, a row an image."""
+
+    names: Sequence[str]
+    labels: Sequence[int]
+    classes: Sequence[str]
+    parts: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Embeddings by name, such as "E" and "H", of the images with these names; `about` is as it was written."""
+
+    vectors: Mapping[str, Tensor]
+    names: Sequence[str]
+    about: Mapping[str, str]
+
+
+class Writer:
+    """Writes the embeddings of a table into a folder, batch by batch: memory is that of a batch.
+
+    The files appear under their names when all rows have come. The safetensors file holds a (N, D) float32 tensor for
+    each output and `labels` (N,); its metadata is `about`, with `names`, `classes` and `parts` as JSON. The parquet
+    file has a row an image: path, label, class, part and a list of float32 for each output; `about` is in its schema.
+
+    Raises:
+        ValueError: a file is there already; more or fewer rows than the table has.
+    """
+
+    def __init__(self, folder: Path, table: Table, about: Mapping[str, str]) -> None:
+        self.paths = [folder / name for name in FILES]
+        for path in self.paths:
+            if path.exists():
+                raise ValueError(f"{str(path)!r} exists; move it away, or choose another folder with --out")
+        folder.mkdir(parents=True, exist_ok=True)
+        self.unfinished = [path.with_suffix(path.suffix + ".partial") for path in self.paths]
+        self.table, self.about, self.written = table, dict(about), 0
+        self.arrays: dict[str, np.memmap] = {}
+        self.rows: pq.ParquetWriter | None = None
+
+    def add(self, **outputs: Tensor) -> None:
+        """The embeddings of the next images, (B, D) by name."""
+        vectors = {name: tensor.detach().float().cpu().numpy() for name, tensor in outputs.items()}
+        count = len(next(iter(vectors.values())))
+        place = slice(self.written, self.written + count)
+        if place.stop > len(self.table.names):
+            raise ValueError(f"{place.stop} embeddings for {len(self.table.names)} images")
+        if self.rows is None:
+            self._open({name: array.shape[1] for name, array in vectors.items()})
+        assert self.rows is not None
+        columns: dict[str, Any] = {
+            "path": list(self.table.names[place]),
+            "label": pa.array(self.table.labels[place], pa.int64()),
+            "class": [self.table.classes[label] for label in self.table.labels[place]],
+            "part": list(self.table.parts[place]),
+        }
+        for name, array in vectors.items():
+            self.arrays[name][place] = array
+            columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(array.reshape(-1)), array.shape[1])
+        self.rows.write_table(pa.table(columns, schema=self.rows.schema))
+        self.written = place.stop
+
+    def close(self) -> list[Path]:
+        """Finish the files and give them their names."""
+        if self.written != len(self.table.names) or self.rows is None:
+            raise ValueError(f"{self.written} embeddings for {len(self.table.names)} images")
+        self.rows.close()
+        self.arrays["labels"][:] = self.table.labels
+        for array in self.arrays.values():
+            array.flush()
+        self.arrays.clear()
+        for unfinished, path in zip(self.unfinished, self.paths, strict=True):
+            os.replace(unfinished, path)
+        return self.paths
+
+    def discard(self) -> None:
+        """Remove what is unfinished."""
+        if self.rows is not None:
+            self.rows.close()
+        self.arrays.clear()
+        for path in self.unfinished:
+            path.unlink(missing_ok=True)
+
+    def _open(self, widths: Mapping[str, int]) -> None:
+        lists = {key: json.dumps(list(getattr(self.table, key))) for key in ("names", "classes", "parts")}
+        shapes: dict[str, tuple[str, tuple[int, ...]]] = {
+            name: ("F32", (len(self.table.names), width)) for name, width in widths.items()
+        }
+        shapes["labels"] = ("I64", (len(self.table.names),))
+        self.arrays = _tensors(self.unfinished[0], shapes, self.about | lists)
+        texts = [("path", pa.string()), ("label", pa.int64()), ("class", pa.string()), ("part", pa.string())]
+        vectors = [(name, pa.list_(pa.float32(), width)) for name, width in widths.items()]
+        self.rows = pq.ParquetWriter(self.unfinished[1], pa.schema([*texts, *vectors], metadata=self.about))
+
+
+def read(path: str | Path) -> Embeddings:
+    """Embeddings that `Writer` wrote, from their safetensors file.
+
+    Raises:
+        ValueError: no such file, another format, or a file of something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"embeddings {str(path)!r} do not exist; expected the file {FILES[0]} that predict wrote")
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = dict(file.metadata() or {})
+            names = json.loads(about.pop("names"))
+            vectors = {key: file.get_tensor(key) for key in file.keys() if key != "labels"}  # noqa: SIM118
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ValueError(f"embeddings {str(path)!r} are not a {FILES[0]} that predict wrote: {error}") from error
+    if any(vector.ndim != 2 or len(vector) != len(names) for vector in vectors.values()):
+        raise ValueError(f"embeddings {str(path)!r} have {len(names)} names, and tensors of other lengths")
+    return Embeddings(vectors, names, about)
+
+
+def _tensors(path: Path, shapes: Mapping[str, tuple[str, tuple[int, ...]]], about: dict[str, str]) -> dict[str, Any]:
+    """A safetensors file of these tensors, mapped into memory to be filled.
+
+    Its format: the length of a header, the header in JSON, and then the tensors one after another.
+    """
+    header: dict[str, Any] = {"__metadata__": about}
+    end = 0
+    for name, (kind, shape) in shapes.items():
+        start, end = end, end + TYPES[kind].itemsize * int(np.prod(shape))
+        header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + end)
+    return {
+        name: np.memmap(path, TYPES[kind], "r+", 8 + len(text) + header[name]["data_offsets"][0], shape)
+        for name, (kind, shape) in shapes.items()
+    }

@@ -1,0 +1,50 @@
+"""What every run shows at its end: the table and its facts in the terminal, results.json, the curves, report.html."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from apps.report.page import Curve, Report, write_report
+from apps.training.progress import Progress
+
+Scores = Mapping[str, Mapping[str, float]]
+
+
+def show(report: Report, scores: Scores, folder: Path, *, caption: str) -> None:
+    """Print the table of a report and its facts; write results.json (scores and facts) and report.html."""
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    for name, fact in report.facts.items():
+        console.print(f"[bold]{name}[/bold]: {fact}", highlight=False)
+    shown = RichTable(title=caption)
+    shown.add_column("")
+    for column in report.table.columns:
+        shown.add_column(column, justify="right")
+    for name, row in report.table.rows.items():
+        shown.add_row(name, *("–" if value is None else f"{value:.1f}" for value in row))
+    console.print(shown)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.json").write_text(json.dumps({"scores": scores, "facts": dict(report.facts)}, indent=1))
+    print(f"report: {write_report(report, folder / 'report.html')}", flush=True)
+
+
+def curves(trainer: L.Trainer, wanted: Mapping[str, tuple[str, str]]) -> list[Curve]:
+    """Logged values over the steps of the run, as its `Progress` recorded them.
+
+    Args:
+        wanted: {the name of a logged value: (the curve's name, its unit)}; those that were not logged are left out.
+    """
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    history = [entry for callback in callbacks if isinstance(callback, Progress) for entry in callback.history]
+    found = []
+    for key, (name, unit) in wanted.items():
+        points = [(step, values[key]) for step, values in history if key in values]
+        if points:
+            steps, values = zip(*points, strict=True)
+            found.append(Curve(name, steps, values, unit))
+    return found

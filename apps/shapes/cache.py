@@ -1,0 +1,125 @@
+"""What is made of a data set's shapes, such as images or points: once, on all cores, and kept."""
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from apps.io.packages import FetchError, cache_folder
+from apps.io.workers import on_all_cores
+from apps.shapes.labelled_shapes import Shapes, Source
+from apps.shapes.meshes import MeshError
+from apps.shapes.store import Arrays, Shape, Store
+
+SHOWN = 5
+CHUNK = 4
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an array is made of a shape.
+
+    Args:
+        name: of the folder in the cache, and of the file in it: "views".
+        key: a short hash of `about`.
+        about: all that the arrays depend on but the mesh.
+        shape, dtype: of one array; "uint8" or "float32".
+        doing: the word for it: "rendering".
+        make: the array of a mesh's source, the same on every run; raises MeshError. Sent to other processes.
+    """
+
+    name: str
+    key: str
+    about: dict[str, Any]
+    shape: Shape
+    dtype: str
+    doing: str
+    make: Callable[[Source], np.ndarray]
+
+
+def kept(shapes: Shapes, recipe: Recipe, *, strict: bool = False) -> tuple[Shapes, Arrays, tuple[str, ...]]:
+    """The shapes that are whole, the array of each, and a line for each that is broken and left out.
+
+    The arrays of a data set by one recipe are one file in the cache, found by the hash of each mesh's content: of a
+    mesh that was changed or added it is made, and of no other. A run that is killed goes on from there the next time.
+
+    Args:
+        strict: a broken shape is an error.
+
+    Raises:
+        ValueError: no shape is whole, or one is not when `strict`; names the first few by path and reason.
+        FetchError: the cache folder cannot be written to, or a process was killed.
+    """
+    folder = cache_folder() / recipe.name / f"{shapes.title}-{recipe.key}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        keys = [_key(source) for source in shapes.sources]
+        store = partial(Store, folder, recipe.shape, recipe.about, name=recipe.name, dtype=recipe.dtype)
+        with FileLock(folder / ".lock"), store() as opened:
+            _make_missing(shapes, keys, recipe, opened)
+    except OSError as error:
+        raise FetchError(
+            f"{recipe.name} cannot be kept in {folder} ({error}): make room there, or name another place by "
+            "$GEOMDML_DATA"
+        ) from error
+    reasons = [key.reason if isinstance(key, MeshError) else opened.broken.get(key) for key in keys]
+    broken = tuple(f"{shapes.names[i]} {reason}" for i, reason in enumerate(reasons) if reason is not None)
+    _report(broken, shapes, strict)
+    whole = [i for i, reason in enumerate(reasons) if reason is None]
+    return shapes.chosen(whole), opened.arrays([str(keys[i]) for i in whole]), broken
+
+
+def _make_missing(shapes: Shapes, keys: Sequence[str | MeshError], recipe: Recipe, store: Store) -> None:
+    wanted = {
+        key: source
+        for key, source in zip(keys, shapes.sources, strict=True)
+        if key not in store and isinstance(key, str)
+    }
+    if not wanted:
+        return
+    results = on_all_cores(partial(_array_or_reason, make=recipe.make), [*wanted.values()], chunk=CHUNK)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        tracked = progress.track(results, len(wanted), description=f"{recipe.doing} {shapes.title}")
+        try:
+            for key, result in zip(wanted, tracked, strict=True):
+                store.add(key, result)
+        except BrokenProcessPool as error:
+            next_one = next(name for name, key in zip(shapes.names, keys, strict=True) if key not in store)
+            raise FetchError(
+                f"a process that was {recipe.doing} {shapes.title} was killed at {next_one} or soon after (was memory "
+                "short?): the same command goes on from there"
+            ) from error
+
+
+def _array_or_reason(source: Source, make: Callable[[Source], np.ndarray]) -> np.ndarray | str:
+    try:
+        return make(source)
+    except MeshError as error:
+        return error.reason
+
+
+def _key(source: Source) -> str | MeshError:
+    try:
+        return source.key()
+    except MeshError as error:
+        return error
+
+
+def _report(broken: Sequence[str], shapes: Shapes, strict: bool) -> None:
+    if not broken:
+        return
+    shown = "; ".join(broken[:SHOWN]) + ("; ..." if len(broken) > SHOWN else "")
+    message = f"{len(broken)} of {len(shapes)} shapes of {shapes.title} are broken: {shown}"
+    if strict or len(broken) == len(shapes):
+        raise ValueError(message)
+    log.warning("left out: %s", message)

@@ -1,0 +1,42 @@
+"""The images of a data set's shapes: rendered once, on all cores, and kept."""
+
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+from apps.shapes.cache import Recipe, kept
+from apps.shapes.labelled_shapes import Shapes, Source
+from apps.shapes.rendering import Look, render
+from apps.shapes.store import Arrays
+
+
+class Rendered(NamedTuple):
+    """Shapes with their images: views[i] are those of shape i. `broken` has a line for each that is left out."""
+
+    shapes: Shapes
+    views: Arrays
+    broken: tuple[str, ...]
+
+
+def rendered(shapes: Shapes, look: Look, *, strict: bool = False) -> Rendered:
+    """The shapes that can be rendered, with their images, from the cache or rendered now.
+
+    The images of a data set in one look are one file in the cache, see `apps.shapes.cache.kept`.
+
+    Args:
+        strict: a broken shape is an error.
+
+    Raises:
+        ValueError, FetchError: as `kept`.
+        ImportError: open3d is missing.
+    """
+    recipe = Recipe(
+        "views", look.key(), look.described(), look.shape, "uint8", "rendering", partial(_render, look=look)
+    )
+    return Rendered(*kept(shapes, recipe, strict=strict))
+
+
+def _render(source: Source, look: Look) -> UInt8[np.ndarray, "V C S S"]:
+    return render(source.read(), look)

@@ -1,0 +1,255 @@
+"""The shapes that a path stands for, and batches of their views."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import lightning as L
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from apps.datasets import furniture, mesh_folder, modelnet, shrec
+from apps.shapes.labelled_shapes import Shapes, stratified
+from apps.shapes.meshes import Up
+from apps.shapes.rendering import Look, Shading, dodecahedron, ring
+from apps.shapes.views import Rendered, rendered
+from apps.training.sampling import Shuffled, seed_of
+
+Ring = Literal["ring", "dodecahedron"]
+
+
+def shapes(root: str | None = None, up: Up = "y", test: float = 0.3, seed: int = 0) -> Shapes:
+    """The shapes below a folder, whose layout is recognised, or the packaged furniture.
+
+    Args:
+        root: Folder in one of three layouts: ModelNet (CLASS/train and CLASS/test), SHREC (one or two class lists,
+            *.cla, beside the models; of two the one with "train" in its name is for training), or a folder of meshes a
+            class.
+            Without it: the packaged furniture, 541 models in 24 classes.
+        up: The axis that points up in the files; ModelNet's is known.
+        test: Share of the shapes for testing, stratified, where the layout does not say.
+        seed: Seed of that split.
+
+    Raises:
+        ValueError: no such folder, or another layout; names the path.
+    """
+    if root is None:
+        return furniture.load(test=test, seed=seed)
+    folder = Path(root).expanduser()
+    if folder.is_dir():
+        if lists := sorted(folder.glob("*.cla"), key=lambda path: ("train" not in path.name.lower(), path.name)):
+            return shrec.load(tuple(lists), folder, up=up, test=test, seed=seed)
+        if modelnet.is_laid_out(folder):
+            return modelnet.load(folder)
+    return mesh_folder.load(folder, up=up, test=test, seed=seed)
+
+
+def look(cameras: Ring = "ring", views: int = 12, size: int = 128, shading: Shading = "lambert") -> Look:
+    """How shapes are imaged; `views` are those on a ring."""
+    return Look(ring(views) if cameras == "ring" else dodecahedron(), size, shading)
+
+
+class Batch(NamedTuple):
+    """Shapes of the data set by their place, all their images, which of these are seen, and their class indices."""
+
+    rows: Int64[Tensor, " B"]
+    images: UInt8[Tensor, "B V C S S"]
+    seen: Int64[Tensor, "B K"]
+    labels: Int64[Tensor, " B"]
+
+
+class ShapeData(L.LightningDataModule):
+    """Shapes as images from around them, rendered once and kept; a step sees some views of each shape, a test all.
+
+    Args:
+        root: Folder of ModelNet, of SHREC lists, or with a folder of meshes for each class; without it the packaged
+            furniture.
+        up: The axis that points up in the files; ModelNet's is known.
+        test: Share of the shapes for testing, stratified, where the layout does not say.
+        split_seed: Seed of that split, and of the split into training and validation.
+        validation: Share of the training shapes kept out, to choose the best epoch by; with 0 all of them train.
+        cameras: "ring" at 30° elevation, or the 20 corners of a "dodecahedron".
+        views: Images on the ring.
+        size: Side of an image in pixels.
+        shading: lambert, phong, depth or normals.
+        strict: A broken mesh is an error; else it is left out.
+        train_views: Views of a shape in a step, drawn at random.
+        batch_size: Shapes a step.
+        eval_batch: Shapes in a batch of validation and test.
+        seed: Seed of the batches.
+    """
+
+    def __init__(
+        self,
+        root: str | None = None,
+        up: Up = "y",
+        test: float = 0.3,
+        split_seed: int = 0,
+        validation: float = 0.0,
+        cameras: Ring = "ring",
+        views: int = 12,
+        size: int = 128,
+        shading: Shading = "lambert",
+        strict: bool = False,
+        train_views: int = 4,
+        batch_size: int = 64,
+        eval_batch: int = 16,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        for option, value, least in (
+            ("batch_size", batch_size, 2),  # of pairs, and standardised
+            ("eval_batch", eval_batch, 1),
+            ("train_views", train_views, 1),
+        ):
+            if value < least:
+                raise ValueError(f"--data.{option} = {value}; expected at least {least}")
+        if not 0 <= validation < 1:
+            raise ValueError(f"--data.validation = {validation:g}; expected a share of the training shapes, below 1")
+
+    @cached_property
+    def look(self) -> Look:
+        h = self.hparams
+        found = look(h["cameras"], h["views"], h["size"], h["shading"])
+        if found.views < h["train_views"]:
+            raise ValueError(
+                f"--data.train_views = {h['train_views']} of {found.views} views; expected as many at most"
+            )
+        return found
+
+    @cached_property
+    def whole(self) -> Rendered:
+        """All shapes that can be rendered, and their images."""
+        h = self.hparams
+        return rendered(shapes(h["root"], h["up"], h["test"], h["split_seed"]), self.look, strict=h["strict"])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.whole.shapes.classes
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    @property
+    def validates(self) -> bool:
+        return self.hparams["validation"] > 0
+
+    @cached_property
+    def labels(self) -> Int64[Tensor, " N"]:
+        return torch.from_numpy(self.whole.shapes.labels)
+
+    @cached_property
+    def parts(self) -> dict[str, Int64[Tensor, " n"]]:
+        """The places of the shapes that train, validate and test."""
+        return self.split(self.hparams["split_seed"], self.hparams["validation"])
+
+    def split(self, seed: int, validation: float) -> dict[str, Int64[Tensor, " n"]]:
+        """The data set's own split, or one drawn with the seed; a stratified share of the training shapes validates."""
+        h, whole = self.hparams, self.whole.shapes
+        drawn = shapes(h["root"], h["up"], h["test"], seed)
+        marks = dict(zip(drawn.names, drawn.test, strict=True))  # some of these may be broken and left out
+        test = np.array([marks[name] for name in whole.names])
+        train = np.flatnonzero(~test)
+        kept = np.zeros(len(train), bool)
+        if validation:
+            kept = stratified(whole.labels[train], test=validation, seed=seed)
+        places = {"train": train[~kept], "validation": train[kept], "test": np.flatnonzero(test)}
+        return {name: torch.from_numpy(rows) for name, rows in places.items()}
+
+    def facts(self) -> dict[str, str]:
+        """What a table of scores must say of its data."""
+        found, h = self.whole, self.hparams
+        counts = ", ".join(f"{name} {len(rows)}" for name, rows in self.parts.items() if len(rows))
+        broken = f"; {len(found.broken)} broken and left out" if found.broken else ""
+        return {
+            "data": f"{found.shapes.title}, {len(found.shapes)} shapes in {self.num_classes} classes{broken}",
+            "split": f"{counts} (seed {h['split_seed']} where the data have no split of their own)",
+            "views": f"{self.look.views} of {h['size']} px, {h['shading']}; {h['train_views']} at random in training",
+            "protocol": "each test shape searches all others; classifiers learn on the training shapes",
+        }
+
+    def batches(self, rows: Int64[Tensor, " n"], seed: int) -> Shuffled:
+        """Which of the rows make the steps of training, a function of (seed, epoch, step)."""
+        return Shuffled(len(rows), size=self.hparams["batch_size"], seed=seed)
+
+    def batch(self, rows: Int64[Tensor, " B"], seen: Int64[Tensor, "B K"] | None = None) -> Batch:
+        """Shapes by their places, with the views that are seen of each; None is all of them."""
+        images = torch.stack([self.whole.views[int(row)] for row in rows])
+        if seen is None:
+            seen = torch.arange(images.shape[1]).expand(len(rows), -1)
+        return Batch(rows, images, seen, self.labels[rows])
+
+    def some_views(self, count: int, *key: int) -> Int64[Tensor, "B K"]:
+        """Different views of each of `count` shapes, drawn with a key such as (seed, epoch, step)."""
+        rng = np.random.default_rng(seed_of(*key))
+        drawn = rng.permuted(np.tile(np.arange(self.look.views), (count, 1)), axis=1)
+        return torch.from_numpy(drawn[:, : self.hparams["train_views"]])
+
+    def drawn(self, rows: Int64[Tensor, " B"], *key: int) -> Any:
+        """A batch of training: some of what there is of each shape, drawn with a key such as (seed, epoch, step)."""
+        return self.batch(rows, self.some_views(len(rows), *key))
+
+    def image(self, row: int) -> UInt8[Tensor, "3 H W"]:
+        """Four views of a shape in one square."""
+        return contact_sheet(self.whole.views[row])
+
+    def train_dataloader(self) -> DataLoader:
+        rows = self.parts["train"]
+        sampler = self.batches(rows, self.hparams["seed"])
+        return DataLoader(Training(self, rows, sampler), sampler=sampler, batch_size=None)
+
+    def val_dataloader(self) -> Sequence[DataLoader] | DataLoader:
+        return self.in_order("validation") if self.validates else []
+
+    def test_dataloader(self) -> DataLoader:
+        return self.in_order("test")
+
+    def predict_dataloader(self) -> DataLoader:
+        return self.in_order("test")
+
+    def in_order(self, part: str) -> DataLoader:
+        """The shapes of a part once, in order, with all their views."""
+        rows = list(self.parts[part].split(self.hparams["eval_batch"]))
+        return DataLoader(Whole(self, rows), batch_size=None)
+
+
+class Training(Dataset):
+    """Batches of shapes under some of their views, by index tensors into `rows`."""
+
+    def __init__(self, data: ShapeData, rows: Tensor, sampler: Shuffled) -> None:
+        self.data, self.rows, self.sampler = data, rows, sampler
+
+    def __getitem__(self, chosen: Tensor) -> Any:
+        key = (self.data.hparams["seed"], self.sampler.epoch, *chosen[:2].tolist())  # each batch has its own first rows
+        return self.data.drawn(self.rows[chosen], *key)
+
+
+class Whole(Dataset):
+    """Batches of shapes under all views."""
+
+    def __init__(self, data: ShapeData, rows: Sequence[Tensor]) -> None:
+        self.data, self.rows = data, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Batch:
+        if index >= len(self.rows):
+            raise IndexError(index)
+        return self.data.batch(self.rows[index])
+
+
+def contact_sheet(views: UInt8[Tensor, "V C S S"]) -> UInt8[Tensor, "3 H W"]:
+    """Four views, a quarter of the way around each, in a square.
+
+    >>> contact_sheet(torch.zeros(12, 1, 64, 64, dtype=torch.uint8)).shape
+    torch.Size([3, 128, 128])
+    """
+    a, b, c, d = (views[k * len(views) // 4].expand(3, -1, -1) for k in range(4))
+    return torch.cat([torch.cat([a, b], 2), torch.cat([c, d], 2)], 1)

@@ -1,0 +1,146 @@
+"""All distances between two lists of points, (B, D) and (P, D) to (B, P): one kernel for every chart of the space.
+
+A chart says where its points are (`Rows`): each lies in a direction û from the origin, at unit-curvature distance A.
+For two points, at A and B with the angle θ between them,
+
+    q = sinh²(δ/2) = (sinh(A/2) cosh(B/2) − cosh(A/2) sinh(B/2))² + sinh A · sinh B · s,    s = sin²(θ/2) = (1 − û·v̂)/2
+
+and their distance is δ/√c with δ = 2 asinh √q. Only û·v̂ is more than a number of the row times one of the column. With
+t = ∂δ/∂q = 1/√(q(1 + q)) the derivatives are
+
+    ∂δ/∂A = (t/2) (sinh A cosh B − cosh A sinh B cos θ),        ∂δ/∂û = −(t/2) sinh A sinh B (v̂ − cos θ û)
+
+so that their sums over j follow from Σ_j t_ij sinh B_j v̂_j and Σ_j t_ij cosh B_j. The work goes tile by tile, and the
+backward pass needs the matrix q and nothing of size (B, P, D).
+
+Where the directions nearly agree, 1 − û·v̂ cancels. Those few pairs are computed one to one by functions of the chart.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from geomdml._core import autograd
+from geomdml._core.all_pairs import float64, twofloat
+from geomdml._core.all_pairs.rows import Rows, Slopes, polar
+from geomdml._core.numerics import entries, result_dtype, tolerated_loss, wide
+
+__all__ = ["Chart", "Rows", "operator", "polar"]
+
+BLOCK = 1024  # points at a time on the CPU: what is made of them stays in the caches
+LARGE_BLOCK = 4096  # on other devices
+
+
+class Chart(NamedTuple):
+    """What the matrices need of a chart, all in float64: where points are, and distances one to one."""
+
+    rows: Callable[[Tensor, Tensor], Rows]  # of x, c
+    value: Callable[[Tensor, Tensor, Tensor], Tensor]  # of x, y, c
+    gradient: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]  # of g, x, y, c
+
+
+def distances(chart: Chart, x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
+    """(B, P) distances and, to `keep` for the backward pass, q: infinite where a pair was computed one to one.
+
+    x and y are of the dtype of the result.
+    """
+    result, kept = _empty(x, y, c, keep)
+    rows = [(i, chart.rows(x[i], c)) for i in _blocks(x)]
+    for j in _blocks(y):
+        column = chart.rows(y[j], c)
+        for i, row in rows:
+            q = kept[i, j]
+            if twofloat.wanted(x, y):
+                result[i, j], near = twofloat.values(row, column, c, x.device)
+            else:
+                result[i, j], near = float64.values(row, column, c, tolerated_loss(x, y), q)
+            for k, m in entries(near, x.shape[-1]):
+                result[i, j][k, m] = chart.value(wide(x[i][k]), wide(y[j][m]), c).to(result)
+                if len(q):
+                    q[k, m] = torch.inf
+    return result, kept
+
+
+def gradients(chart: Chart, g: Tensor, x: Tensor, y: Tensor, c: Tensor, q: Tensor, by_c: bool) -> tuple[Tensor, ...]:
+    """The gradient of `distances` by x, by y and, where it is asked for, by c, from the gradient g of the matrix."""
+    by_x, by_y, grad_c = torch.zeros_like(x), torch.zeros_like(y), torch.zeros_like(c)  # zeros: a side may be empty
+    kernel = float64 if len(q) == len(x) else twofloat
+    rows = [(i, chart.rows(x[i], c)) for i in _blocks(x)]
+    row_sums: list[Slopes | None] = [None] * len(rows)
+    for j in _blocks(y):
+        column = chart.rows(y[j], c)
+        column_sums: Slopes | None = None
+        for n, (i, row) in enumerate(rows):
+            of_row, of_column, growth, near = kernel.slopes(row, column, g[i, j], q[i, j], by_c)
+            grad_c += growth / (2 * c**1.5)
+            for k, m in entries(near, x.shape[-1]):
+                singly_x, singly_y, singly_c = chart.gradient(wide(g[i, j][k, m]), wide(x[i][k]), wide(y[j][m]), c)
+                of_row, of_column = of_row.with_single(k, singly_x), of_column.with_single(m, singly_y)
+                grad_c += singly_c
+            row_sums[n], column_sums = of_row.plus(row_sums[n]), of_column.plus(column_sums)
+        _write(by_y[j], column, column_sums, kernel.lever(column), c)
+    for (i, row), sums in zip(rows, row_sums, strict=True):
+        _write(by_x[i], row, sums, kernel.lever(row), c)
+    return by_x, by_y, grad_c
+
+
+def _write(out: Tensor, side: Rows, slopes: Slopes | None, lever: Tensor, c: Tensor) -> None:
+    """∂d/∂u, along û and across it; nothing where the other side is empty."""
+    if slopes is None:
+        return
+    lever = lever / c.sqrt()
+    radial = slopes.along * side.stretch / c.sqrt() + lever * slopes.inward
+    gradient = slopes.turn.mul_(-lever).addcmul_(radial, side.unit)
+    out.copy_(gradient if slopes.single is None else gradient.add_(slopes.single))
+
+
+def operator(name: str, chart: Chart) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """`distances` in a chart, as one differentiable function of x, y and c."""
+
+    @autograd.operator(f"{name}_distances(Tensor x, Tensor y, Tensor c, bool keep) -> (Tensor, Tensor)", _empty)
+    def values(x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
+        return distances(chart, x, y, c, keep)
+
+    @autograd.operator(
+        f"{name}_gradients(Tensor g, Tensor x, Tensor y, Tensor c, Tensor q, bool by_c) -> (Tensor, Tensor, Tensor)",
+        lambda g, x, y, c, q, by_c: (torch.empty_like(x), torch.empty_like(y), torch.empty_like(c)),
+    )
+    def derivatives(g: Tensor, x: Tensor, y: Tensor, c: Tensor, q: Tensor, by_c: bool) -> tuple[Tensor, ...]:
+        return gradients(chart, g, x, y, c, q, by_c)
+
+    class Distances(torch.autograd.Function):
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
+            return values(x, y, c, keep)
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: Any, output: tuple[Tensor, Tensor]) -> None:
+            ctx.save_for_backward(*inputs[:3], output[1])
+            ctx.mark_non_differentiable(output[1])
+
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor, _: Any) -> Any:
+            by_c = ctx.needs_input_grad[2]
+            return (*autograd.FirstDerivative.apply(derivatives, grad, *ctx.saved_tensors, by_c), None)
+
+    def all_distances(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
+        keep, dtype = torch.is_grad_enabled() and not twofloat.wanted(x, y), result_dtype(x, y)
+        x, y = x.to(dtype), y.to(dtype)  # the longer of them says how exact the rows must be
+        return Distances.apply(x, y, c, keep)[0]
+
+    return all_distances
+
+
+def _empty(x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
+    shape = (len(x), len(y))
+    q = x.new_empty(shape, dtype=torch.float64) if keep else x.new_empty((0, 0))
+    return x.new_empty(shape, dtype=result_dtype(x, y)), q
+
+
+def _blocks(points: Tensor) -> Iterator[slice]:
+    side = BLOCK if points.device.type == "cpu" else LARGE_BLOCK
+    return (slice(start, start + side) for start in range(0, len(points), side))

@@ -1,0 +1,160 @@
+"""What a caller may hand in, checked and refused by name.
+
+Shape and dtype are always checked. Values (a curvature above zero, points inside the ball, finite numbers) cost a
+pass over the data and, on a GPU, a wait for it; so they are checked on eager CPU tensors, everywhere under
+`geomdml.validation(True)`, nowhere under `geomdml.validation(False)`, and never inside `torch.compile` or a
+transform of `torch.func`.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import torch
+from torch import Tensor
+
+_validation: ContextVar[bool | None] = ContextVar("geomdml_validation", default=None)
+
+
+@contextmanager
+def validation(enabled: bool) -> Iterator[None]:
+    """Within the block, check the values of every input (True) or of none (False).
+
+    >>> import torch, geomdml
+    >>> outside = torch.tensor([[2.0, 0.0]])
+    >>> with geomdml.validation(False):
+    ...     _ = geomdml.poincare.dist(outside, outside, c=1.0)
+    """
+    token = _validation.set(enabled)
+    try:
+        yield
+    finally:
+        _validation.reset(token)
+
+
+def values_are_checked(*tensors: Tensor) -> bool:
+    if torch.compiler.is_compiling() or any(torch._C._functorch.is_functorch_wrapped_tensor(t) for t in tensors):
+        return False
+    enabled = _validation.get()
+    return all(t.device.type == "cpu" for t in tensors) if enabled is None else enabled
+
+
+def floating(**tensors: Tensor) -> None:
+    """Refuse what is not a tensor of real floating-point numbers."""
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name} is a {type(tensor).__name__}; expected a torch.Tensor of floating-point numbers")
+        if not tensor.is_floating_point():
+            raise TypeError(f"{name} has dtype {tensor.dtype}; expected a real floating-point dtype")
+
+
+def vectors(**tensors: Tensor) -> None:
+    """Refuse what is not vectors of one common length in the last dimension, with leading dimensions that broadcast."""
+    floating(**tensors)
+    for name, tensor in tensors.items():
+        if tensor.ndim == 0 or tensor.shape[-1] == 0:
+            raise ValueError(f"{name} has shape {tuple(tensor.shape)}; expected vectors in the last dimension")
+    same_length(**tensors)
+    try:
+        torch.broadcast_shapes(*(tensor.shape for tensor in tensors.values()))
+    except RuntimeError:
+        raise ValueError(f"leading dimensions do not broadcast: {_shapes(tensors)}") from None
+
+
+def pairs(**tensors: Tensor) -> None:
+    """Refuse what is not two lists of vectors, (B, D) and (P, D)."""
+    floating(**tensors)
+    for name, tensor in tensors.items():
+        if tensor.ndim != 2 or tensor.shape[-1] == 0:
+            raise ValueError(f"{name} has shape {tuple(tensor.shape)}; expected a list of vectors, (count, D)")
+    same_length(**tensors)
+
+
+def labels(count: int | None = None, **tensors: Tensor) -> None:
+    """Refuse what is not a row of integers, `count` of them where it is given."""
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name} is a {type(tensor).__name__}; expected a torch.Tensor of integers")
+        if tensor.is_floating_point() or tensor.is_complex():
+            raise TypeError(
+                f"{name} has dtype {tensor.dtype}; expected integers (float32 merges 16777216 and 16777217)"
+            )
+        if tensor.ndim != 1 or (count is not None and len(tensor) != count):
+            wanted = "one row" if count is None else f"({count},)"
+            raise ValueError(f"{name} has shape {tuple(tensor.shape)}; expected {wanted}, one an embedding")
+
+
+def class_indices(labels: Tensor, classes: int, *, count: int) -> None:
+    """Refuse labels that are not `count` integers from 0 to classes − 1."""
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise TypeError(f"labels has dtype {labels.dtype}; expected integers")
+    if labels.shape != (count,):
+        raise ValueError(f"labels has shape {tuple(labels.shape)}; expected ({count},), one for each embedding")
+    if values_are_checked(labels) and count and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise ValueError(f"labels go from {int(labels.min())} to {int(labels.max())}; expected 0 to {classes - 1}")
+
+
+def same_length(**tensors: Tensor) -> None:
+    """Refuse vectors whose lengths, the last dimensions, differ."""
+    if len({tensor.shape[-1] for tensor in tensors.values()}) > 1:
+        raise ValueError(f"last dimensions differ: {_shapes(tensors)}; expected vectors of the same length")
+
+
+def numbers(shape: torch.Size, **values: int | float | Tensor) -> None:
+    """Refuse what is not a finite number, or a tensor of them that broadcasts to the leading dimensions `shape`."""
+    for name, value in values.items():
+        if isinstance(value, Tensor):
+            floating(**{name: value})
+            try:
+                torch.broadcast_shapes(value.shape, shape)
+            except RuntimeError:
+                raise ValueError(
+                    f"{name} has shape {tuple(value.shape)}; expected a number, or what broadcasts to {tuple(shape)}"
+                ) from None
+            finite(**{name: value})
+        elif isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"{name} is a {type(value).__name__}; expected a number or a tensor")
+        elif not math.isfinite(value):
+            raise ValueError(f"{name} = {value}; expected a finite number")
+
+
+def weights(shape: torch.Size, **values: Tensor) -> None:
+    """Refuse weights that do not broadcast to `shape`, are below 0 or not finite, or sum to 0 in the last dimension."""
+    for name, value in values.items():
+        floating(**{name: value})
+        numbers(shape, **values)
+        if value.shape[-1:] != shape[-1:]:
+            raise ValueError(f"{name} has shape {tuple(value.shape)}; expected one for each of {shape[-1]} points")
+        if values_are_checked(value) and not bool(((value >= 0).all(-1) & (value > 0).any(-1)).all()):
+            raise ValueError(f"{name} has values below 0, or nothing above 0; expected weights of a mean")
+
+
+def positive(**values: int | float | Tensor) -> None:
+    """Refuse a scalar (a number or a 0-d tensor) that is not finite and above zero."""
+    for name, value in values.items():
+        if isinstance(value, Tensor):
+            floating(**{name: value})
+            if value.ndim != 0:
+                raise ValueError(f"{name} has shape {tuple(value.shape)}; expected a number or a 0-d tensor")
+            if not values_are_checked(value):
+                continue
+            value = value.detach()
+        elif isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"{name} is a {type(value).__name__}; expected a number or a 0-d tensor")
+        if not 0 < float(value) < float("inf"):
+            raise ValueError(f"{name} = {float(value)}; expected a finite number above 0")
+
+
+def finite(**tensors: Tensor) -> None:
+    """Refuse NaN and infinity, where values are checked."""
+    for name, tensor in tensors.items():
+        # One pass finds the sum not finite; only then is it worth asking which entry.
+        if not values_are_checked(tensor) or math.isfinite(tensor.detach().sum()):
+            continue
+        if not bool(torch.isfinite(tensor).all()):
+            raise ValueError(f"{name} has {int((~torch.isfinite(tensor)).sum())} entries that are NaN or infinite")
+
+
+def _shapes(tensors: dict[str, Tensor]) -> str:
+    return ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in tensors.items())

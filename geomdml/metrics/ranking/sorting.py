@@ -1,0 +1,103 @@
+"""Ranks from whole rows of distances, in any space and for classes of any size.
+
+Equal embeddings of a gallery tie exactly: each distinct one is handed to the distance once. (A tiled matrix product may
+round its columns differently, so that equal inputs get unequal distances.) They are handed over in an order of their
+own, so that the order in which a gallery is stored cannot move the last bit of a distance.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geomdml.metrics.ranking.classes import Classes
+from geomdml.metrics.ranking.ranks import Items, Ranks, Ties, ranks_of_hits
+from geomdml.spaces import Space
+
+BYTES = 48  # of memory for a distance: the distance, its copies and, for ties by index, two sorts
+
+
+class BySorting:
+    """Rows of distances, sorted.
+
+    `items` are float32 or float64 and their labels numbers; `first` and `which` are what is `distinct` of the gallery.
+    """
+
+    def __init__(
+        self,
+        items: Items,
+        first: Tensor,
+        which: Tensor,
+        space: Space,
+        ties: Ties,
+        depth: Callable[[int], int],
+        memory: int | float,
+    ) -> None:
+        self.items, self.space, self.ties, self.depth, self.memory = items, space, ties, depth, memory
+        size, device = len(items.gallery), items.query.device
+        self.points = items.gallery[first]
+        order = torch.arange(size, device=device) if ties == "index" else which.argsort(stable=True)
+        self.place, self.point = order.argsort(), which[order]
+        count = 1 + int(torch.cat([items.labels, items.gallery_labels]).max())
+        self.classes = Classes.of(items.gallery_labels[order], count)
+
+    def rank(self, rows: Tensor, relevant: Tensor) -> Iterator[tuple[Tensor, Ranks]]:
+        """Rows of the queries and the ranks of their relevant items, whose number does not fall."""
+        size = len(self.items.gallery)
+        most = int(relevant[rows].max()) if len(rows) else 0
+        needed = BYTES * (size + 2 * most)
+        if self.memory < needed:
+            raise ValueError(f"memory_limit = {self.memory:.3g}; one query against {size} items takes {needed} bytes")
+        for block in rows.split(int(self.memory // needed)):
+            yield block, self._rank(block, relevant[block])
+
+    def _rank(self, rows: Tensor, relevant: Tensor) -> Ranks:
+        query, label, *_, leave_one_out = self.items
+        dist = self.space.pairwise_dist(query[rows], self.points)
+        if not bool(dist.amax().isfinite()):
+            raise ValueError(
+                f"{self.space} gives distances that are NaN or infinite; expected embeddings it can measure"
+            )
+        if len(self.points) < len(self.point) or self.ties == "index":
+            dist = dist[:, self.point]
+        if leave_one_out:
+            dist[torch.arange(len(rows), device=dist.device), self.place[rows]] = torch.inf
+        if self.ties == "index":
+            dist = dist.argsort(dim=-1, stable=True).argsort(dim=-1).double()
+        most = int(relevant.max())
+        columns, there = self.classes.items(label[rows])
+        hits = _smallest(dist.gather(1, columns).masked_fill(~there, torch.inf), most)
+        return _counts(dist, hits, relevant[:, None], self.depth(most)).ordered(self.ties)
+
+
+def _counts(dist: Tensor, hits: Tensor, relevant: Tensor, depth: int) -> Ranks:
+    """The ranks of relevant items at the distances `hits` among all at `dist`, exact for the first `depth` ranks.
+
+    One item of the list more than `depth` is looked at, to see whether a block of ties goes on behind it.
+    """
+    nearest = _smallest(dist, min(depth + 1, dist.shape[-1]))
+    last = nearest[:, -1:]
+    hits = hits[:, : max(1, int((hits <= last).sum(-1).max()))].contiguous()
+    closer, within = torch.searchsorted(nearest, hits), torch.searchsorted(nearest, hits, right=True)
+    cut = ((hits == last) & (closer < depth)).any(-1)
+    within[cut] = within[cut].where(hits[cut] != last[cut], (dist[cut] <= last[cut]).sum(-1, keepdim=True))
+    return ranks_of_hits(closer, (within - closer - _level(hits)).clamp(min=0), hits, relevant)
+
+
+def _level(hits: Tensor) -> Tensor:
+    """How many of the sorted numbers of a row are equal to each."""
+    return torch.searchsorted(hits, hits, right=True) - torch.searchsorted(hits, hits)
+
+
+def _smallest(values: Tensor, count: int) -> Tensor:
+    """The smallest of each row, ascending.
+
+    On a CPU, NumPy sorts long rows of numbers several times faster than torch sorts them with their indices.
+    """
+    if values.device.type != "cpu" or count * 64 <= values.shape[-1]:
+        return values.topk(count, largest=False).values
+    rows = values.numpy()
+    if count < rows.shape[-1]:
+        rows = np.partition(rows, count - 1)[:, :count]
+    return torch.from_numpy(np.sort(rows))

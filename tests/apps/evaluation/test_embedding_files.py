@@ -1,0 +1,87 @@
+"""Embeddings in files, read back by the libraries whose formats they are."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from apps.evaluation.embedding_files import Table, Writer, read
+
+NAMES = ("a/1.png", "a/2.png", "b/é\n3.png", "b/4.png", "b/5.png")
+TABLE = Table(NAMES, [0, 0, 1, 1, 1], ("a", "b"), ["train"] * 2 + ["test"] * 3)
+ABOUT = {"chart": "tangent", "c": "0.5"}
+
+
+@pytest.fixture
+def vectors():
+    torch.manual_seed(0)
+    return {"E": torch.randn(5, 3), "H": torch.randn(5, 2)}
+
+
+def written(folder, vectors, batches=(2, 2, 1)):
+    writer = Writer(folder, TABLE, ABOUT)
+    for parts in zip(*(vector.split(batches) for vector in vectors.values()), strict=True):
+        writer.add(**dict(zip(vectors, parts, strict=True)))
+    return writer.close()
+
+
+def test_both_files_hold_the_embeddings_and_what_they_are(tmp_path, vectors):
+    tensors, rows = written(tmp_path / "new", vectors)
+    with safe_open(tensors, framework="pt") as file:
+        assert all(torch.equal(file.get_tensor(name), vector) for name, vector in vectors.items())
+        assert file.get_tensor("labels").tolist() == TABLE.labels
+        about = file.metadata()
+    assert about["chart"] == "tangent" and about["c"] == "0.5"
+    assert json.loads(about["names"]) == list(NAMES) and json.loads(about["parts"]) == TABLE.parts
+    table = pq.read_table(rows)
+    assert table.schema.metadata[b"chart"] == b"tangent" and table.schema.metadata[b"c"] == b"0.5"
+    assert table.column_names == ["path", "label", "class", "part", "E", "H"]
+    assert table["path"].to_pylist() == list(NAMES) and table["class"].to_pylist() == ["a", "a", "b", "b", "b"]
+    assert table["part"].to_pylist() == TABLE.parts and table["label"].to_pylist() == TABLE.labels
+    for name, vector in vectors.items():
+        assert torch.equal(torch.tensor(table[name].to_pylist()), vector)
+
+
+def test_what_is_read_is_what_was_written(tmp_path, vectors):
+    found = read(written(tmp_path, vectors)[0])
+    assert found.about.items() >= ABOUT.items() and tuple(found.names) == NAMES
+    assert all(torch.equal(found.vectors[name], vector) for name, vector in vectors.items())
+
+
+def test_nothing_is_overwritten_and_nothing_unfinished_is_left(tmp_path, vectors):
+    for path in written(tmp_path, vectors):
+        with pytest.raises(ValueError, match="exists; move it away"):
+            Writer(tmp_path, TABLE, ABOUT)
+        path.unlink()
+    writer = Writer(tmp_path, TABLE, ABOUT)
+    writer.add(**{name: vector[:2] for name, vector in vectors.items()})
+    with pytest.raises(ValueError, match="2 embeddings for 5 images"):
+        writer.close()
+    writer.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_more_rows_than_images_are_refused(tmp_path, vectors):
+    writer = Writer(tmp_path, TABLE, ABOUT)
+    writer.add(**vectors)
+    with pytest.raises(ValueError, match="10 embeddings for 5 images"):
+        writer.add(**vectors)
+    writer.discard()
+
+
+@pytest.mark.parametrize("wrong", ["absent", "broken", "foreign", "short", "parquet"])
+def test_other_files_are_refused_in_one_line(tmp_path, vectors, wrong):
+    path = tmp_path / "embeddings.safetensors"
+    if wrong == "broken":
+        path.write_bytes(b"\xff" * 40)
+    elif wrong == "foreign":
+        save_file(vectors, path)
+    elif wrong == "short":
+        save_file(vectors, path, metadata={"names": json.dumps(NAMES[:2])})
+    elif wrong == "parquet":
+        path = written(tmp_path, vectors)[1]
+    with pytest.raises(ValueError, match=r"^embeddings [^\n]*$"):
+        read(path)

@@ -1,0 +1,170 @@
+"""The metrics of torchmetrics are the functions: of many batches as of one, of two processes as of one."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torchmetrics import MetricCollection
+
+from geomdml import metrics
+from geomdml.metrics import RetrievalMetric, ShrecMetric, retrieval, shrec
+from geomdml.spaces import Hyperbolic
+
+ALL = ("recall", "r_precision", "map_at_r", "mean_ap")
+
+
+def data(size: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    draw = torch.Generator().manual_seed(seed)
+    return torch.randn(size, 4, generator=draw), torch.randint(size // 3 + 1, (size,), generator=draw)
+
+
+def named(found) -> dict[str, float]:
+    if isinstance(found, metrics.ShrecScores):
+        curve = {f"precision@{level:.2f}": value for level, value in zip(found.recall, found.precision, strict=True)}
+        return {k: v for k, v in found._asdict().items() if k not in ("precision", "recall")} | curve
+    recall = {f"recall@{k}": value for k, value in found.recall.items()}
+    return {k: v for k, v in found._asdict().items() if k != "recall" and v is not None} | recall
+
+
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=5), st.booleans(), st.integers(0, 99))
+def test_batches_with_repeats_in_any_order_are_one_list(sizes, separate: bool, seed: int):
+    size = max(12, sum(sizes))
+    x, labels = data(size, seed)
+    labels[:2] = labels[-1] = 0
+    order = torch.randperm(size, generator=torch.Generator().manual_seed(seed))
+    batches = [*order.split(5), order[:3], order[-2:]]
+    retrieve, shape = RetrievalMetric(Hyperbolic(0.5), scores=ALL, ties="index"), ShrecMetric(Hyperbolic(0.5))
+    for metric in (retrieve, shape):
+        for batch in batches:
+            metric.update(x[batch], labels[batch], batch)
+            if separate:
+                metric.update(x[batch] / 2, labels[batch], batch, gallery=True)
+    items = (x, labels, x / 2, labels) if separate else (x, labels)
+    assert retrieve.compute() == named(retrieval(*items, space=Hyperbolic(0.5), scores=ALL, ties="index"))
+    assert shape.compute() == named(shrec(*items, space=Hyperbolic(0.5)))
+    by_query = retrieve.by_query()
+    assert named(by_query.mean()) == retrieve.compute()
+
+
+def test_without_indices_every_sample_counts():
+    x, labels = data(20)
+    metric = RetrievalMetric()
+    metric.update(x, labels)
+    metric.update(x, labels)
+    assert metric.compute() == named(retrieval(x.repeat(2, 1), labels.repeat(2)))
+    metric.reset()
+    with pytest.warns(UserWarning, match="was called before"), pytest.raises(ValueError, match="has no embeddings"):
+        metric.compute()
+
+
+def test_only_what_is_asked_for():
+    x, labels = data(20)
+    metric = MetricCollection([RetrievalMetric(scores=("map_at_r",)), ShrecMetric(scores=("nn", "e"))])
+    metric.update(x, labels, torch.arange(20))
+    names = {
+        "RetrievalMetric_map_at_r",
+        "RetrievalMetric_queries",
+        "ShrecMetric_nn",
+        "ShrecMetric_e",
+        "ShrecMetric_queries",
+    }
+    assert set(metric.compute()) == names  # of two metrics with a key in common torchmetrics prefixes all
+    assert shrec(x, labels, scores=("nn", "e")) == shrec(x, labels)._replace(
+        ft=None, st=None, dcg=None, mean_ap=None, precision=None
+    )
+
+
+def test_forward_gives_the_scores_of_the_batch_and_keeps_it():
+    x, labels = torch.tensor([[0.0], [1.0], [5.0], [6.0]]), torch.tensor([0, 0, 1, 1])
+    metric = RetrievalMetric(ks=(1,))
+    assert metric(x[:2], labels[:2])["recall@1"] == 1
+    assert metric(x[2:], labels[2:])["queries"] == 2
+    assert metric.compute()["queries"] == 4
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "batch"),
+    [
+        (ValueError, r"labels has shape \(3,\); expected \(2,\)", (torch.zeros(2, 1), torch.zeros(3).long())),
+        (TypeError, "labels has dtype torch.float32", (torch.zeros(2, 1), torch.zeros(2))),
+        (ValueError, "indices go down to -3", (torch.zeros(1, 1), torch.tensor([0]), torch.tensor([-3]))),
+        (TypeError, "indices is a list", (torch.zeros(1, 1), torch.tensor([0]), [0])),
+        (ValueError, r"embeddings has shape \(3,\)", (torch.zeros(3), torch.zeros(3).long())),
+    ],
+)
+def test_a_mistake_is_named(error, message: str, batch: tuple):
+    with pytest.raises(error, match=message):
+        RetrievalMetric().update(*batch)
+
+
+def test_they_are_imported_when_asked_for():
+    program = (
+        "import sys, geomdml; assert not {'torchmetrics', 'faiss'} & set(sys.modules); geomdml.metrics.ShrecMetric; "
+        "assert 'torchmetrics' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = metrics.Nothing
+
+
+PROCESS = """
+    import datetime, sys
+    import torch
+    from torch import distributed
+    from geomdml.metrics import RetrievalMetric, ShrecMetric
+    from geomdml.spaces import Hyperbolic
+
+    rank, folder = int(sys.argv[1]), sys.argv[2]
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2, timeout=datetime.timedelta(seconds=300)
+    )
+    found = []
+    for query, gallery in torch.load(f"{folder}/problems.pt", weights_only=True):
+        for metric in (RetrievalMetric(Hyperbolic(0.5), ties="index"), ShrecMetric(Hyperbolic(0.5))):
+            for batches, separate in ((query, False), (gallery, True)):
+                for batch in batches[rank]:
+                    metric.update(*batch, gallery=separate)
+            found.append(metric.compute())
+            if isinstance(metric, RetrievalMetric):
+                found.append({"r": metric.by_query().r_precision.sum()})
+            found.append({"kept": torch.tensor(float(sum(map(len, metric.embeddings))))})
+    torch.save(found, f"{folder}/{rank}.pt")
+    distributed.destroy_process_group()
+"""
+
+
+def test_two_processes_are_one(tmp_path):
+    """Uneven shares with samples in both, one process with none, and a gallery that only one of them holds."""
+    x, labels = data(31)
+    y, gallery_labels = data(25, 1)
+    split = [torch.arange(0, 20), torch.arange(14, 31)]
+
+    def batches(x, labels, rows):
+        return [[(x[some], labels[some], some) for some in part.split(6)] if len(part) else [] for part in rows]
+
+    nothing = torch.arange(0)
+    problems = [
+        (batches(x, labels, split), [[], []]),
+        (batches(x, labels, [torch.arange(31), nothing]), [[], []]),
+        (batches(x.double(), labels, split), batches(y.double(), gallery_labels, [nothing, torch.arange(25)])),
+    ]
+    torch.save(problems, tmp_path / "problems.pt")
+    command = [sys.executable, "-c", textwrap.dedent(PROCESS)]
+    running = [
+        subprocess.Popen([*command, str(rank), str(tmp_path)], stderr=subprocess.PIPE, text=True) for rank in (0, 1)
+    ]
+    for process in running:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors[-3000:]
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    space, expected = Hyperbolic(0.5), []
+    for items in ((x, labels), (x, labels), (x.double(), labels, y.double(), gallery_labels)):
+        expected += [named(retrieval(*items, space=space, ties="index")), named(shrec(*items, space=space))]
+    for found in (first, second):
+        assert [scores for scores in found if "queries" in scores] == expected
+    assert [float(found["kept"]) for found in first if "kept" in found] == [20, 20, 31, 31, 20, 20]  # its own again
+    assert [found["r"] for found in first if "r" in found] == [found["r"] for found in second if "r" in found]
