@@ -1,22 +1,30 @@
 """Imports point down only (DESIGN.md), and an optional library is imported only where it is needed."""
 
 import ast
+from collections import defaultdict
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [  # from the bottom; a module may import from its own layer's package and from layers below
-    {"geomdml._core.checks", "geomdml._core.numerics", "geomdml._core.autograd"},
-    {"geomdml._core.all_pairs"},
-    {"geomdml.euclidean", "geomdml.poincare", "geomdml.tangent", "geomdml.lorentz"},
+    {"geomdml._core"},
+    {"geomdml.euclidean", "geomdml.poincare"},
+    {"geomdml.tangent", "geomdml.lorentz"},
     {"geomdml.spaces"},
     {"geomdml.nn", "geomdml.transport", "geomdml.search"},
     {"geomdml.metric_matrix"},
     {"geomdml.losses", "geomdml.metrics", "geomdml.reshaping", "geomdml.pml"},
     {"geomdml", "geomdml.testing"},
-    {"apps.common", "apps.datasets"},
+    {"apps.io"},
+    {"apps.shapes"},
+    {"apps.datasets"},
+    {"apps.networks", "apps.training"},
+    {"apps.evaluation", "apps.report"},
+    {"apps.compare"},
+    {"apps.cli"},
     {"apps.chest_vit", "apps.shape3d", "apps.sketch", "apps.digits", "apps.multimodal"},
 ]
 CORE = {"torch", "numpy", "scipy", "jaxtyping"}
@@ -46,7 +54,7 @@ def imports(path: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} has a relative import"
             yield node.module or ""
-            if node.module in ("geomdml", "apps", "apps.common", "apps.datasets"):
+            if node.module in ("geomdml", "apps"):
                 yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
@@ -58,7 +66,7 @@ def layer(module: str) -> int:
 
 
 def unit(module: str) -> str:
-    """A file of geomdml, or an app."""
+    """A file or folder of geomdml, or of the apps."""
     return ".".join(module.split(".")[:2])
 
 
@@ -72,8 +80,18 @@ def test_imports_point_down(path: Path) -> None:
             continue
         if unit(imported) == unit(module):
             continue
-        is_name_in_layer = layer(imported) == layer(module) and layer(module) in (2, 8)  # charts; common and datasets
-        assert layer(imported) < layer(module) or is_name_in_layer, f"{module} imports {imported}, which is above it"
+        assert layer(imported) < layer(module), f"{module} imports {imported}, which is not below it"
+
+
+@pytest.mark.parametrize("package", ["geomdml", "apps"])
+def test_folders_form_no_cycle(package: str) -> None:
+    imported: dict[str, set[str]] = defaultdict(set)
+    for path in FILES:
+        module = module_name(path)
+        if unit(module).startswith(package + "."):
+            found = {unit(name) for name in imports(path) if name.startswith(package + ".")}
+            imported[unit(module)] |= found - {unit(module)}
+    assert list(TopologicalSorter(imported).static_order())  # raises CycleError
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if module_name(p).startswith("geomdml")], ids=module_name)
