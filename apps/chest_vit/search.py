@@ -22,7 +22,7 @@ from apps.io.packages import FetchError
 from apps.report.figures import image_address
 from geomdml.search import knn
 
-TEMPLATES = Path(__file__).parents[1] / "common/templates"
+TEMPLATES = Path(__file__).parent
 
 
 class Neighbour(NamedTuple):

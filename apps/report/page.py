@@ -156,7 +156,7 @@ def render(report: Report) -> str:
         except ImportError:
             no_disk = NO_UMAP
     templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
