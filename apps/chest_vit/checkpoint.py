@@ -1,7 +1,6 @@
 """A trained network, from its checkpoint: what turns images into embeddings, and the images it was trained for."""
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from apps.chest_vit.data import RetrievalData
 from apps.chest_vit.model import CHEST
 from apps.networks import pretrained
+from apps.training.restore import restore
 
 # Neither is needed to use a network; the weights are those of the checkpoint.
 AS_TRAINED = {"weights": "none", "compile": False, "grad_checkpointing": False}
@@ -49,34 +49,12 @@ class Embedder(nn.Module):
 
 
 def load(path: str | Path) -> Trained:
-    """The network of a checkpoint, which runs no code and fetches nothing.
-
-    Raises:
-        ValueError: no such file, a broken one, or a checkpoint of something else.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"checkpoint {str(path)!r} does not exist; expected a .ckpt file of a run")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    # Broken bytes lead unpickling anywhere.
-    except Exception as error:
-        raise ValueError(f"checkpoint {str(path)!r} cannot be read: {_first_line(error)}") from error
-    wanted = ("state_dict", "hyper_parameters", "datamodule_hyper_parameters")
-    if not isinstance(content, Mapping) or not all(isinstance(content.get(key), Mapping) for key in wanted):
-        raise ValueError(f"checkpoint {str(path)!r} is of something else; expected one that apps.chest_vit wrote")
-    settings, data = (
-        {name: value for name, value in content[key].items() if not name.startswith("_")} for key in wanted[1:]
-    )
-    try:
-        model = CHEST(**(settings | AS_TRAINED))
-        model.load_state_dict(content["state_dict"])
-    except (TypeError, KeyError, RuntimeError, ValueError) as error:
-        raise ValueError(f"checkpoint {str(path)!r} does not fit this version: {_first_line(error)}") from error
+    """The network of a checkpoint, which runs no code and fetches nothing; raises as `restore`."""
+    model, settings, data = restore(path, CHEST, **AS_TRAINED)
     mean, std = pretrained.normalisation(model.backbone, settings["weights"])
     model.mean.copy_(255 * torch.tensor(mean).view(3, 1, 1))
     model.std.copy_(255 * torch.tensor(std).view(3, 1, 1))
-    return Trained(model.eval(), data)
+    return Trained(model, data)
 
 
 def fingerprint(model: CHEST) -> str:
@@ -85,7 +63,3 @@ def fingerprint(model: CHEST) -> str:
     for tensor in Embedder(model).state_dict().values():
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__

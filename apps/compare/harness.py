@@ -12,7 +12,6 @@ import hashlib
 import itertools
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from apps.io.atomic import write_file
 from apps.training.sampling import seed_of
 
 Setting = float | int | str | bool
@@ -233,14 +233,9 @@ def finished(experiment: Experiment, trial: Trial, folder: Path, shown: "_Shown 
 
 
 def _write(path: Path, run: Run, identity: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     history = [evaluation._asdict() for evaluation in run.history]
-    try:
-        part.write_text(json.dumps({**identity, "history": history, "seconds": run.seconds}, indent=1))
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    content = json.dumps({**identity, "history": history, "seconds": run.seconds}, indent=1)
+    write_file(path, lambda part: part.write_text(content))
 
 
 def _read(path: Path, trial: Trial) -> Run:

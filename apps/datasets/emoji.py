@@ -15,7 +15,7 @@ import resvg_py
 
 from apps.datasets import iconify
 from apps.datasets.labelled_images import LabelledImages
-from apps.io.packages import cache_folder, made_once, npm_package
+from apps.io.packages import cache_folder, make_once, npm_package
 
 LEAST_VENDORS = 5
 
@@ -47,7 +47,7 @@ def load(size: int) -> LabelledImages:
         FetchError: the sets cannot be fetched, or the cache folder not be written to.
     """
     iconify.check_size(size)
-    folder = made_once(_folder(size), lambda unfinished: _make(unfinished, size))
+    folder = make_once(_folder(size), lambda unfinished: _make(unfinished, size))
     names = tuple(json.loads((folder / "index.json").read_bytes())["names"])
     classes, labels = np.unique([name.partition("/")[2] for name in names], return_inverse=True)
     return LabelledImages(labels.astype(np.int64), tuple(classes.tolist()), names, iconify.Array(folder / "images.npy"))

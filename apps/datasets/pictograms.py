@@ -16,7 +16,7 @@ import resvg_py
 
 from apps.datasets import iconify
 from apps.datasets.labelled_images import LabelledImages
-from apps.io.packages import FetchError, cache_folder, made_once, npm_package
+from apps.io.packages import FetchError, cache_folder, make_once, npm_package
 
 # npm package, version and SHA-256 of its tarball
 PACKAGE = ("@iconify/json", "2.2.535", "1a545f86fa224d6531d8fb101dcbe83aac2b28689a21cbed6fc68318a5af4d91")
@@ -36,7 +36,7 @@ def load(size: int) -> LabelledImages:
         FetchError: the package cannot be fetched or holds something else, or the cache folder not be written to.
     """
     iconify.check_size(size)
-    folder = made_once(_folder() / f"resvg_py-{resvg_py.__version__}-{size}", lambda made: _render(made, size))
+    folder = make_once(_folder() / f"resvg_py-{resvg_py.__version__}-{size}", lambda made: _render(made, size))
     names = tuple(json.loads((folder / "names.json").read_bytes()))
     classes, labels = np.unique([name.partition("/")[0] for name in names], return_inverse=True)
     return LabelledImages(labels.astype(np.int64), tuple(classes.tolist()), names, iconify.Array(folder / "images.npy"))
@@ -44,7 +44,7 @@ def load(size: int) -> LabelledImages:
 
 def vectors() -> list[iconify.Drawing]:
     """The drawings of pictograms.csv, named CLASS/SET/ICON; the licences of their sets lie beside them."""
-    folder = made_once(_folder() / "vectors", _extract)
+    folder = make_once(_folder() / "vectors", _extract)
     return [iconify.Drawing(*drawing) for drawing in json.loads((folder / "drawings.json").read_bytes())]
 
 

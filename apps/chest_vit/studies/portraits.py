@@ -3,6 +3,7 @@
 Each training is observed once and kept; the CSV files are written from what was kept, the figures drawn from the files.
 """
 
+import io
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from apps.chest_vit.studies.experiment import ChestExperiment
 from apps.chest_vit.studies.figures import Rows, draw, write
 from apps.chest_vit.studies.observations import ambiguity
 from apps.compare.harness import Trial, draws, identified
+from apps.io.atomic import write_file
 from apps.report.disk import disk_sample, project_to_disk
 from geomdml.spaces import Hyperbolic
 
@@ -49,10 +51,9 @@ def observed(experiment: ChestExperiment, name: str, folder: Path, seed: int) ->
     if not path.is_file():
         print(f"observing {name}", file=sys.stderr, flush=True)
         arrays = observe(experiment, trial)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part.npz")
-        np.savez(part, allow_pickle=False, **arrays)
-        part.replace(path)
+        content = io.BytesIO()  # to a path NumPy would add its own suffix
+        np.savez(content, allow_pickle=False, **arrays)
+        write_file(path, lambda part: part.write_bytes(content.getbuffer()))
     with np.load(path) as kept:  # arrays alone: NumPy refuses pickles
         return dict(kept)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from apps.io import packages
-from apps.io.packages import FetchError, cache_folder, debian_package, made_once, npm_package, unpack
+from apps.io.packages import FetchError, cache_folder, debian_package, make_once, npm_package, unpack
 
 PACKAGE_JSON = json.dumps({"name": "@shapes/round", "license": "CC0-1.0"}).encode()
 
@@ -229,7 +229,7 @@ def test_a_folder_exists_only_when_it_is_complete(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        made_once(tmp_path / "set", interrupted)
+        make_once(tmp_path / "set", interrupted)
     assert contents(tmp_path) == []
 
 
@@ -239,13 +239,13 @@ def test_what_a_killed_run_left_is_cleared(tmp_path):
         folder.rename(tmp_path / "left")
 
     with pytest.raises(FetchError):
-        made_once(tmp_path / "set", killed)
+        make_once(tmp_path / "set", killed)
     (tmp_path / "left").rename(tmp_path / ".set.unfinished")
-    made_once(tmp_path / "set", lambda folder: (folder / "whole").touch())
+    make_once(tmp_path / "set", lambda folder: (folder / "whole").touch())
     assert contents(tmp_path) == ["set", "whole"]
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(FetchError, match=r"file.*GEOMDML_DATA"):
-        made_once(tmp_path / "file" / "set", lambda folder: None)
+        make_once(tmp_path / "file" / "set", lambda folder: None)

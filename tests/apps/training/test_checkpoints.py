@@ -15,7 +15,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from apps.cli import EXPECTED_WARNINGS
-from apps.training.checkpoints import Checkpoints, WholeFiles, aside, newest
+from apps.io.atomic import write_file
+from apps.training.checkpoints import Checkpoints, WholeFiles, newest
 from apps.training.loading import TrainingLoader
 from apps.training.sampling import ClassBalanced, seed_of
 
@@ -77,7 +78,7 @@ class Snapshots(L.Callback):
             copy = self.folder / f"snapshot-{len(self.seen)}"
             for name in ("checkpoints/last.ckpt", "checkpoints/best.ckpt", "metrics.csv"):
                 if (run / name).exists():
-                    aside(copy / name, lambda part, name=name: part.write_bytes((run / name).read_bytes()))
+                    write_file(copy / name, lambda part, name=name: part.write_bytes((run / name).read_bytes()))
             self.seen[last.stat().st_mtime_ns] = copy / "checkpoints/last.ckpt"
 
     on_train_batch_end = on_validation_start = on_train_epoch_start = on_train_end = look
@@ -228,24 +229,11 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["last.ckpt"]
 
 
-def test_what_interrupts_the_writing_leaves_no_part(tmp_path):
-    path = tmp_path / "file"
-    path.write_text("before")
-
-    def write(part):
-        part.write_text("half")
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        aside(path, write)
-    assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]
-
-
 def test_the_newest_run_is_found(tmp_path):
     with pytest.raises(ValueError, match=r"--ckpt_path last: no run in .* has checkpoints/last\.ckpt"):
         newest(tmp_path)
     for version in (10, 9):
-        aside(tmp_path / f"version_{version}/checkpoints/last.ckpt", lambda part: part.write_text("x"))
+        write_file(tmp_path / f"version_{version}/checkpoints/last.ckpt", lambda part: part.write_text("x"))
     assert newest(tmp_path).parents[1].name == "version_9"
 
 

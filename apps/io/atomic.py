@@ -1,0 +1,99 @@
+"""Files and folders that appear whole or not at all: written aside, in the same folder, and renamed."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+
+class Aside:
+    """A file beside `path` to write to, `part`, until `finish` puts it there or `discard` removes it.
+
+    Its name has the process's number, so that two processes can write the same file: the last to finish wins.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     aside = Aside(Path(folder) / "greeting")
+    ...     _ = aside.part.write_text("hello")
+    ...     before = aside.path.exists()
+    ...     aside.finish()
+    ...     before, [(path.name, path.read_text()) for path in Path(folder).iterdir()]
+    (False, [('greeting', 'hello')])
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.part = path, path.with_name(f".{path.name}.{os.getpid()}.part")
+
+    def finish(self, *, sync: bool = False) -> None:
+        """Rename the part to `path`; with `sync` only when its content is on the disk. Raises OSError."""
+        if sync:
+            with self.part.open("rb+") as file:
+                os.fsync(file.fileno())  # the name must not reach the disk before the content does
+        os.replace(self.part, self.path)
+
+    def discard(self) -> None:
+        """Remove the part, where there is one."""
+        self.part.unlink(missing_ok=True)
+
+
+def write_file(path: Path, write: Callable[[Path], Any], *, sync: bool = False) -> None:
+    """Let `write` make a file beside `path`, then put it in its place at once; folders are made as needed.
+
+    Args:
+        sync: whether a crash of the machine, too, leaves either the old or the new file.
+
+    Raises:
+        OSError: it could not be written; whatever was at `path` is still there.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_file(Path(folder) / "new" / "greeting", lambda part: part.write_text("hello"))
+    ...     [(path.name, path.read_text()) for path in Path(folder).glob("new/*")]
+    [('greeting', 'hello')]
+    """
+    aside = Aside(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(aside.part)
+        aside.finish(sync=sync)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OSError(f"{path} could not be written: {reason}; what was there before is whole") from error
+    finally:
+        aside.discard()
+
+
+def make_folder(folder: Path, make: Callable[[Path], None]) -> None:
+    """Make a folder by `make` where it does not exist yet, in one process while the others wait.
+
+    Args:
+        folder: exists only when it is complete.
+        make: fills the empty folder that it is given, which lies beside `folder` and takes its name at the end. A run
+            stopped at any moment leaves nothing half-made; what a killed one left is removed by the next.
+
+    Raises:
+        OSError: it could not be written; and whatever `make` raises.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     make_folder(Path(place) / "shelf", lambda folder: (folder / "box").mkdir())
+    ...     [path.name for path in Path(place).glob("shelf/*")]
+    ['box']
+    """
+    if folder.is_dir():
+        return
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        if folder.is_dir():
+            return
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+        try:
+            make(unfinished)
+            unfinished.rename(folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)

@@ -1,0 +1,61 @@
+"""Files and folders appear whole or not at all."""
+
+import os
+
+import pytest
+
+from apps.io.atomic import Aside, make_folder, write_file
+
+
+def test_what_interrupts_the_writing_leaves_no_part(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("before")
+
+    def write(part):
+        part.write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_file(path, write)
+    assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("sync", [False, True])
+def test_a_file_is_replaced_at_once(tmp_path, sync):
+    path = tmp_path / "file"
+    path.write_text("before")
+    seen = []
+    write_file(path, lambda part: (part.write_text("after"), seen.append(path.read_text())), sync=sync)
+    assert seen == ["before"] and path.read_text() == "after" and list(tmp_path.iterdir()) == [path]
+
+
+def test_what_cannot_be_written_names_the_file_and_leaves_it(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("before")
+
+    def full(part):
+        part.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match=r"file could not be written: No space left on device; what was there .* whole"):
+        write_file(path, full)
+    assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]
+
+
+def test_two_files_aside_do_not_meet(tmp_path, monkeypatch):
+    one = Aside(tmp_path / "file")
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    other = Aside(tmp_path / "file")
+    one.part.write_text("one")
+    other.part.write_text("other")
+    one.finish()
+    assert (tmp_path / "file").read_text() == "one"
+    other.discard()
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_is_made_once(tmp_path):
+    made = []
+    for _ in range(2):
+        make_folder(tmp_path / "a" / "folder", lambda folder: (made.append(folder), (folder / "x").touch()))
+    assert len(made) == 1 and [path.name for path in (tmp_path / "a" / "folder").iterdir()] == ["x"]
