@@ -7,7 +7,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from apps.datasets.benchmarks import BENCHMARKS, guess, load
+from apps.datasets.registry import BENCHMARKS, guess_images, load_images
 from apps.datasets.split import Count, Split
 
 VALIDATION = 0.1  # of a folder, as in a fit; all training classes of a benchmark train
@@ -27,9 +27,9 @@ def check(args: list[str] | None = None) -> None:
     parser.add_argument("--data.split", dest="split", choices=["classes", "images"], default="classes")
     asked = parser.parse_args(args)
     try:
-        benchmark = asked.benchmark or guess(asked.root)
+        benchmark = asked.benchmark or guess_images(asked.root)
         kept_out = 0.0 if benchmark in BENCHMARKS else VALIDATION
-        split = load(asked.root, benchmark, by=asked.split, validation=kept_out)
+        split = load_images(asked.root, benchmark, by=asked.split, validation=kept_out)
         print_split(benchmark, split, asked.root)
     except (ValueError, OSError) as error:
         sys.exit(f"not usable: {error}")

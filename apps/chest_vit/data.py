@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import InterpolationMode, v2
 
-from apps.datasets.benchmarks import BENCHMARKS, PACKAGED, guess, load
-from apps.datasets.labelled_images import LabelledImages, joined
+from apps.datasets.labelled_images import LabelledImages, join
+from apps.datasets.registry import BENCHMARKS, PACKAGED, ImageName, describe, guess_images, load_images
 from apps.datasets.split import Split
 from apps.training.loading import OwnRows, TrainingLoader, place, with_workers
 from apps.training.sampling import ClassBalanced, Draw
@@ -33,8 +33,8 @@ class RetrievalData(L.LightningDataModule):
     Args:
         root: Folder of a benchmark, or with one sub-folder of images a class. Without it a packaged set, fetched and
             rendered on first use.
-        benchmark: Which of them the root holds; told from its files when it is not given. Without a root "emoji" (1,185
-            classes by 8 vendors; the default) or "furniture" (541 models from 12 sides).
+        benchmark: Which of them the root holds: {benchmarks} or "folder"; guessed from its files when it is not given.
+            Without a root: {packaged}; the first is the default.
         split: Divide a folder or a packaged set by "classes" (test classes are unseen) or by "images" of every class.
         size: Side of the training and test images, in pixels.
         render: Side at which a packaged set is rendered before cropping, in pixels.
@@ -59,7 +59,7 @@ class RetrievalData(L.LightningDataModule):
     def __init__(
         self,
         root: str | None = None,
-        benchmark: Literal["cub", "cars", "inshop", "sop", "folder", "emoji", "furniture"] | None = None,
+        benchmark: ImageName | None = None,
         split: Literal["classes", "images"] = "classes",
         size: int = 64,
         render: int = 128,
@@ -104,13 +104,13 @@ class RetrievalData(L.LightningDataModule):
     @cached_property
     def benchmark(self) -> str:
         h = self.hparams
-        return h["benchmark"] or ("emoji" if h["root"] is None else guess(h["root"]))
+        return h["benchmark"] or guess_images(h["root"])
 
     @cached_property
     def split(self) -> Split:
         """Training, validation, query and gallery images."""
         h = self.hparams
-        return load(
+        return load_images(
             h["root"],
             self.benchmark,
             by=h["split"],
@@ -141,7 +141,7 @@ class RetrievalData(L.LightningDataModule):
     def everything(self) -> LabelledImages:
         """All images: those of training, of validation and of the test."""
         parts = (self.train, self.split.validation, self.test)
-        return joined(*(part for part in parts if part is not None))
+        return join(*(part for part in parts if part is not None))
 
     def facts(self) -> dict[str, str]:
         """What a table of scores must say of its data."""
@@ -195,6 +195,11 @@ class RetrievalData(L.LightningDataModule):
     def _evaluation(self, images: LabelledImages, **kwargs: Any) -> DataLoader:
         data, h = Whole(images, self.whole), self.hparams
         return DataLoader(data, batch_size=h["eval_batch"], collate_fn=stack, **kwargs, **with_workers(h["workers"]))
+
+
+RetrievalData.__doc__ = (RetrievalData.__doc__ or "").format(
+    benchmarks=describe(BENCHMARKS), packaged=describe(PACKAGED)
+)
 
 
 class Augmented(Dataset):

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.io import loadmat
 
 from apps.datasets import folder, listed
-from apps.datasets.labelled_images import LabelledImages, joined
+from apps.datasets.labelled_images import LabelledImages, join
 from apps.datasets.split import Count, Split
 
 NAME = "Cars196"
@@ -20,6 +20,11 @@ FILES = ("cars_annos.mat", "car_ims")
 CLASSES, TRAIN_CLASSES = 196, 98
 GREATEST_MAT = 64 * 2**20
 BY = "by class, the first 98 train"
+
+
+def is_at(root: Path) -> bool:
+    """Whether the annotations lie there; class folders are recognised by their number, 196."""
+    return (root / FILES[0]).exists() or len({path.name for path in class_folders(root)}) == CLASSES
 
 
 def load(root: str | Path, *, strict: bool = False) -> Split:
@@ -45,7 +50,7 @@ def class_folders(root: Path) -> list[Path]:
 
 
 def _of_annotations(base: Path, strict: bool) -> Split:
-    path = base / "cars_annos.mat"
+    path = base / FILES[0]
     if path.stat().st_size > GREATEST_MAT:
         raise ValueError(f"{str(path)!r} has more than {GREATEST_MAT >> 20} MB: it is not that of Cars196")
     try:
@@ -66,6 +71,6 @@ def _of_annotations(base: Path, strict: bool) -> Split:
 
 def _of_folders(root: Path, strict: bool) -> LabelledImages:
     halves = [root / half for half in ("train", "test") if (root / half).is_dir()]
-    images = joined(*(folder.load(half, strict=strict) for half in (halves or [root])))
+    images = join(*(folder.load(half, strict=strict) for half in (halves or [root])))
     order = sorted(range(len(images.classes)), key=images.classes.__getitem__)
     return images.of_classes(order)

@@ -14,8 +14,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from apps.datasets.image_arrays import Benchmark, ImageArrays
+from apps.datasets.image_arrays import ImageArrays, ImageSplit
 
+NAME = "CIFAR10"
 TRAIN = tuple(f"data_batch_{n}" for n in range(1, 6))
 TEST, META = "test_batch", "batches.meta"
 FOLDER, TARBALL = "cifar-10-batches-py", "cifar-10-python.tar.gz"
@@ -26,7 +27,7 @@ LAYOUT = f"expected a folder with {TRAIN[0]} to {TRAIN[-1]}, {TEST} and {META}, 
 Read = Callable[[str], tuple[str, bytes]]
 
 
-def load(root: str | Path | None) -> Benchmark:
+def load(root: str | Path | None) -> ImageSplit:
     """CIFAR10 (Krizhevsky 2009) from its Python files.
 
     Raises:
@@ -36,8 +37,8 @@ def load(root: str | Path | None) -> Benchmark:
         raise ValueError(f"CIFAR10 comes in no package: give --data.root; {LAYOUT}")
     read = _reader(Path(root))
     train = [_batch(*read(name)) for name in TRAIN]
-    return Benchmark(
-        name="CIFAR10",
+    return ImageSplit(
+        name=NAME,
         train=ImageArrays(torch.cat([part.pixels for part in train]), torch.cat([part.labels for part in train])),
         test=_batch(*read(TEST)),
         classes=_classes(*read(META)),

@@ -24,16 +24,16 @@ def find(root: Path, suffixes: Set[str], *, what: str, example: str) -> Found:
     Args:
         suffixes: in small letters, with their dots.
         what: the plural of what is looked for, such as "images", for messages.
-        example: a path in the layout wanted.
+        example: a path in the expected layout.
 
     Raises:
         ValueError: no such folder, no class folders, or one without files; names the path.
     """
-    layout = f"a folder that holds one folder of {what} for each class is wanted, as in {example}"
+    layout = f"expected a folder that holds one folder of {what} for each class, as in {example}"
     if not root.is_dir():
         state = "is a file" if root.exists() else "does not exist"
         raise ValueError(f"{str(root)!r} {state}: {layout}")
-    found, links = listed(root, suffixes)
+    found, links = list_files(root, suffixes)
     kept = [path for path in found if path.parent != root]
     loose = len(found) - len(kept)
     folders = [path for path in root.iterdir() if path.is_dir() and not path.is_symlink()]
@@ -51,7 +51,7 @@ def find(root: Path, suffixes: Set[str], *, what: str, example: str) -> Found:
     return Found(tuple(kept), {"links to folders or out of it": links, "in no class folder": loose})
 
 
-def listed(root: Path, suffixes: Set[str]) -> tuple[list[Path], int]:
+def list_files(root: Path, suffixes: Set[str]) -> tuple[list[Path], int]:
     """The files with one of the suffixes below `root`, sorted, and how many links are left out.
 
     Raises:
@@ -63,8 +63,8 @@ def listed(root: Path, suffixes: Set[str]) -> tuple[list[Path], int]:
     for folder, subfolders, names in os.walk(root, onerror=_unreadable):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         links += sum(Path(folder, name).is_symlink() for name in subfolders)
-        wanted = [name for name in names if not name.startswith(".") and Path(name).suffix.lower() in suffixes]
-        for path in (Path(folder, name) for name in wanted):
+        found = [name for name in names if not name.startswith(".") and Path(name).suffix.lower() in suffixes]
+        for path in (Path(folder, name) for name in found):
             if path.is_symlink() and not path.resolve().is_relative_to(inside):
                 links += 1
             else:

@@ -16,6 +16,10 @@ BELOW = ("", "CUB_200_2011")
 TRAIN_CLASSES = 100
 
 
+def is_at(root: Path) -> bool:
+    return any((root / below / FILES[0]).exists() for below in BELOW)
+
+
 def load(root: str | Path, *, strict: bool = False) -> Split:
     """The birds of `root`; classes in the order of classes.txt.
 

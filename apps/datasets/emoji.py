@@ -10,13 +10,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import resvg_py
 
 from apps.datasets import iconify
 from apps.datasets.labelled_images import LabelledImages
+from apps.io.labels import index_classes
 from apps.io.packages import cache_folder, make_once, npm_package
 
+NAME = "1,185 emoji by 8 vendors"
 LEAST_VENDORS = 5
 
 # Vendor: version and SHA-256 of the npm package @iconify-json/VENDOR. fluent-emoji-flat is missing because
@@ -49,8 +50,8 @@ def load(size: int) -> LabelledImages:
     iconify.check_size(size)
     folder = make_once(_folder(size), lambda unfinished: _make(unfinished, size))
     names = tuple(json.loads((folder / "index.json").read_bytes())["names"])
-    classes, labels = np.unique([name.partition("/")[2] for name in names], return_inverse=True)
-    return LabelledImages(labels.astype(np.int64), tuple(classes.tolist()), names, iconify.Array(folder / "images.npy"))
+    labels, classes = index_classes(name.partition("/")[2] for name in names)
+    return LabelledImages(labels, classes, names, iconify.Array(folder / "images.npy"))
 
 
 def drawings(sets: dict[str, dict[str, Any]]) -> list[iconify.Drawing]:
@@ -72,10 +73,10 @@ def _folder(size: int) -> Path:
 
 def _make(folder: Path, size: int) -> None:
     packages = {vendor: npm_package(f"@iconify-json/{vendor}", *pin) for vendor, pin in SETS.items()}
-    wanted = drawings({vendor: _json(package / "icons.json") for vendor, package in packages.items()})
+    wanted = drawings({vendor: iconify.read_json(package / "icons.json") for vendor, package in packages.items()})
     names, failures = iconify.write(folder / "images.npy", wanted, size, title="emoji")
     infos = {
-        f"@iconify-json/{vendor} {SETS[vendor][0]}": _json(package / "info.json")
+        f"@iconify-json/{vendor} {SETS[vendor][0]}": iconify.read_json(package / "info.json")
         for vendor, package in packages.items()
     }
     (folder / "LICENSES.txt").write_text(iconify.licences(infos), encoding="utf-8")
@@ -87,8 +88,3 @@ def _make(folder: Path, size: int) -> None:
         "names": names,
     }
     (folder / "index.json").write_text(json.dumps(made_of, indent=1), encoding="utf-8")
-
-
-def _json(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_bytes())
-    return content

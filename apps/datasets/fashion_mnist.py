@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from apps.datasets import idx
-from apps.datasets.image_arrays import Benchmark
+from apps.datasets.image_arrays import ImageSplit
 from apps.io.packages import debian_package
 
+NAME = "Fashion-MNIST"
 PACKAGE = (
     "dataset-fashion-mnist",
     "0.0~git20200523.55506a9-1",
@@ -14,7 +15,7 @@ PACKAGE = (
 CLASSES = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 
 
-def load(root: str | Path | None = None) -> Benchmark:
+def load(root: str | Path | None = None) -> ImageSplit:
     """Fashion-MNIST (Xiao, Rasul, Vollgraf 2017) from a folder with the usual four IDX files; else from Debian.
 
     Raises:
@@ -22,11 +23,4 @@ def load(root: str | Path | None = None) -> Benchmark:
         FetchError: the package cannot be had.
     """
     folder = Path(root) if root is not None else debian_package(*PACKAGE) / "usr/share/datasets/fashion-mnist"
-    return Benchmark(
-        name="Fashion-MNIST",
-        train=idx.read_pair(folder, "train"),
-        test=idx.read_pair(folder, "t10k"),
-        classes=CLASSES,
-        mean=(0.2860,),
-        std=(0.3530,),
-    )
+    return idx.read_split(folder, NAME, CLASSES, mean=0.2860, std=0.3530)

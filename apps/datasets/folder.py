@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from apps.datasets import class_folders
 from apps.datasets.files import SUFFIXES, Files, text, whole
 from apps.datasets.labelled_images import LabelledImages
+from apps.io.labels import index_classes
 
 
 def load(root: str | Path, *, size: int | None = None, strict: bool = False) -> LabelledImages:
@@ -28,9 +27,9 @@ def load(root: str | Path, *, size: int | None = None, strict: bool = False) -> 
     """
     root = Path(root).expanduser()
     if size is not None and size < 1:
-        raise ValueError(f"size is {size}: a positive number of pixels is wanted")
+        raise ValueError(f"size is {size}; expected a positive number of pixels")
     found, left_out = class_folders.find(root, SUFFIXES, what="images", example="ROOT/robin/1.jpg")
     paths = tuple(whole(found, root, strict=strict, left_out=left_out))
     names = tuple(text(path.relative_to(root).as_posix()) for path in paths)
-    classes, labels = np.unique([name.partition("/")[0] for name in names], return_inverse=True)
-    return LabelledImages(labels.astype(np.int64), tuple(classes.tolist()), names, Files(paths, size))
+    labels, classes = index_classes(name.partition("/")[0] for name in names)
+    return LabelledImages(labels, classes, names, Files(paths, size))

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from apps.io.labels import index_classes
 from apps.io.packages import FetchError, debian_package
-from apps.shapes.labelled_shapes import Shapes, stratified
+from apps.shapes.labelled_shapes import Shapes, mark_test
 from apps.shapes.meshes import Mesh, MeshError, decode
 
 # Debian package: version and SHA-256 of the .deb file.
@@ -64,13 +65,13 @@ def load(*, test: float = 0.3, seed: int = 0) -> Shapes:
     with LIST.open(newline="") as file:
         rows = list(csv.DictReader(file))
     sources = tuple(_model(folders, row["library"], row["index"]) for row in rows)
-    classes, labels = np.unique([row["class"] for row in rows], return_inverse=True)
+    labels, classes = index_classes(row["class"] for row in rows)
     return Shapes(
         "furniture",
-        labels.astype(np.int64),
-        tuple(classes.tolist()),
+        labels,
+        classes,
         tuple(f"{row['class']}/{row['library']}-{row['index']}" for row in rows),
-        stratified(labels, test=test, seed=seed),
+        mark_test(labels, test=test, seed=seed),
         sources,
     )
 

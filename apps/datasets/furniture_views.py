@@ -11,7 +11,9 @@ from apps.datasets.labelled_images import LabelledImages
 from apps.shapes.labelled_shapes import Shapes
 from apps.shapes.rendering import Look
 from apps.shapes.store import Arrays
-from apps.shapes.views import rendered
+from apps.shapes.views import render_cached
+
+NAME = "541 models of furniture from 12 sides"
 
 
 def load(size: int) -> LabelledImages:
@@ -31,8 +33,8 @@ def load(size: int) -> LabelledImages:
 
 
 def of_views(shapes: Shapes, look: Look) -> LabelledImages:
-    """Every view of every shape as an image of its own; raises as `apps.shapes.views.rendered`."""
-    shapes, views, _ = rendered(shapes, look)
+    """Every view of every shape as an image of its own; raises as `apps.shapes.views.render_cached`."""
+    shapes, views, _ = render_cached(shapes, look)
     names = tuple(f"{name}/{view}" for name in shapes.names for view in range(look.views))
     return LabelledImages(np.repeat(np.arange(len(shapes.names)), look.views), shapes.names, names, _Views(views))
 

@@ -1,6 +1,7 @@
 """Drawings from the icon sets of Iconify: vectors in JSON, rendered once into an array in the cache folder."""
 
 import io
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -44,7 +45,12 @@ class Array:
 def check_size(size: int) -> None:
     """Refuse a height and width in pixels that is not from 8 to 512."""
     if not LEAST_SIZE <= size <= GREATEST_SIZE:
-        raise ValueError(f"size is {size}: {LEAST_SIZE} to {GREATEST_SIZE} pixels are wanted")
+        raise ValueError(f"size is {size}; expected {LEAST_SIZE} to {GREATEST_SIZE} pixels")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_bytes())
+    return content
 
 
 def drawing(name: str, icon: Mapping[str, Any], defaults: Mapping[str, Any]) -> Drawing:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy import ndarray
 
-from apps.datasets.image_arrays import ImageArrays
+from apps.datasets.image_arrays import ImageArrays, ImageSplit
 
 MOST_BYTES = 2**28  # MNIST's largest file has 47 MB
 UINT8 = 8
@@ -40,6 +40,12 @@ def read(path: Path, dimensions: int) -> ndarray:
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
+def read_split(folder: Path, name: str, classes: tuple[str, ...], *, mean: float, std: float) -> ImageSplit:
+    """The grey images of a folder of the usual four files; raises as `read_pair`."""
+    train, test = (read_pair(folder, part) for part in ("train", "t10k"))
+    return ImageSplit(name, train, test, classes, (mean,), (std,))
+
+
 def read_pair(root: Path, part: str) -> ImageArrays:
     """The images and labels of one part, "train" or "t10k", in a folder of the usual four files, plain or .gz.
 
@@ -60,6 +66,6 @@ def _file(root: Path, name: str) -> Path:
         if path.is_file():
             return path
     raise ValueError(
-        f"{root / name} is missing, with and without .gz; --data.root wants a folder with "
+        f"{root / name} is missing, with and without .gz; --data.root: expected a folder with "
         "{train,t10k}-images-idx3-ubyte and {train,t10k}-labels-idx1-ubyte"
     )

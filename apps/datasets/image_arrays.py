@@ -47,7 +47,7 @@ class ImageArrays:
 
 
 @dataclass(frozen=True, eq=False)
-class Benchmark:
+class ImageSplit:
     """A data set with its authors' split; mean and standard deviation of each channel of `train`, 0 to 1."""
 
     name: str
@@ -64,9 +64,7 @@ class Benchmark:
                 raise ValueError(f"{self.name}: label {int(outside[0])} has no class; there are {len(self.classes)}")
 
 
-def stratified(
-    labels: Int64[Tensor, " N"], held_out: int, seed: int
-) -> tuple[Int64[Tensor, " K"], Int64[Tensor, " H"]]:
+def hold_out(labels: Int64[Tensor, " N"], held_out: int, seed: int) -> tuple[Int64[Tensor, " K"], Int64[Tensor, " H"]]:
     """Rows that stay and rows held out, both in order; every class gives its share of these, drawn with the seed.
 
     Shares are rounded so that they add up to `held_out` (largest remainders first).
@@ -74,7 +72,7 @@ def stratified(
     Raises:
         ValueError: fewer than 0 or not fewer than all rows are to be held out.
 
-    >>> kept, held = stratified(torch.tensor([0, 0, 0, 0, 1, 1]), 3, seed=0)
+    >>> kept, held = hold_out(torch.tensor([0, 0, 0, 0, 1, 1]), 3, seed=0)
     >>> len(kept), torch.tensor([0, 0, 0, 0, 1, 1])[held].tolist()
     (3, [0, 0, 1])
     """

@@ -16,6 +16,10 @@ BELOW = ("", "Eval")
 HEADER = 2  # the number of images, the names of the columns
 
 
+def is_at(root: Path) -> bool:
+    return any((root / below / LIST).exists() for below in BELOW)
+
+
 def load(root: str | Path, *, strict: bool = False) -> Split:
     """The clothes of `root`; query and gallery have the same classes, in the order of their names.
 

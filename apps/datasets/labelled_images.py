@@ -64,7 +64,7 @@ class LabelledImages:
         """
         label_of = {int(index): label for label, index in enumerate(class_indices)}
         if len(label_of) != len(class_indices):
-            raise ValueError("a class index is given twice: each is wanted once")
+            raise ValueError("a class index is given twice; expected each once")
         if unknown := label_of.keys() - range(len(self.classes)):
             raise ValueError(f"class {min(unknown)} does not exist: there are {len(self.classes)} classes")
         rows = [row for row, label in enumerate(self.labels.tolist()) if label in label_of]
@@ -85,14 +85,14 @@ class LabelledImages:
         )
 
 
-def joined(*parts: LabelledImages) -> LabelledImages:
+def join(*parts: LabelledImages) -> LabelledImages:
     """The images of all parts, one part after another; a class of several parts, known by its name, is one class.
 
     >>> import torch
     >>> black = torch.zeros(1, 3, 1, 1, dtype=torch.uint8)
     >>> ours = LabelledImages(np.array([0]), ("lime",), ("a",), black)
     >>> theirs = LabelledImages(np.array([0, 1]), ("cherry", "lime"), ("b", "c"), torch.cat([black, black]))
-    >>> both = joined(ours, theirs)
+    >>> both = join(ours, theirs)
     >>> both.classes, both.labels.tolist(), both.names
     (('lime', 'cherry'), [0, 1, 0], ('a', 'b', 'c'))
     """

@@ -5,13 +5,17 @@ import logging
 import re
 from pathlib import Path
 
-import numpy as np
-
 from apps.datasets import class_folders
-from apps.shapes.labelled_shapes import Shapes, stratified
+from apps.io.labels import index_classes
+from apps.shapes.labelled_shapes import Shapes, mark_test
 from apps.shapes.meshes import SUFFIXES, MeshFile, Up
 
 log = logging.getLogger(__name__)
+
+
+def is_at(root: Path) -> bool:
+    """Any folder may be one; `load` says what it lacks."""
+    return root.is_dir()
 
 
 def load(root: str | Path, *, up: Up = "y", test: float = 0.3, seed: int = 0) -> Shapes:
@@ -34,15 +38,18 @@ def load(root: str | Path, *, up: Up = "y", test: float = 0.3, seed: int = 0) ->
         parts = ", ".join(f"{count} {what}" for what, count in left_out.items() if count)
         log.warning("left out of the meshes in %r: %s", str(root), parts)
     names = tuple(class_folders.printable(path.relative_to(root)) for path in paths)
-    classes, labels = np.unique([name.partition("/")[0] for name in names], return_inverse=True)
+    labels, classes = index_classes(name.partition("/")[0] for name in names)
     return Shapes(
         title(root),
-        labels.astype(np.int64),
-        tuple(classes.tolist()),
+        labels,
+        classes,
         names,
-        stratified(labels, test=test, seed=seed),
+        mark_test(labels, test=test, seed=seed),
         tuple(MeshFile(path, up) for path in paths),
     )
+
+
+load_folder = load
 
 
 def title(root: Path) -> str:

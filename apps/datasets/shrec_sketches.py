@@ -13,10 +13,11 @@ from jaxtyping import Bool
 from apps.datasets import class_folders, shrec
 from apps.datasets.files import Files, text, whole
 from apps.datasets.labelled_images import LabelledImages
+from apps.io.labels import index_classes
 
 PARTS = ("train", "test")
 LAYOUT = (
-    "sketches in the layout of SHREC'13 or '14 are wanted, as in SHREC14LSSTB_SKETCHES/airplane/train/1.png and "
+    "expected sketches in the layout of SHREC'13 or '14, as in SHREC14LSSTB_SKETCHES/airplane/train/1.png and "
     ".../airplane/test/2.png"
 )
 
@@ -37,15 +38,15 @@ def load(root: str | Path, *, strict: bool = False) -> Sketches:
     root = Path(root).expanduser()
     if not root.is_dir():
         raise ValueError(f"{str(root)!r} {'is a file' if root.exists() else 'does not exist'}: {LAYOUT}")
-    found = [path for path in class_folders.listed(root, {".png"})[0] if path.parent.name in PARTS]
+    found = [path for path in class_folders.list_files(root, {".png"})[0] if path.parent.name in PARTS]
     for part in PARTS:
         if not any(path.parent.name == part for path in found):
             raise ValueError(f"{str(root)!r} has no CLASS/{part}/*.png in it: {LAYOUT}")
     paths = whole(found, root, strict=strict)
-    classes, labels = np.unique([text(path.parent.parent.name) for path in paths], return_inverse=True)
+    labels, classes = index_classes(text(path.parent.parent.name) for path in paths)
     images = LabelledImages(
-        labels.astype(np.int64),
-        tuple(classes.tolist()),
+        labels,
+        classes,
         tuple(class_folders.printable(path.relative_to(root)) for path in paths),
         Files(tuple(paths), None),
     )
@@ -56,7 +57,7 @@ def disagreements(root: str | Path, sketches: Sketches) -> list[str]:
     """Where the contests' own lists (*Sketch*Train*.cla, *Sketch*Test*.cla) do not say what the folders hold."""
     root = Path(root).expanduser()
     lines = []
-    for path in class_folders.listed(root, {".cla"})[0]:
+    for path in class_folders.list_files(root, {".cla"})[0]:
         part = next((part for part in PARTS if "sketch" in path.name.lower() and part in path.name.lower()), None)
         if part is None:
             continue

@@ -8,7 +8,7 @@ from jaxtyping import Bool
 
 from apps.datasets import class_folders, furniture, pictograms, shrec, shrec_sketches
 from apps.datasets.labelled_images import LabelledImages
-from apps.shapes.labelled_shapes import Shapes, stratified
+from apps.shapes.labelled_shapes import Shapes, mark_test
 from apps.shapes.meshes import Up
 
 LEAST = 10  # drawings, and models, of a packaged class
@@ -60,7 +60,7 @@ def packaged(size: int, *, test: float = 0.25, seed: int = 0) -> SketchedShapes:
         PACKAGED,
         drawings,
         _relabelled(models, classes),
-        stratified(drawings.labels, test=test, seed=seed),
+        mark_test(drawings.labels, test=test, seed=seed),
         ("The drawings are designers' pictograms, not free-hand sketches; 5 to 10 % of them show the wrong thing.",),
     )
 
@@ -81,10 +81,12 @@ def contest(root: str | Path, *, up: Up = "y", strict: bool = False) -> Sketched
     """
     root = Path(root).expanduser()
     sketches, test = shrec_sketches.load(root, strict=strict)
-    lists = [path for path in class_folders.listed(root, {".cla"})[0] if "model" in path.name.lower()]
+    lists = [path for path in class_folders.list_files(root, {".cla"})[0] if "model" in path.name.lower()]
     if len(lists) != 1:
         state = "no class list of models" if not lists else f"{len(lists)} class lists of models ({lists[0].name}, ...)"
-        raise ValueError(f"{str(root)!r} has {state}: one is wanted, as SHREC13_SBR_Model.cla or SHREC14_SBR_Model.cla")
+        raise ValueError(
+            f"{str(root)!r} has {state}; expected one, such as SHREC13_SBR_Model.cla or SHREC14_SBR_Model.cla"
+        )
     shapes = shrec.load((lists[0],), root, up=up, test=0)
     classes = tuple(sorted({*sketches.classes, *shapes.classes}))
     place = np.array([classes.index(name) for name in sketches.classes], np.int64)
@@ -96,6 +98,6 @@ def _relabelled(shapes: Shapes, classes: tuple[str, ...]) -> Shapes:
     """The shapes of these classes, in their order."""
     place = {name: label for label, name in enumerate(classes)}
     rows = [row for row, label in enumerate(shapes.labels) if shapes.classes[label] in place]
-    chosen = shapes.chosen(rows)
+    chosen = shapes.of_rows(rows)
     labels = np.array([place[shapes.classes[label]] for label in chosen.labels], np.int64)
     return replace(chosen, labels=labels, classes=classes)

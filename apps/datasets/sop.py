@@ -16,6 +16,10 @@ BELOW = ("", "Stanford_Online_Products")
 HEADER = 1  # image_id class_id super_class_id path
 
 
+def is_at(root: Path) -> bool:
+    return any((root / below / file).exists() for below in BELOW for file in LISTS.values())
+
+
 def load(root: str | Path, *, strict: bool = False) -> Split:
     """The products of `root`; a class is named by its number.
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from apps.datasets.labelled_images import LabelledImages, joined
+from apps.datasets.labelled_images import LabelledImages, join
 
 
 class Count(NamedTuple):
@@ -39,7 +39,7 @@ class Split:
     @property
     def test(self) -> LabelledImages:
         """The queries, then the gallery."""
-        return self.query if self.gallery is None else joined(self.query, self.gallery)
+        return self.query if self.gallery is None else join(self.query, self.gallery)
 
     @property
     def queries(self) -> int | None:

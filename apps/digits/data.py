@@ -1,18 +1,17 @@
 """Small images in memory, for metric learning: batches are draws of indices into tensors of uint8."""
 
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import lightning as L
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from apps.datasets import cifar10, fashion_mnist, mnist
-from apps.datasets.image_arrays import Benchmark, ImageArrays, stratified
+from apps.datasets.image_arrays import ImageArrays, ImageSplit, hold_out
+from apps.datasets.registry import ARRAYS, ArrayName, describe, load_arrays
+from apps.training.options import check_at_least
 from apps.training.sampling import Shuffled
-
-LOADERS = {"mnist": mnist.load, "fashion_mnist": fashion_mnist.load, "cifar10": cifar10.load}
 
 
 class Batch(NamedTuple):
@@ -23,10 +22,10 @@ class Batch(NamedTuple):
 
 
 class DigitsData(L.LightningDataModule):
-    """MNIST, Fashion-MNIST or CIFAR10 in memory, tested on their authors' test part; validation is split off training.
+    """Small images in memory, tested on their authors' test part; validation is split off training.
 
     Args:
-        name: "mnist" and "fashion_mnist" come as packages, "cifar10" wants a root.
+        name: {arrays}. The first two come as packages, CIFAR10 needs a root.
         root: Folder with the data set's usual files (IDX, plain or .gz; CIFAR10's Python batches or tar.gz).
         validation: Training images kept out for validation, the same share of every class.
         split_seed: Seed of that split.
@@ -38,7 +37,7 @@ class DigitsData(L.LightningDataModule):
 
     def __init__(
         self,
-        name: Literal["mnist", "fashion_mnist", "cifar10"] = "mnist",
+        name: ArrayName = "mnist",
         root: str | None = None,
         validation: int = 5000,
         split_seed: int = 0,
@@ -49,15 +48,13 @@ class DigitsData(L.LightningDataModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        for option, value in (("batch_size", batch_size), ("eval_batch", eval_batch), ("validation", validation)):
-            if value < 2:
-                raise ValueError(f"--data.{option} = {value}; expected at least 2")
+        check_at_least(2, batch_size=batch_size, eval_batch=eval_batch, validation=validation)
         if limit < 0:
             raise ValueError(f"--data.limit = {limit}; expected 0, for all images, or a number of them")
 
     @cached_property
-    def benchmark(self) -> Benchmark:
-        return LOADERS[self.hparams["name"]](self.hparams["root"])
+    def benchmark(self) -> ImageSplit:
+        return load_arrays(self.hparams["name"], self.hparams["root"])
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -77,7 +74,7 @@ class DigitsData(L.LightningDataModule):
         """The images that train, validate and test."""
         h, whole = self.hparams, self.benchmark
         seen = _limited(whole.train, h["limit"], h["split_seed"])
-        kept, held_out = stratified(seen.labels, h["validation"], h["split_seed"])
+        kept, held_out = hold_out(seen.labels, h["validation"], h["split_seed"])
         test = _limited(whole.test, h["limit"] // 6, h["split_seed"])
         return {"train": seen.of(kept), "validation": seen.of(held_out), "test": test}
 
@@ -115,6 +112,9 @@ class DigitsData(L.LightningDataModule):
         return _loader(self.parts[part], InOrder(len(self.parts[part]), self.hparams["eval_batch"]))
 
 
+DigitsData.__doc__ = (DigitsData.__doc__ or "").format(arrays=describe(ARRAYS))
+
+
 class Drawn(Dataset):
     """Batches of images by index tensors."""
 
@@ -147,4 +147,4 @@ def _loader(images: ImageArrays, sampler: Sampler[Tensor]) -> DataLoader:
 def _limited(images: ImageArrays, limit: int, seed: int) -> ImageArrays:
     if not limit or limit >= len(images):
         return images
-    return images.of(stratified(images.labels, limit, seed)[1])
+    return images.of(hold_out(images.labels, limit, seed)[1])

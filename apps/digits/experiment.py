@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from apps.compare.harness import Evaluation, Setting, Space, Trial, chosen_from
-from apps.datasets.image_arrays import ImageArrays, stratified
+from apps.datasets.image_arrays import ImageArrays, hold_out
 from apps.digits.data import Batch, DigitsData
 from apps.digits.model import Digits
 from apps.evaluation.classifiers import classification
@@ -120,11 +120,11 @@ class DigitsExperiment:
         found = self.embed(model, part)
         if not bool(found.isfinite().all()):
             return {"mAP": float("nan"), "Recall@1": float("nan")}
-        gallery, queries = stratified(part.labels, len(part) // QUERIES, seed=0)
+        gallery, queries = hold_out(part.labels, len(part) // QUERIES, seed=0)
         scores = pair_scores(found[queries], part.labels[queries], Euclidean(), found[gallery], part.labels[gallery])
         if at_the_end and trial.stage == "final":
             train = self.data.parts["train"]
-            train = train.of(stratified(train.labels, min(CLASSIFIED, len(train) - 1), seed=0)[1])
+            train = train.of(hold_out(train.labels, min(CLASSIFIED, len(train) - 1), seed=0)[1])
             scores |= classification(self.embed(model, train), train.labels, found, part.labels)
         return scores
 

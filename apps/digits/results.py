@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from apps.datasets.image_arrays import stratified
+from apps.datasets.image_arrays import hold_out
 from apps.digits.data import DigitsData
 from apps.digits.model import Digits
 from apps.evaluation.classifiers import classification
@@ -43,7 +43,7 @@ class Results(Callback):
         model, test = pl_module.cpu().eval(), data.parts["test"]
         embeddings, labels = (pl_module.test_outputs[name].cpu() for name in ("embeddings", "labels"))
         train = data.parts["train"]
-        train = train.of(stratified(train.labels, min(CLASSIFIED, len(train) - 1), seed=0)[1])
+        train = train.of(hold_out(train.labels, min(CLASSIFIED, len(train) - 1), seed=0)[1])
         torch.manual_seed(model.hparams["seed"])
         untrained = Digits(**model.settings).eval()
         pixels = {"train": train.pixels.flatten(1).float(), "test": test.pixels.flatten(1).float()}

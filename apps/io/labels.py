@@ -1,18 +1,29 @@
 """Labels, class names and sample names that belong together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+from jaxtyping import Int64
 
 
 def check_labels(labels: np.ndarray, classes: Sequence[str], names: Sequence[str]) -> None:
     """Raises ValueError or TypeError where labels, class names and the samples' names do not fit together."""
     if labels.dtype != np.int64 or labels.ndim != 1:
-        raise TypeError(f"labels are {labels.dtype} of shape {labels.shape}: int64 (N,) is wanted")
+        raise TypeError(f"labels are {labels.dtype} of shape {labels.shape}; expected int64 (N,)")
     if len(labels) != len(names):
-        raise ValueError(f"{len(labels)} labels for {len(names)} names: as many are wanted")
+        raise ValueError(f"{len(labels)} labels for {len(names)} names; expected as many")
     if len(set(classes)) != len(classes):
-        raise ValueError("a class name occurs twice among the classes: one class a name is wanted")
+        raise ValueError("a class name occurs twice among the classes; expected one class for each name")
     outside = labels[(labels < 0) | (labels >= len(classes))]
     if len(outside):
-        raise ValueError(f"label {outside[0]} has no class: there are {len(classes)} classes")
+        raise ValueError(f"label {outside[0]} has no class; expected 0 to {len(classes) - 1}")
+
+
+def index_classes(of_samples: Iterable[str]) -> tuple[Int64[np.ndarray, "N"], tuple[str, ...]]:
+    """The class index of each sample, and the classes' names, sorted.
+
+    >>> index_classes(["pear", "fig", "pear"])
+    (array([1, 0, 1]), ('fig', 'pear'))
+    """
+    classes, labels = np.unique(list(of_samples), return_inverse=True)
+    return labels.astype(np.int64), tuple(classes.tolist())

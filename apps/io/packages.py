@@ -209,6 +209,6 @@ def _verify(file: Path, sha256: str, package: str) -> None:
         found = hashlib.file_digest(content, "sha256").hexdigest()
     if found != sha256:
         raise FetchError(
-            f"{package} has SHA-256 {found}, {sha256} is wanted: "
+            f"{package} has SHA-256 {found}; expected {sha256}: "
             "it is not what was pinned, or it was damaged on its way, and is not used"
         )

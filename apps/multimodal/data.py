@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from apps.multimodal.points import Cloud, sampled
+from apps.multimodal.points import Cloud, sample_cached
 from apps.shapes.store import Arrays
 from apps.training.sampling import seed_of
 from apps.training.shape_data import ShapeData
@@ -49,7 +49,7 @@ class MultimodalData(ShapeData):
     @cached_property
     def points(self) -> Arrays:
         """The points of each of the shapes of `whole`."""
-        found = sampled(self.whole.shapes, Cloud(self.hparams["points"]), strict=True)
+        found = sample_cached(self.whole.shapes, Cloud(self.hparams["points"]), strict=True)
         return found.points
 
     def facts(self) -> dict[str, str]:

@@ -34,7 +34,7 @@ def read(path: Path) -> Scores:
             try:
                 found[row["candidate"]][row["score"]][int(row["step"])].append(float(row["value"]))
             except (KeyError, TypeError) as error:
-                raise ValueError(f"{str(path)!r} has no column {error}: results.csv of compare is wanted") from error
+                raise ValueError(f"{str(path)!r} has no column {error}; expected results.csv of compare") from error
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from apps.shapes.cache import Recipe, kept
+from apps.shapes.cache import Recipe, make_cached
 from apps.shapes.labelled_shapes import Shapes, Source
 from apps.shapes.meshes import Mesh, unit
 from apps.shapes.store import Arrays
@@ -31,7 +31,7 @@ class Cloud:
 
     def __post_init__(self) -> None:
         if not 1 <= self.count <= MOST_POINTS:
-            raise ValueError(f"the number of points is {self.count}: 1 to {MOST_POINTS:,} is wanted")
+            raise ValueError(f"the number of points is {self.count}; expected 1 to {MOST_POINTS:,}")
 
     def described(self) -> dict[str, Any]:
         """All that the points of a mesh depend on but the mesh."""
@@ -56,17 +56,17 @@ class Sampled(NamedTuple):
     broken: tuple[str, ...]
 
 
-def sampled(shapes: Shapes, cloud: Cloud, *, strict: bool = False) -> Sampled:
+def sample_cached(shapes: Shapes, cloud: Cloud, *, strict: bool = False) -> Sampled:
     """The shapes that can be read, with points on their surfaces, from the cache or sampled now.
 
     Args:
         strict: a broken shape is an error.
 
     Raises:
-        ValueError, FetchError: as `apps.shapes.cache.kept`.
+        ValueError, FetchError: as `apps.shapes.cache.make_cached`.
     """
     recipe = Recipe("points", cloud.key(), cloud.described(), (cloud.count, 3), "float32", "sampling", cloud)
-    return Sampled(*kept(shapes, recipe, strict=strict))
+    return Sampled(*make_cached(shapes, recipe, strict=strict))
 
 
 def sample(mesh: Mesh, count: int, seed: int) -> Float64[np.ndarray, "N 3"]:

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 
 from jsonargparse import ArgumentParser
 
+from apps.datasets.registry import load_shapes
 from apps.io.packages import FetchError
 from apps.shapes.rendering import Look
-from apps.shapes.views import Rendered, rendered
-from apps.training.shape_data import shapes
+from apps.shapes.views import Rendered, render_cached
 
 
 def describe(result: Rendered) -> Iterator[str]:
@@ -33,11 +33,11 @@ def main(args: Sequence[str] | None = None) -> None:
     parser = ArgumentParser(
         prog="python -m apps.shape3d check", description="Read and render all shapes, and say what there is."
     )
-    parser.add_function_arguments(shapes, "data")
+    parser.add_function_arguments(load_shapes, "data")
     parser.add_argument("--size", type=int, default=128, help="Side of the views, in pixels.")
     chosen = parser.parse_args(args)
     try:
-        result = rendered(shapes(**chosen.data.as_dict()), Look(size=chosen.size))
+        result = render_cached(load_shapes(**chosen.data.as_dict()), Look(size=chosen.size))
     except (ValueError, OSError, FetchError, ImportError) as error:
         sys.exit(f"error: {error}")
     print(*describe(result), sep="\n")

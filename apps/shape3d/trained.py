@@ -72,7 +72,7 @@ def meshes(path: str | Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise ValueError(f"{str(path)!r} does not exist; expected a mesh, or a folder of meshes")
-    found = sorted(class_folders.listed(path, SUFFIXES)[0])
+    found = sorted(class_folders.list_files(path, SUFFIXES)[0])
     if not found:
         raise ValueError(f"{str(path)!r} has no mesh in it; expected {', '.join(sorted(SUFFIXES))}")
     return found

@@ -46,7 +46,7 @@ class Recipe:
     make: Callable[[Source], np.ndarray]
 
 
-def kept(shapes: Shapes, recipe: Recipe, *, strict: bool = False) -> tuple[Shapes, Arrays, tuple[str, ...]]:
+def make_cached(shapes: Shapes, recipe: Recipe, *, strict: bool = False) -> tuple[Shapes, Arrays, tuple[str, ...]]:
     """The shapes that are whole, the array of each, and a line for each that is broken and left out.
 
     The arrays of a data set by one recipe are one file in the cache, found by the hash of each mesh's content: of a
@@ -75,23 +75,23 @@ def kept(shapes: Shapes, recipe: Recipe, *, strict: bool = False) -> tuple[Shape
     broken = tuple(f"{shapes.names[i]} {reason}" for i, reason in enumerate(reasons) if reason is not None)
     _report(broken, shapes, strict)
     whole = [i for i, reason in enumerate(reasons) if reason is None]
-    return shapes.chosen(whole), opened.arrays([str(keys[i]) for i in whole]), broken
+    return shapes.of_rows(whole), opened.arrays([str(keys[i]) for i in whole]), broken
 
 
 def _make_missing(shapes: Shapes, keys: Sequence[str | MeshError], recipe: Recipe, store: Store) -> None:
-    wanted = {
+    missing = {
         key: source
         for key, source in zip(keys, shapes.sources, strict=True)
         if key not in store and isinstance(key, str)
     }
-    if not wanted:
+    if not missing:
         return
-    results = on_all_cores(partial(_array_or_reason, make=recipe.make), [*wanted.values()], chunk=CHUNK)
+    results = on_all_cores(partial(_array_or_reason, make=recipe.make), [*missing.values()], chunk=CHUNK)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        tracked = progress.track(results, len(wanted), description=f"{recipe.doing} {shapes.title}")
+        tracked = progress.track(results, len(missing), description=f"{recipe.doing} {shapes.title}")
         try:
-            for key, result in zip(wanted, tracked, strict=True):
+            for key, result in zip(missing, tracked, strict=True):
                 store.add(key, result)
         except BrokenProcessPool as error:
             next_one = next(name for name, key in zip(shapes.names, keys, strict=True) if key not in store)

@@ -51,16 +51,16 @@ class Shapes:
         check_labels(self.labels, self.classes, self.names)
         if len(self.sources) != len(self.names) or self.test.shape != self.labels.shape:
             raise ValueError(
-                f"{len(self.sources)} sources and {len(self.test)} marks of a test for {len(self.names)} names: "
-                "as many are wanted"
+                f"{len(self.sources)} sources and {len(self.test)} marks of a test for {len(self.names)} names; "
+                "expected as many"
             )
         if self.test.dtype != np.bool_:
-            raise TypeError(f"test is {self.test.dtype}: bool is wanted")
+            raise TypeError(f"test is {self.test.dtype}; expected bool")
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def chosen(self, rows: Sequence[int]) -> "Shapes":
+    def of_rows(self, rows: Sequence[int]) -> "Shapes":
         """The shapes of some rows, in that order, under the same classes."""
         return Shapes(
             title=self.title,
@@ -72,13 +72,13 @@ class Shapes:
         )
 
 
-def stratified(labels: Int64[np.ndarray, "N"], *, test: float = 0.3, seed: int = 0) -> Bool[np.ndarray, "N"]:
+def mark_test(labels: Int64[np.ndarray, "N"], *, test: float = 0.3, seed: int = 0) -> Bool[np.ndarray, "N"]:
     """Which samples are for testing: a share `test` of all, rounded up, and of each class as nearly as can be.
 
     Raises:
         ValueError: a class with one sample, or a share that leaves a class out of one of the two parts.
 
-    >>> int(stratified(np.repeat([0, 1], [20, 10])).sum())
+    >>> int(mark_test(np.repeat([0, 1], [20, 10])).sum())
     9
     """
     if test == 0:

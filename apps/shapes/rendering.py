@@ -85,12 +85,12 @@ class Look:
             ("samples", self.samples, 1, MOST_SAMPLES),
         ):
             if not low <= value <= high:
-                raise ValueError(f"{name} is {value}: {low} to {high} is wanted")
+                raise ValueError(f"{name} is {value}; expected {low} to {high}")
         if self.shading not in ("lambert", "phong", "depth", "normals"):
-            raise ValueError(f"shading is {self.shading!r}: lambert, phong, depth or normals is wanted")
+            raise ValueError(f"shading is {self.shading!r}; expected lambert, phong, depth or normals")
         for x, y, z in self.directions:
             if not math.isfinite(x + y + z) or math.hypot(x, z) < 1e-6 * math.hypot(x, y, z) or not any((x, y, z)):
-                raise ValueError(f"direction ({x:g}, {y:g}, {z:g}): one is wanted that is not straight up or down")
+                raise ValueError(f"direction ({x:g}, {y:g}, {z:g}); expected one that is not straight up or down")
 
     @property
     def views(self) -> int:

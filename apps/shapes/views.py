@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from apps.shapes.cache import Recipe, kept
+from apps.shapes.cache import Recipe, make_cached
 from apps.shapes.labelled_shapes import Shapes, Source
 from apps.shapes.rendering import Look, render
 from apps.shapes.store import Arrays
@@ -20,22 +20,22 @@ class Rendered(NamedTuple):
     broken: tuple[str, ...]
 
 
-def rendered(shapes: Shapes, look: Look, *, strict: bool = False) -> Rendered:
+def render_cached(shapes: Shapes, look: Look, *, strict: bool = False) -> Rendered:
     """The shapes that can be rendered, with their images, from the cache or rendered now.
 
-    The images of a data set in one look are one file in the cache, see `apps.shapes.cache.kept`.
+    The images of a data set in one look are one file in the cache, see `apps.shapes.cache.make_cached`.
 
     Args:
         strict: a broken shape is an error.
 
     Raises:
-        ValueError, FetchError: as `kept`.
+        ValueError, FetchError: as `make_cached`.
         ImportError: open3d is missing.
     """
     recipe = Recipe(
         "views", look.key(), look.described(), look.shape, "uint8", "rendering", partial(_render, look=look)
     )
-    return Rendered(*kept(shapes, recipe, strict=strict))
+    return Rendered(*make_cached(shapes, recipe, strict=strict))
 
 
 def _render(source: Source, look: Look) -> UInt8[np.ndarray, "V C S S"]:

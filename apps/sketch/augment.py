@@ -18,7 +18,7 @@ WAVES, WOBBLE = (
 )  # points of the field that bends strokes along a side, and its strength as a share of half of it
 
 
-def drawn(image: UInt8[Tensor, "1 S S"], count: int, seed: int) -> UInt8[Tensor, "{count} 1 S S"]:
+def redraw(image: UInt8[Tensor, "1 S S"], count: int, seed: int) -> UInt8[Tensor, "{count} 1 S S"]:
     """A drawing as `count` others might have drawn it, a function of the seed.
 
     Half of them outline what is solid. Each has a thickness of its own, up to three pieces missing, half of them are
@@ -26,8 +26,8 @@ def drawn(image: UInt8[Tensor, "1 S S"], count: int, seed: int) -> UInt8[Tensor,
 
     >>> square = torch.full((1, 32, 32), 255, dtype=torch.uint8)
     >>> square[:, 8:24, 8:24] = 0
-    >>> others = drawn(square, 3, seed=0)
-    >>> others.shape, bool((others == drawn(square, 3, seed=0)).all())
+    >>> others = redraw(square, 3, seed=0)
+    >>> others.shape, bool((others == redraw(square, 3, seed=0)).all())
     (torch.Size([3, 1, 32, 32]), True)
     """
     rng = torch.Generator().manual_seed(seed)

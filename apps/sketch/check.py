@@ -9,8 +9,9 @@ from jsonargparse import ArgumentParser
 from apps.datasets import shrec_sketches
 from apps.io.packages import FetchError
 from apps.sketch.data import SketchData
+from apps.training.shape_data import ViewData
 
-WANTED = ("root", "up", "test", "split_seed", "validation", "cameras", "views", "size", "shading", "strict")
+SHOWN = ("root", "up", "test", "split_seed", "validation", "cameras", "views", "size", "shading", "strict")
 
 
 def describe(data: SketchData) -> Iterator[str]:
@@ -45,7 +46,7 @@ def main(args: Sequence[str] | None = None) -> None:
         prog="python -m apps.sketch check",
         description="Read and render all sketches and shapes, and say what there is.",
     )
-    others = set(inspect.signature(SketchData).parameters) - set(WANTED)
+    others = {name for of in (SketchData, ViewData) for name in inspect.signature(of).parameters} - {*SHOWN}
     parser.add_class_arguments(SketchData, "data", skip=others)
     chosen = parser.parse_args(args)
     try:

@@ -4,25 +4,23 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
-import lightning as L
 import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from apps.datasets import sketched_shapes
+from apps.datasets.registry import load_sketches
 from apps.datasets.sketched_shapes import SketchedShapes
-from apps.shapes.labelled_shapes import stratified
-from apps.shapes.meshes import Up
-from apps.shapes.rendering import Look, Shading
-from apps.shapes.views import Rendered, rendered
-from apps.sketch.augment import drawn
+from apps.shapes.labelled_shapes import mark_test
+from apps.shapes.views import Rendered, render_cached
+from apps.sketch.augment import redraw
 from apps.sketch.batches import BothBalanced
-from apps.sketch.drawing import contours, framed
+from apps.sketch.drawing import contours, frame
 from apps.training.loading import TrainingLoader
+from apps.training.options import check_at_least
 from apps.training.sampling import Draw, seed_of
-from apps.training.shape_data import Batch, Ring, look
+from apps.training.shape_data import Batch, ViewData, view_batch
 
 
 class Both(NamedTuple):
@@ -32,91 +30,56 @@ class Both(NamedTuple):
     shapes: Batch
 
 
-class SketchData(L.LightningDataModule):
+class SketchData(ViewData):
     """Sketches as images that look drawn, shapes as images from around them; all shapes are the gallery.
 
     Args:
         root: Folder of SHREC'13 or SHREC'14 as unpacked: sketches in CLASS/train and CLASS/test, models, and the list
             of these (*Model*.cla). Without it: packaged pictograms and furniture.
-        up: The axis that points up in the models.
         test: Share of the pictograms for testing, stratified; the contests have a split of their own.
-        split_seed: Seed of that split, and of the split into training and validation.
         validation: Share of the other sketches kept out, to choose the best epoch by; with 0 all of them train.
-        cameras: "ring" at 30° elevation, or the 20 corners of a "dodecahedron".
-        views: Images on the ring.
-        size: Side of an image in pixels, of sketches and shapes.
-        shading: lambert, phong, depth or normals.
-        strict: A broken mesh or sketch is an error; else it is left out.
-        variants: How many ways each training sketch is drawn in, the first as it is; made once and kept in memory.
+        variants: How many ways each training sketch is drawn in, the first as it is; made once and cached in memory.
         contours: Share of the sketches of a step that are contours of its shapes instead, of one view of each.
-        train_views: Views of a shape in a step, drawn at random.
         classes_per_batch: Classes in a step.
         per_class: Sketches, and shapes, of each of them.
         steps: Steps an epoch.
         eval_batch: Sketches, or shapes, in a batch of validation and test.
-        seed: Seed of the batches and of how sketches are drawn.
+        views: Options of `ViewData`.
     """
 
     def __init__(
         self,
         root: str | None = None,
-        up: Up = "y",
         test: float = 0.25,
-        split_seed: int = 0,
         validation: float = 1 / 3,
-        cameras: Ring = "ring",
-        views: int = 12,
-        size: int = 128,
-        shading: Shading = "lambert",
-        strict: bool = False,
         variants: int = 8,
         contours: float = 0.0,
-        train_views: int = 4,
         classes_per_batch: int = 16,
         per_class: int = 4,
         steps: int = 25,
         eval_batch: int = 32,
-        seed: int = 0,
+        **views: Any,
     ) -> None:
-        super().__init__()
-        self.save_hyperparameters()
-        for option, value in (("variants", variants), ("train_views", train_views), ("eval_batch", eval_batch)):
-            if value < 1:
-                raise ValueError(f"--data.{option} = {value}; expected at least 1")
-        for option, share in (("test", test), ("validation", validation), ("contours", contours)):
-            if not 0 <= share < 1 and (option, share) != ("contours", 1):
-                raise ValueError(f"--data.{option} = {share:g}; expected a share, at least 0 and below 1")
-        self.kept: dict[int, UInt8[Tensor, "A 1 S S"]] = {}
-
-    @cached_property
-    def look(self) -> Look:
-        h = self.hparams
-        found = look(h["cameras"], h["views"], h["size"], h["shading"])
-        if found.views < h["train_views"]:
-            raise ValueError(
-                f"--data.train_views = {h['train_views']} of {found.views} views; expected as many at most"
-            )
-        return found
+        super().__init__(root=root, test=test, validation=validation, eval_batch=eval_batch, **views)
+        check_at_least(1, variants=variants)
+        if not 0 <= contours <= 1:
+            raise ValueError(f"--data.contours = {contours:g}; expected a share, 0 to 1")
+        self.cached: dict[int, UInt8[Tensor, "A 1 S S"]] = {}
 
     @cached_property
     def source(self) -> SketchedShapes:
         h = self.hparams
-        if h["root"] is None:
-            return sketched_shapes.packaged(h["size"], test=h["test"], seed=h["split_seed"])
-        return sketched_shapes.contest(h["root"], up=h["up"], strict=h["strict"])
+        options = {"size": h["size"], "up": h["up"], "test": h["test"], "seed": h["split_seed"], "strict": h["strict"]}
+        return load_sketches(h["root"], **options)
 
     @cached_property
     def gallery(self) -> Rendered:
         """All shapes that can be rendered, and their images."""
-        return rendered(self.source.shapes, self.look, strict=self.hparams["strict"])
+        return render_cached(self.source.shapes, self.look, strict=self.hparams["strict"])
 
     @property
     def classes(self) -> tuple[str, ...]:
         return self.source.classes
-
-    @property
-    def validates(self) -> bool:
-        return self.hparams["validation"] > 0
 
     @cached_property
     def labels(self) -> dict[str, Int64[Tensor, " N"]]:
@@ -134,9 +97,9 @@ class SketchData(L.LightningDataModule):
     def split(self, seed: int) -> dict[str, Int64[Tensor, " n"]]:
         """The contest's own split, or one drawn with the seed; a stratified share of the other sketches validates."""
         h, labels = self.hparams, self.source.sketches.labels
-        test = self.source.test if h["root"] is not None else stratified(labels, test=h["test"], seed=seed)
+        test = self.source.test if h["root"] is not None else mark_test(labels, test=h["test"], seed=seed)
         others = np.flatnonzero(~test)
-        kept = stratified(labels[others], test=h["validation"], seed=seed)
+        kept = mark_test(labels[others], test=h["validation"], seed=seed)
         places = {"train": others[~kept], "validation": others[kept], "test": np.flatnonzero(test)}
         return {name: torch.from_numpy(rows) for name, rows in places.items()}
 
@@ -162,17 +125,17 @@ class SketchData(L.LightningDataModule):
 
         Rows behind those of the sketches are contours: view v of shape i is row N + i·V + v.
         """
-        if row not in self.kept:
+        if row not in self.cached:
             h = self.hparams
             shape, view = divmod(row - len(self.source.sketches), self.look.views)
             plain = self.sketch(row) if shape < 0 else contours(self.gallery.views[shape][view : view + 1])[0]
-            others = drawn(plain, h["variants"] - 1, seed_of(h["seed"], row))
-            self.kept[row] = torch.cat([plain[None], others])
-        return self.kept[row]
+            others = redraw(plain, h["variants"] - 1, seed_of(h["seed"], row))
+            self.cached[row] = torch.cat([plain[None], others])
+        return self.cached[row]
 
     def sketch(self, row: int) -> UInt8[Tensor, "1 S S"]:
         """A sketch as it is."""
-        return framed(self.source.sketches.image(row), self.hparams["size"])
+        return frame(self.source.sketches.image(row), self.hparams["size"])
 
     def batches(self, rows: Int64[Tensor, " n"], seed: int) -> BothBalanced:
         """Which of these sketches, and which shapes, make the steps of training; a function of (seed, epoch, step)."""
@@ -205,23 +168,11 @@ class SketchData(L.LightningDataModule):
 
     def shapes(self, rows: Sequence[int], seen: Int64[Tensor, "B K"] | None = None) -> Batch:
         """Shapes by their places, with the views that are seen of each; None is all of them."""
-        images = torch.stack([self.gallery.views[row] for row in rows])
-        if seen is None:
-            seen = torch.arange(images.shape[1]).expand(len(rows), -1)
-        return Batch(torch.tensor(rows), images, seen, self.labels["shapes"][rows])
+        return view_batch(self.gallery, torch.tensor(rows), seen)
 
     def train_dataloader(self) -> DataLoader:
         batches = self.batches(self.parts["train"], self.hparams["seed"])
         return TrainingLoader(Made(self.both), batches, trainer=self.trainer)
-
-    def val_dataloader(self) -> list[DataLoader]:
-        return self.in_order("validation") if self.validates else []
-
-    def test_dataloader(self) -> list[DataLoader]:
-        return self.in_order("test")
-
-    def predict_dataloader(self) -> list[DataLoader]:
-        return self.in_order("test")
 
     def in_order(self, part: str) -> list[DataLoader]:
         """Two loaders: the sketches of a part as they are, and all shapes under all views; once, in order."""

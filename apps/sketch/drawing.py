@@ -10,7 +10,7 @@ FAINTEST = 25  # steps of grey below white that count as ink
 EDGE = 16  # steps of grey between neighbours that a contour separates
 
 
-def framed(image: UInt8[Tensor, "C H W"], size: int) -> UInt8[Tensor, "1 {size} {size}"]:
+def frame(image: UInt8[Tensor, "C H W"], size: int) -> UInt8[Tensor, "1 {size} {size}"]:
     """A drawing in grey, cut out, centred in a square and scaled; its darkest stroke is black.
 
     Raises:
@@ -18,14 +18,14 @@ def framed(image: UInt8[Tensor, "C H W"], size: int) -> UInt8[Tensor, "1 {size} 
 
     >>> image = torch.full((3, 40, 60), 255, dtype=torch.uint8)
     >>> image[:, 10:20, 30:35] = 100
-    >>> frame = framed(image, 32)[0]
-    >>> frame.shape, int(frame[16, 16]), int(frame[16, 0])
+    >>> square = frame(image, 32)[0]
+    >>> square.shape, int(square[16, 16]), int(square[16, 0])
     (torch.Size([32, 32]), 0, 255)
     """
     ink = 255 - image.float().mean(0)
     inked = ink > FAINTEST
     if not bool(inked.any()):
-        raise ValueError("nothing is drawn: dark strokes on white are wanted")
+        raise ValueError("nothing is drawn; expected dark strokes on white")
     rows, columns = (inked.any(axis).nonzero()[:, 0] for axis in (1, 0))
     cut = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     height, width = cut.shape

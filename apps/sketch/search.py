@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from apps.sketch.data import SketchData
-from apps.sketch.drawing import framed
+from apps.sketch.drawing import frame
 from apps.sketch.model import SketchToShape
 from apps.training.restore import restore
 
@@ -50,7 +50,7 @@ class Searcher:
         Raises:
             ValueError: nothing is drawn.
         """
-        sketch = framed(image, self.data.hparams["size"])
+        sketch = frame(image, self.data.hparams["size"])
         with self.lock:
             embedding = self.model(sketch[None, None], "sketches")
             distances = self.model.space.pairwise_dist(embedding, self.embeddings)[0]
@@ -75,7 +75,7 @@ class Searcher:
         return buffer.getvalue()
 
 
-def decoded(upload: bytes) -> Tensor:
+def decode_png(upload: bytes) -> Tensor:
     """The image in the content of a PNG file, uint8 (3, H, W), over white.
 
     Raises:

@@ -9,7 +9,7 @@ from flask import Flask, Response, abort, jsonify, request
 from waitress.server import create_server
 from werkzeug.exceptions import HTTPException
 
-from apps.sketch.search import Searcher, decoded
+from apps.sketch.search import Searcher, decode_png
 
 PAGE = {name: Path(__file__).with_name(name).read_bytes() for name in ("page.html", "page.js")}
 MOST_BYTES = 2**20  # of an upload
@@ -76,7 +76,7 @@ def application(searcher: Searcher, *, k: int, hosts: tuple[str, ...] | None = L
     @app.post("/search")
     def search() -> Response:
         try:
-            found = searcher.nearest(decoded(request.get_data()), k)
+            found = searcher.nearest(decode_png(request.get_data()), k)
         except ValueError as error:
             abort(400, str(error))
         return jsonify(

@@ -1,8 +1,7 @@
-"""The shapes that a path stands for, and batches of their views."""
+"""Shapes as images from around them, and batches of these views."""
 
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import lightning as L
@@ -12,40 +11,15 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from apps.datasets import furniture, mesh_folder, modelnet, shrec
-from apps.shapes.labelled_shapes import Shapes, stratified
+from apps.datasets.registry import load_shapes
+from apps.shapes.labelled_shapes import mark_test
 from apps.shapes.meshes import Up
 from apps.shapes.rendering import Look, Shading, dodecahedron, ring
-from apps.shapes.views import Rendered, rendered
+from apps.shapes.views import Rendered, render_cached
+from apps.training.options import check_at_least, check_share
 from apps.training.sampling import Shuffled, seed_of
 
 Ring = Literal["ring", "dodecahedron"]
-
-
-def shapes(root: str | None = None, up: Up = "y", test: float = 0.3, seed: int = 0) -> Shapes:
-    """The shapes below a folder, whose layout is recognised, or the packaged furniture.
-
-    Args:
-        root: Folder in one of three layouts: ModelNet (CLASS/train and CLASS/test), SHREC (one or two class lists,
-            *.cla, beside the models; of two the one with "train" in its name is for training), or a folder of meshes a
-            class.
-            Without it: the packaged furniture, 541 models in 24 classes.
-        up: The axis that points up in the files; ModelNet's is known.
-        test: Share of the shapes for testing, stratified, where the layout does not say.
-        seed: Seed of that split.
-
-    Raises:
-        ValueError: no such folder, or another layout; names the path.
-    """
-    if root is None:
-        return furniture.load(test=test, seed=seed)
-    folder = Path(root).expanduser()
-    if folder.is_dir():
-        if lists := sorted(folder.glob("*.cla"), key=lambda path: ("train" not in path.name.lower(), path.name)):
-            return shrec.load(tuple(lists), folder, up=up, test=test, seed=seed)
-        if modelnet.is_laid_out(folder):
-            return modelnet.load(folder)
-    return mesh_folder.load(folder, up=up, test=test, seed=seed)
 
 
 def look(cameras: Ring = "ring", views: int = 12, size: int = 128, shading: Shading = "lambert") -> Look:
@@ -62,25 +36,23 @@ class Batch(NamedTuple):
     labels: Int64[Tensor, " B"]
 
 
-class ShapeData(L.LightningDataModule):
-    """Shapes as images from around them, rendered once and kept; a step sees some views of each shape, a test all.
+class ViewData(L.LightningDataModule):
+    """Shapes as images from around them, rendered once and cached: the options of the apps that learn from these.
 
     Args:
-        root: Folder of ModelNet, of SHREC lists, or with a folder of meshes for each class; without it the packaged
-            furniture.
-        up: The axis that points up in the files; ModelNet's is known.
-        test: Share of the shapes for testing, stratified, where the layout does not say.
+        root: Folder of the data; without it packaged ones.
+        up: The axis that points up in the files.
+        test: Share for testing, stratified, where the data have no split of their own.
         split_seed: Seed of that split, and of the split into training and validation.
-        validation: Share of the training shapes kept out, to choose the best epoch by; with 0 all of them train.
+        validation: Share of what trains that is kept out, to choose the best epoch by; with 0 all of it trains.
         cameras: "ring" at 30° elevation, or the 20 corners of a "dodecahedron".
         views: Images on the ring.
         size: Side of an image in pixels.
         shading: lambert, phong, depth or normals.
-        strict: A broken mesh is an error; else it is left out.
+        strict: Make a broken file an error instead of leaving it out.
         train_views: Views of a shape in a step, drawn at random.
-        batch_size: Shapes a step.
-        eval_batch: Shapes in a batch of validation and test.
-        seed: Seed of the batches.
+        eval_batch: Samples in a batch of validation and test.
+        seed: Seed of the batches and of all that is random in them.
     """
 
     def __init__(
@@ -96,21 +68,13 @@ class ShapeData(L.LightningDataModule):
         shading: Shading = "lambert",
         strict: bool = False,
         train_views: int = 4,
-        batch_size: int = 64,
         eval_batch: int = 16,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        for option, value, least in (
-            ("batch_size", batch_size, 2),  # of pairs, and standardised
-            ("eval_batch", eval_batch, 1),
-            ("train_views", train_views, 1),
-        ):
-            if value < least:
-                raise ValueError(f"--data.{option} = {value}; expected at least {least}")
-        if not 0 <= validation < 1:
-            raise ValueError(f"--data.validation = {validation:g}; expected a share of the training shapes, below 1")
+        check_at_least(1, train_views=train_views, eval_batch=eval_batch)
+        check_share(test=test, validation=validation)
 
     @cached_property
     def look(self) -> Look:
@@ -122,11 +86,53 @@ class ShapeData(L.LightningDataModule):
             )
         return found
 
+    @property
+    def validates(self) -> bool:
+        return self.hparams["validation"] > 0
+
+    def in_order(self, part: str) -> Any:
+        """The loader of a part, "validation" or "test", once and in order; or several."""
+        raise NotImplementedError
+
+    def val_dataloader(self) -> Any:
+        return self.in_order("validation") if self.validates else []
+
+    def test_dataloader(self) -> Any:
+        return self.in_order("test")
+
+    def predict_dataloader(self) -> Any:
+        return self.in_order("test")
+
+
+def view_batch(shapes: Rendered, rows: Int64[Tensor, " B"], seen: Int64[Tensor, "B K"] | None = None) -> Batch:
+    """Shapes by their places, with the views that are seen of each; None is all of them."""
+    images = torch.stack([shapes.views[int(row)] for row in rows])
+    if seen is None:
+        seen = torch.arange(images.shape[1]).expand(len(rows), -1)
+    return Batch(rows, images, seen, torch.from_numpy(shapes.shapes.labels)[rows])
+
+
+class ShapeData(ViewData):
+    """Shapes to classify and to search among; a step sees some views of each shape, a test all.
+
+    Args:
+        root: Folder of ModelNet, of SHREC lists, or with a folder of meshes for each class; without it the packaged
+            furniture.
+        up: The axis that points up in the files; ModelNet's is known.
+        batch_size: Shapes a step.
+        views: Options of `ViewData`.
+    """
+
+    def __init__(self, root: str | None = None, up: Up = "y", batch_size: int = 64, **views: Any) -> None:
+        super().__init__(root=root, up=up, **views)
+        check_at_least(2, batch_size=batch_size)  # of pairs, and standardised
+
     @cached_property
     def whole(self) -> Rendered:
         """All shapes that can be rendered, and their images."""
         h = self.hparams
-        return rendered(shapes(h["root"], h["up"], h["test"], h["split_seed"]), self.look, strict=h["strict"])
+        shapes = load_shapes(h["root"], h["up"], h["test"], h["split_seed"])
+        return render_cached(shapes, self.look, strict=h["strict"])
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -135,10 +141,6 @@ class ShapeData(L.LightningDataModule):
     @property
     def num_classes(self) -> int:
         return len(self.classes)
-
-    @property
-    def validates(self) -> bool:
-        return self.hparams["validation"] > 0
 
     @cached_property
     def labels(self) -> Int64[Tensor, " N"]:
@@ -152,13 +154,13 @@ class ShapeData(L.LightningDataModule):
     def split(self, seed: int, validation: float) -> dict[str, Int64[Tensor, " n"]]:
         """The data set's own split, or one drawn with the seed; a stratified share of the training shapes validates."""
         h, whole = self.hparams, self.whole.shapes
-        drawn = shapes(h["root"], h["up"], h["test"], seed)
+        drawn = load_shapes(h["root"], h["up"], h["test"], seed)
         marks = dict(zip(drawn.names, drawn.test, strict=True))  # some of these may be broken and left out
         test = np.array([marks[name] for name in whole.names])
         train = np.flatnonzero(~test)
         kept = np.zeros(len(train), bool)
         if validation:
-            kept = stratified(whole.labels[train], test=validation, seed=seed)
+            kept = mark_test(whole.labels[train], test=validation, seed=seed)
         places = {"train": train[~kept], "validation": train[kept], "test": np.flatnonzero(test)}
         return {name: torch.from_numpy(rows) for name, rows in places.items()}
 
@@ -180,10 +182,7 @@ class ShapeData(L.LightningDataModule):
 
     def batch(self, rows: Int64[Tensor, " B"], seen: Int64[Tensor, "B K"] | None = None) -> Batch:
         """Shapes by their places, with the views that are seen of each; None is all of them."""
-        images = torch.stack([self.whole.views[int(row)] for row in rows])
-        if seen is None:
-            seen = torch.arange(images.shape[1]).expand(len(rows), -1)
-        return Batch(rows, images, seen, self.labels[rows])
+        return view_batch(self.whole, rows, seen)
 
     def some_views(self, count: int, *key: int) -> Int64[Tensor, "B K"]:
         """Different views of each of `count` shapes, drawn with a key such as (seed, epoch, step)."""
@@ -203,15 +202,6 @@ class ShapeData(L.LightningDataModule):
         rows = self.parts["train"]
         sampler = self.batches(rows, self.hparams["seed"])
         return DataLoader(Training(self, rows, sampler), sampler=sampler, batch_size=None)
-
-    def val_dataloader(self) -> Sequence[DataLoader] | DataLoader:
-        return self.in_order("validation") if self.validates else []
-
-    def test_dataloader(self) -> DataLoader:
-        return self.in_order("test")
-
-    def predict_dataloader(self) -> DataLoader:
-        return self.in_order("test")
 
     def in_order(self, part: str) -> DataLoader:
         """The shapes of a part once, in order, with all their views."""

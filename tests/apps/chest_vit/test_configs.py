@@ -12,7 +12,7 @@ from apps.chest_vit.data import RetrievalData
 from apps.chest_vit.model import CHEST
 from apps.chest_vit.results import Results
 from apps.cli import AppCLI
-from apps.datasets.benchmarks import BENCHMARKS
+from apps.datasets.registry import BENCHMARKS
 from apps.evaluation.scores import scores
 
 FOLDER = Path(__file__).parents[3] / "apps/chest_vit/configs/benchmarks"

@@ -8,8 +8,8 @@ import pytest
 from scipy.io import savemat
 
 from apps.datasets import cub, files
-from apps.datasets.benchmarks import BENCHMARKS, guess
 from apps.datasets.files import decode
+from apps.datasets.registry import BENCHMARKS, guess_images
 
 COUNTS = {
     "cub": {"train": (100, 200), "query": (100, 200)},
@@ -35,7 +35,7 @@ def loaded(name, root, **options):
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_every_layout_is_guessed_and_loaded(name, made):
-    assert guess(made[name]) == name.split()[0]
+    assert guess_images(made[name]) == name.split()[0]
     split = loaded(name, made[name])
     assert split.counts() == COUNTS[name]
     assert split.validation is None
@@ -123,15 +123,15 @@ def test_an_empty_folder_and_no_folder(tmp_path, name):
         benchmark.load(tmp_path)
     with pytest.raises(ValueError, match=r"nowhere' does not exist"):
         benchmark.load(tmp_path / "nowhere")
-    assert guess(tmp_path) == "folder"
+    assert guess_images(tmp_path) == "folder"
 
 
 def test_no_folder_is_guessed(tmp_path):
     with pytest.raises(ValueError, match="does not exist"):
-        guess(tmp_path / "nowhere")
+        guess_images(tmp_path / "nowhere")
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="is a file"):
-        guess(tmp_path / "file")
+        guess_images(tmp_path / "file")
 
 
 def test_a_broken_image_is_left_out_counted_and_named(layouts, tmp_path, caplog):
@@ -218,4 +218,4 @@ def test_another_number_of_car_folders(layouts, tmp_path):
         folder.rmdir()
     with pytest.raises(ValueError, match="has 195 class folders; expected 196"):
         loaded("cars", tmp_path)
-    assert guess(tmp_path) == "folder"
+    assert guess_images(tmp_path) == "folder"

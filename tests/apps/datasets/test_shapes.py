@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from apps.datasets import furniture, mesh_folder, modelnet, shrec
+from apps.datasets.registry import load_shapes as shapes_of
 from apps.io.packages import FetchError
-from apps.shapes.labelled_shapes import Shapes, stratified
+from apps.shapes.labelled_shapes import Shapes, mark_test
 from apps.shapes.meshes import MeshError
-from apps.training.shape_data import shapes as shapes_of
 
 OFF = "OFF3 1 0\n0 0 0\n1 0 0\n0 {} 1\n3 0 1 2\n"
 OBJ = "v 0 0 0\nv 1 0 0\nv 0 0 {}\nf 1 2 3\n"
@@ -61,9 +61,9 @@ def test_a_folder_that_is_not_one(tmp_path, folder, caplog):
 
 def test_the_split_is_stratified_and_of_the_seed():
     labels = np.repeat(np.arange(5), [40, 30, 20, 10, 10])
-    test = stratified(labels)
+    test = mark_test(labels)
     assert test.sum() == 33 and np.bincount(labels[test]).tolist() == [12, 9, 6, 3, 3]
-    assert np.array_equal(test, stratified(labels, seed=0)) and not np.array_equal(test, stratified(labels, seed=1))
+    assert np.array_equal(test, mark_test(labels, seed=0)) and not np.array_equal(test, mark_test(labels, seed=1))
 
 
 def test_what_does_not_fit_together_is_refused(folder):
@@ -77,7 +77,7 @@ def test_what_does_not_fit_together_is_refused(folder):
 
 
 def test_rows_can_be_chosen(folder):
-    chosen = mesh_folder.load(folder).chosen([13, 2])
+    chosen = mesh_folder.load(folder).of_rows([13, 2])
     assert chosen.names == ("chair/3.off", "bed/2.off") and chosen.labels.tolist() == [1, 0]
     assert chosen.sources[0].path.name == "3.off" and chosen.classes == ("bed", "chair")
 
@@ -106,7 +106,7 @@ def test_what_is_not_modelnet_is_said(model_net):
         modelnet.load(model_net)
     (model_net / "bed" / "bed_0009.off").unlink()
     (model_net / "bed" / "test" / "bed_0002.off").unlink()
-    with pytest.raises(ValueError, match=r"test' has no meshes: ModelNet's layout is wanted"):
+    with pytest.raises(ValueError, match=r"test' has no meshes: expected ModelNet's layout"):
         modelnet.load(model_net)
 
 
@@ -151,8 +151,8 @@ def test_shapes_of_two_class_lists(contest):
     [
         ("", "does not begin with PSB"),
         ("OFF\n", "does not begin with PSB"),
-        ("PSB 1\n", "numbers of classes and models are wanted where ''"),
-        ("PSB 1\na b\n", "wanted where 'a b' is"),
+        ("PSB 1\n", "its second line is ''; expected the numbers of classes and models"),
+        ("PSB 1\na b\n", "second line is 'a b'; expected"),
         ("PSB 1\n1 1\nbed 0\n1\n", "line 3 is 'bed 0': 'name parent count'"),
         ("PSB 1\n1 1\nbed 0 -1\n", "line 3 is 'bed 0 -1'"),
         ("PSB 1\n1 2\n\nbed 0 2\n1\n", r"class 'bed' \(line 4\) does not have the 2 models"),
@@ -230,4 +230,4 @@ def test_the_list_of_furniture():
     assert rows[0] == "class,library,index" and len(rows) == 542 == len(set(rows))
     counts = np.unique([row.split(",")[0] for row in rows[1:]], return_counts=True)[1]
     assert len(counts) == 24 and counts.min() >= 10
-    assert stratified(np.repeat(np.arange(24), counts)).sum() == 163
+    assert mark_test(np.repeat(np.arange(24), counts)).sum() == 163

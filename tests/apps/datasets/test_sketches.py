@@ -9,7 +9,7 @@ import pytest
 from apps.datasets import furniture, pictograms, shrec_sketches, sketched_shapes
 from apps.io import workers
 from apps.io.packages import FetchError
-from apps.shapes.labelled_shapes import Shapes, stratified
+from apps.shapes.labelled_shapes import Shapes, mark_test
 from apps.shapes.meshes import MeshFile
 
 BODY = '<path fill="currentColor" d="M0 0h4v4H0z"/>'
@@ -61,7 +61,7 @@ def test_classes_with_ten_of_both_are_paired(package, monkeypatch):
 
     def load(*, test: float) -> Shapes:
         sources = tuple(MeshFile(package / f"{i}.off") for i in range(41))
-        marks = stratified(labels, test=test)
+        marks = mark_test(labels, test=test)
         return Shapes("furniture", labels, names, tuple(map(str, range(41))), marks, sources)
 
     monkeypatch.setattr(furniture, "load", load)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from apps.datasets import mesh_folder
 from apps.io import workers
-from apps.multimodal.points import Cloud, sample, sampled
+from apps.multimodal.points import Cloud, sample, sample_cached
 from apps.shapes import cache as shape_cache
 from apps.shapes.meshes import Mesh, MeshFile, unit
 from tests.apps.boxes import box
@@ -67,32 +67,32 @@ def test_sampled_once_and_anew_where_a_mesh_has_changed(root, monkeypatch, capsy
         Cloud, "__call__", lambda self, source, make=Cloud.__call__: made.append(1) or make(self, source)
     )
     cloud = Cloud(16)
-    first = sampled(mesh_folder.load(root), cloud)
+    first = sample_cached(mesh_folder.load(root), cloud)
     assert len(made) == 4 and "sampling set-" in capsys.readouterr().err
     for i, source in enumerate(first.shapes.sources):
         assert torch.equal(first.points[i], torch.from_numpy(Cloud(16)(source)))
     made.clear()
     box(root / "a/0.off", (3, 2, 1))
     (root / "b/1.off").rename(root / "b/moved.off")
-    again = sampled(mesh_folder.load(root), cloud)
+    again = sample_cached(mesh_folder.load(root), cloud)
     assert len(made) == 1 and len(again.points) == 4
     assert [again.shapes.names.index(name) for name in ("a/0.off", "b/moved.off")] == [0, 3]
     assert torch.equal(again.points[3], first.points[2])
-    sampled(mesh_folder.load(root), Cloud(17))
+    sample_cached(mesh_folder.load(root), Cloud(17))
     assert len(made) == 1 + 4
 
 
 def test_broken_meshes_are_named_and_left_out(root, caplog):
     (root / "a/0.off").write_text("OFF\n3 1 0\n0 0 0\n")
-    found = sampled(mesh_folder.load(root), Cloud(8))
+    found = sample_cached(mesh_folder.load(root), Cloud(8))
     assert len(found.points) == 3 and found.broken[0].startswith("a/0.off cannot be read")
     with pytest.raises(ValueError, match=r"1 of 4 shapes of set-.* are broken: a/0\.off"):
-        sampled(mesh_folder.load(root), Cloud(8), strict=True)
+        sample_cached(mesh_folder.load(root), Cloud(8), strict=True)
 
 
 @pytest.mark.parametrize("count", [0, -1, shape_cache.SHOWN * 10**6])
 def test_a_number_of_points_that_cannot_be_is_refused(count):
-    with pytest.raises(ValueError, match=f"the number of points is {count}: 1 to 100,000 is wanted"):
+    with pytest.raises(ValueError, match=f"the number of points is {count}; expected 1 to 100,000"):
         Cloud(count)
 
 

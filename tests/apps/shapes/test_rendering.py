@@ -194,7 +194,7 @@ def test_the_corners_of_a_dodecahedron():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"directions": ()}, "the number of directions is 0: 1 to 100 is wanted"),
+        ({"directions": ()}, "the number of directions is 0; expected 1 to 100"),
         ({"size": 4}, "size is 4: 8 to 1024"),
         ({"samples": 0}, "samples is 0: 1 to 4"),
         ({"shading": "toon"}, "shading is 'toon': lambert, phong, depth or normals"),

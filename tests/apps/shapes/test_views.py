@@ -18,7 +18,7 @@ from apps.shapes import cache as shape_cache
 from apps.shapes import views as view_cache
 from apps.shapes.meshes import MeshFile
 from apps.shapes.rendering import Look, render, ring
-from apps.shapes.views import rendered
+from apps.shapes.views import render_cached
 
 ROOT = Path(__file__).parents[3]
 LOOK = Look(ring(2), 8)
@@ -60,37 +60,37 @@ def check(result, look=LOOK):
 
 
 def test_rendered_once(root, count, capsys):
-    first = rendered(mesh_folder.load(root), LOOK)
+    first = render_cached(mesh_folder.load(root), LOOK)
     said = capsys.readouterr()
     assert said.out == "" and "rendering set-" in said.err and "6/6" in said.err
     assert count() == 6 and first.broken == () and len(first.views) == len(first.shapes) == 6
     check(first)
-    check(rendered(mesh_folder.load(root), LOOK))
+    check(render_cached(mesh_folder.load(root), LOOK))
     assert count() == 0 and capsys.readouterr().err == ""
 
 
 def test_a_changed_or_new_mesh_is_rendered_and_no_other(root, count):
-    rendered(mesh_folder.load(root), LOOK)
+    render_cached(mesh_folder.load(root), LOOK)
     count()
     before = (root / "a" / "0.off").stat()
     write(root / "a" / "0.off", 99)
     os.utime(root / "a" / "0.off", ns=(before.st_atime_ns, before.st_mtime_ns))
     write(root / "a" / "new.off", 7)
     (root / "b" / "1.off").rename(root / "b" / "renamed.off")
-    result = rendered(mesh_folder.load(root), LOOK)
+    result = render_cached(mesh_folder.load(root), LOOK)
     assert count() == 2 and len(result.shapes) == 7
     check(result)
 
 
 def test_another_look_is_rendered_anew(root, count):
     for look in (LOOK, Look(ring(3), 8), Look(ring(2), 8, "normals"), Look(ring(2), 8, samples=1)):
-        check(rendered(mesh_folder.load(root), look), look)
+        check(render_cached(mesh_folder.load(root), look), look)
         assert count() == 6
 
 
 def test_twins_are_rendered_once(root, count):
     (root / "b" / "twin.off").write_bytes((root / "a" / "0.off").read_bytes())
-    result = rendered(mesh_folder.load(root), LOOK)
+    result = render_cached(mesh_folder.load(root), LOOK)
     assert count() == 6 and len(result.shapes) == 7
     check(result)
 
@@ -99,7 +99,7 @@ def test_broken_meshes_are_named_counted_and_left_out(root, count, caplog):
     (root / "a" / "0.off").write_text("OFF\n3 1 0\n0 0 0\n")
     (root / "b" / "9.off").write_text("")
     for _ in range(2):
-        result = rendered(mesh_folder.load(root), LOOK)
+        result = render_cached(mesh_folder.load(root), LOOK)
         assert len(result.shapes) == len(result.views) == 5
         assert result.broken == (
             "a/0.off cannot be read: it says 3 vertices and 1 faces but has 1 lines of them",
@@ -111,23 +111,23 @@ def test_broken_meshes_are_named_counted_and_left_out(root, count, caplog):
         caplog.clear()
     assert count() == 5
     with pytest.raises(ValueError, match=r"2 of 7 shapes .* are broken: a/0\.off"):
-        rendered(mesh_folder.load(root), LOOK, strict=True)
+        render_cached(mesh_folder.load(root), LOOK, strict=True)
 
 
 def test_all_broken_is_an_error(root, count):
     for path in root.rglob("*.off"):
         path.write_text("OFF")
     with pytest.raises(ValueError, match=r"6 of 6 shapes of set-.* are broken: .*; \.\.\.$"):
-        rendered(mesh_folder.load(root), LOOK)
+        render_cached(mesh_folder.load(root), LOOK)
 
 
 def test_a_mesh_that_is_gone_is_broken_until_it_is_back(root, count):
     shapes = mesh_folder.load(root)
     content = (root / "a" / "2.off").read_bytes()
     (root / "a" / "2.off").unlink()
-    assert rendered(shapes, LOOK).broken == ("a/2.off does not exist",)
+    assert render_cached(shapes, LOOK).broken == ("a/2.off does not exist",)
     (root / "a" / "2.off").write_bytes(content)
-    assert rendered(shapes, LOOK).broken == ()
+    assert render_cached(shapes, LOOK).broken == ()
 
 
 def test_an_interrupted_run_goes_on(root, count, monkeypatch):
@@ -141,8 +141,8 @@ def test_an_interrupted_run_goes_on(root, count, monkeypatch):
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(view_cache, "render", three)
-        rendered(mesh_folder.load(root), LOOK)
-    check(rendered(mesh_folder.load(root), LOOK))
+        render_cached(mesh_folder.load(root), LOOK)
+    check(render_cached(mesh_folder.load(root), LOOK))
     assert count() == 3
 
 
@@ -153,26 +153,26 @@ def test_a_killed_worker_is_told_and_what_was_done_is_kept(root, count, monkeypa
 
     with monkeypatch.context() as patched, pytest.raises(FetchError, match=r"was killed at a/4\.off or soon after"):
         patched.setattr(shape_cache, "on_all_cores", two_then_killed)
-        rendered(mesh_folder.load(root), LOOK)
-    check(rendered(mesh_folder.load(root), LOOK))
+        render_cached(mesh_folder.load(root), LOOK)
+    check(render_cached(mesh_folder.load(root), LOOK))
     assert count() == 6
 
 
 def test_a_cache_that_cannot_be_written_is_named(root, tmp_path):
     (tmp_path / "cache").touch()
     with pytest.raises(FetchError, match=r"cache.*GEOMDML_DATA"):
-        rendered(mesh_folder.load(root), LOOK)
+        render_cached(mesh_folder.load(root), LOOK)
 
 
 PROGRAM = """
 import sys
 from apps.io import workers
 from apps.shapes.rendering import Look, ring
-from apps.shapes.views import rendered
+from apps.shapes.views import render_cached
 from apps.datasets import mesh_folder
 if __name__ == "__main__":
     workers.cores = lambda: 2
-    rendered(mesh_folder.load(sys.argv[1]), Look(ring(2), 8))
+    render_cached(mesh_folder.load(sys.argv[1]), Look(ring(2), 8))
 """
 
 
@@ -217,7 +217,7 @@ def test_killed_in_the_middle(root, tmp_path, count):
         if group_is_alive(process.pid):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    result = rendered(mesh_folder.load(root), LOOK)
+    result = render_cached(mesh_folder.load(root), LOOK)
     assert count() <= 156 - 32
     check(result)
     assert {path: path.read_bytes() for path in root.rglob("*.off")} == before

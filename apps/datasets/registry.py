@@ -1,0 +1,186 @@
+"""Every data set that can be trained on, by name. To add one: a file beside this one, and a line in its table here.
+
+The names that the command lines take, their help, and what is guessed of a folder come from these tables.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, cast
+
+from apps.datasets import (
+    cars,
+    cifar10,
+    cub,
+    emoji,
+    fashion_mnist,
+    folder,
+    furniture,
+    furniture_views,
+    inshop,
+    mesh_folder,
+    mnist,
+    modelnet,
+    shrec,
+    sketched_shapes,
+    sop,
+)
+from apps.datasets.image_arrays import ImageSplit
+from apps.datasets.labelled_images import LabelledImages
+from apps.datasets.sketched_shapes import SketchedShapes
+from apps.datasets.split import Count, Split, by_classes, by_images, keep_out
+from apps.shapes.labelled_shapes import Shapes
+from apps.shapes.meshes import Up
+
+
+class Benchmark(Protocol):
+    """Images with a published split: its counts, the layout in words, whether a folder has it, and how to load it."""
+
+    NAME: str
+    LAYOUT: str
+    PUBLISHED: dict[str, Count]
+
+    def is_at(self, root: Path, /) -> bool: ...
+    def load(self, root: str | Path, *, strict: bool = False) -> Split: ...
+
+
+class Packaged(Protocol):
+    """Images that are fetched and rendered at a size in pixels, and have no split of their own."""
+
+    NAME: str
+
+    def load(self, size: int, /) -> LabelledImages: ...
+
+
+class Arrays(Protocol):
+    """Small images in memory, from a folder or, without one, from a package."""
+
+    NAME: str
+
+    def load(self, root: str | Path | None) -> ImageSplit: ...
+
+
+class ShapeLayout(Protocol):
+    """Meshes in a folder of a known layout; `up`, `test` and `seed` are for what the layout does not say."""
+
+    def is_at(self, root: Path, /) -> bool: ...
+    def load_folder(self, root: Path, *, up: Up, test: float, seed: int) -> Shapes: ...
+
+
+BENCHMARKS: Mapping[str, Benchmark] = {
+    name: cast(Benchmark, module) for name, module in {"cub": cub, "cars": cars, "inshop": inshop, "sop": sop}.items()
+}
+PACKAGED: Mapping[str, Packaged] = {"emoji": emoji, "furniture": furniture_views}  # the first is the default
+ARRAYS: Mapping[str, Arrays] = {"mnist": mnist, "fashion_mnist": fashion_mnist, "cifar10": cifar10}
+SHAPES: Mapping[str, ShapeLayout] = {"shrec": shrec, "modelnet": modelnet, "folder": mesh_folder}  # the first that fits
+
+if TYPE_CHECKING:
+    ImageName = ArrayName = str
+else:
+    ImageName = Literal[(*BENCHMARKS, "folder", *PACKAGED)]
+    ArrayName = Literal[tuple(ARRAYS)]
+
+
+def describe(table: Mapping[str, Benchmark] | Mapping[str, Packaged] | Mapping[str, Arrays]) -> str:
+    """The names of a table for a help text.
+
+    >>> describe({"cub": BENCHMARKS["cub"], "sop": BENCHMARKS["sop"]})
+    '"cub" (CUB-200-2011), "sop" (Stanford Online Products)'
+    """
+    return ", ".join(f'"{name}" ({one.NAME})' for name, one in table.items())
+
+
+def load_images(
+    root: str | Path | None,
+    name: str,
+    *,
+    by: Literal["classes", "images"] = "classes",
+    validation: float = 0.0,
+    seed: int = 0,
+    strict: bool = False,
+    render: int = 128,
+) -> Split:
+    """A benchmark of BENCHMARKS in its own split; or a "folder" or a set of PACKAGED (no root), half of it to train.
+
+    Args:
+        root: where it lies.
+        name: which it is.
+        by: whether a folder or a packaged set is divided by class or by image.
+        validation: share of the training classes (by images: images) that is kept out.
+        seed: of the shuffle before a division.
+        strict: a broken image is an error.
+        render: side at which a packaged set is rendered, in pixels.
+
+    Raises:
+        ValueError: another layout, with the path that is missing; too few classes or images; broken images.
+        FetchError: the packages cannot be fetched.
+    """
+    if (root is None) != (name in PACKAGED):
+        raise ValueError(
+            f"--data.benchmark {name} is packaged: leave out --data.root"
+            if root
+            else f"--data.benchmark {name} needs --data.root, the folder that holds it"
+        )
+    if root is not None and name in BENCHMARKS:
+        return keep_out(BENCHMARKS[name].load(root, strict=strict), validation, seed)
+    images = PACKAGED[name].load(render) if root is None else folder.load(root, strict=strict)
+    return (by_classes if by == "classes" else by_images)(images, validation, seed)
+
+
+def guess_images(root: str | Path | None) -> str:
+    """The benchmark whose files lie in a folder, else "folder"; without a folder the first packaged set.
+
+    Raises:
+        ValueError: no such folder.
+    """
+    if root is None:
+        return next(iter(PACKAGED))
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise ValueError(f"{str(root)!r} {'is a file' if root.exists() else 'does not exist'}: give a folder of images")
+    return _first_at(root, BENCHMARKS.items()) or "folder"
+
+
+def load_arrays(name: str, root: str | Path | None) -> ImageSplit:
+    """Small images of ARRAYS, from a folder or, without one, from a package; raises as their `load`."""
+    return ARRAYS[name].load(root)
+
+
+def load_shapes(root: str | None = None, up: Up = "y", test: float = 0.3, seed: int = 0) -> Shapes:
+    """The shapes below a folder, whose layout is recognised, or the packaged furniture.
+
+    Args:
+        root: Folder in one of three layouts: ModelNet (CLASS/train and CLASS/test), SHREC (one or two class lists,
+            *.cla, beside the models; of two the one with "train" in its name is for training), or a folder of meshes a
+            class.
+            Without it: the packaged furniture, 541 models in 24 classes.
+        up: The axis that points up in the files; ModelNet's is known.
+        test: Share of the shapes for testing, stratified, where the layout does not say.
+        seed: Seed of that split.
+
+    Raises:
+        ValueError: no such folder, or another layout; names the path.
+    """
+    if root is None:
+        return furniture.load(test=test, seed=seed)
+    path = Path(root).expanduser()
+    layout = SHAPES[(_first_at(path, SHAPES.items()) if path.is_dir() else None) or "folder"]
+    return layout.load_folder(path, up=up, test=test, seed=seed)
+
+
+def load_sketches(
+    root: str | None, *, size: int, up: Up = "y", test: float = 0.25, seed: int = 0, strict: bool = False
+) -> SketchedShapes:
+    """Sketches and shapes of a SHREC contest's folder, which has a split; else the packaged pictograms and furniture.
+
+    Args:
+        size: side of the packaged drawings, in pixels.
+        up, strict: of the contest's models, see `sketched_shapes.contest`.
+        test, seed: of the packaged drawings' split.
+    """
+    if root is None:
+        return sketched_shapes.packaged(size, test=test, seed=seed)
+    return sketched_shapes.contest(root, up=up, strict=strict)
+
+
+def _first_at(root: Path, layouts: Iterable[tuple[str, Benchmark | ShapeLayout]]) -> str | None:
+    return next((name for name, layout in layouts if layout.is_at(root)), None)
