@@ -1,6 +1,6 @@
 """Emoji as drawn by eight vendors: a class is an emoji, an instance a vendor's drawing of it.
 
-The drawings are vectors from the Iconify sets. They are rendered at the size wanted, once for each size,
+The drawings are vectors from the Iconify sets. They are rendered once for each size,
 into an array in the cache folder.
 """
 
@@ -51,11 +51,11 @@ def load(size: int) -> LabelledImages:
     folder = make_once(_folder(size), lambda unfinished: _make(unfinished, size))
     names = tuple(json.loads((folder / "index.json").read_bytes())["names"])
     labels, classes = index_classes(name.partition("/")[2] for name in names)
-    return LabelledImages(labels, classes, names, iconify.Array(folder / "images.npy"))
+    return LabelledImages(labels, classes, names, iconify.rendered_in(folder))
 
 
 def drawings(sets: dict[str, dict[str, Any]]) -> list[iconify.Drawing]:
-    """The drawings wanted of all Iconify sets, by vendor: {"icons": {emoji: {"body": ..., ...}}, ...}."""
+    """The drawings to render of all Iconify sets, by vendor: {"icons": {emoji: {"body": ..., ...}}, ...}."""
     found = {
         (emoji, vendor): iconify.drawing(f"{vendor}/{emoji}", icon, icons)
         for vendor, icons in sets.items()
@@ -73,8 +73,8 @@ def _folder(size: int) -> Path:
 
 def _make(folder: Path, size: int) -> None:
     packages = {vendor: npm_package(f"@iconify-json/{vendor}", *pin) for vendor, pin in SETS.items()}
-    wanted = drawings({vendor: iconify.read_json(package / "icons.json") for vendor, package in packages.items()})
-    names, failures = iconify.write(folder / "images.npy", wanted, size, title="emoji")
+    sets = {vendor: iconify.read_json(package / "icons.json") for vendor, package in packages.items()}
+    names, failures = iconify.write(folder, drawings(sets), size, title="emoji")
     infos = {
         f"@iconify-json/{vendor} {SETS[vendor][0]}": iconify.read_json(package / "info.json")
         for vendor, package in packages.items()

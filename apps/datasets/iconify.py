@@ -22,6 +22,7 @@ from apps.io.workers import on_all_cores
 
 RENDERER = f"resvg_py {resvg_py.__version__} (resvg {resvg_py.__resvg_version__})"
 LEAST_SIZE, GREATEST_SIZE = 8, 512
+FILE = "images.npy"
 
 
 class Drawing(NamedTuple):
@@ -40,6 +41,12 @@ class Array:
 
     def __getitem__(self, row: int) -> UInt8[Tensor, "3 H W"]:
         return torch.from_numpy(_mapped(self.path)[row].copy())
+
+
+def rendered_in(folder: Path) -> Array:
+    """The images that `write` put into the folder; caches of versions up to 3e9ece1 have them under another name."""
+    path = folder / FILE
+    return Array(path if path.exists() else folder / "pictures.npy")
 
 
 def check_size(size: int) -> None:
@@ -79,21 +86,21 @@ def render(drawing: Drawing, size: int) -> UInt8[np.ndarray, "3 {size} {size}"]:
         return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
 
 
-def write(path: Path, wanted: Sequence[Drawing], size: int, *, title: str) -> tuple[list[str], list[str]]:
-    """Render into the file; the names of what it holds, row by row, and a line for each that failed, which is printed.
+def write(folder: Path, drawings: Sequence[Drawing], size: int, *, title: str) -> tuple[list[str], list[str]]:
+    """Render into `FILE` of the folder: the names of what it holds, row by row, and a line for each that failed.
 
     Written in order, since a full disk would kill a process that writes through a memory map.
     """
-    shape = (len(wanted), 3, size, size)
+    shape = (len(drawings), 3, size, size)
     names: list[str] = []
     failures: list[str] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with path.open("wb") as file, Progress(*columns, console=Console(stderr=True)) as progress:
+    with (folder / FILE).open("wb") as file, Progress(*columns, console=Console(stderr=True)) as progress:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
-        rendering = on_all_cores(partial(_render_or_reason, size=size), wanted, chunk=32)
-        rendered = progress.track(rendering, len(wanted), description=f"{title} at {size} px")
-        for drawing, image in zip(wanted, rendered, strict=True):
+        rendering = on_all_cores(partial(_render_or_reason, size=size), drawings, chunk=32)
+        rendered = progress.track(rendering, len(drawings), description=f"{title} at {size} px")
+        for drawing, image in zip(drawings, rendered, strict=True):
             if isinstance(image, str):
                 failures.append(f"{drawing.name} ({image})")
             else:
@@ -103,7 +110,8 @@ def write(path: Path, wanted: Sequence[Drawing], size: int, *, title: str) -> tu
     if failures:
         shown = "; ".join(failures[:5]) + ("; ..." if len(failures) > 5 else "")
         print(
-            f"{len(failures)} of {len(wanted)} {title} could not be rendered and are left out: {shown}", file=sys.stderr
+            f"{len(failures)} of {len(drawings)} {title} could not be rendered and are left out: {shown}",
+            file=sys.stderr,
         )
     return names, failures
 

@@ -66,6 +66,6 @@ def _file(root: Path, name: str) -> Path:
         if path.is_file():
             return path
     raise ValueError(
-        f"{root / name} is missing, with and without .gz; --data.root: expected a folder with "
+        f"{root / name} is missing, with and without .gz; --data.root expects a folder with "
         "{train,t10k}-images-idx3-ubyte and {train,t10k}-labels-idx1-ubyte"
     )

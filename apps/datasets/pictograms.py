@@ -38,7 +38,7 @@ def load(size: int) -> LabelledImages:
     folder = make_once(_folder() / f"resvg_py-{resvg_py.__version__}-{size}", lambda made: _render(made, size))
     names = tuple(json.loads((folder / "names.json").read_bytes()))
     labels, classes = index_classes(name.partition("/")[0] for name in names)
-    return LabelledImages(labels, classes, names, iconify.Array(folder / "images.npy"))
+    return LabelledImages(labels, classes, names, iconify.rendered_in(folder))
 
 
 def vectors() -> list[iconify.Drawing]:
@@ -75,5 +75,5 @@ def _extract(folder: Path) -> None:
 
 
 def _render(folder: Path, size: int) -> None:
-    names, _ = iconify.write(folder / "images.npy", vectors(), size, title="pictograms")
+    names, _ = iconify.write(folder, vectors(), size, title="pictograms")
     (folder / "names.json").write_text(json.dumps(names), encoding="utf-8")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from apps.datasets import emoji
+from apps.datasets import emoji, iconify
 from apps.io.packages import cache_folder
 
 SQUARE = '<path fill="#f00" d="M0 0h4v4H0z"/>'
@@ -69,6 +69,12 @@ def test_the_second_load_only_maps_the_file(images, monkeypatch):
     assert torch.equal(again.image(7), images.image(7))
 
 
+def test_images_cached_by_an_older_version_are_found(tmp_path):
+    images = torch.arange(3 * 8 * 8, dtype=torch.uint8).view(1, 3, 8, 8)
+    np.save(tmp_path / "pictures.npy", images.numpy())
+    assert torch.equal(iconify.rendered_in(tmp_path)[0], images[0])
+
+
 def test_images_travel_to_workers_as_a_path(images):
     sent = pickle.dumps(images.of_classes(range(0, 1185, 2)))
     assert len(sent) < 1_000_000
@@ -90,7 +96,7 @@ def test_the_licence_of_every_set_lies_beside_the_images(images):
 
 @pytest.mark.parametrize("size", [7, 513])
 def test_a_size_out_of_bounds_is_refused(size):
-    with pytest.raises(ValueError, match=f"size is {size}: 8 to 512"):
+    with pytest.raises(ValueError, match=f"size is {size}; expected 8 to 512"):
         emoji.load(size)
 
 

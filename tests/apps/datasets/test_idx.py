@@ -45,7 +45,7 @@ def test_a_folder_is_read_as_it_was_written(root, load):
 def test_a_missing_file_is_named_with_the_layout(root):
     for path in root.glob("t10k-labels*"):
         path.unlink()
-    with pytest.raises(ValueError, match=r"t10k-labels-idx1-ubyte is missing.*--data\.root wants"):
+    with pytest.raises(ValueError, match=r"t10k-labels-idx1-ubyte is missing.*--data\.root expects"):
         mnist.load(root)
 
 

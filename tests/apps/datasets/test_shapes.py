@@ -153,7 +153,7 @@ def test_shapes_of_two_class_lists(contest):
         ("OFF\n", "does not begin with PSB"),
         ("PSB 1\n", "its second line is ''; expected the numbers of classes and models"),
         ("PSB 1\na b\n", "second line is 'a b'; expected"),
-        ("PSB 1\n1 1\nbed 0\n1\n", "line 3 is 'bed 0': 'name parent count'"),
+        ("PSB 1\n1 1\nbed 0\n1\n", "line 3 is 'bed 0'; expected 'name parent count'"),
         ("PSB 1\n1 1\nbed 0 -1\n", "line 3 is 'bed 0 -1'"),
         ("PSB 1\n1 2\n\nbed 0 2\n1\n", r"class 'bed' \(line 4\) does not have the 2 models"),
         ("PSB 1\n2 2\nbed 0 99999999999\n1\n", "does not have the 99999999999 models"),

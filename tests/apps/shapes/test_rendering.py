@@ -195,9 +195,9 @@ def test_the_corners_of_a_dodecahedron():
     ("arguments", "message"),
     [
         ({"directions": ()}, "the number of directions is 0; expected 1 to 100"),
-        ({"size": 4}, "size is 4: 8 to 1024"),
-        ({"samples": 0}, "samples is 0: 1 to 4"),
-        ({"shading": "toon"}, "shading is 'toon': lambert, phong, depth or normals"),
+        ({"size": 4}, "size is 4; expected 8 to 1024"),
+        ({"samples": 0}, "samples is 0; expected 1 to 4"),
+        ({"shading": "toon"}, "shading is 'toon'; expected lambert, phong, depth or normals"),
         ({"directions": ring(3, 90)}, "straight up or down"),
         ({"directions": ((0.0, 0.0, 0.0),)}, "straight up or down"),
         ({"directions": ((float("nan"), 0.0, 1.0),)}, "straight up or down"),

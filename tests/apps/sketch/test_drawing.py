@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.sketch.augment import bent, outlined, thicker, with_gaps
+from apps.sketch.augment import bent, outlined, redraw, thicker, with_gaps
 from apps.sketch.drawing import MARGIN, contours, frame
 
 SIDE = 48
