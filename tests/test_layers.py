@@ -39,6 +39,7 @@ APPS_ONLY_IN = {  # heavy, or readers of what anyone may have written
     "open3d": "apps.shapes.rendering",
     "trimesh": "apps.shapes.meshes",
 }
+SHARED = ("io", "shapes", "datasets", "networks", "training", "evaluation", "report", "compare")  # folders of apps
 FILES = sorted([*ROOT.glob("geomdml/**/*.py"), *ROOT.glob("apps/**/*.py")])
 
 
@@ -113,3 +114,24 @@ def test_libraries_of_the_apps_stay_in_their_module(library: str) -> None:
 def test_losses_do_not_import_metrics() -> None:
     for path in ROOT.glob("geomdml/losses/*.py"):
         assert not any(name.startswith("geomdml.metrics") for name in imports(path))
+
+
+def test_no_shared_module_has_a_single_user_elsewhere() -> None:
+    """What one app alone uses lives with that app; what `apps.cli` uses, all apps use."""
+    names = {module_name(path) for path in FILES if path.name != "__init__.py"}
+    users: dict[str, set[str]] = defaultdict(set)
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                for name in (node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)):
+                    users[name].add(module_name(path))
+            elif isinstance(node, ast.Import):
+                for alias in node.names:
+                    users[alias.name].add(module_name(path))
+    lonely = {
+        module: next(iter(users[module]))
+        for module in names
+        if module.startswith(tuple(f"apps.{folder}." for folder in SHARED)) and len(users[module]) == 1
+    }
+    misplaced = {module: user for module, user in lonely.items() if unit(user) != unit(module) and user != "apps.cli"}
+    assert misplaced == {}

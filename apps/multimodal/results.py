@@ -58,7 +58,7 @@ class Results(Callback):
             labels=labels,
             classes=data.classes,
             image=lambda i: data.image(test_rows[i]),
-            outputs=[Output(name, test[name], model.space) for name in rows],  # type: ignore[arg-type]
+            outputs=[Output(name, test[name], model.space) for name in rows],
             curves=curves(trainer, CURVES),
             illustrations=[class_relation(model, data.classes)],
             seed=h["seed"],

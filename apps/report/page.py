@@ -16,7 +16,7 @@ from apps.report import figures
 from apps.report.disk import disk_sample, project_to_disk
 from apps.report.figures import Illustration
 from apps.report.gallery import NEIGHBOURS, Gallery, gallery
-from geomdml.spaces import Euclidean, Hyperbolic
+from geomdml.spaces import Space
 
 LEAST_DISK_POINTS = 100
 NO_UMAP = "The disk is drawn by umap-learn, which is not installed here: pip install umap-learn."
@@ -54,19 +54,25 @@ class Table:
 
 @dataclass(frozen=True, eq=False)
 class Output:
-    """One output of a model on the test images, in their order, and the space in which it is compared.
+    """One output of a model on the test images, in their order, and the space in which it is compared: any.
 
-    Hyperbolic embeddings are tangent vectors at the origin; `clip` is the radius they were clipped at, if they were.
+    The disk and the radii are drawn of tangent vectors at an origin: of a space that has a `chart`, which must then be
+    "tangent". `clip` is the radius they were clipped at, if they were.
     """
 
     name: str
     embeddings: Float[Tensor, "n d"]
-    space: Euclidean | Hyperbolic
+    space: Space
     clip: float | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.space, Hyperbolic) and self.space.chart != "tangent":
-            raise ValueError(f"output {self.name!r} is in the chart {self.space.chart!r}; expected 'tangent'")
+        if self.chart not in (None, "tangent"):
+            raise ValueError(f"output {self.name!r} is in the chart {self.chart!r}; expected 'tangent'")
+
+    @property
+    def chart(self) -> str | None:
+        """The chart of the embeddings, of a space that has charts."""
+        return getattr(self.space, "chart", None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,18 +142,18 @@ def render(report: Report) -> str:
     """The HTML of a report, a function of the report alone."""
     whole = [output for output in report.outputs if finite(output.embeddings)]
     similarities = [each for each in report.similarities if finite(each.positive) and finite(each.negative)]
-    shown = sorted(whole, key=lambda output: not isinstance(output.space, Hyperbolic))
+    shown = sorted(whole, key=lambda output: output.chart is None)
 
     def searched(output: Output) -> Gallery:
         shown = report.labels, report.classes, output.space, report.image
         return gallery(output.embeddings, *shown, seed=report.seed, queries=report.queries)
 
     galleries = [(output.name, searched(output)) for output in shown]
-    hyperbolic = [output for output in shown if isinstance(output.space, Hyperbolic)]
+    charted = [output for output in shown if output.chart is not None]
     disk, no_disk = None, ""
-    if hyperbolic and len(report.labels) >= LEAST_DISK_POINTS:
+    if charted and len(report.labels) >= LEAST_DISK_POINTS:
         try:
-            disk = disk_illustration(report, hyperbolic[0])
+            disk = disk_illustration(report, charted[0])
         except ImportError:
             no_disk = NO_UMAP
     templates = Environment(
@@ -167,7 +173,7 @@ def render(report: Report) -> str:
         k=min(NEIGHBOURS, len(report.labels) - (report.queries or 1)),
         disk=disk,
         no_disk=no_disk,
-        radii=[radii_illustration(output) for output in hyperbolic],
+        radii=[radii_illustration(output) for output in charted],
         similarities=[similarity_illustration(each) for each in similarities],
     )
 

@@ -64,7 +64,7 @@ class Results(Callback):
             labels=labels,
             classes=data.classes,
             image=lambda i: data.image(test_rows[i]),
-            outputs=[Output("embedding", test["embeddings"], model.space)],  # type: ignore[arg-type]
+            outputs=[Output("embedding", test["embeddings"], model.space)],
             curves=curves(trainer, CURVES),
             illustrations=illustrations(test, model.space, data.classes),
             seed=h["seed"],

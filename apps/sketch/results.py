@@ -51,7 +51,7 @@ class Results(Callback):
                 if i < len(test)
                 else contact_sheet(data.gallery.views[i - len(test)])
             ),
-            outputs=[Output("embedding", torch.cat([found[side]["embeddings"] for side in SIDES]), model.space)],  # type: ignore[arg-type]
+            outputs=[Output("embedding", torch.cat([found[side]["embeddings"] for side in SIDES]), model.space)],
             curves=curves(trainer, CURVES),
             illustrations=[illustration(found, model.space)],
             seed=h["seed"],

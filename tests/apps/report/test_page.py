@@ -306,3 +306,25 @@ def test_queries_search_the_others_alone(report: Report, tmp_path: Path) -> None
             assert query < 8 and found == searched[:NEIGHBOURS]
     with pytest.raises(ValueError, match="queries = 20 of 20 images"):
         dataclasses.replace(report, queries=N)
+
+
+class Sphere:
+    """The unit sphere with its angles: a space that has neither charts nor a curvature."""
+
+    def dist(self, x: Tensor, y: Tensor) -> Tensor:
+        return (x * y).sum(-1).clamp(-1, 1).acos()
+
+    def pairwise_dist(self, x: Tensor, y: Tensor) -> Tensor:
+        return (x @ y.T).clamp(-1, 1).acos()
+
+
+def test_a_space_that_is_not_hyperbolic_has_a_gallery_and_no_disk(tmp_path: Path, report: Report) -> None:
+    points = torch.nn.functional.normalize(report.outputs[0].embeddings)
+    page = Page(
+        write_report(dataclasses.replace(report, outputs=[Output("S", points, Sphere())]), tmp_path / "sphere.html")
+    )
+    for row in page.rows["S"]:
+        i, *found = (index_of(img) for _, img in row)
+        distances = Sphere().pairwise_dist(points[[i]], points)[0].index_fill(0, torch.tensor(i), torch.inf)
+        assert found == distances.argsort(stable=True)[:NEIGHBOURS].tolist()
+    assert page.sections and not {"disk", "radii"} & set(page.sections)

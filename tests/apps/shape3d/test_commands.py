@@ -36,7 +36,7 @@ def test_check_says_what_there_is(root, capsys):
         ([], "error: no command ''"),
         (["chekc"], "error: no command 'chekc'"),
         (["check", "--data.root", "/nowhere"], r"error: '/nowhere' does not exist: .*ROOT/chair/1\.off"),
-        (["check", "--data.root", "ROOT", "--size", "1"], "error: size is 1: 8 to 1024"),
+        (["check", "--data.root", "ROOT", "--size", "1"], "error: size is 1; expected 8 to 1024"),
     ],
 )
 def test_a_mistake_ends_with_one_line(root, args, message):
