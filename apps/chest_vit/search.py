@@ -87,8 +87,8 @@ def found(
                 f"these embeddings are of other images ({len(given.names)}) than the run's ({len(images)})"
             )
         gallery = given.vectors[output]
-    wanted = model(data.whole(query).unsqueeze(0))[output]
-    distances, indices = knn(wanted, gallery, min(k, len(gallery)), space=model.spaces[output])
+    embedding = model(data.whole(query).unsqueeze(0))[output]
+    distances, indices = knn(embedding, gallery, min(k, len(gallery)), space=model.spaces[output])
     return [
         Neighbour(images.names[i], images.classes[images.labels[i]], d, image_address(images.image(i)))
         for d, i in zip(distances[0].tolist(), indices[0].tolist(), strict=True)

@@ -34,16 +34,16 @@ def show(report: Report, scores: Scores, folder: Path, *, caption: str) -> None:
     print(f"report: {write_report(report, folder / 'report.html')}", flush=True)
 
 
-def curves(trainer: L.Trainer, wanted: Mapping[str, tuple[str, str]]) -> list[Curve]:
+def curves(trainer: L.Trainer, shown: Mapping[str, tuple[str, str]]) -> list[Curve]:
     """Logged values over the steps of the run, as its `Progress` recorded them.
 
     Args:
-        wanted: {the name of a logged value: (the curve's name, its unit)}; those that were not logged are left out.
+        shown: {the name of a logged value: (the curve's name, its unit)}; those that were not logged are left out.
     """
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     history = [entry for callback in callbacks if isinstance(callback, Progress) for entry in callback.history]
     found = []
-    for key, (name, unit) in wanted.items():
+    for key, (name, unit) in shown.items():
         points = [(step, values[key]) for step, values in history if key in values]
         if points:
             steps, values = zip(*points, strict=True)

@@ -1,4 +1,4 @@
-"""What is made of a data set's shapes, such as images or points: once, on all cores, and kept."""
+"""Arrays made of a data set's shapes, such as images or points: once, on all cores, and cached."""
 
 import logging
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""The images of a data set's shapes: rendered once, on all cores, and kept."""
+"""The images of a data set's shapes: rendered once, on all cores, and cached."""
 
 from functools import partial
 from typing import NamedTuple

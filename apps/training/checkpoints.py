@@ -1,4 +1,4 @@
-"""Checkpoints that are whole whenever a run is stopped, and that a run goes on from as if it had never stopped."""
+"""Checkpoints that are complete whenever a run is stopped, and from which it resumes as if it had never stopped."""
 
 import csv
 import io
@@ -158,8 +158,8 @@ class Checkpoints(Checkpoint):
             carry_metrics(source.parents[1] / "metrics.csv", trainer, self.saved)
 
     def _stop(self, trainer: L.Trainer) -> bool:
-        heard = self.signals.received is not None
-        return heard if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(heard, all=False)
+        received = self.signals.received is not None
+        return received if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(received, all=False)
 
     def _exit(self) -> None:
         raise SystemExit(128 + (self.signals.received or signal.SIGTERM))

@@ -1,15 +1,15 @@
-"""Ctrl-C and SIGTERM, heard when they come and heeded when the work in hand is done."""
+"""Ctrl-C and SIGTERM: noted when they arrive, acted on when the current step is done."""
 
 import os
 import signal
 from types import FrameType
 from typing import Any
 
-HEEDED = (signal.SIGINT, signal.SIGTERM)
+HANDLED = (signal.SIGINT, signal.SIGTERM)
 
 
 class Signals:
-    """Notes the first SIGINT or SIGTERM; a second one ends the process at once, as it would have without this.
+    """Notes the first SIGINT or SIGTERM; a second one ends the process at once.
 
     >>> signals = Signals()
     >>> signals.listen()
@@ -24,7 +24,7 @@ class Signals:
         self.before: dict[int, Any] = {}
 
     def listen(self) -> None:
-        self.before = {number: signal.signal(number, self._note) for number in HEEDED}
+        self.before = {number: signal.signal(number, self._note) for number in HANDLED}
 
     def restore(self) -> None:
         for number, handler in self.before.items():
@@ -38,6 +38,6 @@ class Signals:
 
 
 def leave_to_the_parent(worker: int) -> None:
-    """For the workers of a DataLoader: a Ctrl-C reaches them too, while the step in hand still needs them."""
-    for number in HEEDED:
+    """For the workers of a DataLoader: ignore a Ctrl-C, since the current step still needs them."""
+    for number in HANDLED:
         signal.signal(number, signal.SIG_IGN)

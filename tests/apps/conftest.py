@@ -1,4 +1,4 @@
-"""Small copies of the published benchmarks, in their exact layouts: 6 px images, a colour a class."""
+"""Small data: meshes, and copies of the published benchmarks in their exact layouts (6 px images, a colour a class)."""
 
 import io
 from collections.abc import Callable
@@ -8,6 +8,26 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import savemat
+
+from apps.io import workers
+from tests.apps.boxes import boxes
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """A folder of meshes in three classes, one of them broken."""
+    folder = tmp_path_factory.mktemp("meshes")
+    boxes(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def own_cache(tmp_path_factory):
+    """An empty cache folder, and work in this process alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GEOMDML_DATA", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(workers, "cores", lambda: 1)
+        yield
 
 
 def save_image(path: Path, label: int, index: int = 0) -> None:

@@ -9,32 +9,16 @@ import torch
 from PIL import Image
 
 from apps.compare.harness import Trial
-from apps.io import workers
 from apps.multimodal import plots
 from apps.multimodal.__main__ import main
 from apps.multimodal.data import MultimodalData
 from apps.multimodal.experiment import MultimodalExperiment
 from apps.multimodal.model import Multimodal
-from tests.apps.boxes import boxes
 
 CONFIGS = Path(__file__).parents[3] / "apps/multimodal/configs"
-pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's; a user's process shows or hides them by its own rules
+# Lightning's warnings: a user's process shows or hides them by its own rules
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("own_cache")]
 SMALL = {"views": 4, "size": 32, "train_views": 2, "points": 32, "train_points": 16, "batch_size": 4}
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("meshes")
-    boxes(folder)
-    return folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def alone(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GEOMDML_DATA", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(workers, "cores", lambda: 1)
-        yield
 
 
 def app(command, root, folder, *arguments, config="smoke"):

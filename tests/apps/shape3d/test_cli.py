@@ -9,27 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from apps.io import workers
 from apps.shape3d.__main__ import main
-from tests.apps.boxes import boxes
 
 CONFIGS = Path(__file__).parents[3] / "apps/shape3d/configs"
-pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's; a user's process shows or hides them by its own rules
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("meshes")
-    boxes(folder)
-    return folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def alone(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GEOMDML_DATA", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(workers, "cores", lambda: 1)
-        yield
+# Lightning's warnings: a user's process shows or hides them by its own rules
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("own_cache")]
 
 
 def app(command, root, folder, *arguments, config="smoke"):
