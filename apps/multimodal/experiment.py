@@ -11,7 +11,8 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from apps.compare.harness import Evaluation, Setting, Settings, Space, Trial, chosen_from
+from apps.compare.harness import Evaluation, SearchSpace, Setting, Settings, Trial, choose_candidates
+from apps.compare.loop import train
 from apps.evaluation.scores import Collector
 from apps.multimodal.data import MultimodalData
 from apps.multimodal.labels import strength
@@ -19,7 +20,7 @@ from apps.multimodal.model import Multimodal, accuracies
 from apps.training.sampling import seed_of
 
 RATES: list[Setting] = [0.015, 0.03, 0.06, 0.1]
-SPACES: dict[str, Space] = {
+CANDIDATES: dict[str, SearchSpace] = {
     "reshaping": {"lr": RATES},
     "reshaping_by_class": {"lr": RATES},
     "reshaping_from_strongest": {"lr": RATES},
@@ -42,7 +43,7 @@ class MultimodalExperiment:
         data: the shapes; the backbone sees each once for all trials.
         epochs: of a training.
         device: to train on.
-        wanted: names among `SPACES`; None is all.
+        wanted: names among `CANDIDATES`; None is all.
 
     Raises:
         ValueError: a name that is not among them.
@@ -53,7 +54,7 @@ class MultimodalExperiment:
     def __init__(
         self, model: Multimodal, data: MultimodalData, epochs: int, device: torch.device, wanted: Collection[str] | None
     ) -> None:
-        self.candidates = chosen_from(SPACES, wanted)
+        self.candidates = choose_candidates(CANDIDATES, wanted)
         self.data, self.epochs, self.device = data, epochs, device
         self.memory: dict[int, Tensor] = {}
         self.strengths: dict[Any, tuple[float, float]] = {}
@@ -78,7 +79,7 @@ class MultimodalExperiment:
         settings = dict(trial.settings)
         if trial.candidate == "smoothing":
             settings["smoothing"] = self.strength_of_reshaping(trial)  # type: ignore[assignment]
-        yield from self.run(trial, settings)
+        return self.run(trial, settings)
 
     def strength_of_reshaping(self, trial: Trial) -> tuple[float, float]:
         """What reshaping takes off the own class at the end of the same training."""
@@ -95,29 +96,22 @@ class MultimodalExperiment:
         model = Multimodal(self.data.classes, **chosen).to(self.device)
         model.network.memory = self.memory
         rows, scored = self.split(trial)
+
+        def step(chosen: Tensor, epoch: int, place: int) -> Tensor:
+            torch.manual_seed(seed_of(trial.seed, epoch, place))
+            return model.step(self.data.drawn(rows[chosen], trial.seed, epoch, place))["loss"]
+
+        def score(at_the_end: bool) -> dict[str, float]:
+            if at_the_end and trial.candidate == "reshaping":
+                views, points = strength(model.reshaper.balance()).tolist()
+                self.strengths[_key(trial)] = (views, points)
+            return self.scores(model, scored)
+
+        def before_update(optimizer: torch.optim.Optimizer, progress: float) -> None:
+            model.modulate(progress)
+
         batches = self.data.batches(rows, trial.seed)
-        last = trial.steps or self.epochs * len(batches)
-        optimizer, scheduler = model.optimiser(last)
-        step = 0
-        for epoch in range(-(-last // len(batches))):
-            batches.set_epoch(epoch)
-            for place, rows_of_step in enumerate(batches):
-                torch.manual_seed(seed_of(trial.seed, epoch, place))
-                loss = model.step(self.data.drawn(rows[rows_of_step], trial.seed, epoch, place))["loss"]
-                if bool(loss.isfinite()):  # else it diverged, and is scored so to its end
-                    optimizer.zero_grad()
-                    loss.backward()
-                    model.modulate(step / last)
-                    optimizer.step()
-                scheduler.step()
-                step += 1
-                if step in trial.moments or step == last:
-                    if step == last and trial.candidate == "reshaping":
-                        views, points = strength(model.reshaper.balance()).tolist()
-                        self.strengths[_key(trial)] = (views, points)
-                    yield Evaluation(step, round(step / len(batches), 4), self.scores(model, scored))
-                if step == last:
-                    return
+        return train(trial, batches, step, score, model.optimiser, epochs=self.epochs, before_update=before_update)
 
     @torch.no_grad()
     def scores(self, model: Multimodal, scored: Tensor) -> dict[str, float]:

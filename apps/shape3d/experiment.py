@@ -11,7 +11,8 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from apps.compare.harness import Evaluation, Setting, Space, Trial, chosen_from
+from apps.compare.harness import Evaluation, SearchSpace, Setting, Trial, choose_candidates
+from apps.compare.loop import train
 from apps.evaluation.classifiers import classification
 from apps.evaluation.scores import shrec_scores
 from apps.shape3d.model import Shape3D, accuracy
@@ -21,7 +22,7 @@ from apps.training.shape_data import ShapeData
 COMMON: dict[str, list[Setting]] = {"lr": [1e-3, 3e-3], "scale": [4.0, 8.0]}
 WEIGHTS: list[Setting] = [1.0, 4.0]
 MARGINS: list[Setting] = [0.5, 1.0, 2.0]
-SPACES: dict[str, Space] = {
+CANDIDATES: dict[str, SearchSpace] = {
     "softmax": {"lr": [5e-4, 1e-3, 3e-3], "scale": [2.0, 4.0, 8.0, 16.0]},
     "transport": {**COMMON, "weight": WEIGHTS, "margin": MARGINS},
     "uniform": {**COMMON, "weight": WEIGHTS, "margin": MARGINS},
@@ -41,7 +42,7 @@ class ShapeExperiment:
         data: the shapes; the frozen part of the backbone sees each once for all trials.
         epochs: of a training.
         device: to train on.
-        wanted: names among `SPACES`; None is all.
+        wanted: names among `CANDIDATES`; None is all.
 
     Raises:
         ValueError: a name that is not among them.
@@ -52,7 +53,7 @@ class ShapeExperiment:
     def __init__(
         self, model: Shape3D, data: ShapeData, epochs: int, device: torch.device, wanted: Collection[str] | None
     ) -> None:
-        self.candidates = chosen_from(SPACES, wanted)
+        self.candidates = choose_candidates(CANDIDATES, wanted)
         self.data, self.epochs, self.device = data, epochs, device
         self.memory: dict[int, Tensor] = {}
         self.settings = {
@@ -79,26 +80,15 @@ class ShapeExperiment:
         model = Shape3D(self.data.classes, **settings).to(self.device)
         model.memory = self.memory
         rows, scored = self.split(trial.seed, trial.stage)
-        batches = self.data.batches(rows, trial.seed)
-        last = trial.steps or self.epochs * len(batches)
-        optimizer, scheduler = model.optimiser(last)
-        step = 0
-        for epoch in range(-(-last // len(batches))):
-            batches.set_epoch(epoch)
-            for place, chosen in enumerate(batches):
-                torch.manual_seed(seed_of(trial.seed, epoch, place))
-                loss = model.step(self.data.drawn(rows[chosen], trial.seed, epoch, place))["loss"]
-                if bool(loss.isfinite()):  # else it diverged, and is scored so to its end
-                    optimizer.zero_grad()
-                    loss.backward()
-                    optimizer.step()
-                scheduler.step()
-                step += 1
-                if step in trial.moments or step == last:
-                    scores = self.scores(model, rows, scored, at_the_end=step == last)
-                    yield Evaluation(step, round(step / len(batches), 4), scores)
-                if step == last:
-                    return
+
+        def step(chosen: Tensor, epoch: int, place: int) -> Tensor:
+            torch.manual_seed(seed_of(trial.seed, epoch, place))
+            return model.step(self.data.drawn(rows[chosen], trial.seed, epoch, place))["loss"]
+
+        def score(at_the_end: bool) -> dict[str, float]:
+            return self.scores(model, rows, scored, at_the_end=at_the_end)
+
+        return train(trial, self.data.batches(rows, trial.seed), step, score, model.optimiser, epochs=self.epochs)
 
     @torch.no_grad()
     def scores(self, model: Shape3D, rows: Tensor, scored: Tensor, *, at_the_end: bool) -> dict[str, float]:

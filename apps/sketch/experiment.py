@@ -11,15 +11,16 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from apps.compare.harness import Evaluation, Setting, Space, Trial, chosen_from
+from apps.compare.harness import Evaluation, SearchSpace, Setting, Trial, choose_candidates
+from apps.compare.loop import train
 from apps.sketch.data import SketchData
 from apps.sketch.model import DIRECTIONS, SIDES, SketchToShape, retrieval_scores
-from apps.training.sampling import seed_of
+from apps.training.sampling import Draw, seed_of
 
 FLAT: dict[str, list[Setting]] = {"space": ["euclidean"]}
 CURVED: dict[str, list[Setting]] = {"space": ["hyperbolic"]}
 # Each has 2 settings.
-SPACES: dict[str, Space] = {
+CANDIDATES: dict[str, SearchSpace] = {
     "transport": {**FLAT, "margin": [1.0, 2.0]},
     "uniform": {**FLAT, "margin": [1.0, 2.0]},
     "triplet": {**FLAT, "margin": [0.1, 0.2]},
@@ -38,7 +39,7 @@ class SketchExperiment:
         data: the sketches and shapes; the frozen parts of the backbones see each once for all trials.
         epochs: of a training.
         device: to train on.
-        wanted: names among `SPACES`; None is all.
+        wanted: names among `CANDIDATES`; None is all.
 
     Raises:
         ValueError: a name that is not among them.
@@ -49,7 +50,7 @@ class SketchExperiment:
     def __init__(
         self, model: SketchToShape, data: SketchData, epochs: int, device: torch.device, wanted: Collection[str] | None
     ) -> None:
-        self.candidates = chosen_from(SPACES, wanted)
+        self.candidates = choose_candidates(CANDIDATES, wanted)
         self.data, self.epochs, self.device = data, epochs, device
         self.memories: dict[str, dict[int, Tensor]] = {side: {} for side in SIDES}
         chosen = ("classes", "loss", "loss_args", "seed", "space", "proxy_lr")
@@ -72,31 +73,22 @@ class SketchExperiment:
             model.branches[side].memory = self.memories[side]
         parts = self.data.split(trial.seed)
         batches = self.data.batches(parts["train"], trial.seed)
-        last = trial.steps or self.epochs * len(batches)
-        optimizer, scheduler = model.optimiser(last)
-        step = 0
-        for epoch in range(-(-last // len(batches))):
-            batches.set_epoch(epoch)
-            for draws in batches:
-                torch.manual_seed(seed_of(trial.seed, step))
-                loss = model.step(self.data.both(draws))
-                if bool(loss.isfinite()):  # else it diverged, and is scored so to its end
-                    optimizer.zero_grad()
-                    loss.backward()
-                    optimizer.step()
-                scheduler.step()
-                step += 1
-                if step in trial.moments or step == last:
-                    asking = parts["validation" if trial.stage == "search" else "test"]
-                    yield Evaluation(step, round(step / len(batches), 4), self.scores(model, asking))
-                if step == last:
-                    return
+        queries = parts["validation" if trial.stage == "search" else "test"]
+
+        def step(draws: list[tuple[Draw, Draw]], epoch: int, place: int) -> Tensor:
+            torch.manual_seed(seed_of(trial.seed, epoch * len(batches) + place))
+            return model.step(self.data.both(draws))
+
+        def score(at_the_end: bool) -> dict[str, float]:
+            return self.scores(model, queries)
+
+        return train(trial, batches, step, score, model.optimiser, epochs=self.epochs)
 
     @torch.no_grad()
-    def scores(self, model: SketchToShape, asking: Tensor) -> dict[str, float]:
+    def scores(self, model: SketchToShape, queries: Tensor) -> dict[str, float]:
         """The SHREC scores of sketches that search the shapes, and mAP and NN of the way back."""
         model.eval()
-        rows = {"sketches": asking, "shapes": torch.arange(len(self.data.gallery.shapes))}
+        rows = {"sketches": queries, "shapes": torch.arange(len(self.data.gallery.shapes))}
         makes = {"sketches": self.data.sketches, "shapes": self.data.shapes}
         found = {}
         for side in SIDES:

@@ -12,20 +12,20 @@ from apps.chest_vit.studies.candidates import ABLATION, RIVALS, ROWS, SWEEP
 from apps.chest_vit.studies.experiment import ChestExperiment
 from apps.chest_vit.studies.portraits import portraits
 from apps.cli import Study
-from apps.compare.harness import Comparison, Space, chosen_from
+from apps.compare.harness import Comparison, SearchSpace, choose_candidates
 from apps.compare.tables import Titled, final_scores, mean_sd
 
 OBSERVED = ("gradient, H", "gradient, E", "gradient, cosine", "radius ~ class size", "radius ~ ambiguity")
 
 
-def experiment(candidates: Mapping[str, Space]) -> Callable[..., ChestExperiment]:
+def experiment(candidates: Mapping[str, SearchSpace]) -> Callable[..., ChestExperiment]:
     """What makes the experiment with these candidates from what the command line hands over."""
 
     def make(model: CHEST, data: RetrievalData, trainer: L.Trainer, wanted: Collection[str] | None) -> ChestExperiment:
         return ChestExperiment(
             model,
             data,
-            chosen_from(candidates, wanted),
+            choose_candidates(candidates, wanted),
             epochs=int(trainer.max_epochs or 1),
             clip_gradients=trainer.gradient_clip_val,
             device=trainer.strategy.root_device,
