@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-import lightning as L
 import torch
 from torch import Tensor
 
@@ -125,8 +124,3 @@ class DigitsExperiment:
         found = [model(pixels.to(self.device)).cpu() for pixels in images.pixels.split(self.data.hparams["eval_batch"])]
         model.train()
         return torch.cat(found)
-
-
-def experiment(model: Digits, data: DigitsData, trainer: L.Trainer, wanted: Collection[str] | None) -> DigitsExperiment:
-    """What the command line hands over, as an experiment."""
-    return DigitsExperiment(model, data, int(trainer.max_epochs or 1), trainer.strategy.root_device, wanted)

@@ -7,7 +7,6 @@ spread over seeds has that of the split in it.
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-import lightning as L
 import torch
 from torch import Tensor
 
@@ -128,10 +127,3 @@ class MultimodalExperiment:
 
 def _key(trial: Trial) -> tuple[Any, ...]:
     return (tuple(sorted(trial.settings.items())), trial.seed, trial.stage, trial.steps)
-
-
-def experiment(
-    model: Multimodal, data: MultimodalData, trainer: L.Trainer, wanted: Collection[str] | None
-) -> MultimodalExperiment:
-    """What the command line hands over, as an experiment."""
-    return MultimodalExperiment(model, data, int(trainer.max_epochs or 1), trainer.strategy.root_device, wanted)

@@ -7,7 +7,6 @@ their own), so that the spread over seeds has that of the split in it.
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-import lightning as L
 import torch
 from torch import Tensor
 
@@ -108,8 +107,3 @@ class ShapeExperiment:
         parts = [model.outputs(model.maps(self.data.batch(some))) for some in rows.split(64)]
         model.train()
         return {name: torch.cat([part[name] for part in parts]).cpu() for name in ("embeddings", "logits")}
-
-
-def experiment(model: Shape3D, data: ShapeData, trainer: L.Trainer, wanted: Collection[str] | None) -> ShapeExperiment:
-    """What the command line hands over, as an experiment."""
-    return ShapeExperiment(model, data, int(trainer.max_epochs or 1), trainer.strategy.root_device, wanted)

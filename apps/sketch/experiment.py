@@ -7,7 +7,6 @@ no split of their own), so that the spread over seeds has that of the split in i
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-import lightning as L
 import torch
 from torch import Tensor
 
@@ -100,10 +99,3 @@ class SketchExperiment:
             return {"mAP": float("nan"), "NN": float("nan")}
         (there, back) = (retrieval_scores(found[a], found[b], model.space) for a, b in DIRECTIONS.values())
         return there | {"NN back": back["NN"], "mAP back": back["mAP"]}
-
-
-def experiment(
-    model: SketchToShape, data: SketchData, trainer: L.Trainer, wanted: Collection[str] | None
-) -> SketchExperiment:
-    """What the command line hands over, as an experiment."""
-    return SketchExperiment(model, data, int(trainer.max_epochs or 1), trainer.strategy.root_device, wanted)
