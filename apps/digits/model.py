@@ -8,14 +8,12 @@ from torch import Tensor, nn
 
 from apps.digits.data import Batch
 from apps.evaluation.scores import Collector, pair_scores, shrec_scores
-from apps.networks.pair_losses import pair_loss
+from apps.networks.pair_losses import Name, pair_loss
 from apps.training.divergence import check_finite
 from apps.training.hyperparameters import Rebuildable
 from geomdml.losses import BatchTransportLoss
 from geomdml.nn import MetricNetwork
 from geomdml.spaces import Euclidean
-
-Loss = Literal["transport", "uniform", "contrastive", "triplet", "lifted_structure", "n_pairs"]
 
 
 class Digits(Rebuildable):
@@ -25,7 +23,7 @@ class Digits(Rebuildable):
         shape: Channels, height and width of an image; set from the data.
         mean: Mean of each channel, 0 to 1; set from the data.
         std: Standard deviation of each channel; set from the data.
-        loss: "transport" (batch-wise optimal transport), "uniform" (its control) or one of their rivals.
+        loss: Loss, by its name in `apps.networks.pair_losses`.
         loss_args: Settings of the loss, such as {margin: 5, reg: 0.05}.
         two_batches: Take the images of a step as two batches and compare across; else all among themselves.
         channels: Channels of the two convolutions; LeCun's LeNet-5 has 6 and 16, Caffe's LeNet 20 and 50.
@@ -47,7 +45,7 @@ class Digits(Rebuildable):
         shape: tuple[int, ...],
         mean: tuple[float, ...],
         std: tuple[float, ...],
-        loss: Loss = "transport",
+        loss: Name = "transport",
         loss_args: dict[str, Any] | None = None,
         two_batches: bool = True,
         channels: tuple[int, int] = (6, 16),

@@ -37,8 +37,7 @@ class Shape3D(Rebuildable):
         c: Curvature of hyperbolic space.
         unit: Bring Euclidean embeddings to the unit sphere; the logits are then cosines times `scale`.
         scale: Scale of these logits.
-        loss: Metric loss: transport, its control uniform, triplet, contrastive, centre, lifted_structure, n_pairs or
-            chest; softmax is none.
+        loss: Metric loss, by its name in `apps.shape3d.losses`; softmax is none.
         loss_args: Settings of the metric loss, such as {margin: 8.0, form: margin}.
         weight: Weight of the metric loss.
         softmax_weight: Weight of the softmax.

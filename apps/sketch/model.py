@@ -62,7 +62,7 @@ class SketchToShape(Rebuildable):
         space: Where the embeddings live: "euclidean" or "hyperbolic" (as tangent vectors at the origin).
         c: Curvature of hyperbolic space.
         unit: Bring Euclidean embeddings to the unit sphere.
-        loss: transport (four of them), its control uniform, triplet, contrastive, lifted_structure, n_pairs, or chest.
+        loss: Loss, by its name in `apps.sketch.losses`.
         loss_args: Settings of the loss, such as {margin: 1.0, reg: 0.2}.
         lr: Learning rate of the layers behind the backbones; it rises over a tenth of the steps and falls by a cosine.
         backbone_lr: Learning rate of the tuned parts of the backbones.

@@ -15,7 +15,7 @@ from apps.compare.harness import Trial
 from apps.datasets import cifar10
 from apps.digits.__main__ import main
 from apps.digits.data import Batch, DigitsData
-from apps.digits.experiment import OF_MODEL, CANDIDATES, DigitsExperiment
+from apps.digits.experiment import CANDIDATES, OF_MODEL, DigitsExperiment
 from apps.digits.model import Digits
 
 CONFIGS = Path(__file__).parents[3] / "apps/digits/configs"
