@@ -12,8 +12,8 @@ from apps.chest_vit.losses import Spec
 from apps.evaluation.scores import Collector, radius_spread, scores
 from apps.networks import pretrained
 from apps.training import distributed
-from apps.training.hyperparameters import Rebuildable
 from apps.training.loading import data_of
+from apps.training.module import AppModule
 from apps.training.sampling import seed_of
 from apps.training.schedules import warmup_then_cosine
 from geomdml.euclidean import clip_norm
@@ -23,7 +23,7 @@ from geomdml.nn import HyperbolicHead
 from geomdml.spaces import Euclidean, Hyperbolic, Space
 
 
-class CHEST(Rebuildable):
+class CHEST(AppModule):
     """A backbone, a hyperbolic head and the CHEST loss (arXiv 2510.05643).
 
     Args:
@@ -229,10 +229,6 @@ class CHEST(Rebuildable):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         return self(batch.images)
-
-    def configure_optimizers(self):
-        optimizer, scheduler = self.optimiser(max(1, int(self.trainer.estimated_stepping_batches)))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def optimiser(self, steps: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
         """AdamW and its learning rates over `steps`: they rise over the share `warmup`, and fall by a cosine."""

@@ -1,13 +1,14 @@
 """What `compare` compares: each loss with the settings that it may choose from, and one training of it."""
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from apps.compare.harness import Evaluation, SearchSpace, Setting, Trial, choose_candidates
+from apps.compare.experiment import ModelExperiment
+from apps.compare.harness import Evaluation, SearchSpace, Setting, Trial
 from apps.compare.loop import train
 from apps.datasets.image_arrays import ImageArrays, stratified
 from apps.digits.data import Batch, DigitsData
@@ -52,30 +53,12 @@ QUERIES = 5  # one test image in so many asks, the others answer: all could ask,
 CLASSIFIED = 10_000  # training embeddings that classifiers learn on
 
 
-class DigitsExperiment:
-    """Trains one loss from a seed, and scores it on validation or test images, some of which search among the others.
+class DigitsExperiment(ModelExperiment):
+    """Trains one loss from a seed, and scores it on validation or test images: some search among the others."""
 
-    Args:
-        model: says which network and optimiser; its loss does not matter.
-        data: the images.
-        epochs: of a final training.
-        device: to train on.
-        wanted: names among `CANDIDATES`; None is all.
-
-    Raises:
-        ValueError: a name that is not among them.
-    """
-
-    score = "mAP"
-
-    def __init__(
-        self, model: Digits, data: DigitsData, epochs: int, device: torch.device, wanted: Collection[str] | None
-    ) -> None:
-        self.candidates = choose_candidates(CANDIDATES, wanted)
-        self.data, self.epochs, self.device = data, epochs, device
-        self.settings = {
-            key: value for key, value in model.settings.items() if key not in ("loss", "loss_args", "seed")
-        }
+    data: DigitsData
+    offered, of_model = CANDIDATES, OF_MODEL
+    decided = ("loss", "loss_args", "seed")
 
     @property
     def fixed(self) -> Mapping[str, Any]:
@@ -87,11 +70,7 @@ class DigitsExperiment:
 
     def train(self, trial: Trial) -> Iterator[Evaluation]:
         torch.manual_seed(trial.seed)
-        chosen = {"loss": trial.candidate, **trial.settings}
-        of_model = {name: value for name, value in chosen.items() if name in OF_MODEL}
-        of_loss = {name: value for name, value in chosen.items() if name not in OF_MODEL}
-        settings = self.settings | of_model | {"loss_args": of_loss, "seed": trial.seed}
-        model = Digits(**settings).to(self.device)
+        model = Digits(**self.model_settings(trial)).to(self.device)
         images = self.data.parts["train"]
 
         def step(rows: Tensor, epoch: int, place: int) -> Tensor:

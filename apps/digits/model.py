@@ -10,13 +10,13 @@ from apps.digits.data import Batch
 from apps.evaluation.scores import Collector, pair_scores, shrec_scores
 from apps.networks.pair_losses import Name, pair_loss
 from apps.training.divergence import check_finite
-from apps.training.hyperparameters import Rebuildable
+from apps.training.module import AppModule
 from geomdml.losses import BatchTransportLoss
 from geomdml.nn import MetricNetwork
 from geomdml.spaces import Euclidean
 
 
-class Digits(Rebuildable):
+class Digits(AppModule):
     """Two convolutions with pooling (LeNet-5), a metric network, and a loss of `apps.networks.pair_losses`.
 
     Args:

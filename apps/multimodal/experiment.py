@@ -4,13 +4,14 @@ Every seed has a split of its own into training and test shapes (where the data 
 spread over seeds has that of the split in it.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from apps.compare.harness import Evaluation, SearchSpace, Setting, Settings, Trial, choose_candidates
+from apps.compare.experiment import ModelExperiment
+from apps.compare.harness import Evaluation, SearchSpace, Setting, Settings, Trial
 from apps.compare.loop import train
 from apps.evaluation.scores import Collector
 from apps.multimodal.data import MultimodalData
@@ -34,32 +35,18 @@ OF_RESHAPING = ("lr", "max_alpha", "momentum")  # what smoothing takes over, to 
 VALIDATION = 0.25  # of the training shapes, for the search
 
 
-class MultimodalExperiment:
-    """Trains by one method from a seed on that seed's split, and scores it on validation or test shapes.
+class MultimodalExperiment(ModelExperiment):
+    """Trains by one method from a seed on that seed's split, and scores it on validation or test shapes."""
 
-    Args:
-        model: says which network and optimiser; its method does not matter.
-        data: the shapes; the backbone sees each once for all trials.
-        epochs: of a training.
-        device: to train on.
-        wanted: names among `CANDIDATES`; None is all.
-
-    Raises:
-        ValueError: a name that is not among them.
-    """
-
+    data: MultimodalData
     score = "accuracy"
+    offered = CANDIDATES
+    decided = ("classes", "method", "smoothing", "seed")
 
-    def __init__(
-        self, model: Multimodal, data: MultimodalData, epochs: int, device: torch.device, wanted: Collection[str] | None
-    ) -> None:
-        self.candidates = choose_candidates(CANDIDATES, wanted)
-        self.data, self.epochs, self.device = data, epochs, device
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
         self.memory: dict[int, Tensor] = {}
         self.strengths: dict[Any, tuple[float, float]] = {}
-        self.settings = {
-            key: value for key, value in model.settings.items() if key not in ("classes", "method", "smoothing", "seed")
-        }
 
     @property
     def fixed(self) -> Mapping[str, Any]:

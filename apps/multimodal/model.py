@@ -14,7 +14,7 @@ from apps.multimodal.labels import smoothed
 from apps.multimodal.network import MODALITIES, Network
 from apps.multimodal.variants import ByClass, FromStrongest
 from apps.training.divergence import check_finite
-from apps.training.hyperparameters import Rebuildable
+from apps.training.module import AppModule
 from apps.training.sampling import seed_of
 from apps.training.schedules import warm_cosine
 from geomdml.reshaping import LabelReshaper
@@ -34,7 +34,7 @@ Method = Literal[
 ]
 
 
-class Multimodal(Rebuildable):
+class Multimodal(AppModule):
     """Shapes as images and as points: an encoder and a head for each, and a head on their fused embeddings.
 
     The loss is that of the fused head under plain labels, plus that of each modality's own head. `method` says under
@@ -215,10 +215,9 @@ class Multimodal(Rebuildable):
         optimizer = torch.optim.SGD(self.network.trained(), h["lr"], momentum=0.9, weight_decay=h["weight_decay"])
         return optimizer, warm_cosine(optimizer, steps)
 
-    def configure_optimizers(self):
+    def configure_optimizers(self) -> Any:
         self.steps = int(self.trainer.estimated_stepping_batches)
-        optimizer, scheduler = self.optimiser(self.steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return super().configure_optimizers()
 
 
 def accuracies(outputs: dict[str, Tensor]) -> dict[str, float]:

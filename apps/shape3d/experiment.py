@@ -4,13 +4,14 @@ Every seed has a split of its own: the shapes are divided anew into training and
 their own), so that the spread over seeds has that of the split in it.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from apps.compare.harness import Evaluation, SearchSpace, Setting, Trial, choose_candidates
+from apps.compare.experiment import ModelExperiment
+from apps.compare.harness import Evaluation, SearchSpace, Setting, Trial
 from apps.compare.loop import train
 from apps.evaluation.classifiers import classification
 from apps.evaluation.scores import shrec_scores
@@ -29,35 +30,20 @@ CANDIDATES: dict[str, SearchSpace] = {
     "contrastive": {**COMMON, "weight": WEIGHTS, "margin": [0.5, 1.0, 1.5]},
     "centre": {**COMMON, "weight": [0.25, 1.0, 4.0]},
 }
-OF_MODEL = ("lr", "scale", "weight")  # the other settings are the loss's own
+OF_MODEL = ("loss", "lr", "scale", "weight")  # the other settings are the loss's own
 VALIDATION = 0.25  # of the training shapes, for the search
 
 
-class ShapeExperiment:
-    """Trains one loss from a seed on that seed's split, and scores it on validation or test shapes.
+class ShapeExperiment(ModelExperiment):
+    """Trains one loss from a seed on that seed's split, and scores it on validation or test shapes."""
 
-    Args:
-        model: says which network and optimiser; its loss does not matter.
-        data: the shapes; the frozen part of the backbone sees each once for all trials.
-        epochs: of a training.
-        device: to train on.
-        wanted: names among `CANDIDATES`; None is all.
+    data: ShapeData
+    offered, of_model = CANDIDATES, OF_MODEL
+    decided = ("classes", "loss", "loss_args", "seed")
 
-    Raises:
-        ValueError: a name that is not among them.
-    """
-
-    score = "mAP"
-
-    def __init__(
-        self, model: Shape3D, data: ShapeData, epochs: int, device: torch.device, wanted: Collection[str] | None
-    ) -> None:
-        self.candidates = choose_candidates(CANDIDATES, wanted)
-        self.data, self.epochs, self.device = data, epochs, device
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
         self.memory: dict[int, Tensor] = {}
-        self.settings = {
-            key: value for key, value in model.settings.items() if key not in ("classes", "loss", "loss_args", "seed")
-        }
 
     @property
     def fixed(self) -> Mapping[str, Any]:
@@ -73,10 +59,7 @@ class ShapeExperiment:
 
     def train(self, trial: Trial) -> Iterator[Evaluation]:
         torch.manual_seed(trial.seed)
-        of_model = {name: value for name, value in trial.settings.items() if name in OF_MODEL}
-        of_loss = {name: value for name, value in trial.settings.items() if name not in OF_MODEL}
-        settings = self.settings | of_model | {"loss": trial.candidate, "loss_args": of_loss, "seed": trial.seed}
-        model = Shape3D(self.data.classes, **settings).to(self.device)
+        model = Shape3D(self.data.classes, **self.model_settings(trial)).to(self.device)
         model.memory = self.memory
         rows, scored = self.split(trial.seed, trial.stage)
 

@@ -13,7 +13,7 @@ from apps.networks.pooling import Pooling, ViewPooling
 from apps.networks.view_backbone import ViewBackbone
 from apps.shape3d.losses import MetricLoss, Name
 from apps.training.divergence import check_finite
-from apps.training.hyperparameters import Rebuildable
+from apps.training.module import AppModule
 from apps.training.sampling import seed_of
 from apps.training.schedules import warm_cosine
 from apps.training.shape_data import Batch
@@ -21,7 +21,7 @@ from geomdml.nn import HyperbolicHead
 from geomdml.spaces import Euclidean, Hyperbolic, Space
 
 
-class Shape3D(Rebuildable):
+class Shape3D(AppModule):
     """MVCNN (Su et al. 2015) under softmax and a metric loss, as in the ModelNet experiments of arXiv 1903.08923.
 
     Args:
@@ -181,10 +181,6 @@ class Shape3D(Rebuildable):
         """AdamW and its learning rates over `steps`: they rise over the first tenth, and fall by a cosine."""
         optimizer = torch.optim.AdamW(self.parameter_groups(), weight_decay=self.hparams["weight_decay"])
         return optimizer, warm_cosine(optimizer, steps)
-
-    def configure_optimizers(self):
-        optimizer, scheduler = self.optimiser(int(self.trainer.estimated_stepping_batches))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _collect(self, batch: Batch) -> None:
         found = self.outputs(self.maps(batch))

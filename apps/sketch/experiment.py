@@ -4,13 +4,14 @@ Every seed has a split of its own: the sketches are divided anew into training, 
 no split of their own), so that the spread over seeds has that of the split in it.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from apps.compare.harness import Evaluation, SearchSpace, Setting, Trial, choose_candidates
+from apps.compare.experiment import ModelExperiment
+from apps.compare.harness import Evaluation, SearchSpace, Setting, Trial
 from apps.compare.loop import train
 from apps.sketch.data import SketchData
 from apps.sketch.model import DIRECTIONS, SIDES, SketchToShape, retrieval_scores
@@ -30,30 +31,16 @@ CANDIDATES: dict[str, SearchSpace] = {
 OF_MODEL = ("loss", "proxy_lr", "space")  # the other settings are the loss's own
 
 
-class SketchExperiment:
-    """Trains one loss from a seed on that seed's split, and scores it on validation or test sketches.
+class SketchExperiment(ModelExperiment):
+    """Trains one loss from a seed on that seed's split, and scores it on validation or test sketches."""
 
-    Args:
-        model: says which network and optimiser; its loss does not matter.
-        data: the sketches and shapes; the frozen parts of the backbones see each once for all trials.
-        epochs: of a training.
-        device: to train on.
-        wanted: names among `CANDIDATES`; None is all.
+    data: SketchData
+    offered, of_model = CANDIDATES, OF_MODEL
+    decided = ("classes", "loss", "loss_args", "seed", "space", "proxy_lr")
 
-    Raises:
-        ValueError: a name that is not among them.
-    """
-
-    score = "mAP"
-
-    def __init__(
-        self, model: SketchToShape, data: SketchData, epochs: int, device: torch.device, wanted: Collection[str] | None
-    ) -> None:
-        self.candidates = choose_candidates(CANDIDATES, wanted)
-        self.data, self.epochs, self.device = data, epochs, device
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
         self.memories: dict[str, dict[int, Tensor]] = {side: {} for side in SIDES}
-        chosen = ("classes", "loss", "loss_args", "seed", "space", "proxy_lr")
-        self.settings = {key: value for key, value in model.settings.items() if key not in chosen}
 
     @property
     def fixed(self) -> Mapping[str, Any]:
@@ -63,11 +50,7 @@ class SketchExperiment:
 
     def train(self, trial: Trial) -> Iterator[Evaluation]:
         torch.manual_seed(trial.seed)
-        chosen: dict[str, Any] = {"loss": trial.candidate, **trial.settings}
-        of_model = {name: value for name, value in chosen.items() if name in OF_MODEL}
-        of_loss = {name: value for name, value in chosen.items() if name not in OF_MODEL}
-        settings = self.settings | of_model | {"loss_args": of_loss, "seed": trial.seed}
-        model = SketchToShape(self.data.classes, **settings).to(self.device)
+        model = SketchToShape(self.data.classes, **self.model_settings(trial)).to(self.device)
         for side in SIDES:
             model.branches[side].memory = self.memories[side]
         parts = self.data.split(trial.seed)

@@ -14,7 +14,7 @@ from apps.networks.view_backbone import ViewBackbone
 from apps.sketch.data import Both
 from apps.sketch.losses import CrossModalLoss, Name, Side
 from apps.training.divergence import check_finite
-from apps.training.hyperparameters import Rebuildable
+from apps.training.module import AppModule
 from apps.training.sampling import seed_of
 from apps.training.schedules import warm_cosine
 from apps.training.shape_data import Batch
@@ -44,7 +44,7 @@ class Branch(nn.Module):
         return self.metric(self.pooling(views)).float()
 
 
-class SketchToShape(Rebuildable):
+class SketchToShape(AppModule):
     """Sketch-based retrieval of 3D shapes, as in the SHREC experiments of arXiv 1903.08923.
 
     Args:
@@ -196,10 +196,6 @@ class SketchToShape(Rebuildable):
         """AdamW and its learning rates over `steps`: they rise over the first tenth, and fall by a cosine."""
         optimizer = torch.optim.AdamW(self.parameter_groups(), weight_decay=self.hparams["weight_decay"])
         return optimizer, warm_cosine(optimizer, steps)
-
-    def configure_optimizers(self):
-        optimizer, scheduler = self.optimiser(int(self.trainer.estimated_stepping_batches))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _head(self, features: int, dim: int) -> nn.Module:
         if isinstance(self.space, Hyperbolic):

@@ -14,12 +14,12 @@ import apps.sketch.__main__ as sketch
 from apps.chest_vit.studies.commands import STUDIES
 from apps.compare.harness import Evaluation
 from apps.compare.study import Study, with_trainer
-from apps.training.hyperparameters import Rebuildable
+from apps.training.module import AppModule
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's, of its own parser
 
 
-class Line(Rebuildable):
+class Line(AppModule):
     """One weight.
 
     Args:
