@@ -1,6 +1,6 @@
 """The command line of every app: LightningCLI, with run folders, plain messages and a test at the end of a fit.
 
-An app that can compare losses hands in what, and gets the subcommands `compare`, `ablate` or `sweep`.
+An app that compares declares its studies (`apps.compare.study.Study`), and each is a subcommand under its name.
 """
 
 import logging
@@ -8,10 +8,10 @@ import os
 import pickle
 import sys
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback, RichProgressBar
@@ -19,8 +19,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.strategies import FSDPStrategy
 
-from apps.compare.harness import Comparison, Experiment, compare
-from apps.compare.tables import Titled, write_comparison
+from apps.compare.study import GIVEN, Study, run_study
 from apps.io.packages import FetchError
 from apps.training.checkpoints import Checkpoints, WholeFiles, newest
 from apps.training.distributed import SharedBatchNorm
@@ -43,57 +42,8 @@ PLAIN = {
 }
 
 
-MakeExperiment = Callable[[Any, Any, L.Trainer, Collection[str] | None], Experiment]
-
-
-class Study(NamedTuple):
-    """A subcommand that compares: `make` makes the experiment from model, data, trainer and the candidates wanted.
-
-    tables: what it shows beside the tables of every comparison. tested: whether final runs are scored on test data.
-    images: further files, put into the folder by the experiment that was compared, from a seed; gives their paths.
-    """
-
-    make: MakeExperiment
-    tables: Callable[[Comparison], list[Titled]] = lambda comparison: []
-    tested: bool = True
-    images: Callable[[Any, Path, int], list[Path]] = lambda experiment, folder, seed: []
-
-
-class ComparingTrainer(L.Trainer):
-    """Lightning's trainer, with the options of the subcommands that compare."""
-
-    def compare(
-        self,
-        model: L.LightningModule,
-        datamodule: L.LightningDataModule,
-        folder: str = "runs/compare",
-        candidates: list[str] | None = None,
-        seeds: int = 3,
-        budget: int = 8,
-        search_steps: int | None = 150,
-        finalists: int = 1,
-        moments: tuple[int, ...] = (20, 60, 150),
-        reference: str | None = None,
-    ) -> None:
-        """Train rival losses from the same seeds with the same search budget; tables, CSV and a figure at the end.
-
-        Args:
-            folder: Where finished trials are kept, from which a stopped comparison goes on, and the tables are put.
-            candidates: What to compare; without it all that the app has.
-            seeds: Final runs of each candidate, seeded from seed_everything on.
-            budget: Settings that each candidate may try on validation data.
-            search_steps: Steps of each of these trials.
-            finalists: The best of these that train to the end on validation data, to choose among; 1 takes the best.
-            moments: Steps after which to score, beside the end of every epoch.
-            reference: A candidate from which the others' differences are shown, seed by seed.
-        """
-        raise NotImplementedError("AppCLI does it")
-
-    ablate = sweep = compare
-
-
 class AppCLI(LightningCLI):
-    """Adds to LightningCLI: one seed for all, links from data to model, a folder a run, loggers, checkpoints, compare.
+    """Adds to LightningCLI: one seed for all, links from data to model, a folder a run, loggers, checkpoints, studies.
 
     A fit ends with a test of the best checkpoint, unless the network is in parts (FSDP). A run never writes into the
     folder of an earlier one.
@@ -114,24 +64,28 @@ class AppCLI(LightningCLI):
         self.results = [results] if predictions is None else [results, predictions]
         super().__init__(*args, **kwargs)
 
-    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # Lightning asks the instance
-        return {**LightningCLI.subcommands(), **{name: {"model", "datamodule"} for name in self.studies}}
+    def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
+        """Lightning makes a subcommand of a method of its trainer; a study is one by the options of `run_study`."""
+        super()._add_subcommands(parser, **kwargs)
+        subcommands = parser._subcommands_action
+        assert subcommands is not None  # Lightning has just made it
+        for name, study in self.studies.items():
+            of_study = self._subcommand_parsers[name] = self.init_parser(description=study.about)
+            self._add_arguments(of_study)
+            options = of_study.add_function_arguments(run_study, skip=GIVEN)
+            self._subcommand_method_arguments[name] = options
+            subcommands.add_subcommand(name, of_study, help=study.about)
 
-    def compare(
-        self, model: L.LightningModule, datamodule: L.LightningDataModule, folder: str, seeds: int, **options: Any
-    ) -> None:
-        """The subcommands that compare; the options are `ComparingTrainer.compare`'s."""
-        study = self.studies[self.config["subcommand"]]
-        first = int(self._get(self.config, "seed_everything") or 0)
-        candidates, reference = options.pop("candidates"), options.pop("reference")
-        experiment = study.make(model, datamodule, self.trainer, candidates)
-        comparison = compare(experiment, folder, seeds=range(first, first + seeds), tested=study.tested, **options)
-        for path in write_comparison(comparison, folder, reference=reference, more=study.tables(comparison)):
-            print(path, flush=True)
-        for path in study.images(experiment, Path(folder), first):
-            print(path, flush=True)
-
-    ablate = sweep = compare
+    def _run_subcommand(self, subcommand: str) -> None:
+        if subcommand not in self.studies:
+            super()._run_subcommand(subcommand)
+            return
+        run_study(
+            self.studies[subcommand],
+            trainer=self.trainer,
+            first_seed=int(self._get(self.config, "seed_everything") or 0),
+            **self._prepare_subcommand_kwargs(subcommand),
+        )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument(
@@ -156,7 +110,7 @@ class AppCLI(LightningCLI):
         out = Path(self._get(self.config, "out"))
         log = CSVLogger(out, name="")
         kwargs["logger"] = [log, TensorBoardLogger(out, name="", version=log.version)]
-        # Without validation there is nothing to choose by: the last checkpoint is the best.
+        # Without validation scores the last checkpoint is the best.
         monitor = self.monitor if getattr(self.datamodule, "validates", True) else None
         self.checkpoints = Checkpoints(monitor=monitor, every=self._get(self.config, "checkpoint_every"))
         progress = [RichProgressBar()] if sys.stdout.isatty() else []
@@ -210,7 +164,7 @@ def run(
         monitor: the logged validation score, higher is better, that chooses the best checkpoint.
         shown: what a line an epoch says, {its words: the name of a logged value}.
         links: properties of the data that are arguments of the model, {property: argument}.
-        studies: the subcommands that compare, among `compare`, `ablate` and `sweep`.
+        studies: the subcommands that compare, {name: study}.
         args: the command line; None is the process's.
     """
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"  # a checkpoint may come from anyone: it runs no code
@@ -222,7 +176,6 @@ def run(
         AppCLI(
             model_class,
             data_class,
-            trainer_class=ComparingTrainer,
             results=results,
             predictions=predictions,
             monitor=monitor,

@@ -24,7 +24,7 @@ LAYERS = [  # from the bottom; a module may import from its own layer's package 
     {"apps.networks", "apps.training"},
     {"apps.evaluation", "apps.report"},
     {"apps.compare"},
-    {"apps.cli"},
+    {"apps.cli", "apps.commands"},
     {"apps.chest_vit", "apps.shape3d", "apps.sketch", "apps.digits", "apps.multimodal"},
 ]
 CORE = {"torch", "numpy", "scipy", "jaxtyping"}

@@ -7,17 +7,19 @@ paper's ablation, settings, or rival losses from the same seeds,
 `python -m apps.chest_vit export --checkpoint FILE --to onnx|torch` writes the network for other programs.
 """
 
-import sys
-from importlib import import_module
+from collections.abc import Sequence
+
+from apps.commands import run_command
+
+OWN = ("check", "search", "export")
+LIGHTNING = ("fit", "validate", "test", "predict", "ablate", "sweep", "compare")
 
 
-def main(args: list[str] | None = None) -> None:
-    words = sys.argv[1:] if args is None else args
-    # Each command imports what it needs: a check need not wait for Lightning.
-    if words[:1] in (["check"], ["search"], ["export"]):
-        command = import_module(f"apps.chest_vit.{words[0]}")
-        getattr(command, words[0])(words[1:])
-        return
+def main(args: Sequence[str] | None = None) -> None:
+    run_command("apps.chest_vit", OWN, LIGHTNING, train, args)
+
+
+def train(words: list[str] | None) -> None:
     from apps.chest_vit.data import RetrievalData
     from apps.chest_vit.model import CHEST
     from apps.chest_vit.predict import Predictions
@@ -40,7 +42,7 @@ def main(args: list[str] | None = None) -> None:
         },
         links={"num_classes": "num_classes"},
         studies=STUDIES,
-        args=args,
+        args=words,
     )
 
 

@@ -13,7 +13,7 @@ from apps.datasets.split import Count, Split
 VALIDATION = 0.1  # of a folder, as in a fit; all training classes of a benchmark train
 
 
-def check(args: list[str] | None = None) -> None:
+def main(args: list[str] | None = None) -> None:
     """Print the parts of a data set against the published counts.
 
     Raises:

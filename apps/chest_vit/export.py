@@ -20,7 +20,7 @@ SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
 TOLERANCE = 1e-5  # of the largest entry
 
 
-def export(args: list[str] | None = None) -> None:
+def main(args: list[str] | None = None) -> None:
     """Write the network and check that it gives the same embeddings.
 
     Raises:

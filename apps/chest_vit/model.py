@@ -1,11 +1,8 @@
 """CHEST on a timm backbone: outputs in Euclidean (E) and hyperbolic (H) space, trained and scored together."""
 
-import inspect
-import math
 from functools import partial
 from typing import Any, Literal
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 
@@ -16,14 +13,17 @@ from apps.evaluation.scores import Collector, radius_spread, scores
 from apps.networks import pretrained
 from apps.training import distributed
 from apps.training.loading import data_of
+from apps.training.module import AppModule
 from apps.training.sampling import seed_of
+from apps.training.schedules import warmup_then_cosine
 from geomdml.euclidean import clip_norm
 from geomdml.losses import CHESTLoss
+from geomdml.losses.chest import CHESTTerms
 from geomdml.nn import HyperbolicHead
 from geomdml.spaces import Euclidean, Hyperbolic, Space
 
 
-class CHEST(L.LightningModule):
+class CHEST(AppModule):
     """A backbone, a hyperbolic head and the CHEST loss (arXiv 2510.05643).
 
     Args:
@@ -165,11 +165,6 @@ class CHEST(L.LightningModule):
             self.backbone = self.backbone.to(memory_format=torch.channels_last)
         self.train()
 
-    @classmethod
-    def arguments(cls) -> list[str]:
-        """Names of the arguments; Lightning's command line notes more in `hparams`."""
-        return list(inspect.signature(cls).parameters)
-
     def features(self, images: Tensor) -> Tensor:
         """Backbone features (B, D) of uint8 images (B, 3, S, S)."""
         x = (images.float() - self.mean) / self.std
@@ -202,13 +197,17 @@ class CHEST(L.LightningModule):
             with distributed.whole_parameters(self.trainer):
                 self._start_proxies()
 
+    def terms(self, features: Tensor, labels: Tensor) -> CHESTTerms:
+        """The loss of a batch's features (B, D), and its parts; never in half precision."""
+        with torch.autocast(features.device.type, enabled=False):
+            return self.loss.terms(features.float(), labels, head=self.head)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         key = (self.hparams["seed"], self.current_epoch, batch_idx)
         torch.manual_seed(seed_of(*key, self.global_rank))  # each process drops out other features, ...
         features = distributed.gather(self.features(batch.images))
         torch.manual_seed(seed_of(*key))  # ... and all draw the same triplets
-        with torch.autocast(features.device.type, enabled=False):
-            terms = self.loss.terms(features.float(), distributed.gather(batch.labels), head=self.head)
+        terms = self.terms(features, distributed.gather(batch.labels))
         parts = {f"loss/{name}": value for name, value in terms._asdict().items() if value is not None}
         self.log_dict(parts, batch_size=len(features))
         self.log("loss", terms.total.detach(), prog_bar=True, logger=False, batch_size=len(features))
@@ -231,12 +230,8 @@ class CHEST(L.LightningModule):
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         return self(batch.images)
 
-    def configure_optimizers(self):
-        optimizer, scheduler = self.optimiser(max(1, int(self.trainer.estimated_stepping_batches)))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-    def optimiser(self, total: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
-        """The optimiser of a training of so many steps, and how its learning rates go."""
+    def optimiser(self, steps: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+        """AdamW and its learning rates over `steps`: they rise over the share `warmup`, and fall by a cosine."""
         h = self.hparams
         curvature = list(self.space.parameters())  # none where c is fixed
         of_head = [p for p in self.head.parameters() if all(p is not log_c for log_c in curvature)]
@@ -248,12 +243,7 @@ class CHEST(L.LightningModule):
         if curvature:  # at the head's rate it would hardly move
             groups.append({"params": curvature, "lr": h["proxy_lr"], "weight_decay": 0.0})
         optimizer = torch.optim.AdamW(groups, weight_decay=h["weight_decay"])
-        rise = max(1, round(h["warmup"] * total))
-
-        def factor(step: int) -> float:
-            return min((step + 1) / rise, 0.5 + 0.5 * math.cos(math.pi * max(0, step - rise) / max(1, total - rise)))
-
-        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return optimizer, warmup_then_cosine(optimizer, steps, warmup=h["warmup"])
 
     @torch.no_grad()
     def _start_proxies(self) -> None:

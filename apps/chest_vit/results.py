@@ -1,11 +1,9 @@
 """What a run shows at the end: the table of scores against its baselines, and report.html."""
 
 from functools import partial
-from pathlib import Path
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from apps.chest_vit.data import RetrievalData
@@ -13,38 +11,35 @@ from apps.chest_vit.model import CHEST
 from apps.evaluation.scores import radius_spread, scores
 from apps.networks import pretrained
 from apps.report.page import Output, Report, Similarities, Table
-from apps.report.results import curves, show
-from apps.training.loading import data_of
+from apps.report.results import AfterTest, Scores, curves
 from apps.training.sampling import seed_of
 from geomdml.losses.functional import in_mean_units, soft_triple_similarity
 from geomdml.spaces import Euclidean
 
 SIMILARITY_SAMPLE = 512
 CURVES = {
-    "val/E/Recall@1": ("validation Recall@1, E", "%"),
-    "val/H/Recall@1": ("validation Recall@1, H", "%"),
-    "loss": ("training loss", "loss"),
-    "val/radius/p05": ("radius, 5th percentile", "radius"),
-    "val/radius/median": ("radius, median", "radius"),
-    "val/radius/p95": ("radius, 95th percentile", "radius"),
+    "%": {f"val/{output}/Recall@1": f"validation Recall@1, {output}" for output in ("E", "H")},
+    "loss": {"loss": "training loss"},
+    "radius": {
+        "val/radius/p05": "radius, 5th percentile",
+        "val/radius/median": "radius, median",
+        "val/radius/p95": "radius, 95th percentile",
+    },
 }
 RAW_PIXELS = 64  # the side that images are averaged down to before their pixels are compared
 MOST_RAW = 10_000  # of more images a quarter of that side is compared: 60,000 take an hour and 3 GB otherwise
 
 
-class Results(Callback):
+class Results(AfterTest):
     """After a test: scores raw pixels and the frozen backbone on the same images, prints the table, writes the files.
 
     The run folder gets results.json (scores and facts) and report.html.
     """
 
-    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        folder = Path(trainer.log_dir or ".")  # asked for by every process: it is broadcast
-        if not trainer.is_global_zero:
-            return
-        data: RetrievalData = data_of(trainer)
-        assert isinstance(pl_module, CHEST)
-        model, outputs = pl_module, {name: tensor.cpu() for name, tensor in pl_module.test_outputs.items()}
+    caption = "Retrieval on the test classes, %"
+
+    def report(self, trainer: L.Trainer, model: CHEST, data: RetrievalData) -> tuple[Report, Scores]:
+        outputs = {name: tensor.cpu() for name, tensor in model.test_outputs.items()}
         labels = outputs["labels"]
         score = partial(scores, labels=labels, ks=data.hparams["ks"], queries=data.split.queries)
         rows = {name: score(tensor, space=Euclidean()) for name, tensor in self.baselines(model, data).items()}
@@ -78,7 +73,7 @@ class Results(Callback):
             notes=notes(labels, outputs["radius"], model.head.clip, data.split.queries),
             seed=model.hparams["seed"],
         )
-        show(report, rows, folder, caption="Retrieval on the test classes, %")
+        return report, rows
 
     @torch.no_grad()
     def baselines(self, model: CHEST, data: RetrievalData) -> dict[str, Tensor]:

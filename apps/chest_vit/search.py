@@ -34,7 +34,7 @@ class Neighbour(NamedTuple):
     image: str
 
 
-def search(args: list[str] | None = None) -> None:
+def main(args: list[str] | None = None) -> None:
     """Print the nearest images and write them as a page beside the run.
 
     Raises:

@@ -28,11 +28,11 @@ from apps.training.sampling import seed_of
 
 Setting = float | int | str | bool
 Settings = Mapping[str, Setting]
-Space = Mapping[str, Sequence[Setting]]
+SearchSpace = Mapping[str, Sequence[Setting]]  # the values that each setting may have
 Stage = Literal["search", "final"]
 
 
-def chosen_from(spaces: Mapping[str, Space], wanted: Collection[str] | None) -> dict[str, Space]:
+def choose_candidates(spaces: Mapping[str, SearchSpace], wanted: Collection[str] | None) -> dict[str, SearchSpace]:
     """The candidates wanted, in their own order; None, or none, wants all.
 
     Raises:
@@ -77,7 +77,7 @@ class Experiment(Protocol):
     """
 
     @property
-    def candidates(self) -> Mapping[str, Space]: ...
+    def candidates(self) -> Mapping[str, SearchSpace]: ...
     @property
     def fixed(self) -> Mapping[str, Any]: ...
     @property
@@ -147,23 +147,23 @@ def compare(
     if not 1 <= finalists <= budget:
         raise ValueError(f"finalists = {finalists}; expected 1 to the budget, {budget}")
     spaces = experiment.candidates
-    chosen = {name: next(iter(draws(space, 1, 0))) for name, space in spaces.items() if _size(space) == 1}
-    drawn = {name: draws(space, budget, seeds[0], name) for name, space in spaces.items() if name not in chosen}
+    chosen = {name: next(iter(draw_settings(space, 1, 0))) for name, space in spaces.items() if _size(space) == 1}
+    drawn = {name: draw_settings(space, budget, seeds[0], name) for name, space in spaces.items() if name not in chosen}
     full = finalists if finalists > 1 else 0
     with _Shown(len(drawn) * (budget + full) + len(spaces) * len(seeds), experiment.score) as shown:
 
         def run(name: str, settings: Settings, seed: int, stage: Stage, steps: int | None) -> Run:
             trial = Trial(name, settings, seed, stage, tuple(moments), steps)
-            return finished(experiment, trial, Path(folder), shown)
+            return run_trial(experiment, trial, Path(folder), shown)
 
         searches: dict[str, list[Run]] = {name: [] for name in chosen}
         ahead: dict[str, list[Run]] = {}
         for name, options in drawn.items():
             searches[name] = [run(name, settings, seeds[0], "search", search_steps) for settings in options]
-            leading = ranked(searches[name], experiment.score)
+            leading = rank(searches[name], experiment.score)
             if full:
                 ahead[name] = [run(name, short.trial.settings, seeds[0], "search", None) for short in leading[:full]]
-                leading = ranked(ahead[name], experiment.score)
+                leading = rank(ahead[name], experiment.score)
             chosen[name] = leading[0].trial.settings
         finals: dict[str, list[Run]] = {name: [] for name in spaces}
         for seed in seeds:  # all candidates of one seed first: what is stopped early can still be compared
@@ -172,14 +172,14 @@ def compare(
     return Comparison(experiment.score, searches, chosen, finals, ahead)
 
 
-def _size(space: Space) -> int:
+def _size(space: SearchSpace) -> int:
     return math.prod(map(len, space.values()))
 
 
-def draws(space: Space, budget: int, seed: int, name: str = "") -> list[Settings]:
+def draw_settings(space: SearchSpace, budget: int, seed: int, name: str = "") -> list[Settings]:
     """`budget` different settings from all combinations of a space, drawn with the seed; all in order if that is all.
 
-    >>> draws({"lr": [0.1, 0.2], "margin": [1]}, 2, seed=0)
+    >>> draw_settings({"lr": [0.1, 0.2], "margin": [1]}, 2, seed=0)
     [{'lr': 0.1, 'margin': 1}, {'lr': 0.2, 'margin': 1}]
     """
     every = [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
@@ -191,7 +191,7 @@ def draws(space: Space, budget: int, seed: int, name: str = "") -> list[Settings
     return [every[index] for index in sorted(chosen)]
 
 
-def ranked(runs: Sequence[Run], score: str) -> list[Run]:
+def rank(runs: Sequence[Run], score: str) -> list[Run]:
     """The runs by their last score, the highest first and equals as they come, without those that have no finite one.
 
     Raises:
@@ -205,15 +205,15 @@ def ranked(runs: Sequence[Run], score: str) -> list[Run]:
     return sorted(finite, key=lambda run: run.history[-1].scores[score], reverse=True)
 
 
-def identified(experiment: Experiment, trial: Trial) -> tuple[str, str]:
+def identify(experiment: Experiment, trial: Trial) -> tuple[str, str]:
     """All that decides a trial, as JSON, and the name of its file."""
     identity = json.dumps({"trial": asdict(trial), "fixed": experiment.fixed}, sort_keys=True, default=str)
     return identity, f"{trial.candidate}-seed{trial.seed}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
 
 
-def finished(experiment: Experiment, trial: Trial, folder: Path, shown: "_Shown | None" = None) -> Run:
+def run_trial(experiment: Experiment, trial: Trial, folder: Path, shown: "_Shown | None" = None) -> Run:
     """The run of a trial: read where its file is there, else trained and written, whole or not at all."""
-    identity, name = identified(experiment, trial)
+    identity, name = identify(experiment, trial)
     path = folder / trial.stage / f"{name}.json"
     if path.is_file():
         run = _read(path, trial)

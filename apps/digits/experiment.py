@@ -1,14 +1,15 @@
 """What `compare` compares: each loss with the settings that it may choose from, and one training of it."""
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import lightning as L
 import torch
 from torch import Tensor
 
-from apps.compare.harness import Evaluation, Setting, Space, Trial, chosen_from
+from apps.compare.experiment import ModelExperiment
+from apps.compare.harness import Evaluation, SearchSpace, Setting, Trial
+from apps.compare.loop import train
 from apps.datasets.image_arrays import ImageArrays, hold_out
 from apps.digits.data import Batch, DigitsData
 from apps.digits.model import Digits
@@ -20,7 +21,7 @@ RATES, UNIT = [1e-3, 3e-3], [False, True]
 MARGINS = [0.5, 1.0, 2.0, 4.0]
 SHARPNESS: list[Setting] = [10.0, "relative"]
 # Each has 16 settings. The unit sphere holds squared distances to 4, so that one list of margins serves both.
-SPACES: dict[str, Space] = {
+CANDIDATES: dict[str, SearchSpace] = {
     "transport": {"lr": RATES, "unit": UNIT, "margin": [1.0, 4.0], "sharpness": SHARPNESS},
     # one batch of 128 against itself: as many pairs as the rivals see
     "transport_128": {
@@ -52,30 +53,12 @@ QUERIES = 5  # one test image in so many asks, the others answer: all could ask,
 CLASSIFIED = 10_000  # training embeddings that classifiers learn on
 
 
-class DigitsExperiment:
-    """Trains one loss from a seed, and scores it on validation or test images, some of which search among the others.
+class DigitsExperiment(ModelExperiment):
+    """Trains one loss from a seed, and scores it on validation or test images: some search among the others."""
 
-    Args:
-        model: says which network and optimiser; its loss does not matter.
-        data: the images.
-        epochs: of a final training.
-        device: to train on.
-        wanted: names among `SPACES`; None is all.
-
-    Raises:
-        ValueError: a name that is not among them.
-    """
-
-    score = "mAP"
-
-    def __init__(
-        self, model: Digits, data: DigitsData, epochs: int, device: torch.device, wanted: Collection[str] | None
-    ) -> None:
-        self.candidates = chosen_from(SPACES, wanted)
-        self.data, self.epochs, self.device = data, epochs, device
-        self.settings = {
-            key: value for key, value in model.settings.items() if key not in ("loss", "loss_args", "seed")
-        }
+    data: DigitsData
+    offered, of_model = CANDIDATES, OF_MODEL
+    decided = ("loss", "loss_args", "seed")
 
     @property
     def fixed(self) -> Mapping[str, Any]:
@@ -87,31 +70,18 @@ class DigitsExperiment:
 
     def train(self, trial: Trial) -> Iterator[Evaluation]:
         torch.manual_seed(trial.seed)
-        chosen = {"loss": trial.candidate, **trial.settings}
-        of_model = {name: value for name, value in chosen.items() if name in OF_MODEL}
-        of_loss = {name: value for name, value in chosen.items() if name not in OF_MODEL}
-        settings = self.settings | of_model | {"loss_args": of_loss, "seed": trial.seed}
-        model = Digits(**settings).to(self.device)
-        configured = model.configure_optimizers()
-        optimizer, scheduler = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
-        images, batches = self.data.parts["train"], self.data.batches(trial.seed)
-        step, last = 0, trial.steps or self.epochs * len(batches)
-        for epoch in range(-(-last // len(batches))):
-            batches.set_epoch(epoch)
-            for rows in batches:
-                drawn = images.of(rows)
-                pairs = model.pairs(Batch(drawn.pixels.to(self.device), drawn.labels.to(self.device)))
-                if bool(pairs[0].isfinite().all()):  # else it diverged, and is scored so to its end
-                    optimizer.zero_grad()
-                    model.loss(*pairs).backward()
-                    optimizer.step()
-                step += 1
-                if step in trial.moments or step % len(batches) == 0 or step == last:
-                    scores = self.scores(model, trial, at_the_end=step == last)
-                    yield Evaluation(step, round(step / len(batches), 4), scores)
-                if step == last:
-                    return
-            scheduler.step()
+        model = Digits(**self.model_settings(trial)).to(self.device)
+        images = self.data.parts["train"]
+
+        def step(rows: Tensor, epoch: int, place: int) -> Tensor:
+            some = images.of(rows)
+            return model.step(Batch(some.pixels.to(self.device), some.labels.to(self.device)))["loss"]
+
+        def score(at_the_end: bool) -> dict[str, float]:
+            return self.scores(model, trial, at_the_end=at_the_end)
+
+        batches = self.data.batches(trial.seed)
+        return train(trial, batches, step, score, model.optimiser, epochs=self.epochs, per="epoch")
 
     @torch.no_grad()
     def scores(self, model: Digits, trial: Trial, *, at_the_end: bool) -> dict[str, float]:
@@ -133,8 +103,3 @@ class DigitsExperiment:
         found = [model(pixels.to(self.device)).cpu() for pixels in images.pixels.split(self.data.hparams["eval_batch"])]
         model.train()
         return torch.cat(found)
-
-
-def experiment(model: Digits, data: DigitsData, trainer: L.Trainer, wanted: Collection[str] | None) -> DigitsExperiment:
-    """What the command line hands over, as an experiment."""
-    return DigitsExperiment(model, data, int(trainer.max_epochs or 1), trainer.strategy.root_device, wanted)

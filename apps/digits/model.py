@@ -1,31 +1,29 @@
 """LeNet-5 and a metric network under a loss of pairs: the 2D-image experiments of arXiv 1903.08923."""
 
-import inspect
 import math
 from typing import Any, Literal
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 
 from apps.digits.data import Batch
 from apps.evaluation.scores import Collector, pair_scores, shrec_scores
-from apps.networks.pair_losses import pair_loss
+from apps.networks.pair_losses import Name, pair_loss
+from apps.training.divergence import check_finite
+from apps.training.module import AppModule
 from geomdml.losses import BatchTransportLoss
 from geomdml.nn import MetricNetwork
 from geomdml.spaces import Euclidean
 
-Loss = Literal["transport", "uniform", "contrastive", "triplet", "lifted_structure", "n_pairs"]
 
-
-class Digits(L.LightningModule):
+class Digits(AppModule):
     """Two convolutions with pooling (LeNet-5), a metric network, and a loss of `apps.networks.pair_losses`.
 
     Args:
         shape: Channels, height and width of an image; set from the data.
         mean: Mean of each channel, 0 to 1; set from the data.
         std: Standard deviation of each channel; set from the data.
-        loss: "transport" (batch-wise optimal transport), "uniform" (its control) or one of their rivals.
+        loss: Loss, by its name in `apps.networks.pair_losses`.
         loss_args: Settings of the loss, such as {margin: 5, reg: 0.05}.
         two_batches: Take the images of a step as two batches and compare across; else all among themselves.
         channels: Channels of the two convolutions; LeCun's LeNet-5 has 6 and 16, Caffe's LeNet 20 and 50.
@@ -47,7 +45,7 @@ class Digits(L.LightningModule):
         shape: tuple[int, ...],
         mean: tuple[float, ...],
         std: tuple[float, ...],
-        loss: Loss = "transport",
+        loss: Name = "transport",
         loss_args: dict[str, Any] | None = None,
         two_batches: bool = True,
         channels: tuple[int, int] = (6, 16),
@@ -75,11 +73,6 @@ class Digits(L.LightningModule):
         self.test_outputs: dict[str, Tensor] = {}
         self.test_scores: dict[str, float] = {}
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The arguments that make this network again; Lightning's command line notes more in `hparams`."""
-        return {name: self.hparams[name] for name in inspect.signature(Digits).parameters}
-
     def forward(self, images: Tensor) -> Tensor:
         """Embeddings (B, D) of uint8 images (B, C, H, W)."""
         vectors = self.metric(self.features((images.float() - self.mean) / self.std)).float()
@@ -93,19 +86,19 @@ class Digits(L.LightningModule):
         (first, second), (labels, ref_labels) = embeddings.chunk(2), batch.labels.chunk(2)
         return first, labels, second, ref_labels
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """The loss of a batch, as "loss", and what there is to say of the plan; Diverged without finite embeddings."""
         pairs = self.pairs(batch)
-        if not bool(pairs[0].isfinite().all()):
-            raise ValueError(
-                f"training diverged before step {self.global_step + 1}: embeddings are NaN or infinite; "
-                "lower --model.lr, or set --trainer.gradient_clip_val"
-            )
-        if isinstance(self.loss, BatchTransportLoss):
-            terms = self.loss.terms(*pairs)
-            total = terms.total
-            self.log_dict({"plan/entropy": terms.entropy, "plan/positive_mass": terms.positive_mass})
-        else:
-            total = self.loss(*pairs)
+        check_finite(pairs[0], "an embedding", step=self.global_step + 1)
+        if not isinstance(self.loss, BatchTransportLoss):
+            return {"loss": self.loss(*pairs)}
+        terms = self.loss.terms(*pairs)
+        return {"loss": terms.total, "plan/entropy": terms.entropy, "plan/positive_mass": terms.positive_mass}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        found = self.step(batch)
+        total = found.pop("loss")
+        self.log_dict(found)
         self.log("loss", total.detach(), prog_bar=True, batch_size=len(batch.labels))
         return total
 
@@ -128,7 +121,8 @@ class Digits(L.LightningModule):
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         return {"embeddings": self(batch.images), "labels": batch.labels}
 
-    def configure_optimizers(self):
+    def optimiser(self, steps: int | None = None) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+        """The optimiser and its learning rates, which fall after every epoch, however many steps there are."""
         h = self.hparams
         if h["optimizer"] == "sgd":
             optimizer: torch.optim.Optimizer = torch.optim.SGD(
@@ -136,7 +130,10 @@ class Digits(L.LightningModule):
             )
         else:
             optimizer = torch.optim.Adam(self.parameters(), h["lr"], weight_decay=h["weight_decay"])
-        scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, h["lr_decay"])
+        return optimizer, torch.optim.lr_scheduler.ExponentialLR(optimizer, h["lr_decay"])
+
+    def configure_optimizers(self):
+        optimizer, scheduler = self.optimiser()
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
 
 

@@ -6,7 +6,6 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from apps.datasets.image_arrays import hold_out
@@ -15,33 +14,29 @@ from apps.digits.model import Digits
 from apps.evaluation.classifiers import classification
 from apps.evaluation.scores import Collector, shrec_scores
 from apps.report.page import Output, Report, Table
-from apps.report.results import curves, show
-from apps.training.loading import data_of
+from apps.report.results import AfterTest, Scores, curves
 from geomdml.spaces import Euclidean
 
 CLASSIFIED = 10_000  # training embeddings that the classifiers learn on
 CURVES = {
-    "val/mAP": ("validation mAP", "%"),
-    "val/Recall@1": ("validation Recall@1", "%"),
-    "loss": ("training loss", "loss"),
-    "plan/entropy": ("entropy of the plan, 1 where uniform", "share"),
-    "plan/positive_mass": ("mass of the plan on positive pairs", "share"),
+    "%": {"val/mAP": "validation mAP", "val/Recall@1": "validation Recall@1"},
+    "loss": {"loss": "training loss"},
+    "share": {
+        "plan/entropy": "entropy of the plan, 1 where uniform",
+        "plan/positive_mass": "mass of the plan on positive pairs",
+    },
 }
 
 
-class Results(Callback):
+class Results(AfterTest):
     """After a test: the table, results.json and report.html. After a prediction: embeddings.npz. In the run folder."""
 
     def __init__(self) -> None:
         self.predicted = Collector()
 
-    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if not trainer.is_global_zero:
-            return
-        data: DigitsData = data_of(trainer)
-        assert isinstance(pl_module, Digits)
-        model, test = pl_module.cpu().eval(), data.parts["test"]
-        embeddings, labels = (pl_module.test_outputs[name].cpu() for name in ("embeddings", "labels"))
+    def report(self, trainer: L.Trainer, model: Digits, data: DigitsData) -> tuple[Report, Scores]:
+        model, test = model.cpu().eval(), data.parts["test"]
+        embeddings, labels = (model.test_outputs[name].cpu() for name in ("embeddings", "labels"))
         train = data.parts["train"]
         train = train.of(hold_out(train.labels, min(CLASSIFIED, len(train) - 1), seed=0)[1])
         torch.manual_seed(model.hparams["seed"])
@@ -53,7 +48,7 @@ class Results(Callback):
             rows[name] = shrec_scores(found["test"], labels, Euclidean())
             rows[name] |= classification(found["train"], train.labels, found["test"], labels)
         learnt = classification(embed(model, train.pixels), train.labels, embeddings, labels)
-        rows["trained network"] = pl_module.test_scores | learnt
+        rows["trained network"] = model.test_scores | learnt
         h = model.hparams
         facts = {
             **data.facts(),
@@ -73,7 +68,7 @@ class Results(Callback):
             curves=curves(trainer, CURVES),
             seed=h["seed"],
         )
-        show(report, rows, Path(trainer.log_dir or "."), caption="On the test images, %")
+        return report, rows
 
     def on_predict_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *args: Any, **kwargs: Any

@@ -56,28 +56,20 @@ def scores(
     return {name: 100 * value for name, value in named.items()}
 
 
-def pair_scores(
-    embeddings: Tensor,
-    labels: Tensor,
-    space: Space,
-    gallery: Tensor | None = None,
-    gallery_labels: Tensor | None = None,
-) -> dict[str, float]:
-    """mAP and Recall@1 in percent, of queries in a gallery, or of each embedding in all the others."""
-    result = retrieval(embeddings, labels, gallery, gallery_labels, space=space, ks=(1,), scores=("recall", "mean_ap"))
+def pair_scores(embeddings: Tensor, labels: Tensor, space: Space, *gallery: Tensor) -> dict[str, float]:
+    """mAP and Recall@1 in percent, of queries in a gallery, or of each embedding in all the others.
+
+    Args:
+        gallery: the gallery's embeddings and labels, or nothing.
+    """
+    result = retrieval(embeddings, labels, *gallery, space=space, ks=(1,), scores=("recall", "mean_ap"))
     assert result.recall and result.mean_ap is not None  # both were asked for
     return {"mAP": 100 * result.mean_ap, "Recall@1": 100 * result.recall[1]}
 
 
-def shrec_scores(
-    embeddings: Tensor,
-    labels: Tensor,
-    space: Space,
-    gallery: Tensor | None = None,
-    gallery_labels: Tensor | None = None,
-) -> dict[str, float]:
-    """The SHREC scores in percent, of queries in a gallery, or of each embedding in all the others; NN is Recall@1."""
-    found = shrec(embeddings, labels, gallery, gallery_labels, space=space)
+def shrec_scores(embeddings: Tensor, labels: Tensor, space: Space, *gallery: Tensor) -> dict[str, float]:
+    """The SHREC scores in percent, as `pair_scores` has its own; NN is called Recall@1."""
+    found = shrec(embeddings, labels, *gallery, space=space)
     names = {"Recall@1": "nn", "FT": "ft", "ST": "st", "E": "e", "DCG": "dcg", "mAP": "mean_ap"}
     return {name: 100 * getattr(found, field) for name, field in names.items()}
 

@@ -1,8 +1,9 @@
 """`python -m apps.multimodal fit|validate|test|compare --config apps/multimodal/configs/furniture.yaml`"""
 
-from apps.cli import Study, run
+from apps.cli import run
+from apps.compare.study import Study, with_trainer
 from apps.multimodal.data import MultimodalData
-from apps.multimodal.experiment import experiment
+from apps.multimodal.experiment import MultimodalExperiment
 from apps.multimodal.model import Multimodal
 from apps.multimodal.results import Results
 
@@ -15,7 +16,7 @@ def main(args: list[str] | None = None) -> None:
         monitor="val/fused",
         shown={"validation accuracy fused": "val/fused", "views": "val/views", "points": "val/points"},
         links={"classes": "classes"},
-        studies={"compare": Study(experiment)},
+        studies={"compare": Study(with_trainer(MultimodalExperiment))},
         args=args,
     )
 

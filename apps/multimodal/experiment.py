@@ -4,14 +4,15 @@ Every seed has a split of its own into training and test shapes (where the data 
 spread over seeds has that of the split in it.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import lightning as L
 import torch
 from torch import Tensor
 
-from apps.compare.harness import Evaluation, Setting, Settings, Space, Trial, chosen_from
+from apps.compare.experiment import ModelExperiment
+from apps.compare.harness import Evaluation, SearchSpace, Setting, Settings, Trial
+from apps.compare.loop import train
 from apps.evaluation.scores import Collector
 from apps.multimodal.data import MultimodalData
 from apps.multimodal.labels import strength
@@ -19,7 +20,7 @@ from apps.multimodal.model import Multimodal, accuracies
 from apps.training.sampling import seed_of
 
 RATES: list[Setting] = [0.015, 0.03, 0.06, 0.1]
-SPACES: dict[str, Space] = {
+CANDIDATES: dict[str, SearchSpace] = {
     "reshaping": {"lr": RATES},
     "reshaping_by_class": {"lr": RATES},
     "reshaping_from_strongest": {"lr": RATES},
@@ -34,32 +35,18 @@ OF_RESHAPING = ("lr", "max_alpha", "momentum")  # what smoothing takes over, to 
 VALIDATION = 0.25  # of the training shapes, for the search
 
 
-class MultimodalExperiment:
-    """Trains by one method from a seed on that seed's split, and scores it on validation or test shapes.
+class MultimodalExperiment(ModelExperiment):
+    """Trains by one method from a seed on that seed's split, and scores it on validation or test shapes."""
 
-    Args:
-        model: says which network and optimiser; its method does not matter.
-        data: the shapes; the backbone sees each once for all trials.
-        epochs: of a training.
-        device: to train on.
-        wanted: names among `SPACES`; None is all.
-
-    Raises:
-        ValueError: a name that is not among them.
-    """
-
+    data: MultimodalData
     score = "accuracy"
+    offered = CANDIDATES
+    decided = ("classes", "method", "smoothing", "seed")
 
-    def __init__(
-        self, model: Multimodal, data: MultimodalData, epochs: int, device: torch.device, wanted: Collection[str] | None
-    ) -> None:
-        self.candidates = chosen_from(SPACES, wanted)
-        self.data, self.epochs, self.device = data, epochs, device
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
         self.memory: dict[int, Tensor] = {}
         self.strengths: dict[Any, tuple[float, float]] = {}
-        self.settings = {
-            key: value for key, value in model.settings.items() if key not in ("classes", "method", "smoothing", "seed")
-        }
 
     @property
     def fixed(self) -> Mapping[str, Any]:
@@ -78,7 +65,7 @@ class MultimodalExperiment:
         settings = dict(trial.settings)
         if trial.candidate == "smoothing":
             settings["smoothing"] = self.strength_of_reshaping(trial)  # type: ignore[assignment]
-        yield from self.run(trial, settings)
+        return self.run(trial, settings)
 
     def strength_of_reshaping(self, trial: Trial) -> tuple[float, float]:
         """What reshaping takes off the own class at the end of the same training."""
@@ -95,29 +82,22 @@ class MultimodalExperiment:
         model = Multimodal(self.data.classes, **chosen).to(self.device)
         model.network.memory = self.memory
         rows, scored = self.split(trial)
+
+        def step(chosen: Tensor, epoch: int, place: int) -> Tensor:
+            torch.manual_seed(seed_of(trial.seed, epoch, place))
+            return model.step(self.data.drawn(rows[chosen], trial.seed, epoch, place))["loss"]
+
+        def score(at_the_end: bool) -> dict[str, float]:
+            if at_the_end and trial.candidate == "reshaping":
+                views, points = strength(model.reshaper.balance()).tolist()
+                self.strengths[_key(trial)] = (views, points)
+            return self.scores(model, scored)
+
+        def before_update(optimizer: torch.optim.Optimizer, progress: float) -> None:
+            model.modulate(progress)
+
         batches = self.data.batches(rows, trial.seed)
-        last = trial.steps or self.epochs * len(batches)
-        optimizer, scheduler = model.optimiser(last)
-        step = 0
-        for epoch in range(-(-last // len(batches))):
-            batches.set_epoch(epoch)
-            for place, rows_of_step in enumerate(batches):
-                torch.manual_seed(seed_of(trial.seed, epoch, place))
-                loss = model.step(self.data.drawn(rows[rows_of_step], trial.seed, epoch, place))["loss"]
-                if bool(loss.isfinite()):  # else it diverged, and is scored so to its end
-                    optimizer.zero_grad()
-                    loss.backward()
-                    model.modulate(step / last)
-                    optimizer.step()
-                scheduler.step()
-                step += 1
-                if step in trial.moments or step == last:
-                    if step == last and trial.candidate == "reshaping":
-                        views, points = strength(model.reshaper.balance()).tolist()
-                        self.strengths[_key(trial)] = (views, points)
-                    yield Evaluation(step, round(step / len(batches), 4), self.scores(model, scored))
-                if step == last:
-                    return
+        return train(trial, batches, step, score, model.optimiser, epochs=self.epochs, before_update=before_update)
 
     @torch.no_grad()
     def scores(self, model: Multimodal, scored: Tensor) -> dict[str, float]:
@@ -134,10 +114,3 @@ class MultimodalExperiment:
 
 def _key(trial: Trial) -> tuple[Any, ...]:
     return (tuple(sorted(trial.settings.items())), trial.seed, trial.stage, trial.steps)
-
-
-def experiment(
-    model: Multimodal, data: MultimodalData, trainer: L.Trainer, wanted: Collection[str] | None
-) -> MultimodalExperiment:
-    """What the command line hands over, as an experiment."""
-    return MultimodalExperiment(model, data, int(trainer.max_epochs or 1), trainer.strategy.root_device, wanted)

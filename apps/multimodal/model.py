@@ -1,10 +1,8 @@
 """The ways to train a network of two modalities in balance."""
 
-import inspect
 import math
-from typing import Any, Literal
+from typing import Literal
 
-import lightning as L
 import torch
 from torch import Tensor
 
@@ -15,6 +13,8 @@ from apps.multimodal.fusion import Kind
 from apps.multimodal.labels import smoothed
 from apps.multimodal.network import MODALITIES, Network
 from apps.multimodal.variants import ByClass, FromStrongest
+from apps.training.divergence import check_finite
+from apps.training.module import AppModule
 from apps.training.sampling import seed_of
 from apps.training.schedules import warm_cosine
 from geomdml.reshaping import LabelReshaper
@@ -34,7 +34,7 @@ Method = Literal[
 ]
 
 
-class Multimodal(L.LightningModule):
+class Multimodal(AppModule):
     """Shapes as images and as points: an encoder and a head for each, and a head on their fused embeddings.
 
     The loss is that of the fused head under plain labels, plus that of each modality's own head. `method` says under
@@ -130,13 +130,8 @@ class Multimodal(L.LightningModule):
         self.test_outputs: dict[str, Tensor] = {}
         self.test_scores: dict[str, float] = {}
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The arguments that make this network again; Lightning's command line notes more in `hparams`."""
-        return {name: self.hparams[name] for name in inspect.signature(Multimodal).parameters}
-
     def step(self, batch: Batch) -> dict[str, Tensor]:
-        """The loss of a batch of training, as "loss", and its parts."""
+        """The loss of a batch of training, as "loss", and its parts; Diverged where it is not finite."""
         h, labels = self.hparams, batch.labels
         embeddings = self.network.embed(batch)
         fused_alone = h["method"] in ("fused", "ogm_ge")
@@ -153,6 +148,7 @@ class Multimodal(L.LightningModule):
             if h["method"] == "ogm_ge":
                 ratio = ogm_ge.discrepancy(self.network.contributions(embeddings), labels)
                 self.coefficients = ogm_ge.coefficients(ratio, h["ogm_alpha"])
+        check_finite(total, "the loss", step=self.global_step + 1)
         return {"loss": total, **parts}
 
     @torch.no_grad()
@@ -187,11 +183,6 @@ class Multimodal(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         found = self.step(batch)
         total = found.pop("loss")
-        if not bool(total.isfinite()):
-            raise ValueError(
-                f"training diverged before step {self.global_step + 1}: the loss is {float(total)}; lower --model.lr, "
-                "or set --trainer.gradient_clip_val"
-            )
         self.log_dict(found, batch_size=len(batch.rows))
         self.log_dict(self.watched(), batch_size=len(batch.rows))
         self.log("loss", total.detach(), prog_bar=True, batch_size=len(batch.rows))
@@ -224,10 +215,9 @@ class Multimodal(L.LightningModule):
         optimizer = torch.optim.SGD(self.network.trained(), h["lr"], momentum=0.9, weight_decay=h["weight_decay"])
         return optimizer, warm_cosine(optimizer, steps)
 
-    def configure_optimizers(self):
+    def configure_optimizers(self) -> Any:
         self.steps = int(self.trainer.estimated_stepping_batches)
-        optimizer, scheduler = self.optimiser(self.steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return super().configure_optimizers()
 
 
 def accuracies(outputs: dict[str, Tensor]) -> dict[str, float]:

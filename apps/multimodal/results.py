@@ -1,48 +1,35 @@
 """What a run shows at the end: the table of its heads, report.html with the curves, and the class relation."""
 
-from pathlib import Path
-
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from apps.evaluation.classifiers import classification
 from apps.evaluation.scores import shrec_scores
 from apps.multimodal.data import MultimodalData
 from apps.multimodal.model import RESHAPERS, Multimodal
+from apps.multimodal.network import MODALITIES
 from apps.report.figures import Illustration, relation
 from apps.report.page import Output, Report, Table
-from apps.report.results import curves, show
-from apps.training.loading import data_of
+from apps.report.results import AfterTest, Scores, curves
 
 COLUMNS = ("accuracy", "kNN", "SVM", "mAP", "Recall@1", "FT", "ST", "E", "DCG")
 CURVES = {
-    "val/fused": ("fused", "accuracy on validation shapes, %"),
-    "val/views": ("views", "accuracy on validation shapes, %"),
-    "val/points": ("points", "accuracy on validation shapes, %"),
-    "difficulty/views": ("views, plain labels", "difficulty, nats"),
-    "difficulty/points": ("points, plain labels", "difficulty, nats"),
-    "difficulty/views/reshaped": ("views, reshaped", "difficulty, nats"),
-    "difficulty/points/reshaped": ("points, reshaped", "difficulty, nats"),
-    "alpha/views": ("views", "α, share moved to the class relation"),
-    "alpha/points": ("points", "α, share moved to the class relation"),
-    "loss": ("all", "loss"),
-    "loss/fused": ("fused", "loss"),
-    "loss/views": ("views", "loss"),
-    "loss/points": ("points", "loss"),
+    "accuracy on validation shapes, %": {"val/fused": "fused", "val/views": "views", "val/points": "points"},
+    "difficulty, nats": {
+        **{f"difficulty/{name}": f"{name}, plain labels" for name in MODALITIES},
+        **{f"difficulty/{name}/reshaped": f"{name}, reshaped" for name in MODALITIES},
+    },
+    "α, share moved to the class relation": {f"alpha/{name}": name for name in MODALITIES},
+    "loss": {"loss": "all", "loss/fused": "fused", "loss/views": "views", "loss/points": "points"},
 }
 
 
-class Results(Callback):
-    """After a test: the table, results.json and report.html, in the run folder."""
+class Results(AfterTest):
+    caption = "On the test shapes, %"
 
-    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if not trainer.is_global_zero:
-            return
-        data: MultimodalData = data_of(trainer)
-        assert isinstance(pl_module, Multimodal)
-        model = pl_module.cpu().eval()
+    def report(self, trainer: L.Trainer, model: Multimodal, data: MultimodalData) -> tuple[Report, Scores]:
+        model = model.cpu().eval()
         model.network.memory = {row: maps.cpu() for row, maps in model.network.memory.items()}
         test = {name: values.cpu() for name, values in model.test_outputs.items()}
         train, labels, h = embed(model, data, "train"), test["labels"], model.hparams
@@ -63,7 +50,7 @@ class Results(Callback):
             illustrations=[class_relation(model, data.classes)],
             seed=h["seed"],
         )
-        show(report, rows, Path(trainer.log_dir or "."), caption="On the test shapes, %")
+        return report, rows
 
 
 @torch.no_grad()

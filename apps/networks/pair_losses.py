@@ -7,7 +7,7 @@
 | contrastive | mean of d over positive pairs + mean of relu(margin − d) over negative ones | margin, positive_margin |
 | triplet | mean of d_ap − d_an + margin over the semi-hard triplets | margin |
 | lifted_structure | relu(log Σ exp(d_p) + log Σ exp(margin − d_n)) for each anchor | margin |
-| n_pairs | cross-entropy of scale·⟨f, f⁺⟩ against the positives of the other classes; wants unit vectors | scale |
+| n_pairs | cross-entropy of scale·⟨f, f⁺⟩ against the positives of the other classes; expects unit vectors | scale |
 
 All but the first two are those of pytorch-metric-learning. They take two batches as one, so that they see every pair
 of the same images, 8,128 where the transport sees 64 × 64. Its `LiftedStructureLoss` compares each positive pair
@@ -16,10 +16,9 @@ with each negative one, 1.1 s a step on 128 images of ten classes; this is the f
 
 import inspect
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
-from jaxtyping import Float, Integer
 from pytorch_metric_learning import distances, losses, miners
 from torch import Tensor, nn
 
@@ -27,16 +26,14 @@ from geomdml.losses import BatchTransportLoss
 from geomdml.pml import SpaceDistance
 from geomdml.spaces import Euclidean, Space
 
+Name = Literal["transport", "uniform", "contrastive", "triplet", "lifted_structure", "n_pairs"]  # of `LOSSES`
+
 
 class PairLoss(Protocol):
-    """A loss of labelled embeddings among themselves, or of two batches of them."""
+    """A loss of embeddings (B, D) and labels (B,) among themselves, or against a second batch, (P, D) and (P,)."""
 
     def __call__(
-        self,
-        embeddings: Float[Tensor, "B D"],
-        labels: Integer[Tensor, " B"],
-        ref_emb: Float[Tensor, "P D"] | None = None,
-        ref_labels: Integer[Tensor, " P"] | None = None,
+        self, embeddings: Tensor, labels: Tensor, ref_emb: Tensor | None = None, ref_labels: Tensor | None = None
     ) -> Tensor: ...
 
 
@@ -64,23 +61,25 @@ def pair_loss(name: str, *, space: Space | None = None, **settings: Any) -> Pair
 
 
 class Joined(nn.Module):
-    """A loss of pytorch-metric-learning, and its miner, on all pairs of one batch, or of two taken as one."""
+    """A loss of pytorch-metric-learning, and its miner, on all pairs of one batch, or of two taken as one.
 
-    def __init__(self, loss: nn.Module, miner: nn.Module | None = None) -> None:
+    Args:
+        factor: on the embeddings.
+    """
+
+    def __init__(self, loss: nn.Module, miner: nn.Module | None = None, *, factor: float | None = None) -> None:
         super().__init__()
-        self.loss, self.miner = loss, miner
+        self.loss, self.miner, self.factor = loss, miner, factor
 
     def forward(
-        self,
-        embeddings: Float[Tensor, "B D"],
-        labels: Integer[Tensor, " B"],
-        ref_emb: Float[Tensor, "P D"] | None = None,
-        ref_labels: Integer[Tensor, " P"] | None = None,
+        self, embeddings: Tensor, labels: Tensor, ref_emb: Tensor | None = None, ref_labels: Tensor | None = None
     ) -> Tensor:
         if (ref_emb is None) != (ref_labels is None):
             raise ValueError("ref_emb and ref_labels go together; expected both or neither")
         if ref_emb is not None and ref_labels is not None:
             embeddings, labels = torch.cat([embeddings, ref_emb]), torch.cat([labels, ref_labels])
+        if self.factor is not None:
+            embeddings = self.factor * embeddings
         mined = None if self.miner is None else self.miner(embeddings, labels)
         return self.loss(embeddings, labels, mined)
 
@@ -102,31 +101,14 @@ def lifted_structure(space: Space, margin: float = 1.0) -> Joined:
     return Joined(losses.GeneralizedLiftedStructureLoss(neg_margin=margin, distance=SpaceDistance(space)))
 
 
-class NPairs(Joined):
-    """Sohn (2016): one pair of each class in the batch; similarities are scale·⟨f, g⟩."""
-
-    def __init__(self, scale: float) -> None:
-        super().__init__(losses.NPairsLoss(distance=distances.DotProductSimilarity(normalize_embeddings=False)))
-        self.scale = scale
-
-    def forward(
-        self,
-        embeddings: Float[Tensor, "B D"],
-        labels: Integer[Tensor, " B"],
-        ref_emb: Float[Tensor, "P D"] | None = None,
-        ref_labels: Integer[Tensor, " P"] | None = None,
-    ) -> Tensor:
-        half = self.scale**0.5
-        return super().forward(half * embeddings, labels, None if ref_emb is None else half * ref_emb, ref_labels)
-
-
-def n_pairs(space: Space, scale: float = 16.0) -> NPairs:
-    """Without a distance, and so for Euclidean space alone."""
+def n_pairs(space: Space, scale: float = 16.0) -> Joined:
+    """Sohn (2016): one pair of each class in the batch; similarities are scale·⟨f, g⟩, of Euclidean space alone."""
     if not isinstance(space, Euclidean):
         raise ValueError(f"n_pairs compares by inner products and does not work in {space}; expected Euclidean()")
     if not scale > 0:
         raise ValueError(f"scale = {scale}; expected a number above 0")
-    return NPairs(scale)
+    similarity = distances.DotProductSimilarity(normalize_embeddings=False)
+    return Joined(losses.NPairsLoss(distance=similarity), factor=scale**0.5)
 
 
 def transport(

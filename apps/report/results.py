@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
@@ -12,6 +13,7 @@ from rich.table import Table as RichTable
 
 from apps.io.atomic import write_file
 from apps.report.page import Curve, Report, write_report
+from apps.training.loading import data_of
 from apps.training.progress import Progress
 
 Scores = Mapping[str, Mapping[str, float]]
@@ -34,18 +36,35 @@ def show(report: Report, scores: Scores, folder: Path, *, caption: str) -> None:
     print(f"report: {write_report(report, folder / 'report.html')}", flush=True)
 
 
-def curves(trainer: L.Trainer, shown: Mapping[str, tuple[str, str]]) -> list[Curve]:
+class AfterTest(Callback):
+    """After a test: the table, results.json and report.html, in the run folder."""
+
+    caption = "On the test images, %"
+
+    def report(self, trainer: L.Trainer, model: Any, data: Any) -> tuple[Report, Scores]:
+        """The report of a run, and the scores for results.json; an app's own."""
+        raise NotImplementedError
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        folder = Path(trainer.log_dir or ".")  # asked for by every process: it is broadcast
+        if trainer.is_global_zero:
+            report, scores = self.report(trainer, pl_module, data_of(trainer))
+            show(report, scores, folder, caption=self.caption)
+
+
+def curves(trainer: L.Trainer, shown: Mapping[str, Mapping[str, str]]) -> list[Curve]:
     """Logged values over the steps of the run, as its `Progress` recorded them.
 
     Args:
-        shown: {the name of a logged value: (the curve's name, its unit)}; those that were not logged are left out.
+        shown: {unit: {the name of a logged value: the curve's name}}; those that were not logged are left out.
     """
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     history = [entry for callback in callbacks if isinstance(callback, Progress) for entry in callback.history]
     found = []
-    for key, (name, unit) in shown.items():
-        points = [(step, values[key]) for step, values in history if key in values]
-        if points:
-            steps, values = zip(*points, strict=True)
-            found.append(Curve(name, steps, values, unit))
+    for unit, names in shown.items():
+        for key, name in names.items():
+            points = [(step, values[key]) for step, values in history if key in values]
+            if points:
+                steps, values = zip(*points, strict=True)
+                found.append(Curve(name, steps, values, unit))
     return found

@@ -4,39 +4,22 @@
 most similar to one.
 """
 
-import sys
 from collections.abc import Sequence
 
-COMMANDS = ("fit", "validate", "test", "compare", "check", "predict", "search")
+from apps.commands import run_command
+
+OWN = ("check", "predict", "search")
+LIGHTNING = ("fit", "validate", "test", "compare")
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    words = list(sys.argv[1:] if args is None else args)
-    # Each command imports what it needs: a check need not wait for Lightning.
-    if words[:1] == ["check"]:
-        from apps.shape3d import check
-
-        check.main(words[1:])
-    elif words[:1] == ["predict"]:
-        from apps.shape3d import predict
-
-        predict.main(words[1:])
-    elif words[:1] == ["search"]:
-        from apps.shape3d import search
-
-        search.main(words[1:])
-    elif words and (words[0] in COMMANDS or words[0].startswith("-")):
-        train(None if args is None else words)
-    else:
-        sys.exit(
-            f"error: no command {words[0] if words else ''!r}: one of {', '.join(COMMANDS)} is wanted, as in "
-            "python -m apps.shape3d check --data.root PATH"
-        )
+    run_command("apps.shape3d", OWN, LIGHTNING, train, args)
 
 
 def train(words: list[str] | None) -> None:
-    from apps.cli import Study, run
-    from apps.shape3d.experiment import experiment
+    from apps.cli import run
+    from apps.compare.study import Study, with_trainer
+    from apps.shape3d.experiment import ShapeExperiment
     from apps.shape3d.model import Shape3D
     from apps.shape3d.results import Results
     from apps.training.shape_data import ShapeData
@@ -48,7 +31,7 @@ def train(words: list[str] | None) -> None:
         monitor="val/mAP",
         shown={"validation mAP": "val/mAP", "accuracy": "val/accuracy"},
         links={"classes": "classes"},
-        studies={"compare": Study(experiment)},
+        studies={"compare": Study(with_trainer(ShapeExperiment))},
         args=words,
     )
 

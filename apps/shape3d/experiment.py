@@ -4,14 +4,15 @@ Every seed has a split of its own: the shapes are divided anew into training and
 their own), so that the spread over seeds has that of the split in it.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import lightning as L
 import torch
 from torch import Tensor
 
-from apps.compare.harness import Evaluation, Setting, Space, Trial, chosen_from
+from apps.compare.experiment import ModelExperiment
+from apps.compare.harness import Evaluation, SearchSpace, Setting, Trial
+from apps.compare.loop import train
 from apps.evaluation.classifiers import classification
 from apps.evaluation.scores import shrec_scores
 from apps.shape3d.model import Shape3D, accuracy
@@ -21,7 +22,7 @@ from apps.training.shape_data import ShapeData
 COMMON: dict[str, list[Setting]] = {"lr": [1e-3, 3e-3], "scale": [4.0, 8.0]}
 WEIGHTS: list[Setting] = [1.0, 4.0]
 MARGINS: list[Setting] = [0.5, 1.0, 2.0]
-SPACES: dict[str, Space] = {
+CANDIDATES: dict[str, SearchSpace] = {
     "softmax": {"lr": [5e-4, 1e-3, 3e-3], "scale": [2.0, 4.0, 8.0, 16.0]},
     "transport": {**COMMON, "weight": WEIGHTS, "margin": MARGINS},
     "uniform": {**COMMON, "weight": WEIGHTS, "margin": MARGINS},
@@ -29,35 +30,20 @@ SPACES: dict[str, Space] = {
     "contrastive": {**COMMON, "weight": WEIGHTS, "margin": [0.5, 1.0, 1.5]},
     "centre": {**COMMON, "weight": [0.25, 1.0, 4.0]},
 }
-OF_MODEL = ("lr", "scale", "weight")  # the other settings are the loss's own
+OF_MODEL = ("loss", "lr", "scale", "weight")  # the other settings are the loss's own
 VALIDATION = 0.25  # of the training shapes, for the search
 
 
-class ShapeExperiment:
-    """Trains one loss from a seed on that seed's split, and scores it on validation or test shapes.
+class ShapeExperiment(ModelExperiment):
+    """Trains one loss from a seed on that seed's split, and scores it on validation or test shapes."""
 
-    Args:
-        model: says which network and optimiser; its loss does not matter.
-        data: the shapes; the frozen part of the backbone sees each once for all trials.
-        epochs: of a training.
-        device: to train on.
-        wanted: names among `SPACES`; None is all.
+    data: ShapeData
+    offered, of_model = CANDIDATES, OF_MODEL
+    decided = ("classes", "loss", "loss_args", "seed")
 
-    Raises:
-        ValueError: a name that is not among them.
-    """
-
-    score = "mAP"
-
-    def __init__(
-        self, model: Shape3D, data: ShapeData, epochs: int, device: torch.device, wanted: Collection[str] | None
-    ) -> None:
-        self.candidates = chosen_from(SPACES, wanted)
-        self.data, self.epochs, self.device = data, epochs, device
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
         self.memory: dict[int, Tensor] = {}
-        self.settings = {
-            key: value for key, value in model.settings.items() if key not in ("classes", "loss", "loss_args", "seed")
-        }
 
     @property
     def fixed(self) -> Mapping[str, Any]:
@@ -73,32 +59,18 @@ class ShapeExperiment:
 
     def train(self, trial: Trial) -> Iterator[Evaluation]:
         torch.manual_seed(trial.seed)
-        of_model = {name: value for name, value in trial.settings.items() if name in OF_MODEL}
-        of_loss = {name: value for name, value in trial.settings.items() if name not in OF_MODEL}
-        settings = self.settings | of_model | {"loss": trial.candidate, "loss_args": of_loss, "seed": trial.seed}
-        model = Shape3D(self.data.classes, **settings).to(self.device)
+        model = Shape3D(self.data.classes, **self.model_settings(trial)).to(self.device)
         model.memory = self.memory
         rows, scored = self.split(trial.seed, trial.stage)
-        batches = self.data.batches(rows, trial.seed)
-        last = trial.steps or self.epochs * len(batches)
-        optimizer, scheduler = model.optimiser(last)
-        step = 0
-        for epoch in range(-(-last // len(batches))):
-            batches.set_epoch(epoch)
-            for place, chosen in enumerate(batches):
-                torch.manual_seed(seed_of(trial.seed, epoch, place))
-                loss = model.step(self.data.drawn(rows[chosen], trial.seed, epoch, place))["loss"]
-                if bool(loss.isfinite()):  # else it diverged, and is scored so to its end
-                    optimizer.zero_grad()
-                    loss.backward()
-                    optimizer.step()
-                scheduler.step()
-                step += 1
-                if step in trial.moments or step == last:
-                    scores = self.scores(model, rows, scored, at_the_end=step == last)
-                    yield Evaluation(step, round(step / len(batches), 4), scores)
-                if step == last:
-                    return
+
+        def step(chosen: Tensor, epoch: int, place: int) -> Tensor:
+            torch.manual_seed(seed_of(trial.seed, epoch, place))
+            return model.step(self.data.drawn(rows[chosen], trial.seed, epoch, place))["loss"]
+
+        def score(at_the_end: bool) -> dict[str, float]:
+            return self.scores(model, rows, scored, at_the_end=at_the_end)
+
+        return train(trial, self.data.batches(rows, trial.seed), step, score, model.optimiser, epochs=self.epochs)
 
     @torch.no_grad()
     def scores(self, model: Shape3D, rows: Tensor, scored: Tensor, *, at_the_end: bool) -> dict[str, float]:
@@ -118,8 +90,3 @@ class ShapeExperiment:
         parts = [model.outputs(model.maps(self.data.batch(some))) for some in rows.split(64)]
         model.train()
         return {name: torch.cat([part[name] for part in parts]).cpu() for name in ("embeddings", "logits")}
-
-
-def experiment(model: Shape3D, data: ShapeData, trainer: L.Trainer, wanted: Collection[str] | None) -> ShapeExperiment:
-    """What the command line hands over, as an experiment."""
-    return ShapeExperiment(model, data, int(trainer.max_epochs or 1), trainer.strategy.root_device, wanted)

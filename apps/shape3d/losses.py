@@ -1,19 +1,29 @@
 """The metric losses that join the softmax, by name: those of `apps.networks.pair_losses`, the centre loss, CHEST."""
 
-from typing import Any, Literal
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
+from apps.networks import pair_losses
 from apps.networks.pair_losses import pair_loss
+from apps.networks.proxy_losses import chest_loss
 from geomdml.losses import CHESTLoss
 from geomdml.nn import HyperbolicHead
 from geomdml.spaces import Euclidean, Space
 
-Name = Literal[
-    "softmax", "transport", "uniform", "triplet", "contrastive", "lifted_structure", "n_pairs", "centre", "chest"
-]
+Name = Literal["softmax", pair_losses.Name, "centre", "chest"]  # of `LOSSES`
+
+
+class Sizes(NamedTuple):
+    """Classes, and the dimensions of the features before the head and of the embedding."""
+
+    num_classes: int
+    in_features: int
+    dim: int
 
 
 class CentreLoss(nn.Module):
@@ -35,17 +45,52 @@ class CentreLoss(nn.Module):
         return (embeddings - self.centres[labels]).square().sum(-1).mean() / 2
 
 
+class NoLoss(nn.Module):
+    """0, where the softmax trains alone."""
+
+    def forward(self, embeddings: Float[Tensor, "B D"], labels: Integer[Tensor, " B"]) -> Tensor:
+        return embeddings.new_zeros(())
+
+
+def softmax(sizes: Sizes, space: Space, **settings: Any) -> NoLoss:
+    _refuse("softmax", settings)
+    return NoLoss()
+
+
+def centre(sizes: Sizes, space: Space, **settings: Any) -> CentreLoss:
+    if not isinstance(space, Euclidean):
+        raise ValueError(f"loss 'centre' does not work in {space}; expected Euclidean space")
+    _refuse("centre", settings)
+    return CentreLoss(sizes.num_classes, sizes.dim)
+
+
+def chest(sizes: Sizes, space: Space, **settings: Any) -> CHESTLoss:
+    return chest_loss(sizes.num_classes, sizes.in_features, space, **settings)
+
+
+def of_pairs(name: str, sizes: Sizes, space: Space, **settings: Any) -> Any:
+    return pair_loss(name, space=space, **settings)
+
+
+LOSSES: dict[str, Callable[..., Any]] = {
+    "softmax": softmax,
+    **{name: partial(of_pairs, name) for name in pair_losses.LOSSES},
+    "centre": centre,
+    "chest": chest,
+}
+
+
 class MetricLoss(nn.Module):
     """One of the losses under one signature; "softmax" is none of them, and gives 0.
 
     Args:
-        name: which; `apps.networks.pair_losses` says what the losses of pairs are.
-        num_classes, in_features, dim: classes, and dimensions of the features before the head and of the embedding.
-        space: where the embeddings live; CHEST wants a hyperbolic one, the centre loss and n_pairs Euclidean.
+        name: one of `LOSSES`; `apps.networks.pair_losses` says what the losses of pairs are.
+        num_classes, in_features, dim: see `Sizes`.
+        space: where the embeddings live; CHEST needs a hyperbolic one, the centre loss and n_pairs Euclidean.
         settings: of the loss, such as margin=8.0; those of CHEST are `CHESTLoss`'s.
 
     Raises:
-        ValueError: a setting that the loss does not have, or a space in which it does not work.
+        ValueError: an unknown name, a setting that the loss does not have, or a space in which it does not work.
 
     >>> loss = MetricLoss("triplet", 2, 8, 4, space=Euclidean(), margin=0.1)
     >>> loss(torch.randn(6, 8), torch.randn(6, 4), torch.arange(6) % 2, head=nn.Linear(8, 4)).shape
@@ -56,23 +101,9 @@ class MetricLoss(nn.Module):
         self, name: Name, num_classes: int, in_features: int, dim: int, *, space: Space, **settings: Any
     ) -> None:
         super().__init__()
-        self.name = name
-        flat = isinstance(space, Euclidean)
-        wanted = {"chest": "a hyperbolic", "centre": "Euclidean"}.get(name)
-        if wanted and flat != (wanted == "Euclidean"):
-            raise ValueError(f"loss {name!r} does not work in {space}; expected {wanted} space")
-        if name in ("softmax", "centre") and settings:
-            raise ValueError(f"loss {name!r} has no setting {min(settings)!r}; it has none")
-        self.loss: Any = None
-        if name == "centre":
-            self.loss = CentreLoss(num_classes, dim)
-        elif name == "chest":
-            try:
-                self.loss = CHESTLoss(num_classes, in_features, **settings)
-            except TypeError as error:
-                raise ValueError(f"loss 'chest' with {settings}: {error}") from error
-        elif name != "softmax":
-            self.loss = pair_loss(name, space=space, **settings)
+        if name not in LOSSES:
+            raise ValueError(f"there is no loss {name!r}; expected one of {', '.join(LOSSES)}")
+        self.loss = LOSSES[name](Sizes(num_classes, in_features, dim), space, **settings)
 
     def forward(
         self,
@@ -83,9 +114,12 @@ class MetricLoss(nn.Module):
         head: nn.Module,
     ) -> Tensor:
         """Of features, their embeddings, and labels; `head` is the layer between the two, which CHEST needs."""
-        if self.loss is None:
-            return embeddings.new_zeros(())
-        if self.name == "chest":
+        if isinstance(self.loss, CHESTLoss):
             assert isinstance(head, HyperbolicHead)
             return self.loss(features, labels, head=head)
         return self.loss(embeddings, labels)
+
+
+def _refuse(name: str, settings: dict[str, Any]) -> None:
+    if settings:
+        raise ValueError(f"loss {name!r} has no setting {min(settings)!r}; it has none")

@@ -1,10 +1,8 @@
 """Multi-view network of shapes: shared backbone, view pooling, metric network, classifier; softmax and metric loss."""
 
-import inspect
 import math
 from typing import Any, Literal
 
-import lightning as L
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
@@ -14,6 +12,8 @@ from apps.networks.metric_layers import metric_layers
 from apps.networks.pooling import Pooling, ViewPooling
 from apps.networks.view_backbone import ViewBackbone
 from apps.shape3d.losses import MetricLoss, Name
+from apps.training.divergence import check_finite
+from apps.training.module import AppModule
 from apps.training.sampling import seed_of
 from apps.training.schedules import warm_cosine
 from apps.training.shape_data import Batch
@@ -21,7 +21,7 @@ from geomdml.nn import HyperbolicHead
 from geomdml.spaces import Euclidean, Hyperbolic, Space
 
 
-class Shape3D(L.LightningModule):
+class Shape3D(AppModule):
     """MVCNN (Su et al. 2015) under softmax and a metric loss, as in the ModelNet experiments of arXiv 1903.08923.
 
     Args:
@@ -37,8 +37,7 @@ class Shape3D(L.LightningModule):
         c: Curvature of hyperbolic space.
         unit: Bring Euclidean embeddings to the unit sphere; the logits are then cosines times `scale`.
         scale: Scale of these logits.
-        loss: Metric loss: transport, its control uniform, triplet, contrastive, centre, lifted_structure, n_pairs or
-            chest; softmax is none.
+        loss: Metric loss, by its name in `apps.shape3d.losses`; softmax is none.
         loss_args: Settings of the metric loss, such as {margin: 8.0, form: margin}.
         weight: Weight of the metric loss.
         softmax_weight: Weight of the softmax.
@@ -98,16 +97,6 @@ class Shape3D(L.LightningModule):
         self.test_outputs: dict[str, Tensor] = {}
         self.test_scores: dict[str, float] = {}
 
-    @classmethod
-    def arguments(cls) -> list[str]:
-        """Names of the arguments; Lightning's command line notes more in `hparams`."""
-        return list(inspect.signature(cls).parameters)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The arguments that make this network again."""
-        return {name: self.hparams[name] for name in self.arguments()}
-
     def forward(self, images: UInt8[Tensor, "B V C S S"]) -> dict[str, Tensor]:
         """What the network makes of shapes from their views, see `outputs`."""
         return self.outputs(torch.stack([self.backbone.early(views) for views in images]))
@@ -133,7 +122,7 @@ class Shape3D(L.LightningModule):
         return self.backbone.maps(batch.rows, batch.images, batch.seen, self.memory)
 
     def step(self, batch: Batch, *, metric: bool = True) -> dict[str, Tensor]:
-        """The loss of a batch, as "loss", and its two parts."""
+        """The loss of a batch, as "loss", and its two parts; Diverged where it is not finite."""
         found = self.outputs(self.maps(batch))
         h = self.hparams
         softmax = nn.functional.cross_entropy(found["logits"], batch.labels, label_smoothing=h["smoothing"])
@@ -143,6 +132,7 @@ class Shape3D(L.LightningModule):
             of_pairs = self.loss(found["features"], found["embeddings"], batch.labels, head=self.head)
             total = total + h["weight"] * of_pairs
             parts["loss/metric"] = of_pairs.detach()
+        check_finite(total, "the loss", step=self.global_step + 1)
         return {"loss": total, **parts}
 
     def on_train_epoch_start(self) -> None:
@@ -156,11 +146,6 @@ class Shape3D(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         found = self.step(batch, metric=self.current_epoch >= self.hparams["softmax_epochs"])
         total = found.pop("loss")
-        if not bool(total.isfinite()):
-            raise ValueError(
-                f"training diverged before step {self.global_step + 1}: the loss is {float(total)}; lower --model.lr, "
-                "or set --trainer.gradient_clip_val"
-            )
         self.log_dict(found, batch_size=len(batch.rows))
         self.log("loss", total.detach(), prog_bar=True, batch_size=len(batch.rows))
         return total
@@ -196,10 +181,6 @@ class Shape3D(L.LightningModule):
         """AdamW and its learning rates over `steps`: they rise over the first tenth, and fall by a cosine."""
         optimizer = torch.optim.AdamW(self.parameter_groups(), weight_decay=self.hparams["weight_decay"])
         return optimizer, warm_cosine(optimizer, steps)
-
-    def configure_optimizers(self):
-        optimizer, scheduler = self.optimiser(int(self.trainer.estimated_stepping_batches))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _collect(self, batch: Batch) -> None:
         found = self.outputs(self.maps(batch))

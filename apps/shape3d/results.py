@@ -1,11 +1,8 @@
 """What a run shows at the end: the table of scores against the frozen backbone and a linear probe, and report.html."""
 
-from pathlib import Path
-
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from apps.evaluation.classifiers import classification
@@ -13,33 +10,25 @@ from apps.evaluation.scores import shrec_scores
 from apps.networks.view_backbone import ViewBackbone
 from apps.report.figures import Illustration, confusion, precision_recall
 from apps.report.page import Output, Report, Table
-from apps.report.results import curves, show
+from apps.report.results import AfterTest, Scores, curves
 from apps.shape3d.baselines import frozen_features, linear_probe
 from apps.shape3d.model import Shape3D, accuracy
-from apps.training.loading import data_of
 from apps.training.shape_data import ShapeData
 from geomdml.metrics import shrec
 from geomdml.spaces import Euclidean, Space
 
 COLUMNS = ("accuracy", "kNN", "SVM", "mAP", "Recall@1", "FT", "ST", "E", "DCG")
 CURVES = {
-    "val/accuracy": ("validation accuracy", "%"),
-    "val/mAP": ("validation mAP", "%"),
-    "loss": ("training loss", "loss"),
-    "loss/softmax": ("softmax", "loss"),
-    "loss/metric": ("metric loss", "loss"),
+    "%": {"val/accuracy": "validation accuracy", "val/mAP": "validation mAP"},
+    "loss": {"loss": "training loss", "loss/softmax": "softmax", "loss/metric": "metric loss"},
 }
 
 
-class Results(Callback):
-    """After a test: the table, results.json and report.html, in the run folder."""
+class Results(AfterTest):
+    caption = "On the test shapes, %"
 
-    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if not trainer.is_global_zero:
-            return
-        data: ShapeData = data_of(trainer)
-        assert isinstance(pl_module, Shape3D)
-        model = pl_module.cpu().eval()
+    def report(self, trainer: L.Trainer, model: Shape3D, data: ShapeData) -> tuple[Report, Scores]:
+        model = model.cpu().eval()
         model.memory = {row: maps.cpu() for row, maps in model.memory.items()}
         test = {name: values.cpu() for name, values in model.test_outputs.items()}
         train, labels = embed(model, data, "train"), test["labels"]
@@ -70,7 +59,7 @@ class Results(Callback):
             seed=h["seed"],
         )
         scores = {name: {k: v for k, v in found.items() if v is not None} for name, found in rows.items()}
-        show(report, scores, Path(trainer.log_dir or "."), caption="On the test shapes, %")
+        return report, scores
 
 
 @torch.no_grad()

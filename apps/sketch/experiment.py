@@ -4,22 +4,23 @@ Every seed has a split of its own: the sketches are divided anew into training, 
 no split of their own), so that the spread over seeds has that of the split in it.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import lightning as L
 import torch
 from torch import Tensor
 
-from apps.compare.harness import Evaluation, Setting, Space, Trial, chosen_from
+from apps.compare.experiment import ModelExperiment
+from apps.compare.harness import Evaluation, SearchSpace, Setting, Trial
+from apps.compare.loop import train
 from apps.sketch.data import SketchData
 from apps.sketch.model import DIRECTIONS, SIDES, SketchToShape, retrieval_scores
-from apps.training.sampling import seed_of
+from apps.training.sampling import Draw, seed_of
 
 FLAT: dict[str, list[Setting]] = {"space": ["euclidean"]}
 CURVED: dict[str, list[Setting]] = {"space": ["hyperbolic"]}
 # Each has 2 settings.
-SPACES: dict[str, Space] = {
+CANDIDATES: dict[str, SearchSpace] = {
     "transport": {**FLAT, "margin": [1.0, 2.0]},
     "uniform": {**FLAT, "margin": [1.0, 2.0]},
     "triplet": {**FLAT, "margin": [0.1, 0.2]},
@@ -30,30 +31,16 @@ SPACES: dict[str, Space] = {
 OF_MODEL = ("loss", "proxy_lr", "space")  # the other settings are the loss's own
 
 
-class SketchExperiment:
-    """Trains one loss from a seed on that seed's split, and scores it on validation or test sketches.
+class SketchExperiment(ModelExperiment):
+    """Trains one loss from a seed on that seed's split, and scores it on validation or test sketches."""
 
-    Args:
-        model: says which network and optimiser; its loss does not matter.
-        data: the sketches and shapes; the frozen parts of the backbones see each once for all trials.
-        epochs: of a training.
-        device: to train on.
-        wanted: names among `SPACES`; None is all.
+    data: SketchData
+    offered, of_model = CANDIDATES, OF_MODEL
+    decided = ("classes", "loss", "loss_args", "seed", "space", "proxy_lr")
 
-    Raises:
-        ValueError: a name that is not among them.
-    """
-
-    score = "mAP"
-
-    def __init__(
-        self, model: SketchToShape, data: SketchData, epochs: int, device: torch.device, wanted: Collection[str] | None
-    ) -> None:
-        self.candidates = chosen_from(SPACES, wanted)
-        self.data, self.epochs, self.device = data, epochs, device
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
         self.memories: dict[str, dict[int, Tensor]] = {side: {} for side in SIDES}
-        chosen = ("classes", "loss", "loss_args", "seed", "space", "proxy_lr")
-        self.settings = {key: value for key, value in model.settings.items() if key not in chosen}
 
     @property
     def fixed(self) -> Mapping[str, Any]:
@@ -63,40 +50,27 @@ class SketchExperiment:
 
     def train(self, trial: Trial) -> Iterator[Evaluation]:
         torch.manual_seed(trial.seed)
-        chosen: dict[str, Any] = {"loss": trial.candidate, **trial.settings}
-        of_model = {name: value for name, value in chosen.items() if name in OF_MODEL}
-        of_loss = {name: value for name, value in chosen.items() if name not in OF_MODEL}
-        settings = self.settings | of_model | {"loss_args": of_loss, "seed": trial.seed}
-        model = SketchToShape(self.data.classes, **settings).to(self.device)
+        model = SketchToShape(self.data.classes, **self.model_settings(trial)).to(self.device)
         for side in SIDES:
             model.branches[side].memory = self.memories[side]
         parts = self.data.split(trial.seed)
         batches = self.data.batches(parts["train"], trial.seed)
-        last = trial.steps or self.epochs * len(batches)
-        optimizer, scheduler = model.optimiser(last)
-        step = 0
-        for epoch in range(-(-last // len(batches))):
-            batches.set_epoch(epoch)
-            for draws in batches:
-                torch.manual_seed(seed_of(trial.seed, step))
-                loss = model.step(self.data.both(draws))
-                if bool(loss.isfinite()):  # else it diverged, and is scored so to its end
-                    optimizer.zero_grad()
-                    loss.backward()
-                    optimizer.step()
-                scheduler.step()
-                step += 1
-                if step in trial.moments or step == last:
-                    asking = parts["validation" if trial.stage == "search" else "test"]
-                    yield Evaluation(step, round(step / len(batches), 4), self.scores(model, asking))
-                if step == last:
-                    return
+        queries = parts["validation" if trial.stage == "search" else "test"]
+
+        def step(draws: list[tuple[Draw, Draw]], epoch: int, place: int) -> Tensor:
+            torch.manual_seed(seed_of(trial.seed, epoch * len(batches) + place))
+            return model.step(self.data.both(draws))
+
+        def score(at_the_end: bool) -> dict[str, float]:
+            return self.scores(model, queries)
+
+        return train(trial, batches, step, score, model.optimiser, epochs=self.epochs)
 
     @torch.no_grad()
-    def scores(self, model: SketchToShape, asking: Tensor) -> dict[str, float]:
+    def scores(self, model: SketchToShape, queries: Tensor) -> dict[str, float]:
         """The SHREC scores of sketches that search the shapes, and mAP and NN of the way back."""
         model.eval()
-        rows = {"sketches": asking, "shapes": torch.arange(len(self.data.gallery.shapes))}
+        rows = {"sketches": queries, "shapes": torch.arange(len(self.data.gallery.shapes))}
         makes = {"sketches": self.data.sketches, "shapes": self.data.shapes}
         found = {}
         for side in SIDES:
@@ -108,10 +82,3 @@ class SketchExperiment:
             return {"mAP": float("nan"), "NN": float("nan")}
         (there, back) = (retrieval_scores(found[a], found[b], model.space) for a, b in DIRECTIONS.values())
         return there | {"NN back": back["NN"], "mAP back": back["mAP"]}
-
-
-def experiment(
-    model: SketchToShape, data: SketchData, trainer: L.Trainer, wanted: Collection[str] | None
-) -> SketchExperiment:
-    """What the command line hands over, as an experiment."""
-    return SketchExperiment(model, data, int(trainer.max_epochs or 1), trainer.strategy.root_device, wanted)

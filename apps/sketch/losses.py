@@ -1,17 +1,31 @@
 """The loss of a batch of sketches and a batch of shapes."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
+from apps.networks import pair_losses
 from apps.networks.pair_losses import pair_loss
+from apps.networks.proxy_losses import chest_loss
 from geomdml.losses import BatchTransportLoss, CHESTLoss
 from geomdml.nn import HyperbolicHead
-from geomdml.spaces import Hyperbolic, Space
+from geomdml.spaces import Space
 
-Name = Literal["transport", "uniform", "triplet", "contrastive", "lifted_structure", "n_pairs", "chest"]
+Name = Literal[pair_losses.Name, "chest"]  # of `LOSSES`
+
+
+def of_pairs(name: str, num_classes: int, in_features: int, space: Space, **settings: Any) -> Any:
+    return pair_loss(name, space=space, **settings)
+
+
+LOSSES: dict[str, Callable[..., Any]] = {
+    **{name: partial(of_pairs, name) for name in pair_losses.LOSSES},
+    "chest": chest_loss,
+}
 
 
 class Side(NamedTuple):
@@ -31,13 +45,13 @@ class CrossModalLoss(nn.Module):
     the head that leads into hyperbolic space.
 
     Args:
-        name: which; `apps.networks.pair_losses` says what the losses of pairs are.
+        name: one of `LOSSES`; `apps.networks.pair_losses` says what the losses of pairs are.
         num_classes, in_features: classes, and dimension of the features before the last layer.
-        space: where the embeddings live; CHEST wants a hyperbolic one, n_pairs Euclidean.
+        space: where the embeddings live; CHEST needs a hyperbolic one, n_pairs Euclidean.
         settings: of the loss, such as margin=1.0; those of CHEST are `CHESTLoss`'s.
 
     Raises:
-        ValueError: a setting that the loss does not have, or a space in which it does not work.
+        ValueError: an unknown name, a setting that the loss does not have, or a space in which it does not work.
 
     >>> from geomdml.spaces import Euclidean
     >>> loss = CrossModalLoss("transport", 2, 8, space=Euclidean(), margin=1.0)
@@ -48,16 +62,9 @@ class CrossModalLoss(nn.Module):
 
     def __init__(self, name: Name, num_classes: int, in_features: int, *, space: Space, **settings: Any) -> None:
         super().__init__()
-        self.loss: Any
-        if name != "chest":
-            self.loss = pair_loss(name, space=space, **settings)
-            return
-        if not isinstance(space, Hyperbolic):
-            raise ValueError(f"loss 'chest' does not work in {space}; expected --model.space hyperbolic")
-        try:
-            self.loss = CHESTLoss(num_classes, in_features, **settings)
-        except TypeError as error:
-            raise ValueError(f"loss 'chest' with {settings}: {error}") from error
+        if name not in LOSSES:
+            raise ValueError(f"there is no loss {name!r}; expected one of {', '.join(LOSSES)}")
+        self.loss = LOSSES[name](num_classes, in_features, space, **settings)
 
     def forward(self, sketches: Side, shapes: Side, *, head: nn.Module) -> Tensor:
         """Of both sides of a batch; `head` is the last layer, which CHEST needs, and both sides then share."""

@@ -1,10 +1,8 @@
 """Two branches, one of sketches and one of shapes by their views, that lead into one space."""
 
-import inspect
 import math
 from typing import Any, Literal
 
-import lightning as L
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
@@ -15,7 +13,10 @@ from apps.networks.pooling import Pooling, ViewPooling
 from apps.networks.view_backbone import ViewBackbone
 from apps.sketch.data import Both
 from apps.sketch.losses import CrossModalLoss, Name, Side
+from apps.training.divergence import check_finite
+from apps.training.module import AppModule
 from apps.training.sampling import seed_of
+from apps.training.schedules import warm_cosine
 from apps.training.shape_data import Batch
 from geomdml.losses import CHESTLoss
 from geomdml.nn import HyperbolicHead
@@ -43,7 +44,7 @@ class Branch(nn.Module):
         return self.metric(self.pooling(views)).float()
 
 
-class SketchToShape(L.LightningModule):
+class SketchToShape(AppModule):
     """Sketch-based retrieval of 3D shapes, as in the SHREC experiments of arXiv 1903.08923.
 
     Args:
@@ -61,7 +62,7 @@ class SketchToShape(L.LightningModule):
         space: Where the embeddings live: "euclidean" or "hyperbolic" (as tangent vectors at the origin).
         c: Curvature of hyperbolic space.
         unit: Bring Euclidean embeddings to the unit sphere.
-        loss: transport (four of them), its control uniform, triplet, contrastive, lifted_structure, n_pairs, or chest.
+        loss: Loss, by its name in `apps.sketch.losses`.
         loss_args: Settings of the loss, such as {margin: 1.0, reg: 0.2}.
         lr: Learning rate of the layers behind the backbones; it rises over a tenth of the steps and falls by a cosine.
         backbone_lr: Learning rate of the tuned parts of the backbones.
@@ -129,16 +130,6 @@ class SketchToShape(L.LightningModule):
         self.test_outputs: dict[str, dict[str, Tensor]] = {}
         self.test_scores: dict[str, dict[str, float]] = {}
 
-    @classmethod
-    def arguments(cls) -> list[str]:
-        """Names of the arguments; Lightning's command line notes more in `hparams`."""
-        return list(inspect.signature(cls).parameters)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The arguments that make this network again."""
-        return {name: self.hparams[name] for name in self.arguments()}
-
     def forward(self, images: UInt8[Tensor, "B K C S S"], side: str) -> Float[Tensor, "B D"]:
         """Embeddings of sketches (K = 1), or of shapes by their views; hyperbolic ones are tangent vectors."""
         early = self.branches[side].backbone.early
@@ -156,20 +147,17 @@ class SketchToShape(L.LightningModule):
         return Side(features, self.embeddings(features, side), batch.labels)
 
     def step(self, batch: Both) -> Tensor:
-        """The loss of a batch."""
+        """The loss of a batch; Diverged where it is not finite."""
         sketches, shapes = (self.side(part, side) for part, side in zip(batch, SIDES, strict=True))
-        return self.loss(sketches, shapes, head=self.heads["sketches"])
+        loss = self.loss(sketches, shapes, head=self.heads["sketches"])
+        check_finite(loss, "the loss", step=self.global_step + 1)
+        return loss
 
     def on_train_batch_start(self, batch: Both, batch_idx: int) -> None:
         torch.manual_seed(seed_of(self.hparams["seed"], self.current_epoch, batch_idx))
 
     def training_step(self, batch: Both, batch_idx: int) -> Tensor:
         total = self.step(batch)
-        if not bool(total.isfinite()):
-            raise ValueError(
-                f"training diverged before step {self.global_step + 1}: the loss is {float(total)}; lower --model.lr, "
-                "or set --trainer.gradient_clip_val"
-            )
         self.log("loss", total.detach(), prog_bar=True, batch_size=len(batch.sketches.rows))
         return total
 
@@ -207,16 +195,7 @@ class SketchToShape(L.LightningModule):
     def optimiser(self, steps: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
         """AdamW and its learning rates over `steps`: they rise over the first tenth, and fall by a cosine."""
         optimizer = torch.optim.AdamW(self.parameter_groups(), weight_decay=self.hparams["weight_decay"])
-        rise = max(1, steps // 10)
-
-        def factor(step: int) -> float:
-            return min(1.0, (step + 1) / rise) * (0.5 + 0.5 * math.cos(math.pi * min(1.0, step / max(1, steps))))
-
-        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-
-    def configure_optimizers(self):
-        optimizer, scheduler = self.optimiser(int(self.trainer.estimated_stepping_batches))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return optimizer, warm_cosine(optimizer, steps)
 
     def _head(self, features: int, dim: int) -> nn.Module:
         if isinstance(self.space, Hyperbolic):

@@ -1,40 +1,28 @@
 """What a run shows at its end: the table of scores in both directions beside the frozen backbone, and report.html."""
 
-from pathlib import Path
-
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from apps.report.figures import Illustration, precision_recall
 from apps.report.page import Output, Report, Table
-from apps.report.results import curves, show
+from apps.report.results import AfterTest, Scores, curves
 from apps.sketch.data import SketchData
 from apps.sketch.model import DIRECTIONS, SIDES, SketchToShape, retrieval_scores
-from apps.training.loading import data_of
 from apps.training.shape_data import contact_sheet
 from geomdml.metrics import shrec
 from geomdml.spaces import Euclidean, Space
 
 COLUMNS = ("NN", "FT", "ST", "E", "DCG", "mAP")
-CURVES = {
-    "val/mAP": ("validation mAP", "%"),
-    "val/NN": ("validation NN", "%"),
-    "loss": ("training loss", "loss"),
-}
+CURVES = {"%": {"val/mAP": "validation mAP", "val/NN": "validation NN"}, "loss": {"loss": "training loss"}}
 
 
-class Results(Callback):
-    """After a test: the table, results.json and report.html, in the run folder."""
+class Results(AfterTest):
+    caption = "Test sketches and all shapes, %"
 
-    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if not trainer.is_global_zero:
-            return
-        data: SketchData = data_of(trainer)
-        assert isinstance(pl_module, SketchToShape)
-        model = pl_module.cpu().eval()
+    def report(self, trainer: L.Trainer, model: SketchToShape, data: SketchData) -> tuple[Report, Scores]:
+        model = model.cpu().eval()
         found = {side: {name: values.cpu() for name, values in model.test_outputs[side].items()} for side in SIDES}
         rows = {"chance, sketch → shape": {"NN": chance(found)}}
         rows |= {f"frozen features, {name}": scores for name, scores in frozen(model, data).items()}
@@ -57,7 +45,7 @@ class Results(Callback):
             seed=h["seed"],
             queries=len(test),
         )
-        show(report, rows, Path(trainer.log_dir or "."), caption="Test sketches and all shapes, %")
+        return report, rows
 
 
 def chance(found: dict[str, dict[str, Tensor]]) -> float:

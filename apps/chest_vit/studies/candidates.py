@@ -3,14 +3,14 @@
 import itertools
 from typing import NamedTuple
 
-from apps.compare.harness import Setting, Space
+from apps.compare.harness import SearchSpace, Setting
 
-ONE: Space = {"centers_per_class": [1], "tau": [0.0]}
-TWO: Space = {"centers_per_class": [2], "tau": [0.0]}
-ALL: Space = {"centers_per_class": [2], "tau": [0.5]}
-UNCLIPPED: Space = {"clip": [10.0]}  # beyond all radii that LayerNorm leaves
-FLAT: Space = {"c": [1e-3]}
-ABLATION: dict[str, Space] = {
+ONE: SearchSpace = {"centers_per_class": [1], "tau": [0.0]}
+TWO: SearchSpace = {"centers_per_class": [2], "tau": [0.0]}
+ALL: SearchSpace = {"centers_per_class": [2], "tau": [0.5]}
+UNCLIPPED: SearchSpace = {"clip": [10.0]}  # beyond all radii that LayerNorm leaves
+FLAT: SearchSpace = {"c": [1e-3]}
+ABLATION: dict[str, SearchSpace] = {
     "H": {"eta_e": [0.0], **ONE},
     "E": {"eta_h": [0.0], **ONE},
     "H + E": ONE,
@@ -66,11 +66,11 @@ ROWS = (
     Row("CHEST, the paper's head", "CHEST, the paper's head", "H"),
     Row("CHEST, learned c", "CHEST, learned c", "H"),
 )
-RATES: Space = {"lr": [3e-4, 1e-3, 3e-3], "head_lr": [1e-4, 1e-3]}
-EUCLIDEAN: Space = {"eta_h": [0.0], "tau": [0.0], **RATES}
-COSINE: Space = {**EUCLIDEAN, "loss_distance": ["cosine"]}
+RATES: SearchSpace = {"lr": [3e-4, 1e-3, 3e-3], "head_lr": [1e-4, 1e-3]}
+EUCLIDEAN: SearchSpace = {"eta_h": [0.0], "tau": [0.0], **RATES}
+COSINE: SearchSpace = {**EUCLIDEAN, "loss_distance": ["cosine"]}
 # Twelve settings each: rates of the backbone and of the head, and two values of what matters most in the loss.
-RIVALS: dict[str, Space] = {
+RIVALS: dict[str, SearchSpace] = {
     "CHEST": {**RATES, "clip": [1.0, 10.0]},
     "SoftTriple": {**EUCLIDEAN, "loss": ["soft_triple"], "scale_e": [10.0, 20.0]},
     "SoftTriple, CHEST's settings": {  # CHEST's rates and λ
@@ -93,7 +93,7 @@ RIVALS: dict[str, Space] = {
 }
 
 
-def grid(**values: list[Setting]) -> dict[str, Space]:
+def grid(**values: list[Setting]) -> dict[str, SearchSpace]:
     """A candidate for each combination.
 
     >>> list(grid(c=[0.1, 0.5], clip=[2.3]))
@@ -105,7 +105,7 @@ def grid(**values: list[Setting]) -> dict[str, Space]:
     }
 
 
-SWEEP: dict[str, Space] = {
+SWEEP: dict[str, SearchSpace] = {
     **grid(margin_h=[0.0, 0.1, 0.3], margin_e=[0.0, 0.1, 0.3]),
     **grid(c=[0.05, 0.5, 2.0], clip=[0.5, 1.0, 2.3, 10.0]),
     **grid(norm=["none"], clip=[2.3, 10.0]),

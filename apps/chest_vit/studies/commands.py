@@ -11,21 +11,21 @@ from apps.chest_vit.model import CHEST
 from apps.chest_vit.studies.candidates import ABLATION, RIVALS, ROWS, SWEEP
 from apps.chest_vit.studies.experiment import ChestExperiment
 from apps.chest_vit.studies.portraits import portraits
-from apps.cli import Study
-from apps.compare.harness import Comparison, Space, chosen_from
+from apps.compare.harness import Comparison, SearchSpace, choose_candidates
+from apps.compare.study import Study
 from apps.compare.tables import Titled, final_scores, mean_sd
 
 OBSERVED = ("gradient, H", "gradient, E", "gradient, cosine", "radius ~ class size", "radius ~ ambiguity")
 
 
-def experiment(candidates: Mapping[str, Space]) -> Callable[..., ChestExperiment]:
-    """What makes the experiment with these candidates from what the command line hands over."""
+def experiment(candidates: Mapping[str, SearchSpace]) -> Callable[..., ChestExperiment]:
+    """A function that makes the experiment with these candidates, as a `Study` needs it."""
 
     def make(model: CHEST, data: RetrievalData, trainer: L.Trainer, wanted: Collection[str] | None) -> ChestExperiment:
         return ChestExperiment(
             model,
             data,
-            chosen_from(candidates, wanted),
+            choose_candidates(candidates, wanted),
             epochs=int(trainer.max_epochs or 1),
             clip_gradients=trainer.gradient_clip_val,
             device=trainer.strategy.root_device,
@@ -91,7 +91,17 @@ def output_table(comparison: Comparison) -> list[Titled]:
 
 
 STUDIES = {
-    "ablate": Study(experiment(ABLATION), tables=ablation_rows, images=portraits),
-    "sweep": Study(experiment(SWEEP), tables=sweep_tables, tested=False),
+    "ablate": Study(
+        experiment(ABLATION),
+        about="Train the rows of the paper's ablation from the same seeds; write tables, a CSV and figures.",
+        tables=ablation_rows,
+        images=portraits,
+    ),
+    "sweep": Study(
+        experiment(SWEEP),
+        about="Train CHEST under each of many settings; write tables of the scores on validation data.",
+        tables=sweep_tables,
+        tested=False,
+    ),
     "compare": Study(experiment(RIVALS), tables=output_table),
 }

@@ -1,7 +1,7 @@
 """One training of a study of CHEST, on maps that the frozen part of the backbone made once."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,24 +11,14 @@ from apps.chest_vit.losses import NAMED, start_proxies
 from apps.chest_vit.model import CHEST
 from apps.chest_vit.studies.cached_maps import KeptMaps, Part
 from apps.chest_vit.studies.observations import ambiguity, correlation, gradient_norms, means
-from apps.compare.harness import Evaluation, Settings, Space, Trial
+from apps.compare import loop
+from apps.compare.harness import Evaluation, SearchSpace, Settings, Trial
 from apps.evaluation.scores import radius_spread, scores
-from apps.training.sampling import ClassBalanced, seed_of
+from apps.training.divergence import check_finite
+from apps.training.sampling import ClassBalanced, Draw, seed_of
 
 VARIANTS = 8  # augmented forms of a training image that are kept
 WATCHED = 10  # steps from one look at the gradients to the next
-
-
-class Step(NamedTuple):
-    """A step of a training: its number from 1, whether it is the last, the model after it, and `gradient_norms`.
-
-    The gradients are looked at now and then; in other steps there are none.
-    """
-
-    number: int
-    is_last: bool
-    model: CHEST
-    gradient: dict[str, float]
 
 
 class ChestExperiment:
@@ -52,7 +42,7 @@ class ChestExperiment:
         self,
         model: CHEST,
         data: RetrievalData,
-        candidates: Mapping[str, Space],
+        candidates: Mapping[str, SearchSpace],
         *,
         epochs: int,
         clip_gradients: float | None,
@@ -79,21 +69,30 @@ class ChestExperiment:
     def train(self, trial: Trial) -> Iterator[Evaluation]:
         part: Part = "test" if trial.stage == "final" else "validation"
         gradients: list[dict[str, float]] = []
-        for step, is_last, model, gradient in self.steps(trial):
-            if gradient:
-                gradients.append(gradient)
-            if step in trial.moments or is_last:
-                epoch = round(step / self.data.hparams["steps"], 4)
-                found = self.scores(model, part) | means(gradients)
-                if is_last and trial.stage == "final":
-                    found["radius ~ class size"] = correlation(*self.radii_and_sizes(model))
-                yield Evaluation(step, epoch, found)
-                gradients.clear()
 
-    def steps(self, trial: Trial) -> Iterator[Step]:
-        """Train, and give every step."""
+        def score(model: CHEST, at_the_end: bool) -> dict[str, float]:
+            found = self.scores(model, part) | means(gradients)
+            if at_the_end and trial.stage == "final":
+                found["radius ~ class size"] = correlation(*self.radii_and_sizes(model))
+            gradients.clear()
+            return found
+
+        return self.run(trial, score, lambda step, norms: gradients.append(norms))
+
+    def run(
+        self,
+        trial: Trial,
+        score: Callable[[CHEST, bool], dict[str, float]],
+        watch: Callable[[int, dict[str, float]], None],
+    ) -> Iterator[Evaluation]:
+        """Train a trial.
+
+        Args:
+            score: the scores of the model; the second argument says whether the training is over.
+            watch: called now and then with the number of a step, from 1, and its `gradient_norms`.
+        """
         torch.manual_seed(trial.seed)
-        settings = self.settings | of_model(trial.settings)
+        settings = self.settings | model_settings(trial.settings)
         model = CHEST(self.data.num_classes, **settings, seed=trial.seed).to(self.device)
         if model.hparams["proxy_start"] == "features":
             self._start_proxies(model)
@@ -101,25 +100,32 @@ class ChestExperiment:
         sizes = {"classes": h["classes_per_batch"], "per_class": h["per_class"], "steps": h["steps"]}
         batches = ClassBalanced(self.data.train.labels, **sizes, seed=trial.seed)
         labels = torch.from_numpy(self.data.train.labels)
-        last = trial.steps or self.epochs * len(batches)
-        optimizer, scheduler = model.optimiser(last)
-        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-        for step in range(last):
-            epoch, place = divmod(step, len(batches))
-            draws = batches.batch(epoch, place)
+
+        def step(draws: list[Draw], epoch: int, place: int) -> Tensor:
             torch.manual_seed(seed_of(trial.seed, epoch, place))
             features = self.maps.features(model, self.maps.training(draws)).float()
             rows = torch.tensor([draw.image for draw in draws])
-            terms = model.loss.terms(features, labels[rows].to(self.device), head=model.head)
-            gradient = gradient_norms(terms, features) if step % WATCHED == WATCHED - 1 else {}
-            if bool(terms.total.isfinite()):  # else it diverged, and is scored so to its end
-                optimizer.zero_grad()
-                terms.total.backward()
-                if self.clip_gradients:
-                    torch.nn.utils.clip_grad_norm_(weights, self.clip_gradients)
-                optimizer.step()
-            scheduler.step()
-            yield Step(step + 1, step + 1 == last, model, gradient)
+            terms = model.terms(features, labels[rows].to(self.device))
+            number = epoch * len(batches) + place + 1
+            if number % WATCHED == 0:
+                watch(number, gradient_norms(terms, features))
+            check_finite(terms.total, "the loss", step=number)
+            return terms.total
+
+        def clip(optimizer: torch.optim.Optimizer, progress: float) -> None:
+            if self.clip_gradients:
+                weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+                torch.nn.utils.clip_grad_norm_(weights, self.clip_gradients)
+
+        return loop.train(
+            trial,
+            batches,
+            step,
+            lambda at_the_end: score(model, at_the_end),
+            model.optimiser,
+            epochs=self.epochs,
+            before_update=clip,
+        )
 
     def scores(self, model: CHEST, part: Part) -> dict[str, float]:
         """Recall@1 and MAP@R of both outputs, of H with one radius for all too, and where the points are."""
@@ -173,10 +179,10 @@ class ChestExperiment:
         model.train()
 
 
-def of_model(settings: Settings) -> dict[str, Any]:
+def model_settings(settings: Settings) -> dict[str, Any]:
     """The settings of a candidate as arguments of the model: those called loss_NAME go to the loss itself.
 
-    >>> of_model({"lr": 0.1, "loss": "triplet", "loss_margin": 0.2})["loss"]["init_args"]
+    >>> model_settings({"lr": 0.1, "loss": "triplet", "loss_margin": 0.2})["loss"]["init_args"]
     {'margin': 0.2}
     """
     known = CHEST.arguments()

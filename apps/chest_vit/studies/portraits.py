@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from apps.chest_vit.model import CHEST
 from apps.chest_vit.results import similarities, similarity_sample
 from apps.chest_vit.studies.experiment import ChestExperiment
 from apps.chest_vit.studies.figures import Rows, draw, write
 from apps.chest_vit.studies.observations import ambiguity
-from apps.compare.harness import Trial, draws, identified
+from apps.compare.harness import Trial, draw_settings, identify
 from apps.io.atomic import write_file
 from apps.report.disk import disk_sample, project_to_disk
 from geomdml.spaces import Hyperbolic
@@ -46,8 +47,8 @@ def portraits(experiment: ChestExperiment, folder: Path, seed: int) -> list[Path
 
 def observed(experiment: ChestExperiment, name: str, folder: Path, seed: int) -> Arrays:
     """What the training of a candidate shows, read where it is kept."""
-    trial = Trial(name, draws(experiment.candidates[name], 1, 0)[0], seed, "final", (), None)
-    path = folder / f"{identified(experiment, trial)[1]}.npz"
+    trial = Trial(name, draw_settings(experiment.candidates[name], 1, 0)[0], seed, "final", (), None)
+    path = folder / f"{identify(experiment, trial)[1]}.npz"
     if not path.is_file():
         print(f"observing {name}", file=sys.stderr, flush=True)
         arrays = observe(experiment, trial)
@@ -60,12 +61,18 @@ def observed(experiment: ChestExperiment, name: str, folder: Path, seed: int) ->
 
 def observe(experiment: ChestExperiment, trial: Trial) -> Arrays:
     """Train, and give gradients over the steps and, at the end, similarities, radii and places on the disk."""
-    gradients = []
-    for step in experiment.steps(trial):
-        if step.gradient:
-            values = (step.gradient.get(f"gradient, {name}", np.nan) for name in ("H", "E", "cosine"))
-            gradients.append([step.number, *values])
-    model = step.model
+    gradients, models = [], []
+
+    def watch(step: int, norms: dict[str, float]) -> None:
+        gradients.append([step, *(norms.get(f"gradient, {name}", np.nan) for name in ("H", "E", "cosine"))])
+
+    def keep(model: CHEST, at_the_end: bool) -> dict[str, float]:
+        models.append(model)
+        return {}
+
+    for _ in experiment.run(trial, keep, watch):
+        pass
+    model = models[-1]
     train, test = (experiment.outputs(model, part) for part in ("train", "test"))
     train_labels, test_labels = (torch.from_numpy(experiment.maps.images(part).labels) for part in ("train", "test"))
     sample = torch.tensor(similarity_sample(model, experiment.data))

@@ -14,7 +14,7 @@ from apps.chest_vit.model import CHEST
 from apps.chest_vit.studies.cached_maps import KeptMaps
 from apps.chest_vit.studies.candidates import ABLATION, RIVALS, ROWS, SWEEP, grid
 from apps.chest_vit.studies.commands import sweep_tables
-from apps.chest_vit.studies.experiment import of_model
+from apps.chest_vit.studies.experiment import model_settings
 from apps.chest_vit.studies.figures import FIGURES
 from apps.chest_vit.studies.observations import ambiguity, correlation
 from apps.compare.harness import Comparison, Evaluation, Run, Trial
@@ -79,10 +79,10 @@ def test_of_a_backbone_that_is_no_efficientnet_nothing_is_kept(tree):
 
 
 def test_what_is_called_after_the_loss_is_a_setting_of_it():
-    found = of_model({"lr": 0.1, "loss": "proxy_anchor", "loss_margin": 0.2, "loss_e": "triplet"})
+    found = model_settings({"lr": 0.1, "loss": "proxy_anchor", "loss_margin": 0.2, "loss_e": "triplet"})
     path = "pytorch_metric_learning.losses.ProxyAnchorLoss"
     assert found == {"lr": 0.1, "loss_e": "triplet", "loss": {"class_path": path, "init_args": {"margin": 0.2}}}
-    assert of_model({"loss": "triplet"}) == {"loss": "triplet"}
+    assert model_settings({"loss": "triplet"}) == {"loss": "triplet"}
 
 
 @pytest.mark.parametrize("name", [*ABLATION, *RIVALS])
@@ -90,7 +90,7 @@ def test_every_candidate_has_settings_that_its_losses_take(name):
     space = (ABLATION | RIVALS)[name]
     for place in range(max(map(len, space.values()))):
         settings = {key: values[place % len(values)] for key, values in space.items()}
-        model = lite(**of_model(settings))
+        model = lite(**model_settings(settings))
         features, labels = torch.randn(8, 1280), torch.arange(8) // 2
         assert bool(model.loss(features, labels, head=model.head).isfinite())
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from apps.compare.harness import Evaluation, Run, Trial, compare, draws, ranked
+from apps.compare.harness import Evaluation, Run, Trial, compare, draw_settings, rank
 from apps.compare.tables import by_moment, mean_sd, write_comparison
 
 SPACE = {"lr": [0.1, 0.2, 0.3], "margin": [1, 2]}
@@ -181,19 +181,19 @@ def test_what_diverged_is_never_chosen():
         Run(replace(trial, settings={"lr": lr}), (Evaluation(1, 1.0, {"mAP": value}),), 0.0)
         for lr, value in ((0.1, math.nan), (0.2, 1.0), (0.3, math.inf), (0.4, 2.0), (0.5, 2.0))
     ]
-    assert [run.trial.settings["lr"] for run in ranked(runs, "mAP")] == [0.4, 0.5, 0.2]
+    assert [run.trial.settings["lr"] for run in rank(runs, "mAP")] == [0.4, 0.5, 0.2]
     with pytest.raises(ValueError, match="no setting of 'fast' gives a finite mAP"):
-        ranked(runs[:1], "mAP")
+        rank(runs[:1], "mAP")
 
 
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=3), st.data(), st.integers(0, 5))
 def test_draws_are_different_and_of_the_space(sizes, data, seed):
     space = {f"s{i}": list(range(size)) for i, size in enumerate(sizes)}
     budget = data.draw(st.integers(1, math.prod(sizes)))
-    found = draws(space, budget, seed)
+    found = draw_settings(space, budget, seed)
     assert len({tuple(sorted(settings.items())) for settings in found}) == budget
     assert all(settings[name] in space[name] for settings in found for name in space)
-    assert draws(space, budget, seed) == found
+    assert draw_settings(space, budget, seed) == found
 
 
 def test_the_tables_say_what_the_runs_gave(tmp_path, capsys):

@@ -15,7 +15,7 @@ from apps.compare.harness import Trial
 from apps.datasets import cifar10
 from apps.digits.__main__ import main
 from apps.digits.data import Batch, DigitsData
-from apps.digits.experiment import OF_MODEL, SPACES, DigitsExperiment
+from apps.digits.experiment import CANDIDATES, OF_MODEL, DigitsExperiment
 from apps.digits.model import Digits
 
 CONFIGS = Path(__file__).parents[3] / "apps/digits/configs"
@@ -181,7 +181,7 @@ def test_every_candidate_trains_and_all_have_as_many_settings(root):
     data = DigitsData(root=str(root), validation=100, batch_size=20)
     model = Digits(data.shape, data.mean, data.std, widths=(8,))
     experiment = DigitsExperiment(model, data, 1, torch.device("cpu"), None)
-    sizes = {name: int(np.prod([len(values) for values in space.values()])) for name, space in SPACES.items()}
+    sizes = {name: int(np.prod([len(values) for values in space.values()])) for name, space in CANDIDATES.items()}
     assert set(sizes.values()) == {16}
     for name, space in experiment.candidates.items():
         loss = {setting: values[-1] for setting, values in space.items() if setting not in OF_MODEL}
