@@ -12,10 +12,11 @@ import numpy as np
 import trimesh
 from jaxtyping import Float64, Int64
 
-from apps.shapes import gltf, off
+from apps.shapes import gltf, obj, off
 from apps.shapes.enclosing_ball import enclosing_ball
 
 SUFFIXES = frozenset({".off", ".obj", ".stl", ".ply", ".glb", ".gltf"})
+PARSERS = {".off": off.parse, ".obj": obj.parse}
 MOST_BYTES = 2**29
 MOST_FACES = 5_000_000
 FARTHEST = 1e100
@@ -102,7 +103,7 @@ def decode(data: bytes, suffix: str, buffers: dict[str, bytes] | None = None) ->
     if suffix.lower() not in SUFFIXES:
         raise ValueError(f"has the suffix {suffix!r}: one of {', '.join(sorted(SUFFIXES))} is wanted")
     try:
-        vertices, faces = off.parse(data) if suffix.lower() == ".off" else _by_trimesh(data, suffix, buffers or {})
+        vertices, faces = _parsed(data, suffix.lower(), buffers or {})
     # trimesh's readers raise whatever broken bytes lead them to.
     except Exception as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
@@ -143,6 +144,12 @@ def _surface(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
     if has_area.all():
         return Mesh(vertices, faces)
     return _surface(vertices, faces[has_area])
+
+
+def _parsed(data: bytes, suffix: str, buffers: dict[str, bytes]) -> tuple[np.ndarray, np.ndarray]:
+    if suffix in PARSERS:
+        return PARSERS[suffix](data)
+    return _by_trimesh(data, suffix, buffers)
 
 
 def _by_trimesh(data: bytes, suffix: str, buffers: dict[str, bytes]) -> tuple[np.ndarray, np.ndarray]:
