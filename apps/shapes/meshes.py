@@ -12,11 +12,11 @@ import numpy as np
 import trimesh
 from jaxtyping import Float64, Int64
 
-from apps.shapes import gltf, obj, off
+from apps.shapes import gltf, obj, off, ply
 from apps.shapes.enclosing_ball import enclosing_ball
 
 SUFFIXES = frozenset({".off", ".obj", ".stl", ".ply", ".glb", ".gltf"})
-PARSERS = {".off": off.parse, ".obj": obj.parse}
+PARSERS = {".off": off.parse, ".obj": obj.parse, ".ply": ply.parse}
 MOST_BYTES = 2**29
 MOST_FACES = 5_000_000
 FARTHEST = 1e100

@@ -38,6 +38,7 @@ def triangles(data):
         (b"usemtl a\nf 1 2 3\nusemtl b\nf 1 3 4\nusemtl a\n", [FIRST, SECOND]),
         (b"g fan\nfo 1 2 3\nl 1 2\np 1\ns off\n", [FIRST]),
         (b"f +1 02 3", [FIRST]),
+        (b"f 1 2\nf 1 2 3\n", [FIRST]),  # two corners have no surface
     ],
 )
 def test_a_face_is_read_however_it_is_written(faces, expected):
@@ -77,7 +78,7 @@ def test_faces_may_come_before_their_vertices():
         (CORNERS + b"f 1 2 3/1/1/1\n", "has the corner b'3/1/1/1'"),
         (CORNERS + b"f 1 2 /3\n", "has the corner b'/3'"),
         (CORNERS + b"f 1 2 1_0\n", "has the corner b'1_0'"),
-        (CORNERS + b"f 1 2 3\nf 1 2\n", "face 1 has 2 corners: expected 3 to 1000"),
+        (CORNERS + b"f 1 2 3\nf 1\n", "face 1 has 1 corners: expected 3 to 1000"),
         (CORNERS + b"f 1 2 3\nf", "face 1 has 0 corners"),
         (CORNERS + b"f" + b" 1" * 1001, "face 0 has 1001 corners"),
         (b"v 0 0 0\nv 1 0\nv 1 1 0\nf 1 2 3\n", "vertex 1 is '1 0'"),
