@@ -1,22 +1,18 @@
 """Triangle meshes from files: read, checked, and scaled to the unit ball."""
 
 import hashlib
-import io
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import unquote
 
 import numpy as np
-import trimesh
 from jaxtyping import Float64, Int64
 
-from apps.shapes import gltf, obj, off, ply
+from apps.shapes import gltf, gltf_file, obj, off, ply, stl
 from apps.shapes.enclosing_ball import enclosing_ball
 
 SUFFIXES = frozenset({".off", ".obj", ".stl", ".ply", ".glb", ".gltf"})
-PARSERS = {".off": off.parse, ".obj": obj.parse, ".ply": ply.parse}
 MOST_BYTES = 2**29
 MOST_FACES = 5_000_000
 FARTHEST = 1e100
@@ -104,7 +100,7 @@ def decode(data: bytes, suffix: str, buffers: dict[str, bytes] | None = None) ->
         raise ValueError(f"has the suffix {suffix!r}: one of {', '.join(sorted(SUFFIXES))} is wanted")
     try:
         vertices, faces = _parsed(data, suffix.lower(), buffers or {})
-    # trimesh's readers raise whatever broken bytes lead them to.
+    # Broken bytes lead readers to whatever error.
     except Exception as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"cannot be read: {reason}") from error
@@ -147,21 +143,16 @@ def _surface(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
 
 
 def _parsed(data: bytes, suffix: str, buffers: dict[str, bytes]) -> tuple[np.ndarray, np.ndarray]:
-    if suffix in PARSERS:
-        return PARSERS[suffix](data)
-    return _by_trimesh(data, suffix, buffers)
-
-
-def _by_trimesh(data: bytes, suffix: str, buffers: dict[str, bytes]) -> tuple[np.ndarray, np.ndarray]:
-    if suffix.lower() in (".gltf", ".glb"):
-        gltf.check_counts(gltf.described(data, suffix.lower()), 3 * MOST_FACES)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.filterwarnings("error", ".*unmatched data")  # numpy's word for text that is no number
-        mesh = trimesh.load_mesh(
-            io.BytesIO(data), file_type=suffix.lower()[1:], resolver=buffers, process=False, skip_materials=True
-        )
-    return np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces, np.int64)
+    match suffix:
+        case ".off":
+            return off.parse(data)
+        case ".obj":
+            return obj.parse(data)
+        case ".ply":
+            return ply.parse(data)
+        case ".stl":
+            return stl.parse(data)
+    return gltf.parse(data, suffix, buffers, MOST_FACES)
 
 
 def _contents(path: Path) -> dict[str, bytes]:
@@ -169,7 +160,7 @@ def _contents(path: Path) -> dict[str, bytes]:
     try:
         contents = {path.name: _bytes(path)}
         if path.suffix.lower() == ".gltf":
-            for name in gltf.buffer_files(gltf.described(contents[path.name], ".gltf")):
+            for name in gltf_file.buffer_files(gltf_file.described(contents[path.name], ".gltf")):
                 buffer = path.parent / unquote(name)
                 if not buffer.resolve().is_relative_to(path.parent.resolve()):
                     raise ValueError(f"names a buffer outside of its folder, {name!r}")

@@ -24,7 +24,8 @@ def parse(data: bytes) -> tuple[Float64[np.ndarray, "V 3"], Int64[np.ndarray, "F
     Raises:
         ValueError: anything else, in one line: what is wrong, and in which vertex or face, counted from 0.
 
-    >>> vertices, faces = parse(b"v 0 0 0\\nv 1 0 0\\nv 1 1 0\\nf -3//1 -2//1 -1//1 # one\\nv 0 1 0\\n\\tf 1 3 \\\\\\n 4\\n")
+    >>> content = b"v 0 0 0\\nv 1 0 0\\nv 1 1 0\\nf -3//1 -2//1 -1//1 # one\\nv 0 1 0\\n\\tf 1 3 \\\\\\n 4\\n"
+    >>> vertices, faces = parse(content)
     >>> faces.tolist()
     [[0, 1, 2], [0, 2, 3]]
     """

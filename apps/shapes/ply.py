@@ -24,11 +24,11 @@ MOST_DIGITS = 12
 
 
 class Property(NamedTuple):
-    """A number of every row of an element; with a `count`, the type of its length, a list of numbers."""
+    """A number of every row of an element; with a `length`, the type of one, a list of numbers."""
 
     name: str
     type: str
-    count: str = ""
+    length: str = ""
 
 
 class Element(NamedTuple):
@@ -140,7 +140,7 @@ def _text_columns(elements: list[Element], body: bytes) -> Iterator[tuple[str, C
     for element in elements:
         rows, first = lines[first : first + element.length], first + element.length
         width = len(element.properties)
-        if any(each.count for each in element.properties):
+        if any(each.length for each in element.properties):
             yield element.name, _text_lists(element, rows)
             continue
         wrong = next((i for i, row in enumerate(rows) if len(row.split()) != width), None)
@@ -157,8 +157,8 @@ def _text_lists(element: Element, rows: list[bytes]) -> Columns:
         place = 0
         try:
             for part, each in zip(parts, element.properties, strict=True):
-                count = int(words[place]) if each.count else 1
-                place += bool(each.count)
+                count = int(words[place]) if each.length else 1
+                place += bool(each.length)
                 convert = float if each.type in FRACTIONS else int
                 part.append([convert(word) for word in words[place : place + count]])
                 place += count
@@ -183,7 +183,7 @@ def _binary_columns(elements: list[Element], body: bytes, order: str) -> Iterato
     for element in elements:
         if not element.length or not element.properties:
             continue
-        least = sum(np.dtype(each.count or each.type).itemsize for each in element.properties)
+        least = sum(np.dtype(each.length or each.type).itemsize for each in element.properties)
         if element.length * least > len(body) - place:
             raise ValueError(f"it says {element.length} of {element.name} but ends before them")
         columns, place = _binary_rows(element, body, place, order)
@@ -200,12 +200,12 @@ def _binary_rows(element: Element, body: bytes, start: int, order: str) -> tuple
         [
             field
             for i, (each, length) in enumerate(zip(element.properties, lengths, strict=True))
-            for field in ((f"count {i}", order + (each.count or "V0")), (f"value {i}", order + each.type, (length,)))
+            for field in ((f"count {i}", order + (each.length or "V0")), (f"value {i}", order + each.type, (length,)))
         ]
     )
     if element.length * dtype.itemsize <= len(body) - start:
         table = np.frombuffer(body, dtype, element.length, start)
-        if all((table[f"count {i}"] == lengths[i]).all() for i, each in enumerate(element.properties) if each.count):
+        if all((table[f"count {i}"] == lengths[i]).all() for i, each in enumerate(element.properties) if each.length):
             columns = {
                 each.name: Column(table[f"value {i}"].reshape(-1), np.full(len(table), lengths[i]))
                 for i, each in enumerate(element.properties)
@@ -224,9 +224,9 @@ def _row(element: Element, body: bytes, place: int, order: str, number: int) -> 
     try:
         for each in element.properties:
             count = 1
-            if each.count:
-                (count,) = struct.unpack_from(order + each.count, body, place)
-                place += struct.calcsize(order + each.count)
+            if each.length:
+                (count,) = struct.unpack_from(order + each.length, body, place)
+                place += struct.calcsize(order + each.length)
             if not 0 <= count <= len(body):
                 raise ValueError(f"{element.name} {number} has {count} {each.name}")
             values = struct.unpack_from(f"{order}{count}{each.type}", body, place)

@@ -149,7 +149,7 @@ def test_what_is_damaged_is_named(content, reason):
 def test_a_plain_file_that_is_cut_off_is_refused(missing):
     whole = trimesh.Trimesh(CORNERS, SIDES, process=False).export(file_type="ply", encoding="ascii").rstrip()
     assert triangles(whole) == WHOLE
-    with pytest.raises(ValueError, match="lines of them|face 3 is"):
+    with pytest.raises(ValueError, match=r"lines of them|face 3 is"):
         decode(whole[:-missing], ".ply")
 
 
