@@ -13,9 +13,11 @@ from apps.shapes import gltf, gltf_file, obj, off, ply, stl
 from apps.shapes.enclosing_ball import enclosing_ball
 
 SUFFIXES = frozenset({".off", ".obj", ".stl", ".ply", ".glb", ".gltf"})
+REVISION = 2  # of what is read from a file
 MOST_BYTES = 2**29
 MOST_FACES = 5_000_000
 FARTHEST = 1e100
+LEAST_AREA = 1e-30  # of a triangle, in squares of the extent of its mesh
 UPRIGHT = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # turns the z axis up: z becomes y
 
 Up = Literal["y", "z"]
@@ -53,6 +55,9 @@ class MeshFile:
 
     path: Path
     up: Up = "y"
+
+    def __str__(self) -> str:
+        return str(self.path)
 
     def read(self) -> Mesh:
         """Raises MeshError."""
@@ -136,7 +141,7 @@ def _surface(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
     if extent < np.finfo(np.float64).tiny:
         raise ValueError("has no surface")
     a, b, c = ((vertices - vertices[0]) / extent)[faces].transpose(1, 0, 2)
-    has_area = np.cross(b - a, c - a).any(axis=1)
+    has_area = np.linalg.norm(np.cross(b - a, c - a), axis=1) > LEAST_AREA
     if has_area.all():
         return Mesh(vertices, faces)
     return _surface(vertices, faces[has_area])
