@@ -37,7 +37,7 @@ EXTRAS = {
 }
 APPS_ONLY_IN = {  # heavy, or readers of what anyone may have written
     "open3d": "apps.shapes.rendering",
-    "trimesh": "apps.shapes.meshes",
+    "trimesh": "apps.shapes.stl",
 }
 SHARED = ("io", "shapes", "datasets", "networks", "training", "evaluation", "report", "compare")  # folders of apps
 FILES = sorted([*ROOT.glob("geomdml/**/*.py"), *ROOT.glob("apps/**/*.py")])

@@ -36,13 +36,16 @@ class Model:
     rotation: str
     pin: str
 
+    def __str__(self) -> str:
+        return f"{self.library}/{self.member}"
+
     def read(self) -> Mesh:
         """Raises MeshError."""
         try:
             with zipfile.ZipFile(self.library) as archive:
                 mesh = decode(archive.read(self.member), Path(self.member).suffix)
         except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-            raise MeshError(f"{self.library}/{self.member}", str(error)) from error
+            raise MeshError(str(self), str(error)) from error
         return mesh.turned(np.array(self.rotation.split(), float).reshape(3, 3)) if self.rotation else mesh
 
     def key(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from apps.shapes import meshes
 from apps.shapes.cache import Recipe, make_cached
 from apps.shapes.labelled_shapes import Shapes, Source
 from apps.shapes.meshes import Mesh, unit
@@ -35,7 +36,7 @@ class Cloud:
 
     def described(self) -> dict[str, Any]:
         """All that the points of a mesh depend on but the mesh."""
-        return {**asdict(self), "revision": REVISION, "trimesh": version("trimesh")}
+        return {**asdict(self), "revision": REVISION, "reader": meshes.REVISION, "trimesh": version("trimesh")}
 
     def key(self) -> str:
         """A short hash of `described`."""

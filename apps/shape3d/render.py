@@ -13,7 +13,8 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from apps.shapes.meshes import MeshFile
-from apps.shapes.rendering import Look, dodecahedron, render, ring
+from apps.shapes.rendering import Look, dodecahedron, ring
+from apps.shapes.views import images_of
 
 COLUMNS = 12
 
@@ -47,7 +48,7 @@ def main(args: Sequence[str] | None = None) -> None:
     try:
         directions = ring(chosen.views, chosen.elevation) if chosen.views else dodecahedron()
         look = Look(directions, chosen.size, chosen.shading)
-        sheet([render(MeshFile(path, chosen.up).read(), look) for path in chosen.mesh]).save(chosen.out)
+        sheet([images_of(MeshFile(path, chosen.up), look) for path in chosen.mesh]).save(chosen.out)
     except (ValueError, OSError, ImportError) as error:
         sys.exit(f"error: {error}")
 

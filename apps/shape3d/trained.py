@@ -12,7 +12,8 @@ from apps.datasets import class_folders
 from apps.io.workers import on_all_cores
 from apps.shape3d.model import Shape3D
 from apps.shapes.meshes import SUFFIXES, MeshError, MeshFile, Up
-from apps.shapes.rendering import Look, render
+from apps.shapes.rendering import Look
+from apps.shapes.views import images_of
 from apps.training.restore import restore
 from apps.training.shape_data import ShapeData, look
 
@@ -56,7 +57,7 @@ class _Rendering:
 
     def __call__(self, path: Path) -> Any:
         try:
-            return render(MeshFile(path, self.up).read(), self.look)
+            return images_of(MeshFile(path, self.up), self.look)
         except MeshError as error:
             return error
 

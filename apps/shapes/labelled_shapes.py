@@ -13,7 +13,10 @@ from apps.shapes.meshes import Mesh
 
 
 class Source(Protocol):
-    """Where one mesh comes from. It is sent to other processes, so it is small: a path rather than a mesh."""
+    """Where one mesh comes from. It is sent to other processes, so it is small: a path rather than a mesh.
+
+    As a text it names the file, for messages.
+    """
 
     def read(self) -> Mesh:
         """Raises MeshError."""

@@ -1,24 +1,23 @@
 """Triangle meshes from files: read, checked, and scaled to the unit ball."""
 
 import hashlib
-import io
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import unquote
 
 import numpy as np
-import trimesh
 from jaxtyping import Float64, Int64
 
-from apps.shapes import gltf, off
+from apps.shapes import gltf, gltf_file, obj, off, ply, stl
 from apps.shapes.enclosing_ball import enclosing_ball
 
 SUFFIXES = frozenset({".off", ".obj", ".stl", ".ply", ".glb", ".gltf"})
+REVISION = 2  # of what is read from a file
 MOST_BYTES = 2**29
 MOST_FACES = 5_000_000
 FARTHEST = 1e100
+LEAST_AREA = 1e-30  # of a triangle, in squares of the extent of its mesh
 UPRIGHT = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # turns the z axis up: z becomes y
 
 Up = Literal["y", "z"]
@@ -56,6 +55,9 @@ class MeshFile:
 
     path: Path
     up: Up = "y"
+
+    def __str__(self) -> str:
+        return str(self.path)
 
     def read(self) -> Mesh:
         """Raises MeshError."""
@@ -102,8 +104,8 @@ def decode(data: bytes, suffix: str, buffers: dict[str, bytes] | None = None) ->
     if suffix.lower() not in SUFFIXES:
         raise ValueError(f"has the suffix {suffix!r}: one of {', '.join(sorted(SUFFIXES))} is wanted")
     try:
-        vertices, faces = off.parse(data) if suffix.lower() == ".off" else _by_trimesh(data, suffix, buffers or {})
-    # trimesh's readers raise whatever broken bytes lead them to.
+        vertices, faces = _parsed(data, suffix.lower(), buffers or {})
+    # Broken bytes lead readers to whatever error.
     except Exception as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"cannot be read: {reason}") from error
@@ -139,22 +141,23 @@ def _surface(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
     if extent < np.finfo(np.float64).tiny:
         raise ValueError("has no surface")
     a, b, c = ((vertices - vertices[0]) / extent)[faces].transpose(1, 0, 2)
-    has_area = np.cross(b - a, c - a).any(axis=1)
+    has_area = np.linalg.norm(np.cross(b - a, c - a), axis=1) > LEAST_AREA
     if has_area.all():
         return Mesh(vertices, faces)
     return _surface(vertices, faces[has_area])
 
 
-def _by_trimesh(data: bytes, suffix: str, buffers: dict[str, bytes]) -> tuple[np.ndarray, np.ndarray]:
-    if suffix.lower() in (".gltf", ".glb"):
-        gltf.check_counts(gltf.described(data, suffix.lower()), 3 * MOST_FACES)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.filterwarnings("error", ".*unmatched data")  # numpy's word for text that is no number
-        mesh = trimesh.load_mesh(
-            io.BytesIO(data), file_type=suffix.lower()[1:], resolver=buffers, process=False, skip_materials=True
-        )
-    return np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces, np.int64)
+def _parsed(data: bytes, suffix: str, buffers: dict[str, bytes]) -> tuple[np.ndarray, np.ndarray]:
+    match suffix:
+        case ".off":
+            return off.parse(data)
+        case ".obj":
+            return obj.parse(data)
+        case ".ply":
+            return ply.parse(data)
+        case ".stl":
+            return stl.parse(data)
+    return gltf.parse(data, suffix, buffers, MOST_FACES)
 
 
 def _contents(path: Path) -> dict[str, bytes]:
@@ -162,7 +165,7 @@ def _contents(path: Path) -> dict[str, bytes]:
     try:
         contents = {path.name: _bytes(path)}
         if path.suffix.lower() == ".gltf":
-            for name in gltf.buffer_files(gltf.described(contents[path.name], ".gltf")):
+            for name in gltf_file.buffer_files(gltf_file.described(contents[path.name], ".gltf")):
                 buffer = path.parent / unquote(name)
                 if not buffer.resolve().is_relative_to(path.parent.resolve()):
                     raise ValueError(f"names a buffer outside of its folder, {name!r}")

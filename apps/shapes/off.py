@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float64, Int64
 
-MOST_CORNERS = 1000
+from apps.shapes.polygons import MOST_CORNERS, fans
+from apps.shapes.text_numbers import numbers
+
 MOST_DIGITS = 9
 
 Vertices = Float64[np.ndarray, "V 3"]
@@ -41,52 +43,24 @@ def parse(data: bytes) -> tuple[Vertices, Faces]:
     if found != wanted:
         raise ValueError(f"it says {int(counts[0])} vertices and {int(counts[1])} faces but has {found} lines of them")
     middle = first + int(counts[0])
-    return _vertices(lines[first:middle]), _faces(lines[middle:], int(counts[0]))
-
-
-def _vertices(lines: Sequence[bytes]) -> Vertices:
-    return _numbers(lines, range(3), "vertex") if lines else np.empty((0, 3))
+    return numbers(lines[first:middle], range(3), "vertex"), _faces(lines[middle:], int(counts[0]))
 
 
 def _faces(lines: Sequence[bytes], vertices: int) -> Faces:
-    if not lines:
-        return np.empty((0, 3), np.int64)
-    corners = _numbers(lines, [0], "face")[:, 0]
-    allowed = (corners == np.floor(corners)) & (corners >= 3) & (corners <= MOST_CORNERS)
+    counts = numbers(lines, [0], "face")[:, 0]
+    allowed = (counts == np.floor(counts)) & (counts >= 3) & (counts <= MOST_CORNERS)
     if not allowed.all():
         row = int(allowed.argmin())
-        raise ValueError(f"face {row} has {corners[row]:g} corners: 3 to {MOST_CORNERS} are wanted")
-    fans = []
-    for count in np.unique(corners).astype(int).tolist():
-        rows = np.flatnonzero(corners == count)
-        polygons = _numbers([lines[row] for row in rows.tolist()], range(1, count + 1), "face", rows)
+        raise ValueError(f"face {row} has {counts[row]:g} corners: expected 3 to {MOST_CORNERS}")
+    counts = counts.astype(np.int64)
+    starts = np.cumsum(counts) - counts
+    corners = np.empty(counts.sum(), np.int64)
+    for count in np.unique(counts).tolist():
+        rows = np.flatnonzero(counts == count)
+        polygons = numbers([lines[row] for row in rows.tolist()], range(1, count + 1), "face", rows)
         wrong = (polygons != np.floor(polygons)) | (polygons < 0) | (polygons >= vertices)
         if wrong.any():
             row, place = np.argwhere(wrong)[0].tolist()
             raise ValueError(f"face {rows[row]} names vertex {polygons[row, place]:g} of {vertices}")
-        index = polygons.astype(np.int64)
-        fans += [(rows, index[:, [0, i, i + 1]]) for i in range(1, count - 1)]
-    order = np.argsort(np.concatenate([rows for rows, _ in fans]), kind="stable")
-    return np.concatenate([fan for _, fan in fans])[order]
-
-
-def _numbers(
-    lines: Sequence[bytes], columns: Sequence[int], what: str, rows: Int64[np.ndarray, "L"] | None = None
-) -> Float64[np.ndarray, "L C"]:
-    """Some columns of lines of numbers, by numpy's reader; where it stumbles, the first wrong line is named."""
-    text = [line.decode("ascii", errors="replace") for line in lines]
-    try:
-        if not any(map(str.isspace, text)):  # numpy would pass over these
-            return np.loadtxt(text, np.float64, comments=None, usecols=list(columns), ndmin=2)
-    except ValueError:
-        pass
-    wrong = next(i for i, line in enumerate(text) if line.isspace() or not _is_read(line, columns))
-    raise ValueError(f"{what} {wrong if rows is None else rows[wrong]} is {text[wrong][:40]!r}")
-
-
-def _is_read(line: str, columns: Sequence[int]) -> bool:
-    try:
-        np.loadtxt([line], np.float64, comments=None, usecols=list(columns))
-    except ValueError:
-        return False
-    return True
+        corners[starts[rows][:, None] + np.arange(count)] = polygons
+    return fans(corners, counts)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from apps.shapes import meshes
 from apps.shapes.meshes import Mesh, unit
 
 Direction = tuple[float, float, float]
@@ -106,6 +107,7 @@ class Look:
         return {
             **asdict(self),
             "revision": REVISION,
+            "reader": meshes.REVISION,
             "open3d": _version_of_open3d(),
             "trimesh": version("trimesh"),
         }
@@ -124,6 +126,7 @@ def render(mesh: Mesh, look: Look, *, threads: int = 1) -> UInt8[np.ndarray, "V 
         threads: for casting rays; 0 takes all cores.
 
     Raises:
+        ValueError: no ray meets it: its surface is too small or too thin to be seen; a sentence without its subject.
         ImportError: open3d, or a system library that it needs, is missing; says how to get it.
 
     >>> corner = Mesh(np.eye(3), np.array([[0, 1, 2]]))
@@ -137,12 +140,19 @@ def render(mesh: Mesh, look: Look, *, threads: int = 1) -> UInt8[np.ndarray, "V 
     corners = np.sort(faces, axis=1).astype(np.uint32)
     scene.add_triangles(o3d.core.Tensor(vertices.astype(np.float32)), o3d.core.Tensor(corners))
     images = np.empty(look.shape, np.uint8)
+    seen = False
     for image, direction in zip(images, look.directions, strict=True):
         camera = _camera(direction)
         hits = scene.cast_rays(o3d.core.Tensor(_rays(camera, look.size * look.samples)), nthreads=threads)
+        seen = seen or bool(np.isfinite(hits["t_hit"].numpy()).any())
         values = _shade(hits["t_hit"].numpy(), hits["primitive_normals"].numpy() @ camera.T, look.shading)
         fine = values.reshape(-1, look.size, look.samples, look.size, look.samples)
         image[:] = np.rint(fine.mean(axis=(2, 4)))
+    if not seen:
+        raise ValueError(
+            f"cannot be seen in any of {look.views} views of {look.size} pixels: its surface is too thin, or too small "
+            "for the distance between its parts"
+        )
     return images
 
 

@@ -8,6 +8,7 @@ from jaxtyping import UInt8
 
 from apps.shapes.cache import Recipe, make_cached
 from apps.shapes.labelled_shapes import Shapes, Source
+from apps.shapes.meshes import MeshError
 from apps.shapes.rendering import Look, render
 from apps.shapes.store import Arrays
 
@@ -33,10 +34,15 @@ def render_cached(shapes: Shapes, look: Look, *, strict: bool = False) -> Render
         ImportError: open3d is missing.
     """
     recipe = Recipe(
-        "views", look.key(), look.described(), look.shape, "uint8", "rendering", partial(_render, look=look)
+        "views", look.key(), look.described(), look.shape, "uint8", "rendering", partial(images_of, look=look)
     )
     return Rendered(*make_cached(shapes, recipe, strict=strict))
 
 
-def _render(source: Source, look: Look) -> UInt8[np.ndarray, "V C S S"]:
-    return render(source.read(), look)
+def images_of(source: Source, look: Look) -> UInt8[np.ndarray, "V C S S"]:
+    """The images of one shape. Raises MeshError, also for one that cannot be seen in any of them."""
+    mesh = source.read()
+    try:
+        return render(mesh, look)
+    except ValueError as error:
+        raise MeshError(str(source), str(error)) from error

@@ -1,0 +1,182 @@
+"""What lies in a glTF file: its JSON, its buffers, and the numbers in them (glTF 2.0, sections 3.6 and 4.4)."""
+
+import base64
+import binascii
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+Object = dict[str, Any]
+
+TYPES = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
+WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
+
+
+def described(data: bytes, suffix: str) -> Object:
+    """The JSON of a .gltf, or of the first chunk of a .glb (glTF 2.0, section 4.4).
+
+    Raises:
+        ValueError: none, or something else.
+    """
+    return _split(data, suffix)[0]
+
+
+def buffer_files(content: Object) -> list[str]:
+    """The files that hold its buffers, as it writes them.
+
+    >>> buffer_files({"buffers": [{"uri": "a.bin"}, {"uri": "data:;base64,AAAA"}, {}]})
+    ['a.bin']
+    """
+    uris = [buffer.get("uri", "") for buffer in objects(content, "buffers")]
+    return [str(uri) for uri in uris if uri and not str(uri).startswith("data:")]
+
+
+class Content:
+    """The objects of a file, and the numbers that its accessors stand for.
+
+    Args:
+        data: of the file.
+        suffix: ".gltf" or ".glb".
+        files: the content of `buffer_files`, by the names that the file gives them.
+        most: numbers of an accessor that are read, as a few bytes could ask for any number of zeros.
+
+    Raises:
+        ValueError: no such file; so do the methods, for what does not fit together. In one line.
+    """
+
+    def __init__(self, data: bytes, suffix: str, files: Mapping[str, bytes], most: int) -> None:
+        self.json, self.binary = _split(data, suffix)
+        self.files, self.most = files, most
+        self._decoded: dict[int, bytes] = {}
+
+    def objects(self, name: str) -> list[Object]:
+        """All objects of a kind, such as "nodes"."""
+        return objects(self.json, name)
+
+    def at(self, name: str, index: Any) -> Object:
+        """An object by its kind and index."""
+        found = self.objects(name)
+        if type(index) is not int or not 0 <= index < len(found):
+            raise ValueError(f"it names {name} {index!r}; there are {len(found)}")
+        return found[index]
+
+    def numbers(self, index: Any, kind: str, primitive: Object | None = None) -> Float64[np.ndarray, "N W"]:
+        """The numbers of an accessor, one row for each of its items (section 3.6.2)."""
+        accessor = self.at("accessors", index)
+        count, width = _whole(accessor, "count"), WIDTHS[kind]
+        if count > self.most:
+            raise ValueError(f"it asks for {count} numbers at once: {self.most:,} is the most that is read")
+        if accessor.get("type") != kind:
+            raise ValueError(f"accessor {index} is of type {accessor.get('type')!r}: expected {kind}")
+        if "bufferView" not in accessor and "sparse" not in accessor:
+            extensions = ", ".join((primitive or {}).get("extensions", {}))
+            raise ValueError(
+                f"it has numbers compressed by {extensions}, which is not read"
+                if extensions
+                else f"accessor {index} has no numbers"
+            )
+        rows = np.zeros((count, width))
+        if "bufferView" in accessor:
+            rows = self._rows(accessor, accessor, count, width).astype(np.float64)
+        if sparse := accessor.get("sparse"):
+            changed = _whole(sparse, "count")
+            places = self._rows(sparse.get("indices", {}), sparse.get("indices", {}), changed, 1).reshape(-1)
+            if changed and (places[-1] >= count or (np.diff(places.astype(np.int64)) <= 0).any()):
+                raise ValueError(f"accessor {index} has sparse indices that do not rise below {count}")
+            rows[places.astype(np.int64)] = self._rows(accessor, sparse.get("values", {}), changed, width)
+        dtype = np.dtype(TYPES[accessor["componentType"]])
+        if not accessor.get("normalized") or dtype.kind == "f":
+            return rows
+        return np.maximum(rows / np.iinfo(dtype).max, -1)
+
+    def _rows(self, typed: Object, placed: Object, count: int, width: int) -> np.ndarray:
+        """Numbers of the type of one object, from where another places them in a view of a buffer."""
+        if typed.get("componentType") not in TYPES:
+            raise ValueError(f"it has numbers of componentType {typed.get('componentType')!r}")
+        dtype = np.dtype(TYPES[typed["componentType"]])
+        view = self.at("bufferViews", placed.get("bufferView"))
+        size = width * dtype.itemsize
+        stride = _whole(view, "byteStride", size)
+        buffer = self._buffer(view)
+        start, length = _whole(view, "byteOffset", 0), _whole(view, "byteLength")
+        first = _whole(placed, "byteOffset", 0)
+        if stride < size or start + length > len(buffer):
+            raise ValueError(f"bufferView {placed['bufferView']} has a byteStride or byteLength beyond its data")
+        if not count:
+            return np.empty((0, width), dtype)
+        if first + (count - 1) * stride + size > length:
+            raise ValueError(f"it has {count} items where bufferView {placed['bufferView']} has {length} bytes")
+        return np.ndarray((count, width), dtype, buffer, start + first, (stride, dtype.itemsize))
+
+    def _buffer(self, view: Object) -> bytes:
+        """The buffer behind a view. Compressed views name a buffer of plain numbers, which need not be there."""
+        index: Any = view.get("buffer")
+        buffer = self.at("buffers", index)
+        if index not in self._decoded:
+            self._decoded[index] = self._bytes(index, buffer.get("uri"))
+        found = self._decoded[index]
+        if len(found) < _whole(buffer, "byteLength"):
+            if extensions := ", ".join(view.get("extensions", {})):
+                raise ValueError(f"it has numbers compressed by {extensions}, which is not read")
+            raise ValueError(f"buffer {index} has {len(found)} bytes where it says {buffer['byteLength']}")
+        return found
+
+    def _bytes(self, index: int, uri: Any) -> bytes:
+        if uri is None:
+            return self.binary if index == 0 and self.binary is not None else b""
+        if not str(uri).startswith("data:"):
+            return self.files.get(str(uri), b"")
+        try:
+            return base64.b64decode(str(uri).partition(",")[2], validate=True)
+        except binascii.Error as error:
+            raise ValueError(f"buffer {index} is no base64: {error}") from error
+
+
+def _split(data: bytes, suffix: str) -> tuple[Object, bytes | None]:
+    """The JSON, and the binary chunk of a .glb where it has one."""
+    binary = None
+    if suffix == ".glb":
+        if data[:8] != b"glTF\x02\0\0\0":
+            raise ValueError("it does not begin as glTF 2 does in binary")
+        if int.from_bytes(data[8:12], "little") != len(data):
+            raise ValueError(f"it says {int.from_bytes(data[8:12], 'little')} bytes but has {len(data)}")
+        chunks = list(_chunks(data))
+        if not chunks or chunks[0][0] != b"JSON":
+            raise ValueError("it does not begin with a chunk of JSON")
+        binary = next((chunk for kind, chunk in chunks[1:2] if kind == b"BIN\0"), None)
+        data = chunks[0][1]
+    try:
+        content = json.loads(data)
+    except RecursionError as error:
+        raise ValueError("its JSON is nested too deep") from error
+    if not isinstance(content, dict):
+        raise ValueError("it does not hold a JSON object")
+    return content, binary
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    place = 12
+    while place < len(data):
+        length = int.from_bytes(data[place : place + 4], "little")
+        if place + 8 + length > len(data):
+            raise ValueError(f"it has a chunk of {length} bytes but ends before")
+        yield data[place + 4 : place + 8], data[place + 8 : place + 8 + length]
+        place += 8 + length
+
+
+def _whole(content: Object, name: str, default: int | None = None) -> int:
+    value = content.get(name, default)
+    if type(value) is not int or value < 0:
+        raise ValueError(f"it has the {name} {value!r}: expected a whole number")
+    return value
+
+
+def objects(content: Object, name: str) -> list[Object]:
+    """The list of objects that an object has under a name; none where it is left out."""
+    found = content.get(name, [])
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise ValueError(f"its {name} are no list of objects")
+    return found

@@ -1,0 +1,48 @@
+"""STL, triangles one by one, as text and binary: https://www.loc.gov/preservation/digital/formats/fdd/fdd000504.shtml"""
+
+import io
+import re
+import warnings
+
+import numpy as np
+import trimesh
+from jaxtyping import Float64, Int64
+
+HEADER, TRIANGLE = 84, 50  # bytes
+WORDS = re.compile(rb"^[ \t]*(solid|facet|vertex|endloop|endfacet|endsolid)\b", re.MULTILINE | re.IGNORECASE)
+
+
+def parse(data: bytes) -> tuple[Float64[np.ndarray, "V 3"], Int64[np.ndarray, "F 3"]]:
+    """Vertices and triangles of an STL file; every triangle has corners of its own. Read by trimesh, once it is whole.
+
+    Raises:
+        ValueError: cut off, facets that are no triangles, or anything else.
+
+    >>> loop = b"outer loop\\nvertex 0 0 0\\nvertex 1 0 0\\nvertex 0 1 0\\nendloop\\n"
+    >>> parse(b"solid a\\nfacet normal 0 0 1\\n" + loop + b"endfacet\\nendsolid a\\n")[1].tolist()
+    [[0, 1, 2]]
+    """
+    if len(data) < HEADER or len(data) != HEADER + TRIANGLE * int.from_bytes(data[80:HEADER], "little"):
+        _check_text(data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("error", ".*unmatched data")  # numpy's word for text that is no number
+        mesh = trimesh.load_mesh(io.BytesIO(data), file_type="stl", process=False)
+    return np.asarray(mesh.vertices, np.float64).reshape(-1, 3), np.asarray(mesh.faces, np.int64).reshape(-1, 3)
+
+
+def _check_text(data: bytes) -> None:
+    words = [word.lower() for word in WORDS.findall(data)]
+    triangle = [b"facet", b"vertex", b"vertex", b"vertex", b"endloop", b"endfacet"]
+    place = 0
+    while place < len(words):
+        if words[place] != b"solid":
+            raise ValueError(f"it has {words[place].decode()!r} outside of a solid")
+        try:
+            end = words.index(b"endsolid", place)
+        except ValueError:
+            raise ValueError("it has a solid that does not end") from None
+        facets = words[place + 1 : end]
+        if facets != triangle * (len(facets) // len(triangle)):
+            raise ValueError("it has a facet that is no triangle")
+        place = end + 1
