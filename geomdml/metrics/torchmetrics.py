@@ -89,11 +89,12 @@ class _Collected(Metric):
             setattr(self, name, batches[-1:] if name in [added + state for state in STATES] else [])
         try:
             with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self.dist_sync_on_step):
-                self._forward_cache = self._scores()
+                scores = self._scores()
         finally:
             for name, batches in whole.items():
                 setattr(self, name, batches)
-        return self._forward_cache
+        self._forward_cache = scores  # type: ignore[assignment]
+        return scores
 
     def compute(self) -> dict[str, Tensor]:
         """The means by name, in float64, and the number of "queries": of all batches of all processes."""
@@ -104,13 +105,13 @@ class _Collected(Metric):
         """The means by name, of the states as they are."""
 
     @contextmanager
-    def sync_context(self, *args: Any, should_unsync: bool = True, **kwargs: Any) -> Iterator[None]:
+    def sync_context(self, **kwargs: Any) -> Iterator[None]:  # type: ignore[override]
         """As torchmetrics', and where `compute` raises each process has its own states again, too."""
         try:
-            with super().sync_context(*args, should_unsync=should_unsync, **kwargs):
+            with super().sync_context(**kwargs):
                 yield
         except Exception:
-            self.unsync(should_unsync=self._is_synced and should_unsync)
+            self.unsync(should_unsync=self._is_synced and kwargs.get("should_unsync", True))
             raise
 
     def _items(self) -> tuple[Tensor, ...]:
