@@ -6,7 +6,7 @@ import warnings
 import pytest
 import torch
 
-from geomdml.transport import sinkhorn
+from geomdml.transport import exact, sinkhorn
 
 SWAP = torch.tensor([[0.0, 1.0], [1.0, 0.0]], dtype=torch.float64)
 
@@ -94,7 +94,14 @@ def test_the_warning_advises_what_helps():
     with pytest.warns(RuntimeWarning, match="expected a larger max_iter, tol or reg"):
         sinkhorn(cost, 1e-3, max_iter=5)
     with pytest.warns(RuntimeWarning, match="more do not help; expected a larger tol or reg"):
-        sinkhorn(cost, 0.05, tol=1e-30)
+        sinkhorn(cost.double(), 0.05, tol=1e-30)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         sinkhorn(cost, 1e-3)
+
+
+@pytest.mark.parametrize("solver", [lambda cost: sinkhorn(cost, 0.1).value, lambda cost: exact(cost).value])
+@pytest.mark.parametrize("transform", ["grad", "hessian", "jacfwd", "jacrev", "vmap"])
+def test_a_transform_of_torch_func_is_refused_by_name(transform: str, solver):
+    with pytest.raises(NotImplementedError, match=r"expected torch\.autograd\.grad"):
+        getattr(torch.func, transform)(solver)(SWAP.expand(2, 2, 2) if transform == "vmap" else SWAP)
