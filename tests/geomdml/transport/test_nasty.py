@@ -94,7 +94,7 @@ def test_the_warning_advises_what_helps():
     with pytest.warns(RuntimeWarning, match="expected a larger max_iter, tol or reg"):
         sinkhorn(cost, 1e-3, max_iter=5)
     with pytest.warns(RuntimeWarning, match="more do not help; expected a larger tol or reg"):
-        sinkhorn(cost.double(), 0.05, tol=1e-30)
+        sinkhorn(torch.rand(300, 300, dtype=torch.float64), 0.05, tol=1e-30)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         sinkhorn(cost, 1e-3)
