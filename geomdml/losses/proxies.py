@@ -41,6 +41,7 @@ class Proxies(nn.Module):
             raise ValueError(f"features has shape {tuple(features.shape)}; expected (N, {dimension}) with N ≥ 1")
         class_indices(labels, classes, count=len(features))
         features = features.to(self.vectors)
+        labels = labels.to(features.device).long()  # of other dtypes, torch takes uint8 for a mask
         counts = torch.bincount(labels, minlength=classes).unsqueeze(1)
         sums = torch.zeros_like(self.vectors[:, 0]).index_add_(0, labels, features)
         means = torch.where(counts > 0, sums / counts.clamp_min(1), features.mean(0))

@@ -122,7 +122,7 @@ def _functions(length: int) -> dict[str, Callable[[Ranks], Tensor]]:
     return {
         "nn": lambda ranks: ranks.hits(1)[:, None],
         "ft": lambda ranks: ranks.hits(ranks.relevant)[:, None] / ranks.relevant,
-        "st": lambda ranks: ranks.hits(2 * ranks.relevant)[:, None] / ranks.relevant,
+        "st": lambda ranks: ranks.hits((2 * ranks.relevant).clamp(max=length))[:, None] / ranks.relevant,
         "e": lambda ranks: 2 * ranks.hits(page)[:, None] / (page + ranks.relevant),
         "dcg": lambda ranks: _discounted_gain(ranks, length)[:, None],
         "mean_ap": lambda ranks: ranks.average_precision(length)[:, None],

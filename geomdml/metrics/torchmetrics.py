@@ -1,6 +1,8 @@
 """The scores as metrics of torchmetrics (extra `metrics`): of all batches of all processes, each sample once."""
 
-from collections.abc import Collection
+from abc import abstractmethod
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any, get_args
 
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor, distributed
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 from torchmetrics.utilities.distributed import gather_all_tensors
+from torchmetrics.utilities.exceptions import TorchMetricsUserError
 
 from geomdml._core import checks
 from geomdml.metrics.query_scores import QueryScores
@@ -54,7 +57,7 @@ class _Collected(Metric):
             gallery: these are to be searched. Without any such batch each sample searches all the others.
 
         Raises:
-            ValueError, TypeError: shapes or dtypes that do not match, an index below 0.
+            ValueError, TypeError: shapes or dtypes that do not match, each other or earlier batches; an index below 0.
         """
         checks.pairs(embeddings=embeddings)
         checks.labels(len(embeddings), labels=labels)
@@ -65,8 +68,51 @@ class _Collected(Metric):
             if len(indices) and int(indices.min()) < 0:
                 raise ValueError(f"indices go down to {int(indices.min())}; expected numbers ≥ 0 of samples")
         prefix = "gallery_" if gallery else ""
+        for earlier in getattr(self, prefix + "embeddings")[:1]:
+            checks.same_length(embeddings=embeddings, earlier_embeddings=earlier)
         for name, batch in zip(STATES, (embeddings.detach(), labels.long(), indices.long()), strict=True):
             getattr(self, prefix + name).append(batch)
+
+    def forward(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        """Add a batch by `update`, and give the scores of this batch alone.
+
+        Raises:
+            ValueError, TypeError: as `update`, and the batch is not added; as `compute` for a batch that has no scores
+                of its own, such as one without two items of a class, and the batch is added all the same.
+        """
+        if self._is_synced:
+            raise TorchMetricsUserError(f"{type(self).__name__} is synced; expected unsync() before the next batch")
+        self.update(*args, **kwargs)
+        whole = {name: getattr(self, name) for name in self._defaults}
+        added = "gallery_" if kwargs.get("gallery") else ""
+        for name, batches in whole.items():
+            setattr(self, name, batches[-1:] if name in [added + state for state in STATES] else [])
+        try:
+            with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self.dist_sync_on_step):
+                scores = self._scores()
+        finally:
+            for name, batches in whole.items():
+                setattr(self, name, batches)
+        self._forward_cache = scores  # type: ignore[assignment]
+        return scores
+
+    def compute(self) -> dict[str, Tensor]:
+        """The means by name, in float64, and the number of "queries": of all batches of all processes."""
+        return self._scores()
+
+    @abstractmethod
+    def _scores(self) -> dict[str, Tensor]:
+        """The means by name, of the states as they are."""
+
+    @contextmanager
+    def sync_context(self, **kwargs: Any) -> Iterator[None]:  # type: ignore[override]
+        """As torchmetrics', and where `compute` raises each process has its own states again, too."""
+        try:
+            with super().sync_context(**kwargs):
+                yield
+        except Exception:
+            self.unsync(should_unsync=self._is_synced and kwargs.get("should_unsync", True))
+            raise
 
     def _items(self) -> tuple[Tensor, ...]:
         """(query, labels) or (query, labels, gallery, gallery_labels)."""
@@ -114,8 +160,8 @@ class RetrievalMetric(_Collected):
         super().__init__(space, memory_limit, **kwargs)
         self.ks, self.scores, self.ties = ks, scores, ties
 
-    def compute(self) -> dict[str, Tensor]:
-        """The means by name, in float64: "recall@1" and so on, "r_precision", "map_at_r", "mean_ap", and "queries"."""
+    def _scores(self) -> dict[str, Tensor]:
+        """ "recall@1" and so on, "r_precision", "map_at_r", "mean_ap", and "queries"."""
         found = self._by_query().mean()
         recall = {f"recall@{k}": value for k, value in (found.recall or {}).items()}
         return _numbers(recall | {k: v for k, v in found._asdict().items() if k != "recall"})
@@ -165,8 +211,8 @@ class ShrecMetric(_Collected):
         super().__init__(space, memory_limit, **kwargs)
         self.scores = scores
 
-    def compute(self) -> dict[str, Tensor]:
-        """The means by name, in float64; the curve as "precision@0.05" to "precision@1.00"; and "queries"."""
+    def _scores(self) -> dict[str, Tensor]:
+        """Single scores; the curve as "precision@0.05" to "precision@1.00"; and "queries"."""
         found = shrec(*self._items(), space=self.space, scores=self.scores, memory_limit=self.memory_limit)
         curve = dict(zip(found.recall, found.precision or (), strict=False))
         single = {k: v for k, v in found._asdict().items() if k not in ("precision", "recall")}

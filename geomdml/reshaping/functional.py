@@ -167,9 +167,9 @@ def reshaped_labels(
     classes = relation.shape[-1] if relation.ndim else 0
     _mixing(alpha, relation, len(alpha) if alpha.ndim else 0, classes)
     checks.class_indices(labels, classes, count=len(labels) if labels.ndim else 0)
-    relation, labels = wide(relation.detach()), labels.to(relation.device)
+    relation, labels = wide(relation.detach()), labels.to(relation.device).long()  # torch takes uint8 for a mask
     share = wide(alpha.detach())[:, None, None]
-    own = torch.nn.functional.one_hot(labels.long(), classes)
+    own = torch.nn.functional.one_hot(labels, classes)
     return (1 - share) * own + share * relation[labels]
 
 

@@ -100,7 +100,7 @@ class LabelReshaper(nn.Module):
         sums = members.to(self.sums).T @ torch.where(valid[:, None], probabilities, 0.0)
         batch = _over_processes(torch.cat([sums.flatten(), members.sum(0)]))
         sums, counts = batch[: sums.numel()].view_as(sums), batch[sums.numel() :]
-        decay = torch.where(counts > 0, self.momentum, 1.0)
+        decay = torch.ones_like(counts).masked_fill(counts > 0, self.momentum)
         self.counts.mul_(decay).add_(counts)
         self.sums.mul_(decay[:, None]).add_(sums)
 

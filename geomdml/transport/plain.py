@@ -17,6 +17,7 @@ LOOKS = 3  # iterations from one look at the error to the next
 SWEEPS = 100  # more than these still to come take longer than Newton's steps
 
 
+@np.errstate(all="ignore")
 def plain(problem: Problem, tol: float, max_iter: int) -> tuple[Solution | None, Tensor | None, int]:
     """The solution, if not many iterations bring it, else a g to start from, if any; and the iterations taken."""
     if not problem.balanced or problem.cost.device.type != "cpu":
@@ -37,12 +38,14 @@ def plain(problem: Problem, tol: float, max_iter: int) -> tuple[Solution | None,
         if n % LOOKS and n < max_iter:
             continue
         error = float(np.abs(x * s - a).sum() / mass)
-        if error <= tol:
+        if error <= tol or not error < math.inf:
             break
         to_come = math.log(error / tol) * (n - looked) / max(math.log(before / error), 1e-9)
         if n == max_iter or to_come > SWEEPS:
             return None, torch.from_numpy(eps * np.log(y)).view_as(problem.b), n
         before, looked = error, n
+    if not (error <= tol and x.min() > 0 < y.min()):  # weights next to nothing
+        return None, None, n
     K *= y
     K *= x[:, None]
     f, g = (torch.from_numpy(eps * np.log(v)).view(1, 1, -1) for v in (x, y))

@@ -54,6 +54,11 @@ def log_weight(w: Tensor) -> Tensor:
 def marginals(cost: Tensor, a: Tensor | None, b: Tensor | None, *, equal_sums: bool) -> tuple[Tensor, Tensor]:
     """The marginals, uniform where there are none, (..., n) and (..., m) in the dtype of the result; or an error."""
     checks.floating(cost=cost)
+    if any(x is not None and torch._C._functorch.is_functorch_wrapped_tensor(x) for x in (cost, a, b)):
+        raise NotImplementedError(
+            "optimal transport under a transform of torch.func; expected torch.autograd.grad (first derivatives), and "
+            "leading dimensions in place of vmap"
+        )
     if cost.ndim < 2 or 0 in cost.shape:
         raise ValueError(f"cost has shape {tuple(cost.shape)}; expected (..., n, m), none of them 0")
     checks.finite(cost=cost)

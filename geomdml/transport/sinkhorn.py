@@ -123,7 +123,7 @@ def sinkhorn(
     found = unrolled(given, tol, max_iter, start) if grad == "unroll" else solve(problem, tol, max_iter, start)
     met = found.error <= tol
     if not met.all():
-        _warn(found, met, tol)
+        _warn(found, met, tol, max_iter)
     if grad == "implicit":
         found = implicit(given, found)
     flowing = given if grad in ("implicit", "unroll") else problem
@@ -153,11 +153,12 @@ def _inner(x: Tensor, y: Tensor) -> Tensor:
     return (x.unsqueeze(-2) @ y.unsqueeze(-1)).sum((-1, -2, -3))  # without a third matrix, which takes longer to fill
 
 
-def _warn(found: Solution, met: Any, tol: float) -> None:
+def _warn(found: Solution, met: Any, tol: float, max_iter: int) -> None:
+    stopped = found.iterations.max() >= max_iter
     warnings.warn(
         f"sinkhorn: {int((~met).sum())} of {met.size} problems did not converge; their marginals are off by up to "
-        f"{found.error.max():.1e} after {found.iterations.max():.0f} iterations, tol = {tol:.1e}; expected a larger "
-        "max_iter, tol or reg",
+        f"{found.error.max():.1e} after {found.iterations.max():.0f} iterations, tol = {tol:.1e}; "
+        + ("expected a larger max_iter, tol or reg" if stopped else "more do not help; expected a larger tol or reg"),
         RuntimeWarning,
         stacklevel=3,
     )

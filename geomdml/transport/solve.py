@@ -16,6 +16,7 @@ from torch import Tensor
 from geomdml.transport.newton import newton_step
 from geomdml.transport.plain import plain
 from geomdml.transport.problem import Array, Problem, Solution, first
+from geomdml.transport.rescue import LARGEST, rescue
 from geomdml.transport.scaling import Scaling, Side
 
 FACTOR = 4.0  # between two levels of ε
@@ -39,6 +40,14 @@ def solve(problem: Problem, tol: float, max_iter: int, start: tuple[Tensor | Non
         if found is not None:
             return found
         start, count = (None, g), count + tried
+    found = _fast(problem, tol, max_iter, start, count)
+    return found if problem.cost[0].numel() > LARGEST else _rescued(problem, found, tol, max_iter)
+
+
+def _fast(
+    problem: Problem, tol: float, max_iter: int, start: tuple[Tensor | None, Tensor | None], count: Array
+) -> Solution:
+    """By scalings, after `count` iterations."""
     sides = Side.of(problem.a, problem.penalty[0]), Side.of(problem.b, problem.penalty[1])
     state = Scaling(problem.cost, sides, problem.reg, first(problem, *start))
     error, used = _iterate(state, tol, max_iter - count.max(), bail_out=NEAR)
@@ -47,6 +56,24 @@ def solve(problem: Problem, tol: float, max_iter: int, start: tuple[Tensor | Non
         error, used = _descend(state, _levels(problem), tol, max_iter - count.max())
         count = count + used
     return Solution(state.plan(), *state.absolute(), count, error)
+
+
+def _rescued(problem: Problem, found: Solution, tol: float, max_iter: int) -> Solution:
+    """The solution, where it was given up for other reasons than `max_iter` by slower means."""
+    lost = [~(u.isfinite() | (w == 0)).all(-1) for u, w in ((found.f, problem.a), (found.g, problem.b))]
+    unmet = ~(found.error <= tol) | (lost[0] | lost[1]).flatten().cpu().numpy()
+    if not unmet.any() or found.iterations.max() >= max_iter:
+        return found
+    plan, f, g = (x.clone() for x in found[:3])
+    iterations, error = found.iterations.copy(), found.error.copy()
+    for i in unmet.nonzero()[0]:
+        one = slice(i, i + 1)
+        cost, a, b, reg = (x[one] for x in problem[:4])
+        other = rescue(Problem(cost, a, b, reg, problem.penalty), tol)
+        if not error[i] <= other.error[0] or other.error[0] <= tol:
+            plan[one], f[one], g[one], error[one] = other.plan, other.f, other.g, other.error
+        iterations[one] += other.iterations
+    return Solution(plan, f, g, iterations, error)
 
 
 def _descend(state: Scaling, levels: list[Tensor], tol: float, most: float) -> tuple[Array, Array]:
@@ -98,7 +125,7 @@ def _iterate(state: Scaling, tol: float, most: float, bail_out: float = math.inf
             return error, used
         idle = np.where(error < 0.99 * best, 0, idle + 1)
         best = np.minimum(best, error)
-        going = unmet & (idle < PATIENCE) & (used < most)
+        going = unmet & (idle < PATIENCE) & (used < most) & np.isfinite(error)
         if not going.any():
             return error, used
         to_come = _to_come(error, before, tol) * (n - looked)

@@ -57,7 +57,10 @@ class Ranks(NamedTuple):
     relevant: Tensor  # R, (query, 1)
 
     def hits(self, depth: Tensor | int) -> Tensor:
-        """How many relevant items are expected among the first `depth`: each by the share of its block that is."""
+        """How many relevant items are expected among the first `depth`: each by the share of its block that is.
+
+        The depth is at most the length of the list: behind it come the items that fill a row up.
+        """
         return total(((depth - self.closer) / self.tied).clamp(0, 1))
 
     def average_precision(self, depth: Tensor | int) -> Tensor:

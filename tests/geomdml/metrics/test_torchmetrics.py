@@ -86,6 +86,64 @@ def test_forward_gives_the_scores_of_the_batch_and_keeps_it():
     assert metric.compute()["queries"] == 4
 
 
+@pytest.mark.parametrize("kind", [RetrievalMetric, ShrecMetric])
+def test_a_batch_without_scores_of_its_own_is_refused_and_kept(kind):
+    """The last batch of an epoch may have no two items of a class: what is collected must not be lost with it."""
+    x, labels = torch.arange(12.0)[:, None], torch.tensor([0, 0, 1, 1, 2, 2, 7, 8, 9, 7, 8, 9])
+    metric = kind()
+    metric.update(x[:6], labels[:6])
+    with pytest.raises(ValueError, match="no query has a relevant item"):
+        metric(x[6:9], labels[6:9])
+    metric.update(x[9:], labels[9:])
+    expected = kind()
+    expected.update(x, labels)
+    assert metric.compute() == expected.compute()
+    assert metric.compute()["queries"] == 12
+    assert metric(x[:2], labels[:2])["queries"] == 2
+    assert metric.compute()["queries"] == 14
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        ((torch.zeros(3, 1), torch.zeros(3)), "labels has dtype"),
+        ((torch.zeros(3, 1), torch.zeros(2).long()), "labels has shape"),
+        ((torch.zeros(3, 1), torch.zeros(3).long(), torch.tensor([0, -1, 2])), "indices go down to -1"),
+        ((torch.zeros(3, 2), torch.zeros(3).long()), "last dimensions differ"),
+    ],
+)
+@pytest.mark.parametrize("call", ["forward", "update"])
+def test_a_batch_that_is_refused_leaves_the_state_as_it_was(call: str, batch: tuple, message: str):
+    x, labels = data(20)
+    metric = RetrievalMetric()
+    metric.update(x[:, :1], labels)
+    before = metric.compute()
+    with pytest.raises((ValueError, TypeError), match=message):
+        getattr(metric, call)(*batch)
+    metric._computed = None
+    assert metric.compute() == before
+
+
+def test_a_batch_of_the_gallery_is_kept_by_forward_too():
+    x, labels = data(20)
+    metric = RetrievalMetric()
+    with pytest.raises(ValueError, match="has no embeddings"):
+        metric(x, labels, gallery=True)
+    metric.update(x[:5], labels[:5])
+    assert metric.compute() == named(retrieval(x[:5], labels[:5], x, labels))
+
+
+def test_a_batch_of_embeddings_that_cannot_be_ranked_is_kept():
+    metric = RetrievalMetric()
+    with pytest.raises(ValueError, match="NaN"):
+        metric(torch.tensor([[torch.nan], [0.0]]), torch.tensor([0, 0]))
+    assert len(metric.embeddings) == 1
+    with pytest.raises(ValueError, match="NaN"):
+        metric.compute()
+    with pytest.raises(ValueError, match="NaN"):
+        metric.by_query()
+
+
 @pytest.mark.parametrize(
     ("error", "message", "batch"),
     [
@@ -132,6 +190,17 @@ PROCESS = """
             if isinstance(metric, RetrievalMetric):
                 found.append({"r": metric.by_query().r_precision.sum()})
             found.append({"kept": torch.tensor(float(sum(map(len, metric.embeddings))))})
+    metric = RetrievalMetric()
+    metric.update(torch.zeros(1, 1), torch.tensor([rank]))
+    for call in (metric.compute, metric.by_query):
+        try:
+            call()
+        except ValueError as error:
+            assert "no query has a relevant item" in str(error)
+        assert isinstance(metric.embeddings, list) and len(metric.embeddings) == 1  # its own again
+    metric.update(torch.ones(1, 1), torch.tensor([rank]))
+    assert metric(torch.ones(2, 1), torch.zeros(2).long())["queries"] == 2  # of this process alone
+    assert metric.compute()["queries"] == 8
     torch.save(found, f"{folder}/{rank}.pt")
     distributed.destroy_process_group()
 """
