@@ -18,7 +18,7 @@ from torch import Tensor
 
 from geomdml import poincare
 from geomdml._core import all_pairs as pairs
-from geomdml._core import checks
+from geomdml._core import checks, one_to_one
 from geomdml._core.autograd import Differentiable
 from geomdml._core.numerics import (
     LOG2,
@@ -63,9 +63,7 @@ def dist(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Sca
     checks.vectors(u=u, v=v)
     checks.positive(c=c)
     checks.finite(u=u, v=v)
-    form = result_form(u, v)
-    u, v = torch.broadcast_tensors(wide(u), wide(v))
-    return Differentiable.apply(_value, _gradient, u, v, curvature(c, u)).to(**form)
+    return _one_to_one(u, v, curvature(c, u))
 
 
 def pairwise_dist(u: Float[Tensor, "B D"], v: Float[Tensor, "P D"], *, c: Scalar) -> Float[Tensor, "B P"]:
@@ -235,3 +233,22 @@ def _rows(u: Tensor, c: Tensor) -> pairs.Rows:
 
 
 _all_distances = pairs.operator("tangent", pairs.Chart(_rows, _value, _gradient))
+
+
+def _halves(length: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    half = (c.sqrt() * length).clamp_(max=one_to_one.FAR).expm1_()  # e^(A/2) − 1
+    shrunk = half / (half + 1)
+    return (half + shrunk) / 2, 1 + (half - shrunk) / 2
+
+
+def _slopes(length: Tensor, c: Tensor, *_: Tensor) -> tuple[Tensor, Tensor]:
+    return (2 * c.sqrt()).expand_as(length), 2 * c.sqrt() * length
+
+
+def _beyond(length: Tensor, c: Tensor) -> Tensor:
+    return (2 * (c.sqrt() * length - one_to_one.FAR)).clamp_(min=0.0)
+
+
+_one_to_one = one_to_one.operator(
+    "tangent", one_to_one.Chart(_halves, _slopes, _value, _gradient, beyond=_beyond)
+)
