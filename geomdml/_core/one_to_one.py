@@ -9,7 +9,7 @@ difference of unit vectors has an error of 1e-16, which a float32 does not see u
 few pairs, and all pairs of float64 points, take the functions of the chart that keep every digit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -20,9 +20,10 @@ from geomdml._core.numerics import home, result_dtype, wide
 
 FAR = 85.0  # of A/2; beyond, δ grows by what is cut off, and below, q² is a float64
 NEAR = 1e-15  # of s; below, digits are lost that a float32 has
+LEAST = 1e-300  # a divisor in place of 0, of what is 0 itself
 TINY = 1e-200  # of q; below, it may have lost digits to underflow
 SHORT = 1e-4  # of A; below, the terms of the derivative by c cancel
-FEW = 32  # dimensions that are added up one by one; more of them at once
+CACHED = 2**17  # numbers that stay in a cache
 
 
 class Chart(NamedTuple):
@@ -54,8 +55,8 @@ def _stacked(chart: Chart, x: Tensor, c: Tensor) -> Tensor:
     stacked = x.new_empty((x.shape[-1] + 3, *x.shape[:-1]), dtype=torch.float64, device=home(x.device))
     points = _Points.views(stacked)
     points.unit.copy_(x.movedim(-1, 0))
-    torch.sqrt(_sum_of_squares(points.unit), out=points.length)
-    points.unit.div_(torch.where(points.length > 0, points.length, 1.0))
+    torch.sqrt(points.unit.square().sum(0), out=points.length)
+    points.unit.div_(points.length.clamp(min=LEAST))
     sinh, cosh = chart.halves(points.length, c)
     points.sinh.copy_(sinh)
     points.cosh.copy_(cosh)
@@ -106,11 +107,12 @@ def gradients(
     a, b = _Points.views(xs), _Points.views(ys)
     s, apart, root = pairs
     (stretch_a, growth_a), (stretch_b, growth_b) = (chart.slopes(p.length, c, p.sinh, p.cosh) for p in (a, b))
-    near = root == torch.inf
-    if by_c:
-        near |= (growth_a < SHORT) & (growth_b < SHORT)
-    every_digit = wide(g)[near]
-    g = wide(g).masked_fill(near, 0.0)
+    g, near = wide(g), None
+    if s.numel() and (by_c or float(root.amax()) == torch.inf):
+        near = root == torch.inf
+        if by_c:
+            near |= (growth_a < SHORT) & (growth_b < SHORT)
+        each, g = g[near], g.masked_fill(near, 0.0)
     t = g / root
     # ∂q/∂A = sinh(A − B)/2 + s cosh A sinh B, and across û it is −sinh A sinh B (v̂ − û + 2s û)/2.
     sinh_a, sinh_b = 2 * a.sinh * a.cosh, 2 * b.sinh * b.cosh
@@ -121,28 +123,34 @@ def gradients(
     grad_c = torch.zeros_like(c)
     if by_c:
         delta = _delta(chart, a, b, (s * sinh_b).mul_(sinh_a).addcmul_(apart, apart), root, c)
-        grad_c = (growth_a * by_a + growth_b * by_b - g * delta.masked_fill(near, 0.0)).sum() / (2 * c**1.5)
+        grad_c = (growth_a * by_a + growth_b * by_b - g * delta).sum() / (2 * c**1.5)
     cosine = 1 - 2 * s
     by_x = _by_side(a, b, by_a, t.mul(sinh_b), cosine, stretch_a, sinh_a).div_(c.sqrt())
     by_y = _by_side(b, a, by_b, t.mul(sinh_a), cosine, stretch_b, sinh_b).div_(c.sqrt())
-    if len(every_digit):
-        singles = chart.gradient(every_digit, *(wide(z).expand(*s.shape, -1)[near] for z in (x, y)), c)
+    if near is not None and len(each):
+        singles = chart.gradient(each, *(wide(z).expand(*s.shape, -1)[near] for z in (x, y)), c)
         _add_at(by_x, near, singles[0])
         _add_at(by_y, near, singles[1])
         grad_c += singles[2]
-    return by_x.movedim(0, -1).to(x), by_y.movedim(0, -1).to(y), grad_c
+    return by_x.to(x).movedim(0, -1).contiguous(), by_y.to(y).movedim(0, -1).contiguous(), grad_c
 
 
 def _by_side(
     side: _Points, other: _Points, slope: Tensor, weight: Tensor, cosine: Tensor, stretch: Tensor, sinh: Tensor
 ) -> Tensor:
     """√c times the gradient by one side, (D, ...): along û and across it, summed over the pairs of each point."""
-    lever = torch.where(side.length > 0, sinh / side.length, stretch) / 2
-    weight = weight.mul_(lever)
+    lever = sinh / side.length.clamp(min=LEAST)
+    if side.length.numel() and float(side.length.amin()) == 0:
+        lever = torch.where(side.length > 0, lever, stretch)
+    weight = weight.mul_(lever).div_(2)
     along = (slope * stretch).addcmul_(weight, cosine).sum_to_size(side.length.shape)
-    gradient = torch.mul(along, side.unit)
-    for d in range(len(gradient)):
-        gradient[d].sub_((weight * other.unit[d]).sum_to_size(along.shape))
+    gradient = along * side.unit
+    for part in _parts(len(gradient), weight.numel()):
+        mine, unit = gradient[part], other.unit[part]
+        if mine.shape[1:] == weight.shape:
+            mine.addcmul_(weight, unit, value=-1)
+        else:
+            mine.sub_((weight * unit).sum_to_size(mine.shape))
     return gradient
 
 
@@ -160,22 +168,18 @@ def _delta(chart: Chart, a: _Points, b: _Points, q: Tensor, root: Tensor, c: Ten
     return delta
 
 
-def _sum_of_squares(x: Tensor) -> Tensor:
-    """Σ x_d² over the first dimension."""
-    if len(x) > FEW:
-        return torch.linalg.vecdot(x, x, dim=0)
-    total = x[0] * x[0]
-    for coordinate in x[1:]:
-        total.addcmul_(coordinate, coordinate)
-    return total
-
-
 def _quarter_of_squares(x: Tensor, y: Tensor, out: Tensor) -> None:
     """Σ (x_d − y_d)²/4 over the first dimension."""
     out.zero_()
-    for x_d, y_d in zip(x, y, strict=True):
-        difference = x_d - y_d
-        out.addcmul_(difference, difference, value=0.25)
+    for part in _parts(len(x), out.numel()):
+        difference = x[part] - y[part]
+        out.add_(difference.square_().sum(0), alpha=0.25)
+
+
+def _parts(count: int, size: int) -> Iterator[slice]:
+    """As many of `count` coordinates at a time, each of `size` numbers, as stay in the cache together."""
+    together = max(1, CACHED // max(1, size))
+    return (slice(start, start + together) for start in range(0, count, together))
 
 
 def operator(name: str, chart: Chart) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
@@ -207,6 +211,7 @@ def operator(name: str, chart: Chart) -> Callable[[Tensor, Tensor, Tensor], Tens
         def setup_context(ctx: Any, inputs: Any, output: tuple[Tensor, ...]) -> None:
             ctx.save_for_backward(*inputs[:3], *output[1:])
             ctx.mark_non_differentiable(*output[1:])
+            ctx.set_materialize_grads(False)  # the zeros would cost more than the rest
 
         @staticmethod
         def backward(ctx: Any, grad: Tensor, *_: Any) -> Any:

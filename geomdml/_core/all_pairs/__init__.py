@@ -121,6 +121,7 @@ def operator(name: str, chart: Chart) -> Callable[[Tensor, Tensor, Tensor], Tens
         def setup_context(ctx: Any, inputs: Any, output: tuple[Tensor, Tensor]) -> None:
             ctx.save_for_backward(*inputs[:3], output[1])
             ctx.mark_non_differentiable(output[1])
+            ctx.set_materialize_grads(False)  # no zeros for what is only kept
 
         @staticmethod
         def backward(ctx: Any, grad: Tensor, _: Any) -> Any:
