@@ -123,7 +123,7 @@ def gradients(
     grad_c = torch.zeros_like(c)
     if by_c:
         delta = _delta(chart, a, b, (s * sinh_b).mul_(sinh_a).addcmul_(apart, apart), root, c)
-        grad_c = (growth_a * by_a + growth_b * by_b - g * delta).sum() / (2 * c**1.5)
+        grad_c = (growth_a * by_a + growth_b * by_b - g * delta.masked_fill_(near, 0.0)).sum() / (2 * c**1.5)
     cosine = 1 - 2 * s
     by_x = _by_side(a, b, by_a, t.mul(sinh_b), cosine, stretch_a, sinh_a).div_(c.sqrt())
     by_y = _by_side(b, a, by_b, t.mul(sinh_a), cosine, stretch_b, sinh_b).div_(c.sqrt())
