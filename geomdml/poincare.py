@@ -15,7 +15,7 @@ from torch import Tensor
 
 from geomdml._core import all_pairs as pairs
 from geomdml._core import checks, one_to_one
-from geomdml._core.autograd import Differentiable, Smooth
+from geomdml._core.autograd import Smooth
 from geomdml._core.numerics import (
     across,
     asinh_ratio,

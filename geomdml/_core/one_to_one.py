@@ -80,17 +80,18 @@ def distances(chart: Chart, x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tupl
     near = _near(chart, a, b, s, q, c)
     result = _delta(chart, a, b, q, root, c).div_(c.sqrt()).to(x.device, dtype)
     if near is not None:
-        x, y = (wide(z).expand(*shape, -1)[near] for z in (x, y))
-        result[near] = chart.value(x, y, c).to(result)
-        root[near] = torch.inf
+        root.masked_fill_(near, torch.inf)
+        result.masked_fill_(near, 0.0)
+        near, *points = _unequal(near, x, y)
+        result[near] = chart.value(*points, c).to(result)
     return (result, xs, ys, pairs) if keep else (result, *(x.new_empty(0) for _ in range(3)))
 
 
 def _near(chart: Chart, a: _Points, b: _Points, s: Tensor, q: Tensor, c: Tensor) -> Tensor | None:
     """The pairs that need every digit; None where none does, which is told by a fast look at the least s and q."""
     near = None
-    if s.numel() and (float(s.amin()) < NEAR and len(a.unit) > 1 or float(q.amin()) < TINY):
-        near = (s < NEAR) | (q < TINY) if len(a.unit) > 1 else q < TINY
+    if s.numel() and (float(s.amin()) < NEAR or float(q.amin()) < TINY):
+        near = (s < NEAR) | (q < TINY)
     for points in (a, b):
         if chart.lost is not None and bool((lost := chart.lost(points.length, c)).any()):
             near = lost.expand_as(s) if near is None else near | lost
@@ -101,6 +102,8 @@ def gradients(
     chart: Chart, g: Tensor, x: Tensor, y: Tensor, c: Tensor, xs: Tensor, ys: Tensor, pairs: Tensor, by_c: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradient of `distances` by x, y and, where it is asked for, c, from the gradient g and what was kept."""
+    if not g.numel():
+        return torch.zeros_like(x), torch.zeros_like(y), torch.zeros_like(c)
     if not len(pairs):
         by_x, by_y, grad_c = chart.gradient(wide(g), *torch.broadcast_tensors(wide(x), wide(y)), c)
         return by_x.sum_to_size(x.shape).to(x), by_y.sum_to_size(y.shape).to(y), grad_c
@@ -108,12 +111,11 @@ def gradients(
     s, apart, root = pairs
     (stretch_a, growth_a), (stretch_b, growth_b) = (chart.slopes(p.length, c, p.sinh, p.cosh) for p in (a, b))
     g, near = wide(g), None
-    if s.numel() and (by_c or float(root.amax()) == torch.inf):
+    if by_c or float(root.amax()) == torch.inf:
         near = root == torch.inf
         if by_c:
             near |= (growth_a < SHORT) & (growth_b < SHORT)
-        each, g = g[near], g.masked_fill(near, 0.0)
-    t = g / root
+    t = g / root if near is None else (g / root).masked_fill_(near, 0.0)
     # ∂q/∂A = sinh(A − B)/2 + s cosh A sinh B, and across û it is −sinh A sinh B (v̂ − û + 2s û)/2.
     sinh_a, sinh_b = 2 * a.sinh * a.cosh, 2 * b.sinh * b.cosh
     ratio = (a.sinh + a.cosh) / (b.sinh + b.cosh)  # e^((A − B)/2)
@@ -123,12 +125,13 @@ def gradients(
     grad_c = torch.zeros_like(c)
     if by_c:
         delta = _delta(chart, a, b, (s * sinh_b).mul_(sinh_a).addcmul_(apart, apart), root, c)
-        grad_c = (growth_a * by_a + growth_b * by_b - g * delta.masked_fill_(near, 0.0)).sum() / (2 * c**1.5)
+        grad_c = (growth_a * by_a + growth_b * by_b - (g * delta).masked_fill_(near, 0.0)).sum() / (2 * c**1.5)
     cosine = 1 - 2 * s
     by_x = _by_side(a, b, by_a, t.mul(sinh_b), cosine, stretch_a, sinh_a).div_(c.sqrt())
     by_y = _by_side(b, a, by_b, t.mul(sinh_a), cosine, stretch_b, sinh_b).div_(c.sqrt())
-    if near is not None and len(each):
-        singles = chart.gradient(each, *(wide(z).expand(*s.shape, -1)[near] for z in (x, y)), c)
+    if near is not None:
+        near, *points = _unequal(near, x, y)
+        singles = chart.gradient(g[near], *points, c)
         _add_at(by_x, near, singles[0])
         _add_at(by_y, near, singles[1])
         grad_c += singles[2]
@@ -152,6 +155,13 @@ def _by_side(
         else:
             mine.sub_((weight * unit).sum_to_size(mine.shape))
     return gradient
+
+
+def _unequal(near: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Which of the near pairs are not equal, for those are at 0 with gradient 0; and their points, (M, D)."""
+    x, y = (z.expand(*near.shape, -1)[near] for z in (x, y))
+    unequal = (x != y).any(-1)
+    return near.masked_scatter(near, unequal), wide(x[unequal]), wide(y[unequal])
 
 
 def _add_at(gradient: Tensor, near: Tensor, singles: Tensor) -> None:
@@ -219,6 +229,8 @@ def operator(name: str, chart: Chart) -> Callable[[Tensor, Tensor, Tensor], Tens
             return (*autograd.FirstDerivative.apply(derivatives, grad, *ctx.saved_tensors, by_c), None)
 
     def dist(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
+        rank = max(x.ndim, y.ndim)  # coordinates first, leading dimensions would no longer line up
+        x, y = (z.reshape(*(1,) * (rank - z.ndim), *z.shape) for z in (x, y))
         return Distances.apply(x, y, c, torch.is_grad_enabled())[0]
 
     return dist
@@ -227,17 +239,16 @@ def operator(name: str, chart: Chart) -> Callable[[Tensor, Tensor, Tensor], Tens
 def _empty(x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     shape, dtype = torch.broadcast_shapes(x.shape[:-1], y.shape[:-1]), result_dtype(x, y)
     keep = keep and dtype != torch.float64
-    shapes = (((z.shape[-1] + 3, *z.shape[:-1]) if keep else (0,)) for z in (x, y))
-    kept = [x.new_empty(size, dtype=torch.float64, device=home(x.device)) for size in (*shapes, (3, *shape) if keep else (0,))]
-    return x.new_empty(shape, dtype=dtype), kept[0], kept[1], kept[2]
+    shapes = [(z.shape[-1] + 3, *z.shape[:-1]) for z in (x, y)] + [(3, *shape)]
+    xs, ys, pairs = (x.new_empty(z if keep else 0, dtype=torch.float64, device=home(x.device)) for z in shapes)
+    return x.new_empty(shape, dtype=dtype), xs, ys, pairs
 
 
 def _many(op: Callable[..., Any], info: Any, dims: tuple[Any, ...], x: Tensor, y: Tensor, c: Tensor, keep: bool) -> Any:
     """vmap of the distances: leading dimensions broadcast, so that it takes one call, unless the curvatures differ."""
     if dims[2] is not None:
         return autograd.one_after_the_other(op, info, dims, x, y, c, keep)
-    rank = max(z.ndim - (dim is not None) for z, dim in zip((x, y), dims[:2], strict=True))
-    x, y = (_in_front(z, dim, rank, info.batch_size) for z, dim in zip((x, y), dims[:2], strict=True))
+    x, y = (_in_front(z, dim, info.batch_size) for z, dim in zip((x, y), dims[:2], strict=True))
     result, *kept = op(x, y, c, keep)
     return (result, *kept), (0, *(1 if len(z) else None for z in kept))
 
@@ -247,19 +258,15 @@ def _many_gradients(op: Callable[..., Any], info: Any, dims: tuple[Any, ...], *i
     g, x, y, c, xs, ys, pairs, by_c = inputs
     if by_c or dims[3] is not None:
         return autograd.one_after_the_other(op, info, dims, *inputs)
-    count, ranks = info.batch_size, [z.ndim - (dim is not None) for z, dim in zip((x, y), dims[1:3], strict=True)]
-    shapes = [(count, *_in_front(z, dim, 0, count).shape[1:]) for z, dim in zip((x, y), dims[1:3], strict=True)]
-    g = _in_front(g, dims[0], max(ranks) - 1, count)
-    x, y = (_in_front(z, dim, max(ranks), count) for z, dim in zip((x, y), dims[1:3], strict=True))
+    g, x, y = (_in_front(z, dim, info.batch_size) for z, dim in zip((g, x, y), dims[:3], strict=True))
     if len(pairs):
-        xs, ys, pairs = (
-            _in_front(z, dim, max(ranks), count, fields=1) for z, dim in zip((xs, ys, pairs), dims[4:7], strict=True)
-        )
-    by_x, by_y, grad_c = op(g, x, y, c, xs, ys, pairs, by_c)
-    return (by_x.reshape(shapes[0]), by_y.reshape(shapes[1]), grad_c), (0, 0, None)
+        kept = zip((xs, ys, pairs), dims[4:7], strict=True)
+        xs, ys, pairs = (_in_front(z, dim, info.batch_size, place=1) for z, dim in kept)
+    return op(g, x, y, c, xs, ys, pairs, by_c), (0, 0, None)
 
 
-def _in_front(x: Tensor, dim: int | None, rank: int, count: int, fields: int = 0) -> Tensor:
-    """x with its mapped dimension first, after the `fields`, followed by dimensions that bring the rest to the rank."""
-    x = x.unsqueeze(fields).expand(*x.shape[:fields], count, *x.shape[fields:]) if dim is None else x.movedim(dim, fields)
-    return x.reshape(*x.shape[: fields + 1], *(1,) * (rank + 1 - x.ndim), *x.shape[fields + 1 :])
+def _in_front(x: Tensor, dim: int | None, count: int, place: int = 0) -> Tensor:
+    """x with its mapped dimension at the place; repeated there if it has none."""
+    if dim is not None:
+        return x.movedim(dim, place)
+    return x.unsqueeze(place).expand(*x.shape[:place], count, *x.shape[place:])

@@ -56,10 +56,11 @@ def distances(chart: Chart, x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tupl
                 result[i, j], near = twofloat.values(row, column, c, x.device)
             else:
                 result[i, j], near = float64.values(row, column, c, tolerated_loss(x, y), q)
-            for k, m in entries(near, x.shape[-1]):
+            if len(q):
+                q.masked_fill_(near, torch.inf)
+            result[i, j].masked_fill_(near, 0.0)
+            for k, m in _unequal(near, x[i], y[j]):
                 result[i, j][k, m] = chart.value(wide(x[i][k]), wide(y[j][m]), c).to(result)
-                if len(q):
-                    q[k, m] = torch.inf
     return result, kept
 
 
@@ -75,7 +76,7 @@ def gradients(chart: Chart, g: Tensor, x: Tensor, y: Tensor, c: Tensor, q: Tenso
         for n, (i, row) in enumerate(rows):
             of_row, of_column, growth, near = kernel.slopes(row, column, g[i, j], q[i, j], by_c)
             grad_c += growth / (2 * c**1.5)
-            for k, m in entries(near, x.shape[-1]):
+            for k, m in _unequal(near, x[i], y[j]):
                 singly_x, singly_y, singly_c = chart.gradient(wide(g[i, j][k, m]), wide(x[i][k]), wide(y[j][m]), c)
                 of_row, of_column = of_row.with_single(k, singly_x), of_column.with_single(m, singly_y)
                 grad_c += singly_c
@@ -134,6 +135,13 @@ def operator(name: str, chart: Chart) -> Callable[[Tensor, Tensor, Tensor], Tens
         return Distances.apply(x, y, c, keep)[0]
 
     return all_distances
+
+
+def _unequal(near: Tensor, x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Rows and columns of the near pairs that are not equal: those are at 0, and so is their gradient."""
+    for i, j in entries(near, x.shape[-1]):
+        unequal = (x[i] != y[j]).any(-1)
+        yield i[unequal], j[unequal]
 
 
 def _empty(x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
