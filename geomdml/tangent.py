@@ -12,9 +12,12 @@ Both terms are positive, so no digits cancel; everything is evaluated in float64
 at any radius. `c` > 0 is the absolute curvature: a number, or a 0-d tensor through which gradients flow.
 """
 
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from geomdml import poincare
 from geomdml._core import all_pairs as pairs
@@ -23,7 +26,7 @@ from geomdml._core.autograd import Differentiable
 from geomdml._core.numerics import (
     LOG2,
     across,
-    ancestor_depth,
+    asinh_exp,
     curvature,
     difference_of_norms,
     direction,
@@ -165,12 +168,7 @@ def lca_depth(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c
     checks.finite(u=u, v=v)
     form = result_form(u, v)
     u, v = torch.broadcast_tensors(wide(u), wide(v))
-    root_c = curvature(c, u).sqrt()
-    delta = root_c * Differentiable.apply(_value, _gradient, u, v, root_c**2)
-    A, B = (2 * root_c * norm(w).squeeze(-1) for w in (u, v))
-    sine, cosine = half_sine(u, v), half_sine(u, -v)  # of θ/2
-    depth = ancestor_depth(A, B, delta, sine, cosine)
-    return (depth / root_c).to(**form)
+    return Differentiable.apply(_depth, _depth_gradient, u, v, curvature(c, u)).to(**form)
 
 
 def _value(u: Tensor, v: Tensor, c: Tensor) -> Tensor:
@@ -208,6 +206,77 @@ def _gradient(grad: Tensor, u: Tensor, v: Tensor, c: Tensor) -> tuple[Tensor, Te
     series = (A * B) ** 2 * 4 * s * (1 - s) / (3 * torch.where(delta > 0, delta, 1.0))
     by_c = (grad * torch.where(short, series, growth)).sum() / (2 * c**1.5)
     return by_u, by_v, by_c
+
+
+class _Foot(NamedTuple):
+    """The perpendicular from the origin to the geodesic through two points, at unit curvature."""
+
+    A: Tensor
+    B: Tensor
+    apart: Tensor  # A − B
+    to_u: Tensor  # p, the way from the foot to u, where the foot is inside the segment
+    to_v: Tensor  # r, from the foot to v; p + r = δ
+    inside: Tensor
+    height: Tensor  # h, of the perpendicular; the radius of the nearer end where the foot is not inside
+
+
+def _foot(u: Tensor, v: Tensor, c: Tensor) -> _Foot:
+    """By right triangles, sinh h = sinh A sinh B sin θ/sinh δ."""
+    delta, A, B, apart, s = _law_of_cosines(u, v, c)
+    log_s, near, far = s.log(), torch.minimum(A, B), torch.maximum(A, B)
+    rise = LOG2 + log_cosh(near) + log_sinh(far) + log_s
+    inside = (near > 0) & (delta > 0) & (rise > log_sinh(apart.abs()))
+    delta, A_, B_, log_s = (torch.where(inside, w, 1.0) for w in (delta, A, B, log_s))
+    log_sine = LOG2 + half_sine(u, v).log() + half_sine(u, -v).log()
+    height = asinh_exp(torch.where(inside, log_sinh(A_) + log_sinh(B_) + log_sine - log_sinh(delta), 0.0))
+    skew = torch.sign(apart) * _skew(A_ + B_, apart.abs(), delta, log_sinh(A_) + log_sinh(B_) + log_s)
+    return _Foot(A, B, apart, delta / 2 + skew, delta / 2 - skew, inside, torch.where(inside, height, near))
+
+
+def _skew(total: Tensor, apart: Tensor, delta: Tensor, log_rise: Tensor) -> Tensor:
+    """|p − r|/2, how far the foot is from the middle of a segment, from A + B, |A − B|, δ and sinh A · sinh B · s.
+
+    From cosh A = cosh h cosh p and cosh B = cosh h cosh r,
+
+        tanh(|p − r|/2) = T/R,    T = tanh(|A − B|/2) tanh((A + B)/2),    R = tanh(δ/2).
+
+    Beyond some length both are 1 to all digits; then (R + T)/(R − T), with the difference as a sum of positive terms,
+    for which sinh((δ − |A − B|)/2) sinh((δ + |A − B|)/2) = sinh A · sinh B · s.
+    """
+    T, R = torch.tanh(apart / 2) * torch.tanh(total / 2), torch.tanh(delta / 2)
+    log_rest = log_rise - log_sinh((delta + apart) / 2)  # of sinh((δ − |A − B|)/2)
+    first = LOG2 + apart + asinh_exp(log_rest) + log_rest - softplus(apart) - softplus(delta)
+    second = torch.tanh(apart / 2).log() - softplus(total)
+    long = (torch.log(R + T) - LOG2 - torch.logaddexp(first, second)) / 2
+    return torch.where(delta < 1, torch.atanh((T / R).clamp(max=1 - 2**-53)), long)
+
+
+def _depth(u: Tensor, v: Tensor, c: Tensor) -> Tensor:
+    return _foot(u, v, c).height / c.sqrt()
+
+
+def _depth_gradient(grad: Tensor, u: Tensor, v: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Moved at a right angle to the geodesic, u moves the foot sinh r/sinh δ of its way, and h grows by that.
+
+    With the angle at u from its right triangle, ∂h/∂A = sinh r/sinh δ · sinh h/sinh A and
+    ∂h/∂θ = −sinh p sinh r cosh h/sinh δ, for a turn away from v.
+    """
+    A, B, apart, p, r, inside, height = _foot(u, v, c)
+    log_sinh_delta = log_sinh(torch.where(inside, p + r, 1.0))
+    log_p, log_r = (log_sinh(way.clamp(min=0.0)) for way in (p, r))
+    turn = torch.where(inside, _exp(log_p + log_r + log_cosh(height) - log_sinh_delta), 0.0)
+
+    def along(log_way: Tensor, R: Tensor, apart: Tensor) -> Tensor:  # where the foot is not inside, of the nearer end
+        slope = torch.exp(log_way + log_sinh(height) - log_sinh(R) - log_sinh_delta)
+        return torch.where(inside, slope, (1 - torch.sign(apart)) / 2)
+
+    def by_point(slope: Tensor, w: Tensor, R: Tensor, other: Tensor) -> Tensor:
+        towards = direction(across(w, other))[0] * (turn / torch.where(R > 0, R, 1.0)).unsqueeze(-1)
+        return 2 * grad.unsqueeze(-1) * (slope.unsqueeze(-1) * direction(w)[0] + towards)
+
+    by_A, by_B = along(log_r, A, apart), along(log_p, B, -apart)
+    by_c = (grad * (A * by_A + B * by_B - height)).sum() / (2 * c**1.5)
+    return by_point(by_A, u, A, v), by_point(by_B, v, B, u), by_c
 
 
 def _along_and_across(grad: Tensor, slope: Tensor, turn: Tensor, unit: Tensor, aside: Tensor, length: Tensor) -> Tensor:
@@ -249,6 +318,4 @@ def _beyond(length: Tensor, c: Tensor) -> Tensor:
     return (2 * (c.sqrt() * length - one_to_one.FAR)).clamp_(min=0.0)
 
 
-_one_to_one = one_to_one.operator(
-    "tangent", one_to_one.Chart(_halves, _slopes, _value, _gradient, beyond=_beyond)
-)
+_one_to_one = one_to_one.operator("tangent", one_to_one.Chart(_halves, _slopes, _value, _gradient, beyond=_beyond))

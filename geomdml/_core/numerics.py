@@ -96,19 +96,6 @@ def law_of_cosines(A: Tensor, B: Tensor, apart: Tensor, log_sine: Tensor) -> Ten
     return 2 * asinh_exp(torch.logaddexp(2 * log_sinh(apart.abs() / 2), across) / 2)
 
 
-def ancestor_depth(A: Tensor, B: Tensor, delta: Tensor, sine: Tensor, cosine: Tensor) -> Tensor:
-    """How far a segment at c = 1 is from the origin: from the radii and distance of its ends, sin(θ/2) and cos(θ/2)."""
-    near, far = torch.minimum(A, B), torch.maximum(A, B)
-    with torch.no_grad():
-        rise = LOG2 + log_cosh(near) + log_sinh(far) + 2 * sine.log()
-        foot_inside = (near > 0) & (cosine > 0) & (rise > log_sinh(far - near))
-        opposite = (near > 0) & (cosine == 0)
-    # Where the perpendicular is not used its inputs are replaced: no infinite slope may reach the backward pass.
-    a, b, s, t, side = (torch.where(foot_inside, q, 1.0) for q in (A, B, sine, cosine, delta))
-    height = asinh_exp(log_sinh(a) + log_sinh(b) + LOG2 + s.log() + t.log() - log_sinh(side))
-    return torch.where(foot_inside, height, torch.where(opposite, 0 * near, near))
-
-
 def tanh_ratio(z: Tensor) -> Tensor:
     """tanh(z)/z, and 1 at z = 0."""
     return _ratio(torch.tanh, z)
@@ -162,9 +149,9 @@ def boundary_gap(x: Tensor, c: Tensor) -> Tensor:
     naive = 1 - c * (x * x).sum(-1, keepdim=True)
     with torch.no_grad():
         squares, errors = two_product(x, x)
-        place = torch.frexp(1 / c).exponent.to(c.dtype)
-        upper, rest = _cut(squares, place - 50)
-        (middle, rest), (middle_error, rest_error) = _cut(rest, place - 94), _cut(errors, place - 94)
+        unit = power_of_two(1 / c)
+        upper, rest = _cut(squares, unit * 2.0**-50)
+        (middle, rest), (middle_error, rest_error) = (_cut(part, unit * 2.0**-94) for part in (rest, errors))
         high, low = upper.sum(-1, keepdim=True), (rest + rest_error).sum(-1, keepdim=True)
         (p, p_error), (q, q_error) = (
             two_product(c, part) for part in (high, middle.sum(-1, keepdim=True) + middle_error.sum(-1, keepdim=True))
@@ -176,10 +163,19 @@ def boundary_gap(x: Tensor, c: Tensor) -> Tensor:
 
 
 def _cut(x: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
-    """x rounded to multiples of 2**place, and the rest, exactly; for |x| < 2**(place + 51)."""
-    anchor = torch.ldexp(torch.full_like(place, 1.5), place + 52)
+    """x rounded to multiples of a power of two, and the rest, exactly; for |x| < 2**51 of them."""
+    anchor = 1.5 * 2.0**52 * place
     upper = (x + anchor) - anchor
     return upper, x - upper
+
+
+def power_of_two(x: Tensor) -> Tensor:
+    """The power of two in (x, 2x], of float64 x > 0; 2^−1022 for 0 and for subnormal numbers.
+
+    From the bits of x, for what torch.compile makes of `torch.frexp` is refused by C++ compilers.
+    """
+    exponent = (x.contiguous().view(torch.int64) >> 52) + 1  # biased by 1023; the mantissa falls away
+    return (exponent.clamp(1, 2046) << 52).view(torch.float64)
 
 
 def tolerated_loss(*inputs: Tensor) -> float:
@@ -271,8 +267,8 @@ def half_sine(u: Tensor, v: Tensor) -> Tensor:
 
 
 def _to_unit_scale(x: Tensor) -> Tensor:
-    """x times a power of two, exactly, so that its largest entry is about 1 and its products stay in range."""
-    return torch.ldexp(x, -torch.frexp(x.abs().amax(-1, keepdim=True)).exponent)
+    """x over a power of two, exactly, so that its largest entry is about 1 and its products stay in range."""
+    return x / power_of_two(x.detach().abs().amax(-1, keepdim=True))
 
 
 def difference_of_norms(u: Tensor, v: Tensor) -> Tensor:
