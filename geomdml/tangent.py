@@ -17,7 +17,6 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from geomdml import poincare
 from geomdml._core import all_pairs as pairs
@@ -211,44 +210,37 @@ def _gradient(grad: Tensor, u: Tensor, v: Tensor, c: Tensor) -> tuple[Tensor, Te
 class _Foot(NamedTuple):
     """The perpendicular from the origin to the geodesic through two points, at unit curvature."""
 
+    inside: Tensor  # whether its foot is inside the segment; what follows up to the height holds there
+    log_p: Tensor  # log sinh p, p the way from the foot to u
+    log_r: Tensor  # log sinh r, from the foot to v
+    log_delta: Tensor  # log sinh δ
+    height: Tensor  # h; the radius of the nearer end where the foot is not inside
     A: Tensor
     B: Tensor
     apart: Tensor  # A − B
-    to_u: Tensor  # p, the way from the foot to u, where the foot is inside the segment
-    to_v: Tensor  # r, from the foot to v; p + r = δ
-    inside: Tensor
-    height: Tensor  # h, of the perpendicular; the radius of the nearer end where the foot is not inside
 
 
 def _foot(u: Tensor, v: Tensor, c: Tensor) -> _Foot:
-    """By right triangles, sinh h = sinh A sinh B sin θ/sinh δ."""
-    delta, A, B, apart, s = _law_of_cosines(u, v, c)
-    log_s, near, far = s.log(), torch.minimum(A, B), torch.maximum(A, B)
-    rise = LOG2 + log_cosh(near) + log_sinh(far) + log_s
-    inside = (near > 0) & (delta > 0) & (rise > log_sinh(apart.abs()))
-    delta, A_, B_, log_s = (torch.where(inside, w, 1.0) for w in (delta, A, B, log_s))
-    log_sine = LOG2 + half_sine(u, v).log() + half_sine(u, -v).log()
-    height = asinh_exp(torch.where(inside, log_sinh(A_) + log_sinh(B_) + log_sine - log_sinh(delta), 0.0))
-    skew = torch.sign(apart) * _skew(A_ + B_, apart.abs(), delta, log_sinh(A_) + log_sinh(B_) + log_s)
-    return _Foot(A, B, apart, delta / 2 + skew, delta / 2 - skew, inside, torch.where(inside, height, near))
+    """By right triangles: sinh h = sinh A sinh B sin θ/sinh δ and, φ the angle at the origin between the foot and u,
 
+        sinh p = sinh A sin φ,    tan φ = (tanh A − tanh B cos θ)/(tanh B sin θ).
 
-def _skew(total: Tensor, apart: Tensor, delta: Tensor, log_rise: Tensor) -> Tensor:
-    """|p − r|/2, how far the foot is from the middle of a segment, from A + B, |A − B|, δ and sinh A · sinh B · s.
-
-    From cosh A = cosh h cosh p and cosh B = cosh h cosh r,
-
-        tanh(|p − r|/2) = T/R,    T = tanh(|A − B|/2) tanh((A + B)/2),    R = tanh(δ/2).
-
-    Beyond some length both are 1 to all digits; then (R + T)/(R − T), with the difference as a sum of positive terms,
-    for which sinh((δ − |A − B|)/2) sinh((δ + |A − B|)/2) = sinh A · sinh B · s.
+    The numerator is sinh(A − B)/(cosh A cosh B) + 2s tanh B: near-duplicates do not cancel.
     """
-    T, R = torch.tanh(apart / 2) * torch.tanh(total / 2), torch.tanh(delta / 2)
-    log_rest = log_rise - log_sinh((delta + apart) / 2)  # of sinh((δ − |A − B|)/2)
-    first = LOG2 + apart + asinh_exp(log_rest) + log_rest - softplus(apart) - softplus(delta)
-    second = torch.tanh(apart / 2).log() - softplus(total)
-    long = (torch.log(R + T) - LOG2 - torch.logaddexp(first, second)) / 2
-    return torch.where(delta < 1, torch.atanh((T / R).clamp(max=1 - 2**-53)), long)
+    delta, A, B, apart, s = _law_of_cosines(u, v, c)
+    rise = LOG2 + log_cosh(torch.minimum(A, B)) + log_sinh(torch.maximum(A, B)) + s.log()
+    inside = (torch.minimum(A, B) > 0) & (delta > 0) & (rise > log_sinh(apart.abs()))
+    log_delta = log_sinh(torch.where(inside, delta, 1.0))
+    log_sine = LOG2 + half_sine(u, v).log() + half_sine(u, -v).log()  # of θ
+    height = asinh_exp(torch.where(inside, log_sinh(A) + log_sinh(B) + log_sine - log_delta, 0.0))
+    steep = torch.sign(apart) * torch.exp(log_sinh(apart.abs()) - log_cosh(A) - log_cosh(B))
+
+    def log_way(R: Tensor, other: Tensor, steep: Tensor) -> Tensor:
+        rise, run = steep + 2 * s * torch.tanh(other), torch.exp(log_sine) * torch.tanh(other)
+        return log_sinh(R) + torch.log(rise.clamp(min=0.0) / torch.hypot(rise, run))
+
+    height = torch.where(inside, height, torch.minimum(A, B))
+    return _Foot(inside, log_way(A, B, steep), log_way(B, A, -steep), log_delta, height, A, B, apart)
 
 
 def _depth(u: Tensor, v: Tensor, c: Tensor) -> Tensor:
@@ -261,13 +253,11 @@ def _depth_gradient(grad: Tensor, u: Tensor, v: Tensor, c: Tensor) -> tuple[Tens
     With the angle at u from its right triangle, ∂h/∂A = sinh r/sinh δ · sinh h/sinh A and
     ∂h/∂θ = −sinh p sinh r cosh h/sinh δ, for a turn away from v.
     """
-    A, B, apart, p, r, inside, height = _foot(u, v, c)
-    log_sinh_delta = log_sinh(torch.where(inside, p + r, 1.0))
-    log_p, log_r = (log_sinh(way.clamp(min=0.0)) for way in (p, r))
-    turn = torch.where(inside, _exp(log_p + log_r + log_cosh(height) - log_sinh_delta), 0.0)
+    inside, log_p, log_r, log_delta, height, A, B, apart = _foot(u, v, c)
+    turn = torch.where(inside, _exp(log_p + log_r + log_cosh(height) - log_delta), 0.0)
 
     def along(log_way: Tensor, R: Tensor, apart: Tensor) -> Tensor:  # where the foot is not inside, of the nearer end
-        slope = torch.exp(log_way + log_sinh(height) - log_sinh(R) - log_sinh_delta)
+        slope = torch.exp(log_way + log_sinh(height) - log_sinh(R) - log_delta)
         return torch.where(inside, slope, (1 - torch.sign(apart)) / 2)
 
     def by_point(slope: Tensor, w: Tensor, R: Tensor, other: Tensor) -> Tensor:

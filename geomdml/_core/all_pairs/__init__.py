@@ -125,7 +125,9 @@ def operator(name: str, chart: Chart) -> Callable[[Tensor, Tensor, Tensor], Tens
             ctx.set_materialize_grads(False)  # no zeros for what is only kept
 
         @staticmethod
-        def backward(ctx: Any, grad: Tensor, _: Any) -> Any:
+        def backward(ctx: Any, grad: Tensor | None, _: Any) -> Any:
+            if grad is None:
+                return (None,) * 4
             by_c = ctx.needs_input_grad[2]
             return (*autograd.FirstDerivative.apply(derivatives, grad, *ctx.saved_tensors, by_c), None)
 
