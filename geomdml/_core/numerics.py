@@ -202,12 +202,6 @@ def rounded_inside(x: Tensor, c: Tensor, form: Form) -> Tensor:
     return (x + shift).to(**form)
 
 
-def gram_squared_distances(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """‖x_i − y_j‖² for (B, D) and (P, D) from their Gram matrix, and ‖x_i‖² + ‖y_j‖², of which 1e-16 is its error."""
-    scale = (x * x).sum(-1, keepdim=True) + (y * y).sum(-1)
-    return torch.addmm(scale, x, y.T, alpha=-2.0), scale
-
-
 def entries(mask: Tensor, width: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Rows and columns of the true entries of a mask, in blocks for which vectors of length `width` fit in memory."""
     block = max(1, 2**22 // max(1, width))
@@ -216,16 +210,12 @@ def entries(mask: Tensor, width: int) -> Iterator[tuple[Tensor, Tensor]]:
         yield from zip(rows.split(block), columns.split(block), strict=True)
 
 
-def squared_distances(x: Tensor, y: Tensor, tolerated: float) -> Tensor:
-    """‖x_i − y_j‖² for (B, D) and (P, D) in float64, exactly 0 for equal vectors, in O(B·P) memory.
-
-    The Gram matrix is right but for near-duplicates, whose distance cancels below the `tolerated` share. Those few
-    entries are computed again from the difference.
-    """
-    squared, scale = gram_squared_distances(x, y)
-    for i, j in entries(squared < tolerated * scale, x.shape[-1]):
-        squared[i, j] = ((x[i] - y[j]) ** 2).sum(-1)
-    return squared
+def unequal_entries(mask: Tensor, x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """`entries` for rows x and columns y that are not equal: between equal points, distance and gradient are 0."""
+    for i, j in entries(mask, x.shape[-1]):
+        unequal = (x[i] != y[j]).any(-1)
+        if bool(unequal.any()):
+            yield i[unequal], j[unequal]
 
 
 def across(u: Tensor, v: Tensor) -> Tensor:

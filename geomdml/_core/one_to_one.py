@@ -83,7 +83,8 @@ def distances(chart: Chart, x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tupl
         root.masked_fill_(near, torch.inf)
         result.masked_fill_(near, 0.0)
         near, *points = _unequal(near, x, y)
-        result[near] = chart.value(*points, c).to(result)
+        if len(points[0]):
+            result[near] = chart.value(*points, c).to(result)
     return (result, xs, ys, pairs) if keep else (result, *(x.new_empty(0) for _ in range(3)))
 
 
@@ -131,10 +132,11 @@ def gradients(
     by_y = _by_side(b, a, by_b, t.mul(sinh_a), cosine, stretch_b, sinh_b).div_(c.sqrt())
     if near is not None:
         near, *points = _unequal(near, x, y)
-        singles = chart.gradient(g[near], *points, c)
-        _add_at(by_x, near, singles[0])
-        _add_at(by_y, near, singles[1])
-        grad_c += singles[2]
+        if len(points[0]):
+            singles = chart.gradient(g[near], *points, c)
+            _add_at(by_x, near, singles[0])
+            _add_at(by_y, near, singles[1])
+            grad_c += singles[2]
     return by_x.to(x).movedim(0, -1).contiguous(), by_y.to(y).movedim(0, -1).contiguous(), grad_c
 
 
@@ -233,7 +235,7 @@ def operator(name: str, chart: Chart) -> Callable[[Tensor, Tensor, Tensor], Tens
     def dist(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
         rank = max(x.ndim, y.ndim)  # coordinates first, leading dimensions would no longer line up
         x, y = (z.reshape(*(1,) * (rank - z.ndim), *z.shape) for z in (x, y))
-        return Distances.apply(x, y, c, torch.is_grad_enabled())[0]
+        return Distances.apply(*autograd.told_apart(x, y), c, torch.is_grad_enabled())[0]
 
     return dist
 

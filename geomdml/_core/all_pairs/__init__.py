@@ -25,7 +25,7 @@ from torch import Tensor
 from geomdml._core import autograd
 from geomdml._core.all_pairs import float64, twofloat
 from geomdml._core.all_pairs.rows import Rows, Slopes, polar
-from geomdml._core.numerics import entries, result_dtype, tolerated_loss, wide
+from geomdml._core.numerics import result_dtype, tolerated_loss, unequal_entries, wide
 
 __all__ = ["Chart", "Rows", "operator", "polar"]
 
@@ -59,7 +59,7 @@ def distances(chart: Chart, x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tupl
             if len(q):
                 q.masked_fill_(near, torch.inf)
             result[i, j].masked_fill_(near, 0.0)
-            for k, m in _unequal(near, x[i], y[j]):
+            for k, m in unequal_entries(near, x[i], y[j]):
                 result[i, j][k, m] = chart.value(wide(x[i][k]), wide(y[j][m]), c).to(result)
     return result, kept
 
@@ -76,7 +76,7 @@ def gradients(chart: Chart, g: Tensor, x: Tensor, y: Tensor, c: Tensor, q: Tenso
         for n, (i, row) in enumerate(rows):
             of_row, of_column, growth, near = kernel.slopes(row, column, g[i, j], q[i, j], by_c)
             grad_c += growth / (2 * c**1.5)
-            for k, m in _unequal(near, x[i], y[j]):
+            for k, m in unequal_entries(near, x[i], y[j]):
                 singly_x, singly_y, singly_c = chart.gradient(wide(g[i, j][k, m]), wide(x[i][k]), wide(y[j][m]), c)
                 of_row, of_column = of_row.with_single(k, singly_x), of_column.with_single(m, singly_y)
                 grad_c += singly_c
@@ -133,21 +133,14 @@ def operator(name: str, chart: Chart) -> Callable[[Tensor, Tensor, Tensor], Tens
 
     def all_distances(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
         keep, dtype = torch.is_grad_enabled() and not twofloat.wanted(x, y), result_dtype(x, y)
-        x, y = x.to(dtype), y.to(dtype)  # the longer of them says how exact the rows must be
+        x, y = autograd.told_apart(x.to(dtype), y.to(dtype))  # the longer of them says how exact the rows must be
         return Distances.apply(x, y, c, keep)[0]
 
     return all_distances
 
 
-def _unequal(near: Tensor, x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Rows and columns of the near pairs that are not equal: those are at 0, and so is their gradient."""
-    for i, j in entries(near, x.shape[-1]):
-        unequal = (x[i] != y[j]).any(-1)
-        yield i[unequal], j[unequal]
-
-
 def _empty(x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
-    shape = (len(x), len(y))
+    shape = (x.shape[0], y.shape[0])
     q = x.new_empty(shape, dtype=torch.float64) if keep else x.new_empty((0, 0))
     return x.new_empty(shape, dtype=result_dtype(x, y)), q
 
