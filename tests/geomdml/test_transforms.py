@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import geomdml
-from geomdml import euclidean, losses, lorentz, poincare, tangent
+from geomdml import euclidean, lorentz, losses, poincare, tangent
 from geomdml._core.numerics import power_of_two
 from geomdml.losses import functional
 
