@@ -142,16 +142,18 @@ def boundary_gap(x: Tensor, c: Tensor) -> Tensor:
     """1 − c‖x‖², kept, with all its digits for a float64 x up to the last float inside the ball.
 
     Near the boundary the naive form subtracts two numbers that agree in almost every digit. So the squares, and the
-    errors of their rounding, are cut at two fixed binary places, 50 and 94 bits below 1/c: what lies above a place adds
-    up without any rounding, and what lies below both is too small for its rounding to matter. The exact value replaces
+    errors of their rounding, are cut at two binary places, 50 and 94 bits below 1/c (fewer for very long vectors, of
+    which there are more to add): what lies above a place adds up without any rounding, and what lies below both is too
+    small for its rounding to matter. The exact value replaces
     the naive one, whose gradient is right.
     """
     naive = 1 - c * (x * x).sum(-1, keepdim=True)
     with torch.no_grad():
         squares, errors = two_product(x, x)
         unit = power_of_two(1 / c)
+        lowest = 2.0 ** (max(0, x.shape[-1].bit_length() - 8) - 94)
         upper, rest = _cut(squares, unit * 2.0**-50)
-        (middle, rest), (middle_error, rest_error) = (_cut(part, unit * 2.0**-94) for part in (rest, errors))
+        (middle, rest), (middle_error, rest_error) = (_cut(part, unit * lowest) for part in (rest, errors))
         high, low = upper.sum(-1, keepdim=True), (rest + rest_error).sum(-1, keepdim=True)
         (p, p_error), (q, q_error) = (
             two_product(c, part) for part in (high, middle.sum(-1, keepdim=True) + middle_error.sum(-1, keepdim=True))
