@@ -8,9 +8,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from geomdml._core import autograd, checks
-from geomdml._core.numerics import home, norm, result_dtype, result_form, squared_distances, tolerated_loss, wide
+from geomdml._core.numerics import (
+    direction,
+    home,
+    norm,
+    result_dtype,
+    result_form,
+    tolerated_loss,
+    unequal_entries,
+    wide,
+)
 
 BLOCK = 1024
+TINY, HUGE = 1e-280, 1e300  # within, sums of squares neither vanish nor overflow
 
 
 def dist(x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*#batch"]:
@@ -57,27 +67,58 @@ def pairwise_dist(x: Float[Tensor, "B D"], y: Float[Tensor, "P D"], *, squared: 
     """
     checks.pairs(x=x, y=y)
     checks.finite(x=x, y=y)
-    return _Distances.apply(x, y, squared).to(x.device)
+    return _Distances.apply(*autograd.told_apart(x, y), squared).to(x.device)
 
 
-@autograd.operator("euclidean_distances(Tensor x, Tensor y, bool squared) -> Tensor", lambda x, y, _: _empty(x, y))
+def _empty(x: Tensor, y: Tensor, *_: Any) -> Tensor:
+    return x.new_empty((x.shape[0], y.shape[0]), dtype=result_dtype(x, y), device=home(x.device))
+
+
+@autograd.operator("euclidean_distances(Tensor x, Tensor y, bool squared) -> Tensor", _empty)
 def _distances(x: Tensor, y: Tensor, squared: bool) -> Tensor:
     result, tolerated = _empty(x, y), tolerated_loss(x, y)
-    rows = [(i, wide(x[i])) for i in _blocks(x)]
+    rows = [(i, *_squares(x[i])) for i in _blocks(x)]
     for j in _blocks(y):
-        column = wide(y[j])
-        for i, row in rows:
-            tile = squared_distances(row, column, tolerated)
-            result[i, j] = tile if squared else tile.sqrt_()
+        column, column_squares = _squares(y[j])
+        for i, row, row_squares in rows:
+            tile = torch.addmm(row_squares + column_squares.T, row, column.T, alpha=-2.0)
+            near = _cancelled(tile, row_squares, column_squares, tolerated)
+            tile.masked_fill_(near, 0.0)
+            if not squared:
+                tile.sqrt_()
+            for k, m in unequal_entries(near, x[i], y[j]):
+                apart = norm(row[k] - column[m]).squeeze(-1)
+                tile[k, m] = apart**2 if squared else apart
+            result[i, j] = tile
     return result
 
 
-def _empty(x: Tensor, y: Tensor) -> Tensor:
-    return x.new_empty((len(x), len(y)), dtype=result_dtype(x, y), device=home(x.device))
+@autograd.operator(
+    "euclidean_gradients(Tensor g, Tensor x, Tensor y, Tensor dist, bool squared) -> (Tensor, Tensor)",
+    lambda g, x, y, *_: (torch.empty_like(x), torch.empty_like(y)),
+)
+def _gradients(g: Tensor, x: Tensor, y: Tensor, dist: Tensor, squared: bool) -> tuple[Tensor, Tensor]:
+    by_x, by_y = (torch.zeros_like(z, dtype=torch.float64) for z in (x, y))
+    tolerated = tolerated_loss(x, y)
+    rows = [(i, *_squares(x[i])) for i in _blocks(x)]
+    for j in _blocks(y):
+        column, column_squares = _squares(y[j])
+        for i, row, row_squares in rows:
+            tile, pull = wide(dist[i, j]), wide(g[i, j])
+            near = _cancelled(tile if squared else tile * tile, row_squares, column_squares, tolerated)
+            weight = (2 * pull if squared else pull / tile).masked_fill_(near, 0.0)
+            by_x[i] += weight.sum(1, keepdim=True) * row - weight @ column
+            by_y[j] += weight.sum(0).unsqueeze(1) * column - weight.T @ row
+            for k, m in unequal_entries(near, x[i], y[j]):
+                apart = row[k] - column[m]
+                single = pull[k, m].unsqueeze(-1) * (2 * apart if squared else direction(apart)[0])
+                by_x[i].index_add_(0, k, single)
+                by_y[j].index_add_(0, m, single, alpha=-1.0)
+    return by_x.to(x), by_y.to(y)
 
 
 class _Distances(torch.autograd.Function):
-    """‖x_i − y_j‖ with the gradient (x_i − y_j)/‖x_i − y_j‖, or its square with 2(x_i − y_j), tile by tile."""
+    """‖x_i − y_j‖ or its square, tile by tile."""
 
     generate_vmap_rule = True
 
@@ -92,14 +133,53 @@ class _Distances(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        x, y, dist = ctx.saved_tensors
-        pull = 2 * grad if ctx.squared else torch.where(dist > 0, grad / torch.where(dist > 0, dist, 1.0), 0.0)
-        points, by_x, by_y = wide(x), torch.zeros_like(wide(x)), [y[:0]]
-        for j in _blocks(y):
-            weight, column = wide(pull[:, j]), wide(y[j])
-            by_x = by_x + (weight.sum(1, keepdim=True) * points - weight @ column)
-            by_y.append((weight.sum(0).unsqueeze(1) * column - weight.T @ points).to(y))
-        return by_x.to(x), torch.cat(by_y), None
+        return *_Gradients.apply(grad, *ctx.saved_tensors, ctx.squared), None
+
+
+class _Gradients(torch.autograd.Function):
+    """Σ_j w_ij (x_i − y_j) and Σ_i w_ij (y_j − x_i), with w = g/‖x_i − y_j‖, or 2g where distances are squared."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(g: Tensor, x: Tensor, y: Tensor, dist: Tensor, squared: bool) -> tuple[Tensor, Tensor]:
+        return _gradients(g, x, y, dist, squared)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: tuple[Tensor, Tensor]) -> None:
+        ctx.squared = inputs[4]
+        ctx.save_for_backward(*inputs[:4])
+
+    @staticmethod
+    def backward(ctx: Any, a: Tensor, b: Tensor) -> Any:
+        g, x, y, dist = (wide(z) for z in ctx.saved_tensors)
+        a, b = wide(a), wide(b)
+        rate = (
+            torch.full_like(g, 2.0) if ctx.squared else torch.where(dist > 0, 1 / torch.where(dist > 0, dist, 1.0), 0.0)
+        )
+        # ⟨a_i − b_j, x_i − y_j⟩, the derivative by w
+        slope = (a * x).sum(-1, keepdim=True) + (b * y).sum(-1) - a @ y.T - x @ b.T
+        weight = rate * g
+        by_x = weight.sum(1, keepdim=True) * a - weight @ b
+        by_y = weight.sum(0).unsqueeze(1) * b - weight.T @ a
+        by_dist = None if ctx.squared else (-weight * rate * slope).to(ctx.saved_tensors[3])
+        of = ctx.saved_tensors
+        return (rate * slope).to(of[0]), by_x.to(of[1]), by_y.to(of[2]), by_dist, None
+
+
+def _squares(x: Tensor) -> tuple[Tensor, Tensor]:
+    """x in float64 and its squared norms, (B, 1)."""
+    x = wide(x)
+    return x, (x * x).sum(-1, keepdim=True)
+
+
+def _cancelled(squared: Tensor, rows: Tensor, columns: Tensor, tolerated: float) -> Tensor:
+    """Where a squared distance is too small beside ‖x‖² + ‖y‖² to have its digits, or these leave float64."""
+    near = squared < tolerated * rows + tolerated * columns.T
+    if float(rows.amin() + columns.amin()) < TINY or not float(rows.amax() + columns.amax()) < HUGE:
+        scale = rows + columns.T
+        near |= (scale < TINY) | ~(scale < HUGE)
+    return near
 
 
 def _blocks(points: Tensor) -> Iterator[slice]:
@@ -131,7 +211,7 @@ def clip_norm(v: Float[Tensor, "*#batch D"], max_norm: float) -> Float[Tensor, "
         raise ValueError(f"max_norm = {max_norm}; expected a number above 0")
     wanted = v.to(home(v.device), result_dtype(v))
     if checks.values_are_checked(v) and v.numel() and _all_shorter(wanted.detach(), max_norm):
-        return wanted.to(v.device)
+        return wanted.to(v.device, copy=wanted is v)  # never the caller's own tensor
     radius = torch.as_tensor(max_norm, dtype=torch.float64, device=wanted.device)
     return autograd.Smooth.apply(_clipped, _clipped_gradient, wanted, radius).to(v.device)
 

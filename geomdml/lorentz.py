@@ -22,8 +22,8 @@ from torch import Tensor
 
 from geomdml import poincare
 from geomdml._core import all_pairs as pairs
-from geomdml._core import checks
-from geomdml._core.autograd import Differentiable, Smooth
+from geomdml._core import checks, one_to_one
+from geomdml._core.autograd import Smooth
 from geomdml._core.numerics import (
     asinh_ratio,
     boundary_gap,
@@ -124,9 +124,7 @@ def dist(X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], *, c: Sca
     checks.vectors(X=X, Y=Y)
     checks.positive(c=c)
     checks.finite(X=X, Y=Y)
-    form = result_form(X, Y)
-    X, Y = torch.broadcast_tensors(wide(X), wide(Y))
-    return Differentiable.apply(_value, _gradient, X, Y, curvature(c, X)).to(**form)
+    return _one_to_one(X, Y, curvature(c, X))
 
 
 def pairwise_dist(X: Float[Tensor, "B D"], Y: Float[Tensor, "P D"], *, c: Scalar) -> Float[Tensor, "B P"]:
@@ -327,3 +325,17 @@ def _rows(X: Tensor, c: Tensor) -> pairs.Rows:
 
 
 _all_distances = pairs.operator("lorentz", pairs.Chart(_rows, _value, _gradient))
+
+
+def _halves(length: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    sinh = c.sqrt() * length
+    cosh = ((1 + (1 + sinh * sinh).sqrt_()) / 2).sqrt_()
+    return sinh / (2 * cosh), cosh
+
+
+def _slopes(length: Tensor, c: Tensor, half_sinh: Tensor, half_cosh: Tensor) -> tuple[Tensor, Tensor]:
+    cosh = 1 + 2 * half_sinh**2
+    return c.sqrt() / cosh, 2 * half_sinh * half_cosh / cosh
+
+
+_one_to_one = one_to_one.operator("lorentz", one_to_one.Chart(_halves, _slopes, _value, _gradient))

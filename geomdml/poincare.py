@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from geomdml._core import all_pairs as pairs
-from geomdml._core import checks
-from geomdml._core.autograd import Differentiable, Smooth
+from geomdml._core import checks, one_to_one
+from geomdml._core.autograd import Smooth
 from geomdml._core.numerics import (
     across,
     asinh_ratio,
@@ -480,9 +480,7 @@ def dist(x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], *, c: Sca
     checks.vectors(x=x, y=y)
     checks.positive(c=c)
     inside(c, x=x, y=y)
-    form, c64 = result_form(x, y), curvature(c, x)
-    x, y = torch.broadcast_tensors(wide(x), wide(y))
-    return Differentiable.apply(_value, _gradient, x, y, c64).to(**form)
+    return _one_to_one(x, y, curvature(c, x))
 
 
 def pairwise_dist(x: Float[Tensor, "B D"], y: Float[Tensor, "P D"], *, c: Scalar) -> Float[Tensor, "B P"]:
@@ -667,3 +665,19 @@ def _rows(x: Tensor, c: Tensor) -> pairs.Rows:
 
 
 _all_distances = pairs.operator("ball", pairs.Chart(_rows, _value, _gradient))
+
+
+def _halves(length: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    cosh = (1 - c * length * length).rsqrt_()
+    return c.sqrt() * length * cosh, cosh
+
+
+def _slopes(length: Tensor, c: Tensor, half_sinh: Tensor, half_cosh: Tensor) -> tuple[Tensor, Tensor]:
+    return 2 * c.sqrt() * half_cosh**2, 2 * half_sinh * half_cosh
+
+
+def _lost(length: Tensor, c: Tensor) -> Tensor:
+    return 1 - c * length * length < 1e-6
+
+
+_one_to_one = one_to_one.operator("ball", one_to_one.Chart(_halves, _slopes, _value, _gradient, lost=_lost))

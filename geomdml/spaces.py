@@ -85,6 +85,25 @@ class Hyperbolic(nn.Module):
         if learnable:
             self.log_c = nn.Parameter(torch.tensor(self._c).log())
 
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if not self.learnable:
+            destination[prefix + "c"] = torch.tensor(self._c, dtype=torch.float64)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Takes c from a space that learned it and from one that did not; without either, c stays as it is."""
+        c, log_c = state_dict.pop(prefix + "c", None), state_dict.pop(prefix + "log_c", None)
+        if c is not None and self.learnable:
+            log_c = c.log()
+        elif log_c is not None and not self.learnable:
+            c = log_c.exp()
+        if self.learnable and log_c is not None:
+            state_dict[prefix + "log_c"] = log_c
+        elif not self.learnable and c is not None:
+            checks.positive(c=c)
+            self._c = float(c)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     @property
     def c(self) -> float | Tensor:
         """The absolute curvature: a number, or a 0-d tensor with gradient where it is learned."""
@@ -126,6 +145,17 @@ def in_tangent_chart(space: Any) -> Hyperbolic:
     """
     if not isinstance(space, Hyperbolic) or space.chart != "tangent":
         raise ValueError(f'space = {space}; expected Hyperbolic(..., chart="tangent")')
+    return space
+
+
+def in_unbounded_chart(space: Any) -> Any:
+    """The space itself; refused where a step of an optimiser can carry its points outside: the ball has a boundary.
+
+    >>> in_unbounded_chart(Hyperbolic(c=0.5))
+    Hyperbolic(c=0.5, chart='tangent')
+    """
+    if isinstance(space, Hyperbolic) and space.chart == "ball":
+        raise ValueError(f'space = {space} has a boundary that learned points cross; expected chart="tangent"')
     return space
 
 

@@ -12,18 +12,20 @@ Both terms are positive, so no digits cancel; everything is evaluated in float64
 at any radius. `c` > 0 is the absolute curvature: a number, or a 0-d tensor through which gradients flow.
 """
 
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from geomdml import poincare
 from geomdml._core import all_pairs as pairs
-from geomdml._core import checks
+from geomdml._core import checks, one_to_one
 from geomdml._core.autograd import Differentiable
 from geomdml._core.numerics import (
     LOG2,
     across,
-    ancestor_depth,
+    asinh_exp,
     curvature,
     difference_of_norms,
     direction,
@@ -63,9 +65,7 @@ def dist(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Sca
     checks.vectors(u=u, v=v)
     checks.positive(c=c)
     checks.finite(u=u, v=v)
-    form = result_form(u, v)
-    u, v = torch.broadcast_tensors(wide(u), wide(v))
-    return Differentiable.apply(_value, _gradient, u, v, curvature(c, u)).to(**form)
+    return _one_to_one(u, v, curvature(c, u))
 
 
 def pairwise_dist(u: Float[Tensor, "B D"], v: Float[Tensor, "P D"], *, c: Scalar) -> Float[Tensor, "B P"]:
@@ -167,12 +167,7 @@ def lca_depth(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c
     checks.finite(u=u, v=v)
     form = result_form(u, v)
     u, v = torch.broadcast_tensors(wide(u), wide(v))
-    root_c = curvature(c, u).sqrt()
-    delta = root_c * Differentiable.apply(_value, _gradient, u, v, root_c**2)
-    A, B = (2 * root_c * norm(w).squeeze(-1) for w in (u, v))
-    sine, cosine = half_sine(u, v), half_sine(u, -v)  # of θ/2
-    depth = ancestor_depth(A, B, delta, sine, cosine)
-    return (depth / root_c).to(**form)
+    return Differentiable.apply(_depth, _depth_gradient, u, v, curvature(c, u)).to(**form)
 
 
 def _value(u: Tensor, v: Tensor, c: Tensor) -> Tensor:
@@ -212,6 +207,68 @@ def _gradient(grad: Tensor, u: Tensor, v: Tensor, c: Tensor) -> tuple[Tensor, Te
     return by_u, by_v, by_c
 
 
+class _Foot(NamedTuple):
+    """The perpendicular from the origin to the geodesic through two points, at unit curvature."""
+
+    inside: Tensor  # whether its foot is inside the segment; what follows up to the height holds there
+    log_p: Tensor  # log sinh p, p the way from the foot to u
+    log_r: Tensor  # log sinh r, from the foot to v
+    log_delta: Tensor  # log sinh δ
+    height: Tensor  # h; the radius of the nearer end where the foot is not inside
+    A: Tensor
+    B: Tensor
+    apart: Tensor  # A − B
+
+
+def _foot(u: Tensor, v: Tensor, c: Tensor) -> _Foot:
+    """By right triangles: sinh h = sinh A sinh B sin θ/sinh δ and, φ the angle at the origin between the foot and u,
+
+        sinh p = sinh A sin φ,    tan φ = (tanh A − tanh B cos θ)/(tanh B sin θ).
+
+    The numerator is sinh(A − B)/(cosh A cosh B) + 2s tanh B: near-duplicates do not cancel.
+    """
+    delta, A, B, apart, s = _law_of_cosines(u, v, c)
+    rise = LOG2 + log_cosh(torch.minimum(A, B)) + log_sinh(torch.maximum(A, B)) + s.log()
+    inside = (torch.minimum(A, B) > 0) & (delta > 0) & (rise > log_sinh(apart.abs()))
+    log_delta = log_sinh(torch.where(inside, delta, 1.0))
+    log_sine = LOG2 + half_sine(u, v).log() + half_sine(u, -v).log()  # of θ
+    height = asinh_exp(torch.where(inside, log_sinh(A) + log_sinh(B) + log_sine - log_delta, 0.0))
+    steep = torch.sign(apart) * torch.exp(log_sinh(apart.abs()) - log_cosh(A) - log_cosh(B))
+
+    def log_way(R: Tensor, other: Tensor, steep: Tensor) -> Tensor:
+        rise, run = steep + 2 * s * torch.tanh(other), torch.exp(log_sine) * torch.tanh(other)
+        return log_sinh(R) + torch.log(rise.clamp(min=0.0) / torch.hypot(rise, run))
+
+    height = torch.where(inside, height, torch.minimum(A, B))
+    return _Foot(inside, log_way(A, B, steep), log_way(B, A, -steep), log_delta, height, A, B, apart)
+
+
+def _depth(u: Tensor, v: Tensor, c: Tensor) -> Tensor:
+    return _foot(u, v, c).height / c.sqrt()
+
+
+def _depth_gradient(grad: Tensor, u: Tensor, v: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Moved at a right angle to the geodesic, u moves the foot sinh r/sinh δ of its way, and h grows by that.
+
+    With the angle at u from its right triangle, ∂h/∂A = sinh r/sinh δ · sinh h/sinh A and
+    ∂h/∂θ = −sinh p sinh r cosh h/sinh δ, for a turn away from v.
+    """
+    inside, log_p, log_r, log_delta, height, A, B, apart = _foot(u, v, c)
+    turn = torch.where(inside, _exp(log_p + log_r + log_cosh(height) - log_delta), 0.0)
+
+    def along(log_way: Tensor, R: Tensor, apart: Tensor) -> Tensor:  # where the foot is not inside, of the nearer end
+        slope = torch.exp(log_way + log_sinh(height) - log_sinh(R) - log_delta)
+        return torch.where(inside, slope, (1 - torch.sign(apart)) / 2)
+
+    def by_point(slope: Tensor, w: Tensor, R: Tensor, other: Tensor) -> Tensor:
+        towards = direction(across(w, other))[0] * (turn / torch.where(R > 0, R, 1.0)).unsqueeze(-1)
+        return 2 * grad.unsqueeze(-1) * (slope.unsqueeze(-1) * direction(w)[0] + towards)
+
+    by_A, by_B = along(log_r, A, apart), along(log_p, B, -apart)
+    by_c = (grad * (A * by_A + B * by_B - height)).sum() / (2 * c**1.5)
+    return by_point(by_A, u, A, v), by_point(by_B, v, B, u), by_c
+
+
 def _along_and_across(grad: Tensor, slope: Tensor, turn: Tensor, unit: Tensor, aside: Tensor, length: Tensor) -> Tensor:
     """grad · (slope û − turn (v̂ − cos θ û)), given the part of v across u and the length of v."""
     along, across = (grad * slope).unsqueeze(-1), (grad * turn).unsqueeze(-1)
@@ -235,3 +292,20 @@ def _rows(u: Tensor, c: Tensor) -> pairs.Rows:
 
 
 _all_distances = pairs.operator("tangent", pairs.Chart(_rows, _value, _gradient))
+
+
+def _halves(length: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    half = (c.sqrt() * length).clamp_(max=one_to_one.FAR).expm1_()  # e^(A/2) − 1
+    shrunk = half / (half + 1)
+    return (half + shrunk) / 2, 1 + (half - shrunk) / 2
+
+
+def _slopes(length: Tensor, c: Tensor, *_: Tensor) -> tuple[Tensor, Tensor]:
+    return (2 * c.sqrt()).expand_as(length), 2 * c.sqrt() * length
+
+
+def _beyond(length: Tensor, c: Tensor) -> Tensor:
+    return (2 * (c.sqrt() * length - one_to_one.FAR)).clamp_(min=0.0)
+
+
+_one_to_one = one_to_one.operator("tangent", one_to_one.Chart(_halves, _slopes, _value, _gradient, beyond=_beyond))

@@ -56,27 +56,37 @@ class Smooth(Differentiable):
         return (None, None, *ctx.gradient(grad, *ctx.saved_tensors))
 
 
-def operator(schema: str, shapes: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def told_apart(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """x and y, a view of it where they are one tensor: torch.compile takes no function of the same tensor twice."""
+    return x, y.view_as(y) if y is x else y
+
+
+def one_after_the_other(op: Callable[..., Any], info: Any, dims: tuple[int | None, ...], *inputs: Any) -> Any:
+    """vmap of an operator, item by item."""
+    results = [
+        op(*(x if dim is None else x.select(dim, i) for x, dim in zip(inputs, dims, strict=True)))
+        for i in range(info.batch_size)
+    ]
+    if isinstance(results[0], Tensor):
+        return torch.stack(results), 0
+    return tuple(map(torch.stack, zip(*results, strict=True))), (0,) * len(results[0])
+
+
+def operator(
+    schema: str, shapes: Callable[..., Any], vmap: Callable[..., Any] = one_after_the_other
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorates a function of tensors, so that torch.compile takes it as one operation and never looks inside.
 
-    For what depends on the values of its inputs. `shapes` makes empty results; vmap runs one item after the other.
+    For what depends on the values of its inputs. `shapes` makes empty results; `vmap`, of the operator, torch's own
+    account of the mapping and the inputs, maps it.
     """
     name, signature = schema.split("(", 1)
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         whole = torch.library.custom_op(f"geomdml::{name}", function, mutates_args=(), schema="(" + signature)
         whole.register_fake(shapes)
-
-        def one_after_the_other(info: Any, dims: tuple[int | None, ...], *inputs: Any) -> Any:
-            results = [
-                whole(*(x if dim is None else x.select(dim, i) for x, dim in zip(inputs, dims, strict=True)))
-                for i in range(info.batch_size)
-            ]
-            if isinstance(results[0], Tensor):
-                return torch.stack(results), 0
-            return tuple(map(torch.stack, zip(*results, strict=True))), (0,) * len(results[0])
-
-        whole.register_vmap(one_after_the_other)
-        return getattr(torch.ops.geomdml, name).default
+        op = getattr(torch.ops.geomdml, name).default
+        whole.register_vmap(lambda info, dims, *inputs: vmap(op, info, dims, *inputs))
+        return op
 
     return decorate

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -113,7 +114,7 @@ def numbers(shape: torch.Size, **values: int | float | Tensor) -> None:
                     f"{name} has shape {tuple(value.shape)}; expected a number, or what broadcasts to {tuple(shape)}"
                 ) from None
             finite(**{name: value})
-        elif isinstance(value, bool) or not isinstance(value, int | float):
+        elif isinstance(value, bool) or not isinstance(value, Real):
             raise TypeError(f"{name} is a {type(value).__name__}; expected a number or a tensor")
         elif not math.isfinite(value):
             raise ValueError(f"{name} = {value}; expected a finite number")
@@ -140,7 +141,7 @@ def positive(**values: int | float | Tensor) -> None:
             if not values_are_checked(value):
                 continue
             value = value.detach()
-        elif isinstance(value, bool) or not isinstance(value, int | float):
+        elif isinstance(value, bool) or not isinstance(value, Real):
             raise TypeError(f"{name} is a {type(value).__name__}; expected a number or a 0-d tensor")
         if not 0 < float(value) < float("inf"):
             raise ValueError(f"{name} = {float(value)}; expected a finite number above 0")

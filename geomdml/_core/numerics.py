@@ -96,19 +96,6 @@ def law_of_cosines(A: Tensor, B: Tensor, apart: Tensor, log_sine: Tensor) -> Ten
     return 2 * asinh_exp(torch.logaddexp(2 * log_sinh(apart.abs() / 2), across) / 2)
 
 
-def ancestor_depth(A: Tensor, B: Tensor, delta: Tensor, sine: Tensor, cosine: Tensor) -> Tensor:
-    """How far a segment at c = 1 is from the origin: from the radii and distance of its ends, sin(θ/2) and cos(θ/2)."""
-    near, far = torch.minimum(A, B), torch.maximum(A, B)
-    with torch.no_grad():
-        rise = LOG2 + log_cosh(near) + log_sinh(far) + 2 * sine.log()
-        foot_inside = (near > 0) & (cosine > 0) & (rise > log_sinh(far - near))
-        opposite = (near > 0) & (cosine == 0)
-    # Where the perpendicular is not used its inputs are replaced: no infinite slope may reach the backward pass.
-    a, b, s, t, side = (torch.where(foot_inside, q, 1.0) for q in (A, B, sine, cosine, delta))
-    height = asinh_exp(log_sinh(a) + log_sinh(b) + LOG2 + s.log() + t.log() - log_sinh(side))
-    return torch.where(foot_inside, height, torch.where(opposite, 0 * near, near))
-
-
 def tanh_ratio(z: Tensor) -> Tensor:
     """tanh(z)/z, and 1 at z = 0."""
     return _ratio(torch.tanh, z)
@@ -155,16 +142,18 @@ def boundary_gap(x: Tensor, c: Tensor) -> Tensor:
     """1 − c‖x‖², kept, with all its digits for a float64 x up to the last float inside the ball.
 
     Near the boundary the naive form subtracts two numbers that agree in almost every digit. So the squares, and the
-    errors of their rounding, are cut at two fixed binary places, 50 and 94 bits below 1/c: what lies above a place adds
-    up without any rounding, and what lies below both is too small for its rounding to matter. The exact value replaces
+    errors of their rounding, are cut at two binary places, 50 and 94 bits below 1/c (fewer for very long vectors, of
+    which there are more to add): what lies above a place adds up without any rounding, and what lies below both is too
+    small for its rounding to matter. The exact value replaces
     the naive one, whose gradient is right.
     """
     naive = 1 - c * (x * x).sum(-1, keepdim=True)
     with torch.no_grad():
         squares, errors = two_product(x, x)
-        place = torch.frexp(1 / c).exponent.to(c.dtype)
-        upper, rest = _cut(squares, place - 50)
-        (middle, rest), (middle_error, rest_error) = _cut(rest, place - 94), _cut(errors, place - 94)
+        unit = power_of_two(1 / c)
+        lowest = 2.0 ** (max(0, x.shape[-1].bit_length() - 8) - 94)
+        upper, rest = _cut(squares, unit * 2.0**-50)
+        (middle, rest), (middle_error, rest_error) = (_cut(part, unit * lowest) for part in (rest, errors))
         high, low = upper.sum(-1, keepdim=True), (rest + rest_error).sum(-1, keepdim=True)
         (p, p_error), (q, q_error) = (
             two_product(c, part) for part in (high, middle.sum(-1, keepdim=True) + middle_error.sum(-1, keepdim=True))
@@ -176,10 +165,19 @@ def boundary_gap(x: Tensor, c: Tensor) -> Tensor:
 
 
 def _cut(x: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
-    """x rounded to multiples of 2**place, and the rest, exactly; for |x| < 2**(place + 51)."""
-    anchor = torch.ldexp(torch.full_like(place, 1.5), place + 52)
+    """x rounded to multiples of a power of two, and the rest, exactly; for |x| < 2**51 of them."""
+    anchor = 1.5 * 2.0**52 * place
     upper = (x + anchor) - anchor
     return upper, x - upper
+
+
+def power_of_two(x: Tensor) -> Tensor:
+    """The power of two in (x, 2x], of float64 x > 0; 2^−1022 for 0 and for subnormal numbers.
+
+    From the bits of x, for what torch.compile makes of `torch.frexp` is refused by C++ compilers.
+    """
+    exponent = (x.contiguous().view(torch.int64) >> 52) + 1  # biased by 1023; the mantissa falls away
+    return (exponent.clamp(1, 2046) << 52).view(torch.float64)
 
 
 def tolerated_loss(*inputs: Tensor) -> float:
@@ -206,12 +204,6 @@ def rounded_inside(x: Tensor, c: Tensor, form: Form) -> Tensor:
     return (x + shift).to(**form)
 
 
-def gram_squared_distances(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """‖x_i − y_j‖² for (B, D) and (P, D) from their Gram matrix, and ‖x_i‖² + ‖y_j‖², of which 1e-16 is its error."""
-    scale = (x * x).sum(-1, keepdim=True) + (y * y).sum(-1)
-    return torch.addmm(scale, x, y.T, alpha=-2.0), scale
-
-
 def entries(mask: Tensor, width: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Rows and columns of the true entries of a mask, in blocks for which vectors of length `width` fit in memory."""
     block = max(1, 2**22 // max(1, width))
@@ -220,16 +212,12 @@ def entries(mask: Tensor, width: int) -> Iterator[tuple[Tensor, Tensor]]:
         yield from zip(rows.split(block), columns.split(block), strict=True)
 
 
-def squared_distances(x: Tensor, y: Tensor, tolerated: float) -> Tensor:
-    """‖x_i − y_j‖² for (B, D) and (P, D) in float64, exactly 0 for equal vectors, in O(B·P) memory.
-
-    The Gram matrix is right but for near-duplicates, whose distance cancels below the `tolerated` share. Those few
-    entries are computed again from the difference.
-    """
-    squared, scale = gram_squared_distances(x, y)
-    for i, j in entries(squared < tolerated * scale, x.shape[-1]):
-        squared[i, j] = ((x[i] - y[j]) ** 2).sum(-1)
-    return squared
+def unequal_entries(mask: Tensor, x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """`entries` for rows x and columns y that are not equal: between equal points, distance and gradient are 0."""
+    for i, j in entries(mask, x.shape[-1]):
+        unequal = (x[i] != y[j]).any(-1)
+        if bool(unequal.any()):
+            yield i[unequal], j[unequal]
 
 
 def across(u: Tensor, v: Tensor) -> Tensor:
@@ -271,8 +259,8 @@ def half_sine(u: Tensor, v: Tensor) -> Tensor:
 
 
 def _to_unit_scale(x: Tensor) -> Tensor:
-    """x times a power of two, exactly, so that its largest entry is about 1 and its products stay in range."""
-    return torch.ldexp(x, -torch.frexp(x.abs().amax(-1, keepdim=True)).exponent)
+    """x over a power of two, exactly, so that its largest entry is about 1 and its products stay in range."""
+    return x / power_of_two(x.detach().abs().amax(-1, keepdim=True))
 
 
 def difference_of_norms(u: Tensor, v: Tensor) -> Tensor:

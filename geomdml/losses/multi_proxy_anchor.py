@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from geomdml.losses.functional import in_mean_units, proxy_anchor, soft_triple_similarity
 from geomdml.losses.proxies import Proxies
-from geomdml.spaces import Euclidean, Space
+from geomdml.spaces import Euclidean, Space, in_unbounded_chart
 
 
 class MultiProxyAnchorLoss(nn.Module):
@@ -48,7 +48,7 @@ class MultiProxyAnchorLoss(nn.Module):
         margin: float = 0.5,
     ) -> None:
         super().__init__()
-        self.space = Euclidean() if space is None else space
+        self.space = in_unbounded_chart(Euclidean() if space is None else space)
         self.proxies = Proxies(num_classes, in_features, centers_per_class=centers_per_class, radius=1.0)
         self.gamma, self.scale, self.margin = gamma, scale, margin
 

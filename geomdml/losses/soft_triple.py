@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from geomdml.losses.functional import Reduction, in_mean_units, soft_triple, soft_triple_similarity
 from geomdml.losses.proxies import Proxies
-from geomdml.spaces import Euclidean, Space
+from geomdml.spaces import Euclidean, Space, in_unbounded_chart
 
 
 class SoftTripleLoss(nn.Module):
@@ -17,13 +17,15 @@ class SoftTripleLoss(nn.Module):
     Args:
         num_classes, in_features: number of classes C and dimension D of the embeddings.
         centers_per_class: proxies a class, K ≥ 1.
-        space: where embeddings and proxies live; None is Euclidean. A hyperbolic space in its "tangent" chart.
+        space: where embeddings and proxies live; None is Euclidean. A hyperbolic space in its "tangent" or
+            "lorentz" chart: the proxies are learned, and the ball has a boundary.
         gamma, scale, margin: as in `geomdml.losses.functional.soft_triple`, in the unit of the distances.
         relative: measure distances in units of their mean over the batch.
         reduction: "mean", "sum" or "none".
 
     Raises:
-        ValueError, TypeError: sizes below 1, labels outside 0…C−1, embeddings of another dimension.
+        ValueError, TypeError: sizes below 1, a space in its "ball" chart, labels outside 0…C−1, embeddings of another
+            dimension.
 
     Source: Qian et al., "SoftTriple loss" (2019); CHEST (arXiv 2510.05643) section 3.3.
 
@@ -48,7 +50,7 @@ class SoftTripleLoss(nn.Module):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
-        self.space = Euclidean() if space is None else space
+        self.space = in_unbounded_chart(Euclidean() if space is None else space)
         self.proxies = Proxies(num_classes, in_features, centers_per_class=centers_per_class, radius=1.0)
         self.gamma, self.scale, self.margin = gamma, scale, margin
         self.relative, self.reduction = relative, reduction

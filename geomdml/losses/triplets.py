@@ -13,7 +13,17 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from geomdml import tangent
-from geomdml._core.numerics import ancestor_depth, curvature, entries, result_form, tolerated_loss, wide
+from geomdml._core.numerics import (
+    LOG2,
+    asinh_exp,
+    curvature,
+    entries,
+    log_cosh,
+    log_sinh,
+    result_form,
+    tolerated_loss,
+    wide,
+)
 
 BLOCK = 256  # triplets at a time: their vectors stay in the caches
 FIRST, SECOND = (0, 0, 1), (1, 2, 2)  # the pairs of a triplet
@@ -54,13 +64,24 @@ def distances_and_depths(
     A, B, s = (torch.where(known, w, harmless) for w, harmless in ((A, 1.0), (B, 1.0), (sine_squared, 0.5)))
     q = ((A - B) / 2).sinh() ** 2 + A.sinh() * B.sinh() * s
     delta = 2 * q.sqrt().asinh()
-    depth = ancestor_depth(A, B, delta, s.sqrt(), (1 - s).sqrt())
+    depth = _ancestor_depth(A, B, delta, s.sqrt(), (1 - s).sqrt())
     dist, depth = delta / root_c, depth / root_c
     for i, pair in entries(~known, points.shape[1]):
         u, v = (wide(points)[triplets[i, pair.new_tensor(side)[pair]]] for side in (FIRST, SECOND))
         dist = dist.index_put((i, pair), tangent.dist(u, v, c=c))
         depth = depth.index_put((i, pair), tangent.lca_depth(u, v, c=c))
     return dist.to(**result_form(points)), depth.to(**result_form(points))
+
+
+def _ancestor_depth(A: Tensor, B: Tensor, delta: Tensor, sine: Tensor, cosine: Tensor) -> Tensor:
+    """How far a segment at c = 1 is from the origin: from the radii and distance of its ends, sin(θ/2) and cos(θ/2)."""
+    near, far = torch.minimum(A, B), torch.maximum(A, B)
+    with torch.no_grad():
+        foot_inside = LOG2 + log_cosh(near) + log_sinh(far) + 2 * sine.log() > log_sinh(far - near)
+    # Where the perpendicular is not used its inputs are replaced: no infinite slope may reach the backward pass.
+    a, b, s, t, side = (torch.where(foot_inside, q, 1.0) for q in (A, B, sine, cosine, delta))
+    height = asinh_exp(log_sinh(a) + log_sinh(b) + LOG2 + s.log() + t.log() - log_sinh(side))
+    return torch.where(foot_inside, height, near)
 
 
 class _Gram(torch.autograd.Function):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import geomdml
-from geomdml import euclidean
+from geomdml import euclidean, tangent
 from geomdml.testing import strategies
 
 DTYPE = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -69,3 +69,40 @@ def test_clip_norm_at_infinity_clips_nothing():
 def test_clip_norm_refuses_a_radius_that_is_none(max_norm):
     with pytest.raises(ValueError, match="max_norm = "):
         geomdml.clip_norm(torch.zeros(2), max_norm)
+
+
+def test_clip_norm_never_returns_the_tensor_it_was_given():
+    v = torch.full((2, 3), 0.1)
+    geomdml.clip_norm(v, 1.0).zero_()
+    assert v.all()
+
+
+@pytest.mark.parametrize("offset", [1e-8, 1e-12, 1.2e-16])
+def test_the_gradient_between_near_duplicates_is_their_direction(offset):
+    x = torch.tensor([[0.6, 0.8]], dtype=torch.float64, requires_grad=True)
+    y = x.detach() - offset
+    (slope,) = torch.autograd.grad(euclidean.pairwise_dist(x, y).sum(), x)
+    expected = (x.detach() - y) / (x.detach() - y).norm()
+    torch.testing.assert_close(slope, expected, rtol=1e-15, atol=0)
+
+
+@pytest.mark.parametrize(("x", "y"), [([0.5, 1e-40], [0.5, 0.0]), ([1.0, 1e-7], [1.0, 1.0000001e-7])])
+def test_float32_neighbours_have_distance_and_gradient(x, y):
+    x, y = torch.tensor([x], requires_grad=True), torch.tensor([y])
+    distance = euclidean.pairwise_dist(x, y)
+    (slope,) = torch.autograd.grad(distance.sum(), x)
+    torch.testing.assert_close(distance.detach(), (x - y)[:, 1:].abs().detach(), rtol=1e-6, atol=0)
+    torch.testing.assert_close(slope.abs(), torch.tensor([[0.0, 1.0]]), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("pairwise", [euclidean.pairwise_dist, lambda x, y: tangent.pairwise_dist(x, y, c=1.0) / 2])
+def test_distances_whose_squares_leave_float64(pairwise):
+    x = torch.tensor([[1e200, 0.0], [0.0, 0.0]], dtype=torch.float64)
+    assert pairwise(x, -x)[0].tolist() == pytest.approx([2e200, 1e200])
+
+
+@pytest.mark.parametrize("squared", [False, True])
+def test_second_derivatives(squared):
+    x, y = (torch.randn(n, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(n)) for n in (2, 4))
+    inputs = (x.requires_grad_(), y.requires_grad_())
+    assert torch.autograd.gradgradcheck(lambda a, b: euclidean.pairwise_dist(a, b, squared=squared), inputs)

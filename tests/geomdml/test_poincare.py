@@ -1,5 +1,7 @@
 """What the Poincaré ball does besides keeping the laws, for which see `test_laws.py`."""
 
+from fractions import Fraction
+
 import pytest
 import torch
 
@@ -26,3 +28,11 @@ def test_antipodes_near_the_boundary():
     """The example of the field's errors: geoopt says 16.64, Hyp-ViT 12.20, HypLL infinity."""
     x = torch.tensor([0.9999, 0.0])
     torch.testing.assert_close(poincare.dist(x, -x, c=1.0), torch.tensor(19.8065), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("length", [2, 512, 2048, 16384])
+def test_the_gap_to_the_boundary_keeps_its_digits_in_any_dimension(length):
+    x = torch.randn(length, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x = poincare.project(x / x.norm() * (1 + 1e-12), c=1.0)
+    exact = 1 - sum(Fraction(float(entry)) ** 2 for entry in x)
+    assert float(poincare.conformal_factor(x, c=1.0)) == pytest.approx(float(2 / exact), rel=4e-15)

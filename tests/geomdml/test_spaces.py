@@ -4,12 +4,14 @@ import itertools
 import math
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from geomdml import euclidean, lorentz, poincare, tangent
+from geomdml.losses import MultiProxyAnchorLoss, SoftTripleLoss
 from geomdml.spaces import GEOMETRY, Chart, Euclidean, Hyperbolic
 from geomdml.testing import strategies
 
@@ -112,3 +114,31 @@ def test_an_unknown_chart_is_refused():
 def test_representations():
     assert repr(Euclidean()) == "Euclidean()"
     assert repr(Hyperbolic(c=0.5, learnable=True)) == "Hyperbolic(c=0.5, chart='tangent', learnable=True)"
+
+
+@pytest.mark.parametrize("learnable", [False, True])
+@pytest.mark.parametrize("learned", [False, True])
+def test_the_curvature_travels_in_the_state(learnable, learned):
+    space = Hyperbolic(2.0, learnable=learnable)
+    space.load_state_dict(Hyperbolic(0.1, learnable=learned).state_dict())
+    assert space.curvature == pytest.approx(0.1, rel=1e-6)
+
+
+def test_a_state_without_curvature_leaves_a_fixed_one_as_it_is():
+    space = Hyperbolic(2.0)
+    space.load_state_dict({})  # of a version that did not keep it
+    assert space.curvature == 2.0
+
+
+def test_a_curvature_is_a_number_of_any_library():
+    assert Hyperbolic(np.float32(0.5)).curvature == 0.5
+    u = torch.ones(2)
+    assert torch.equal(tangent.dist(u, -u, c=np.float32(0.5)), tangent.dist(u, -u, c=0.5))
+    with pytest.raises(TypeError, match="c is a str"):
+        tangent.dist(u, u, c="1")
+
+
+@pytest.mark.parametrize("loss", [SoftTripleLoss, MultiProxyAnchorLoss])
+def test_learned_proxies_refuse_a_chart_with_a_boundary(loss):
+    with pytest.raises(ValueError, match=r"has a boundary that learned points cross; expected chart=\"tangent\""):
+        loss(3, 8, space=Hyperbolic(chart="ball"))

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import geomdml
-from geomdml import euclidean, lorentz, poincare, tangent
+from geomdml import euclidean, lorentz, losses, poincare, tangent
+from geomdml._core.numerics import power_of_two
 from geomdml.losses import functional
 
 X = torch.tensor([[0.3, 0.4, 0.0], [0.1, -0.2, 0.5], [0.0, 0.0, 0.0], [0.3, 0.4, 0.0]])
@@ -114,3 +115,53 @@ def test_maps_to_the_ball_have_second_derivatives(f):
     x = torch.tensor([[0.3, -0.8], [0.0, 0.0], [2.0, 1.0]], dtype=torch.float64, requires_grad=True)
     c = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(lambda x, c: f(x, c=c), (x, c))
+
+
+TWICE = {
+    "tangent": lambda x: tangent.pairwise_dist(x, x, c=0.5),
+    "ball": lambda x: poincare.pairwise_dist(x, x, c=0.5),
+    "lorentz": lambda x: lorentz.pairwise_dist(x, x, c=0.5),
+    "euclidean": lambda x: euclidean.pairwise_dist(x, x),
+    "one to one": lambda x: tangent.dist(x, x, c=0.5),
+    "ancestors": lambda x: tangent.lca_depth(x, x, c=0.5),
+    "pairwise cross-entropy": lambda x: losses.PairwiseCrossEntropyLoss()(x, torch.arange(len(x)) % 2),
+}
+
+
+@pytest.mark.parametrize("f", TWICE.values(), ids=TWICE.keys())
+def test_one_input_may_be_given_twice(f):
+    torch.compiler.reset()
+    compiled = torch.compile(lambda x, y, v, c: f(x), fullgraph=True, backend="aot_eager")
+    for found, expected in zip(value_and_gradients(compiled), value_and_gradients(lambda x, *_: f(x)), strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["tangent", "ball", "lorentz", "euclidean", "one to one"])
+def test_one_graph_serves_all_batch_sizes(name):
+    torch.compiler.reset()
+    graphs = []
+
+    def count(graph, _):
+        graphs.append(graph)
+        return graph
+
+    compiled = torch.compile(TWICE[name], fullgraph=True, backend=count, dynamic=True)
+    for size in range(2, 14):
+        compiled(torch.full((size, 3), 0.1) + torch.arange(size).unsqueeze(1) / 100)
+    assert len(graphs) == 1
+
+
+@pytest.mark.parametrize("name", ["tangent.dist", "lorentz.inner", "poincare.conformal_factor"])
+def test_the_default_backend_compiles_too(name):
+    """What it makes of a function is C++, which no other test sees."""
+    torch.compiler.reset()
+    compiled = torch.compile(FUNCTIONS[name], fullgraph=True)
+    for found, expected in zip(value_and_gradients(compiled), value_and_gradients(FUNCTIONS[name]), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_powers_of_two_are_compiled_without_the_operation_that_compilers_refuse():
+    x = torch.tensor([3.0, 4.0, 1e-310, 0.0, 1e308], dtype=torch.float64)
+    torch.compiler.reset()
+    expected = x.new_tensor([4.0, 8.0, 2.0**-1022, 2.0**-1022, 2.0**1023])
+    torch.testing.assert_close(torch.compile(power_of_two, fullgraph=True)(x), expected, rtol=0, atol=0)

@@ -25,7 +25,7 @@ from torch import Tensor
 from geomdml._core import autograd
 from geomdml._core.all_pairs import float64, twofloat
 from geomdml._core.all_pairs.rows import Rows, Slopes, polar
-from geomdml._core.numerics import entries, result_dtype, tolerated_loss, wide
+from geomdml._core.numerics import result_dtype, tolerated_loss, unequal_entries, wide
 
 __all__ = ["Chart", "Rows", "operator", "polar"]
 
@@ -56,10 +56,11 @@ def distances(chart: Chart, x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tupl
                 result[i, j], near = twofloat.values(row, column, c, x.device)
             else:
                 result[i, j], near = float64.values(row, column, c, tolerated_loss(x, y), q)
-            for k, m in entries(near, x.shape[-1]):
+            if len(q):
+                q.masked_fill_(near, torch.inf)
+            result[i, j].masked_fill_(near, 0.0)
+            for k, m in unequal_entries(near, x[i], y[j]):
                 result[i, j][k, m] = chart.value(wide(x[i][k]), wide(y[j][m]), c).to(result)
-                if len(q):
-                    q[k, m] = torch.inf
     return result, kept
 
 
@@ -75,7 +76,7 @@ def gradients(chart: Chart, g: Tensor, x: Tensor, y: Tensor, c: Tensor, q: Tenso
         for n, (i, row) in enumerate(rows):
             of_row, of_column, growth, near = kernel.slopes(row, column, g[i, j], q[i, j], by_c)
             grad_c += growth / (2 * c**1.5)
-            for k, m in entries(near, x.shape[-1]):
+            for k, m in unequal_entries(near, x[i], y[j]):
                 singly_x, singly_y, singly_c = chart.gradient(wide(g[i, j][k, m]), wide(x[i][k]), wide(y[j][m]), c)
                 of_row, of_column = of_row.with_single(k, singly_x), of_column.with_single(m, singly_y)
                 grad_c += singly_c
@@ -121,22 +122,25 @@ def operator(name: str, chart: Chart) -> Callable[[Tensor, Tensor, Tensor], Tens
         def setup_context(ctx: Any, inputs: Any, output: tuple[Tensor, Tensor]) -> None:
             ctx.save_for_backward(*inputs[:3], output[1])
             ctx.mark_non_differentiable(output[1])
+            ctx.set_materialize_grads(False)  # no zeros for what is only kept
 
         @staticmethod
-        def backward(ctx: Any, grad: Tensor, _: Any) -> Any:
+        def backward(ctx: Any, grad: Tensor | None, _: Any) -> Any:
+            if grad is None:
+                return (None,) * 4
             by_c = ctx.needs_input_grad[2]
             return (*autograd.FirstDerivative.apply(derivatives, grad, *ctx.saved_tensors, by_c), None)
 
     def all_distances(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
         keep, dtype = torch.is_grad_enabled() and not twofloat.wanted(x, y), result_dtype(x, y)
-        x, y = x.to(dtype), y.to(dtype)  # the longer of them says how exact the rows must be
+        x, y = autograd.told_apart(x.to(dtype), y.to(dtype))  # the longer of them says how exact the rows must be
         return Distances.apply(x, y, c, keep)[0]
 
     return all_distances
 
 
 def _empty(x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
-    shape = (len(x), len(y))
+    shape = (x.shape[0], y.shape[0])
     q = x.new_empty(shape, dtype=torch.float64) if keep else x.new_empty((0, 0))
     return x.new_empty(shape, dtype=result_dtype(x, y)), q
 

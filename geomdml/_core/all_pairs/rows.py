@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from geomdml._core.numerics import wide
+from geomdml._core.numerics import direction, wide
 
 
 class Rows(NamedTuple):
@@ -43,7 +43,9 @@ class Slopes(NamedTuple):
 
 
 def polar(x: Tensor) -> tuple[Tensor, Tensor]:
-    """x/‖x‖ and ‖x‖ in float64: `numerics.direction` without its care for norms whose square leaves float64."""
+    """x/‖x‖ and ‖x‖ in float64; `direction` takes more care, which only norms need whose square leaves float64."""
     unit = wide(x)
     length = torch.linalg.vector_norm(unit, dim=-1, keepdim=True)
+    if x.dtype == torch.float64 and not bool(length.isfinite().all()):
+        return direction(unit)
     return torch.div(unit, torch.where(length > 0, length, 1.0), out=None if unit is x else unit), length
