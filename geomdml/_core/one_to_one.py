@@ -67,8 +67,8 @@ def distances(chart: Chart, x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tupl
     """Distances and, to `keep` for the backward pass, the points of both sides and s, sinh((A − B)/2) and √(q + q²)."""
     shape, dtype = torch.broadcast_shapes(x.shape[:-1], y.shape[:-1]), result_dtype(x, y)
     if dtype == torch.float64:
-        result = chart.value(*torch.broadcast_tensors(wide(x), wide(y)), c)
-        return result.to(x.device), *(x.new_empty(0) for _ in range(3))
+        wide_x, wide_y = torch.broadcast_tensors(wide(x), wide(y))
+        return chart.value(wide_x, wide_y, c).to(x.device), x.new_empty(0), x.new_empty(0), x.new_empty(0)
     xs, ys = _stacked(chart, x, c), _stacked(chart, y, c)
     a, b = _Points.views(xs), _Points.views(ys)
     pairs = xs.new_empty((3, *shape))
@@ -82,10 +82,10 @@ def distances(chart: Chart, x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tupl
     if near is not None:
         root.masked_fill_(near, torch.inf)
         result.masked_fill_(near, 0.0)
-        near, *points = _unequal(near, x, y)
-        if len(points[0]):
-            result[near] = chart.value(*points, c).to(result)
-    return (result, xs, ys, pairs) if keep else (result, *(x.new_empty(0) for _ in range(3)))
+        near, near_x, near_y = _unequal(near, x, y)
+        if len(near_x):
+            result[near] = chart.value(near_x, near_y, c).to(result)
+    return (result, xs, ys, pairs) if keep else (result, x.new_empty(0), x.new_empty(0), x.new_empty(0))
 
 
 def _near(chart: Chart, a: _Points, b: _Points, s: Tensor, q: Tensor, c: Tensor) -> Tensor | None:
@@ -106,17 +106,18 @@ def gradients(
     if not g.numel():
         return torch.zeros_like(x), torch.zeros_like(y), torch.zeros_like(c)
     if not len(pairs):
-        by_x, by_y, grad_c = chart.gradient(wide(g), *torch.broadcast_tensors(wide(x), wide(y)), c)
+        wide_x, wide_y = torch.broadcast_tensors(wide(x), wide(y))
+        by_x, by_y, grad_c = chart.gradient(wide(g), wide_x, wide_y, c)
         return by_x.sum_to_size(x.shape).to(x), by_y.sum_to_size(y.shape).to(y), grad_c
     a, b = _Points.views(xs), _Points.views(ys)
     s, apart, root = pairs
     (stretch_a, growth_a), (stretch_b, growth_b) = (chart.slopes(p.length, c, p.sinh, p.cosh) for p in (a, b))
-    g, near = wide(g), None
+    g, near = wide(g), torch.empty(0)
     if by_c or float(root.amax()) == torch.inf:
         near = root == torch.inf
         if by_c:
             near |= (growth_a < SHORT) & (growth_b < SHORT)
-    t = g / root if near is None else (g / root).masked_fill_(near, 0.0)
+    t = (g / root).masked_fill_(near, 0.0) if near.numel() else g / root
     # ∂q/∂A = sinh(A − B)/2 + s cosh A sinh B, and across û it is −sinh A sinh B (v̂ − û + 2s û)/2.
     sinh_a, sinh_b = 2 * a.sinh * a.cosh, 2 * b.sinh * b.cosh
     ratio = (a.sinh + a.cosh) / (b.sinh + b.cosh)  # e^((A − B)/2)
@@ -130,10 +131,10 @@ def gradients(
     cosine = 1 - 2 * s
     by_x = _by_side(a, b, by_a, t.mul(sinh_b), cosine, stretch_a, sinh_a).div_(c.sqrt())
     by_y = _by_side(b, a, by_b, t.mul(sinh_a), cosine, stretch_b, sinh_b).div_(c.sqrt())
-    if near is not None:
-        near, *points = _unequal(near, x, y)
-        if len(points[0]):
-            singles = chart.gradient(g[near], *points, c)
+    if near.numel():
+        near, near_x, near_y = _unequal(near, x, y)
+        if len(near_x):
+            singles = chart.gradient(g[near], near_x, near_y, c)
             _add_at(by_x, near, singles[0])
             _add_at(by_y, near, singles[1])
             grad_c += singles[2]

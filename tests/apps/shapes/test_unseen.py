@@ -10,7 +10,7 @@ from apps.shape3d import render as sheet
 from apps.shape3d.trained import _Rendering
 from apps.shapes.meshes import MeshError, MeshFile, decode, unit
 from apps.shapes.rendering import Look, render, ring
-from apps.shapes.views import rendered
+from apps.shapes.views import render_cached
 from tests.apps.boxes import box
 
 LOOK = Look(ring(3), 16)
@@ -59,12 +59,12 @@ def root(tmp_path, monkeypatch):
 def test_a_shape_that_no_view_shows_is_left_out_and_named(root, content, caplog):
     (root / "a" / "unseen.obj").write_bytes(content)
     for _ in range(2):  # rendered, then from the cache
-        result = rendered(mesh_folder.load(root), LOOK)
+        result = render_cached(mesh_folder.load(root), LOOK)
         (broken,) = result.broken
         assert broken.startswith("a/unseen.obj cannot be seen in any of 3 views of 16 pixels")
         assert len(result.shapes) == 4 and "1 of 5 shapes" in caplog.text
     with pytest.raises(ValueError, match=r"a/unseen\.obj cannot be seen"):
-        rendered(mesh_folder.load(root), LOOK, strict=True)
+        render_cached(mesh_folder.load(root), LOOK, strict=True)
 
 
 def test_one_view_that_shows_it_is_enough():
