@@ -1,7 +1,7 @@
 """The ways to train a network of two modalities in balance."""
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
