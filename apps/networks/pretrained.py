@@ -124,19 +124,19 @@ def _read(path: Path) -> State:
         if isinstance(content, Mapping) and isinstance(content.get(wrapping), Mapping):
             content = content[wrapping]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ValueError(f"checkpoint {str(path)!r} holds no state dict: a mapping of names to tensors is wanted")
+        raise ValueError(f"checkpoint {str(path)!r} holds no state dict; expected a mapping of names to tensors")
     return dict(content)
 
 
 def _load(model: nn.Module, state: State, source: str) -> None:
     """Load a state dict into a model without its classifier, every other key and shape being the model's."""
-    wanted = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
-    given = {key: tuple(tensor.shape) for key, tensor in state.items() if key in wanted or not _of_head(model, key)}
+    expected = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+    given = {key: tuple(tensor.shape) for key, tensor in state.items() if key in expected or not _of_head(model, key)}
     differences = {
-        "missing": [f"{key} {wanted[key]}" for key in wanted if key not in given],
-        "unexpected": [f"{key} {given[key]}" for key in given if key not in wanted],
+        "missing": [f"{key} {expected[key]}" for key in expected if key not in given],
+        "unexpected": [f"{key} {given[key]}" for key in given if key not in expected],
         "of another shape": [
-            f"{key} {given[key]} for {wanted[key]}" for key in wanted if given.get(key, wanted[key]) != wanted[key]
+            f"{key} {given[key]} for {shape}" for key, shape in expected.items() if given.get(key, shape) != shape
         ],
     }
     if any(differences.values()):
@@ -146,7 +146,7 @@ def _load(model: nn.Module, state: State, source: str) -> None:
             if keys
         )
         raise ValueError(f"{source} does not fit the backbone: {found}")
-    model.load_state_dict({key: state[key] for key in wanted})
+    model.load_state_dict({key: state[key] for key in expected})
 
 
 def _of_head(model: nn.Module, key: str) -> bool:

@@ -104,8 +104,8 @@ class ViewBackbone(nn.Module):
 def in_order(model: nn.Module, name: str) -> list[tuple[str, nn.Module]]:
     """The layers of an EfficientNet in the order of its forward pass."""
     blocks = getattr(model, "blocks", None)
-    wanted = ["conv_stem", "bn1", "blocks", "conv_head", "bn2", "global_pool", "classifier"]
-    if [child for child, _ in model.named_children()] != wanted or not isinstance(blocks, nn.Sequential):
+    expected = ["conv_stem", "bn1", "blocks", "conv_head", "bn2", "global_pool", "classifier"]
+    if [child for child, _ in model.named_children()] != expected or not isinstance(blocks, nn.Sequential):
         raise ValueError(
             f"--model.frozen counts the blocks of EfficientNets; {name} is no such network: expected 0 (tune all) or "
             "-1 (freeze all of it)"

@@ -102,7 +102,7 @@ def decode(data: bytes, suffix: str, buffers: dict[str, bytes] | None = None) ->
     [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
     """
     if suffix.lower() not in SUFFIXES:
-        raise ValueError(f"has the suffix {suffix!r}: one of {', '.join(sorted(SUFFIXES))} is wanted")
+        raise ValueError(f"has the suffix {suffix!r}; expected one of {', '.join(sorted(SUFFIXES))}")
     try:
         vertices, faces = _parsed(data, suffix.lower(), buffers or {})
     # Broken bytes lead readers to whatever error.

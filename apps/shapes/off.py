@@ -38,9 +38,9 @@ def parse(data: bytes) -> tuple[Vertices, Faces]:
     if not counts:
         counts, first = (lines[1].split() if len(lines) > 1 else []), 2
     if len(counts) not in (2, 3) or not all(count.isdigit() and len(count) <= MOST_DIGITS for count in counts):
-        raise ValueError(f"its counts are {b' '.join(counts)[:40]!r}: numbers of vertices, faces and edges are wanted")
-    wanted, found = int(counts[0]) + int(counts[1]), len(lines) - first
-    if found != wanted:
+        raise ValueError(f"its counts are {b' '.join(counts)[:40]!r}; expected those of vertices, faces, edges")
+    expected, found = int(counts[0]) + int(counts[1]), len(lines) - first
+    if found != expected:
         raise ValueError(f"it says {int(counts[0])} vertices and {int(counts[1])} faces but has {found} lines of them")
     middle = first + int(counts[0])
     return numbers(lines[first:middle], range(3), "vertex"), _faces(lines[middle:], int(counts[0]))

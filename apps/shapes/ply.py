@@ -132,8 +132,8 @@ def _header(data: bytes) -> tuple[list[Element], str, bytes]:
 def _text_columns(elements: list[Element], body: bytes) -> Iterator[tuple[str, Columns]]:
     lines = [line for line in body.splitlines() if line.strip()]
     elements = [element for element in elements if element.length and element.properties]
-    wanted = sum(element.length for element in elements)
-    if len(lines) != wanted:
+    expected = sum(element.length for element in elements)
+    if len(lines) != expected:
         says = " and ".join(f"{element.length} of {element.name}" for element in elements)
         raise ValueError(f"it says {says} but has {len(lines)} lines of them")
     first = 0
