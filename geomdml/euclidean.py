@@ -19,8 +19,15 @@ from geomdml._core.numerics import (
     wide,
 )
 
-BLOCK = 1024
-TINY, HUGE = 1e-280, 1e300  # within, sums of squares neither vanish nor overflow
+__all__ = ["clip_norm", "dist", "pairwise_dist"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+_BLOCK = 1024
+_TINY, _HUGE = 1e-280, 1e300  # within, sums of squares neither vanish nor overflow
 
 
 def dist(x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*#batch"]:
@@ -176,15 +183,15 @@ def _squares(x: Tensor) -> tuple[Tensor, Tensor]:
 def _cancelled(squared: Tensor, rows: Tensor, columns: Tensor, tolerated: float) -> Tensor:
     """Where a squared distance is too small beside ‖x‖² + ‖y‖² to have its digits, or these leave float64."""
     near = squared < tolerated * rows + tolerated * columns.T
-    if float(rows.amin() + columns.amin()) < TINY or not float(rows.amax() + columns.amax()) < HUGE:
+    if float(rows.amin() + columns.amin()) < _TINY or not float(rows.amax() + columns.amax()) < _HUGE:
         scale = rows + columns.T
-        near |= (scale < TINY) | ~(scale < HUGE)
+        near |= (scale < _TINY) | ~(scale < _HUGE)
     return near
 
 
 def _blocks(points: Tensor) -> Iterator[slice]:
     """Points at a time: what is made of them in float64 stays in the caches."""
-    return (slice(start, start + BLOCK) for start in range(0, len(points), BLOCK))
+    return (slice(start, start + _BLOCK) for start in range(0, len(points), _BLOCK))
 
 
 def clip_norm(v: Float[Tensor, "*#batch D"], max_norm: float) -> Float[Tensor, "*#batch D"]:

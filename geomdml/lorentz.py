@@ -42,6 +42,23 @@ from geomdml._core.numerics import (
     wide,
 )
 
+__all__ = [
+    "Scalar",
+    "dist",
+    "from_ball",
+    "from_tangent",
+    "inner",
+    "pairwise_dist",
+    "pairwise_inner",
+    "to_ball",
+    "to_tangent",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 Scalar = float | Float[Tensor, ""]
 
 

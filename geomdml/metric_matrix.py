@@ -16,6 +16,13 @@ from torch import Tensor
 from geomdml._core import checks
 from geomdml.transport import Transport, sinkhorn
 
+__all__ = ["Form", "check_margins", "check_sharpness", "importance_weights", "metric_matrix", "same_class"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 Form = Literal["squared_distance", "margin"]
 
 
@@ -136,7 +143,7 @@ def importance_weights(
         scaled = matrix / mean.clamp_min(torch.finfo(matrix.dtype).tiny)
     else:
         scaled = sharpness * matrix
-    cost = torch.exp(-scaled).masked_fill(exclude, forbidden(reg))
+    cost = torch.exp(-scaled).masked_fill(exclude, _forbidding_cost(reg))
     with torch.autocast(cost.device.type, enabled=False):  # bfloat16 has no digits for the marginals
         transport = sinkhorn(cost, reg, grad="none")
     if checks.values_are_checked(matrix) and bool((transport.plan * exclude).sum() > 1e-6):
@@ -146,7 +153,7 @@ def importance_weights(
     return transport._replace(plan=transport.plan.masked_fill(exclude, 0.0))
 
 
-def forbidden(reg: float) -> float:
+def _forbidding_cost(reg: float) -> float:
     """A ground cost that keeps all mass away, among costs from 0 to 1.
 
     For a pair (i, i) left out and (k, l) that is not, f_i + g_i = (f_i + g_l) + (f_k + g_i) − (f_k + g_l). Here T ≤ 1/B

@@ -10,7 +10,14 @@ from geomdml._core import checks
 from geomdml.euclidean import clip_norm
 from geomdml.spaces import Hyperbolic, in_tangent_chart
 
-START = 0.8  # √c‖u‖ of the points before training
+__all__ = ["HyperbolicHead", "MetricNetwork"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+_START = 0.8  # √c‖u‖ of the points before training
 
 
 class MetricNetwork(nn.Sequential):
@@ -82,7 +89,7 @@ class HyperbolicHead(nn.Module):
         self.norm = nn.LayerNorm(in_features) if norm == "layer" else nn.Identity()
         self.linear = nn.Linear(in_features, out_features)
         if norm == "layer":
-            radius = min(clip / 2, START / math.sqrt(space.curvature))
+            radius = min(clip / 2, _START / math.sqrt(space.curvature))
             nn.init.normal_(self.linear.weight, std=radius / math.sqrt(in_features * out_features))
             nn.init.zeros_(self.linear.bias)
 

@@ -12,6 +12,12 @@ from torch import Tensor
 
 from geomdml.spaces import Space
 
+__all__ = ["SpaceDistance"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 class SpaceDistance(BaseDistance):
     """The distance of a space, as `distance=` of a loss or miner or in `CustomKNN`; embeddings are taken as they are.

@@ -30,8 +30,34 @@ from geomdml._core.numerics import (
     wide,
 )
 
+__all__ = [
+    "Scalar",
+    "conformal_factor",
+    "dist",
+    "dist0",
+    "expmap",
+    "expmap0",
+    "geodesic",
+    "gyration",
+    "inside",
+    "logmap",
+    "logmap0",
+    "midpoint",
+    "mobius_add",
+    "mobius_matvec",
+    "mobius_scalar_mul",
+    "pairwise_dist",
+    "parallel_transport",
+    "project",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 Scalar = float | Float[Tensor, ""]
-FAR = 100.0  # √c times half a distance: whoever goes that far from any float arrives at the boundary
+_FAR = 100.0  # √c times half a distance: whoever goes that far from any float arrives at the boundary
 
 
 def conformal_factor(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:
@@ -593,12 +619,12 @@ def _exp(x: Tensor, v: Tensor, v_across: Tensor, gap: Tensor, c: Tensor) -> Tens
     """
     a = c.sqrt() * norm(v) / gap
     y = tanh_ratio(a) / gap * v
-    w, gap_y = x + y, torch.cosh(a.clamp(max=FAR)) ** -2
+    w, gap_y = x + y, torch.cosh(a.clamp(max=_FAR)) ** -2
     square_w = c * (w * w).sum(-1, keepdim=True)
     naive = (gap * w + square_w * x) / (square_w + gap * gap_y)
     with torch.no_grad():
         (x_hat, x_length), (v_hat, v_length) = direction(x), direction(v)
-        A, B = 2 * a.clamp(max=FAR), 2 * _artanh(c.sqrt() * x_length, gap)
+        A, B = 2 * a.clamp(max=_FAR), 2 * _artanh(c.sqrt() * x_length, gap)
         aside = v_across / torch.where(v_length > 0, v_length, 1.0)
         cosine = (x_hat * v_hat).sum(-1, keepdim=True)
         obtuse = (aside * aside).sum(-1, keepdim=True) / (1 - cosine.clamp(max=0.0))

@@ -13,9 +13,16 @@ from torch import Tensor, nn
 from geomdml import euclidean, lorentz, poincare, tangent
 from geomdml._core import checks
 
+__all__ = ["Chart", "Euclidean", "GEOMETRY", "Hyperbolic", "Space", "in_tangent_chart", "in_unbounded_chart"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 Chart = Literal["tangent", "ball", "lorentz"]
 GEOMETRY: dict[Chart, Any] = {"tangent": tangent, "ball": poincare, "lorentz": lorentz}
-MOVES = {
+_MOVES = {
     ("tangent", "ball"): tangent.to_ball,
     ("tangent", "lorentz"): lorentz.from_tangent,
     ("ball", "tangent"): tangent.from_ball,
@@ -131,7 +138,7 @@ class Hyperbolic(nn.Module):
         if len(args) != 2 or not isinstance(args[0], str) or not isinstance(args[1], Tensor):
             return super().to(*args, **kwargs)
         chart, x = _known(args[0]), args[1]
-        return x if chart == self.chart else MOVES[self.chart, chart](x, c=self.c)
+        return x if chart == self.chart else _MOVES[self.chart, chart](x, c=self.c)
 
     def extra_repr(self) -> str:
         return f"c={self.curvature:g}, chart={self.chart!r}" + (", learnable=True" if self.learnable else "")

@@ -38,6 +38,13 @@ from geomdml._core.numerics import (
     wide,
 )
 
+__all__ = ["Scalar", "dist", "from_ball", "lca_depth", "pairwise_dist", "to_ball"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 Scalar = float | Float[Tensor, ""]
 
 

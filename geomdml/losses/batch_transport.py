@@ -18,6 +18,8 @@ from geomdml.metric_matrix import (
 )
 from geomdml.spaces import Euclidean, Space
 
+__all__ = ["BatchTransportLoss", "BatchTransportTerms", "Plan"]
+
 Plan = Literal["transport", "uniform"]
 
 

@@ -13,6 +13,8 @@ from geomdml.losses.proxies import Proxies
 from geomdml.nn import HyperbolicHead
 from geomdml.spaces import Euclidean, Hyperbolic, Space
 
+__all__ = ["CHESTLoss", "CHESTTerms"]
+
 
 class CHESTTerms(NamedTuple):
     """The parts of the loss: total = η_H·hyperbolic + η_E·euclidean + τ·regulariser; None where its weight is 0."""

@@ -10,6 +10,23 @@ from torch import Tensor
 from geomdml._core import checks
 from geomdml._core.checks import class_indices
 
+__all__ = [
+    "Reduction",
+    "batch_transport",
+    "hierarchical_triplet",
+    "hyphc",
+    "in_mean_units",
+    "pairwise_cross_entropy",
+    "proxy_anchor",
+    "soft_triple",
+    "soft_triple_similarity",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 Reduction = Literal["mean", "sum", "none"]
 
 
@@ -149,7 +166,7 @@ def hyphc(
         )
     checks.positive(gamma=gamma)
     loss = similarity.sum(-1) - (similarity * torch.softmax(depth / gamma, dim=-1)).sum(-1)
-    return reduced(loss, reduction)
+    return _reduce(loss, reduction)
 
 
 def batch_transport(
@@ -174,13 +191,13 @@ def batch_transport(
     checks.floating(matrix=matrix, plan=plan)
     if matrix.ndim != 2 or matrix.shape != plan.shape:
         raise ValueError(f"matrix has shape {tuple(matrix.shape)}, plan {tuple(plan.shape)}; expected (B, P) for both")
-    return reduced(len(matrix) * (plan.detach() * matrix).sum(-1), reduction)
+    return _reduce(len(matrix) * (plan.detach() * matrix).sum(-1), reduction)
 
 
-def reduced(loss: Tensor, reduction: Reduction) -> Tensor:
+def _reduce(loss: Tensor, reduction: Reduction) -> Tensor:
     """The losses of the samples, or their mean or sum.
 
-    >>> reduced(torch.tensor([1.0, 3.0]), "mean")
+    >>> _reduce(torch.tensor([1.0, 3.0]), "mean")
     tensor(2.)
     """
     return loss if reduction == "none" else loss.sum() if reduction == "sum" else loss.mean()
@@ -242,7 +259,7 @@ def pairwise_cross_entropy(
     positive = same & ~torch.eye(len(labels), dtype=torch.bool, device=same.device) if itself else same
     if checks.values_are_checked(labels) and not bool(positive.any()):
         raise ValueError("labels has no two of one class; expected at least one pair to bring together")
-    return reduced(F.softplus(negatives - logits)[positive], reduction)
+    return _reduce(F.softplus(negatives - logits)[positive], reduction)
 
 
 def hierarchical_triplet(
@@ -279,7 +296,7 @@ def hierarchical_triplet(
         )
     towards = pair_ancestor - triplet_ancestor
     signed = torch.cat([towards[:, :2], -towards[:, 2:]], dim=1)
-    return reduced(F.relu(signed + margin).sum(1), reduction)
+    return _reduce(F.relu(signed + margin).sum(1), reduction)
 
 
 def _distances(dist: Tensor) -> None:

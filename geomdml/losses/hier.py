@@ -9,6 +9,8 @@ from geomdml._core import checks
 from geomdml.losses.functional import hierarchical_triplet
 from geomdml.spaces import Hyperbolic, in_tangent_chart
 
+__all__ = ["HIERLoss", "draw_ancestors", "draw_triplets"]
+
 
 class HIERLoss(nn.Module):
     """Learned proxies stand for ancestors of embeddings and of each other; related points share the nearer ancestor.

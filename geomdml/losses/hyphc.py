@@ -10,6 +10,8 @@ from geomdml.losses.functional import hyphc
 from geomdml.losses.triplets import distances_and_depths
 from geomdml.spaces import Hyperbolic, in_tangent_chart
 
+__all__ = ["HypHCLoss", "draw_triplets"]
+
 
 class HypHCLoss(nn.Module):
     """HypHC triplet loss on proxies: those of one class get a deeper common ancestor than those of two classes.

@@ -7,6 +7,8 @@ from geomdml.losses.functional import in_mean_units, proxy_anchor, soft_triple_s
 from geomdml.losses.proxies import Proxies
 from geomdml.spaces import Euclidean, Space, in_unbounded_chart
 
+__all__ = ["MultiProxyAnchorLoss"]
+
 
 class MultiProxyAnchorLoss(nn.Module):
     """Proxy anchor loss of the similarity to the K proxies of a class, s = 1 − d, d their soft minimum of distances.

@@ -6,6 +6,8 @@ from torch import Tensor, nn
 from geomdml.losses.functional import Reduction, in_mean_units, pairwise_cross_entropy
 from geomdml.spaces import Euclidean, Space
 
+__all__ = ["PairwiseCrossEntropyLoss"]
+
 
 class PairwiseCrossEntropyLoss(nn.Module):
     """Each pair of one class is told from the pairs with other classes in the batch, by distance; no proxies.

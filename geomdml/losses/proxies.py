@@ -6,6 +6,8 @@ from torch import Tensor, nn
 
 from geomdml._core.checks import class_indices
 
+__all__ = ["Proxies"]
+
 
 class Proxies(nn.Module):
     """K learned proxies for each of C classes, as vectors of the space that the embeddings live in.

@@ -7,6 +7,8 @@ from geomdml.losses.functional import Reduction, in_mean_units, soft_triple, sof
 from geomdml.losses.proxies import Proxies
 from geomdml.spaces import Euclidean, Space, in_unbounded_chart
 
+__all__ = ["SoftTripleLoss"]
+
 
 class SoftTripleLoss(nn.Module):
     """SoftTriple loss with learned proxies, in any space.

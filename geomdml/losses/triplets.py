@@ -25,9 +25,11 @@ from geomdml._core.numerics import (
     wide,
 )
 
-BLOCK = 256  # triplets at a time: their vectors stay in the caches
+__all__ = ["FIRST", "SECOND", "distances_and_depths"]
+
+_BLOCK = 256  # triplets at a time: their vectors stay in the caches
 FIRST, SECOND = (0, 0, 1), (1, 2, 2)  # the pairs of a triplet
-NEAR, FAR = 1e-4, 170.0  # nearer, the derivative by c cancels; sinh²(170) is a float64 with room for its square
+_NEAR, _FAR = 1e-4, 170.0  # nearer, the derivative by c cancels; sinh²(170) is a float64 with room for its square
 
 
 def distances_and_depths(
@@ -58,8 +60,8 @@ def distances_and_depths(
     sine_squared = (1 - cosine) / 2
     with torch.no_grad():
         tolerated = tolerated_loss(points)
-        known = (sine_squared > tolerated) & (sine_squared < 1 - tolerated) & (torch.minimum(A, B) > NEAR)
-        known &= (torch.maximum(A, B) < FAR) & usable[:, FIRST] & usable[:, SECOND]
+        known = (sine_squared > tolerated) & (sine_squared < 1 - tolerated) & (torch.minimum(A, B) > _NEAR)
+        known &= (torch.maximum(A, B) < _FAR) & usable[:, FIRST] & usable[:, SECOND]
     # What is not known is replaced by a harmless pair: no infinite slope may reach the backward pass.
     A, B, s = (torch.where(known, w, harmless) for w, harmless in ((A, 1.0), (B, 1.0), (sine_squared, 0.5)))
     q = ((A - B) / 2).sinh() ** 2 + A.sinh() * B.sinh() * s
@@ -90,14 +92,14 @@ class _Gram(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, points: Tensor, triplets: Tensor) -> Tensor:
         ctx.save_for_backward(points, triplets)
-        vectors = (wide(points[some]) for some in triplets.split(BLOCK))
+        vectors = (wide(points[some]) for some in triplets.split(_BLOCK))
         return torch.cat([x @ x.mT for x in vectors])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         points, triplets = ctx.saved_tensors
         result = torch.zeros_like(points)
-        for some, g in zip(triplets.split(BLOCK), (grad + grad.mT).split(BLOCK), strict=True):
+        for some, g in zip(triplets.split(_BLOCK), (grad + grad.mT).split(_BLOCK), strict=True):
             slope = (g @ wide(points[some])).flatten(0, 1)
             result.index_add_(0, some.flatten(), slope.to(points))
         return result, None

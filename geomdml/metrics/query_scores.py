@@ -8,7 +8,9 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-DRAWN = 2**22  # numbers at a time
+__all__ = ["QueryScores", "RetrievalScores"]
+
+_DRAWN = 2**22  # numbers at a time
 
 
 class RetrievalScores(NamedTuple):
@@ -68,7 +70,7 @@ class QueryScores:
         table = torch.stack(self._all()).cpu()
         count, rng = len(self.index), torch.Generator().manual_seed(seed)
         means: list[Tensor] = []
-        for block in torch.arange(resamples).split(max(1, DRAWN // (count * len(table)))):
+        for block in torch.arange(resamples).split(max(1, _DRAWN // (count * len(table)))):
             drawn = torch.randint(count, (len(block), count), generator=rng)
             means.append(table[:, drawn].mean(-1))
         ends = torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=torch.float64)

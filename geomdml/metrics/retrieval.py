@@ -16,6 +16,8 @@ from geomdml.metrics.ranking import MEMORY, rank
 from geomdml.metrics.ranking.ranks import Items, Ranks, Ties
 from geomdml.spaces import Space
 
+__all__ = ["Score", "retrieval", "retrieval_by_query"]
+
 Score = Literal["recall", "r_precision", "map_at_r", "mean_ap"]
 
 

@@ -15,9 +15,11 @@ from geomdml.metrics.ranking import MEMORY, rank
 from geomdml.metrics.ranking.ranks import Items, Ranks, total
 from geomdml.spaces import Space
 
-LEVELS = 20  # of recall: 0.05, 0.10, …, 1.00
-FIRST_PAGE = 32  # results that the E-measure looks at
-PLACES = 2**20  # of a hit among ties, at a time
+__all__ = ["ShrecScore", "ShrecScores", "shrec"]
+
+_LEVELS = 20  # of recall: 0.05, 0.10, …, 1.00
+_FIRST_PAGE = 32  # results that the E-measure looks at
+_PLACES = 2**20  # of a hit among ties, at a time
 
 
 ShrecScore = Literal["nn", "ft", "st", "e", "dcg", "mean_ap", "precision"]
@@ -92,7 +94,7 @@ def shrec(
     if isinstance(scores, str) or not scores or not set(scores) <= set(get_args(ShrecScore)):
         raise ValueError(f"scores = {scores!r}; expected one or more of {', '.join(map(repr, get_args(ShrecScore)))}")
     functions = {name: f for name, f in _functions(items.length).items() if name in scores}
-    page = min(FIRST_PAGE, items.length)
+    page = min(_FIRST_PAGE, items.length)
 
     def depth(R: int) -> int:
         ranks = {"nn": 1, "ft": R, "st": 2 * R, "e": page}
@@ -110,15 +112,15 @@ def shrec(
         e=mean.get("e"),
         dcg=mean.get("dcg"),
         mean_ap=mean.get("mean_ap"),
-        precision=tuple(means[-LEVELS:]) if "precision" in scores else None,
-        recall=tuple(level / LEVELS for level in range(1, LEVELS + 1)),
+        precision=tuple(means[-_LEVELS:]) if "precision" in scores else None,
+        recall=tuple(level / _LEVELS for level in range(1, _LEVELS + 1)),
         queries=len(per_query),
     )
 
 
 def _functions(length: int) -> dict[str, Callable[[Ranks], Tensor]]:
     """Each score as (q, 1), the precision last and as (q, levels)."""
-    page = min(FIRST_PAGE, length)
+    page = min(_FIRST_PAGE, length)
     return {
         "nn": lambda ranks: ranks.hits(1)[:, None],
         "ft": lambda ranks: ranks.hits(ranks.relevant)[:, None] / ranks.relevant,
@@ -141,7 +143,7 @@ def _discounted_gain(ranks: Ranks, length: int) -> Tensor:
 def _precision_at_recall(ranks: Ranks) -> Tensor:
     """k/rank of the k-th relevant item, k = ⌈ρR⌉, for each level ρ of recall."""
     R = ranks.relevant.long()
-    k = (torch.arange(1, LEVELS + 1, device=R.device) * R + LEVELS - 1) // LEVELS
+    k = (torch.arange(1, _LEVELS + 1, device=R.device) * R + _LEVELS - 1) // _LEVELS
     N, n, H, r = (count.gather(1, k - 1).long() for count in ranks[:4])
     j = k - H
     reciprocal = 1 / (N + j).double()
@@ -164,7 +166,7 @@ def _reciprocal_ranks(N: Tensor, n: Tensor, r: Tensor, j: Tensor) -> Tensor:
 
     means = torch.zeros(len(N), dtype=torch.float64, device=N.device)
     places = n - r + 1
-    block = places.cumsum(0) // PLACES
+    block = places.cumsum(0) // _PLACES
     for rows in (torch.nonzero(block == number)[:, 0] for number in block.unique()):
         row = rows.repeat_interleave(places[rows])
         before = (places[rows].cumsum(0) - places[rows]).repeat_interleave(places[rows])

@@ -21,7 +21,9 @@ from geomdml.metrics.retrieval import Score, retrieval_by_query
 from geomdml.metrics.shrec import ShrecScore, shrec
 from geomdml.spaces import Space
 
-STATES = ("embeddings", "labels", "indices")
+__all__ = ["RetrievalMetric", "ShrecMetric"]
+
+_STATES = ("embeddings", "labels", "indices")
 
 
 class _Collected(Metric):
@@ -36,7 +38,7 @@ class _Collected(Metric):
     def __init__(self, space: Space | None, memory_limit: int | float, **kwargs: Any) -> None:
         super().__init__(**{"dist_sync_fn": _gather, **kwargs})
         self.space, self.memory_limit = space, memory_limit
-        for name in STATES:
+        for name in _STATES:
             self.add_state(name, default=[], dist_reduce_fx="cat")
             self.add_state(f"gallery_{name}", default=[], dist_reduce_fx="cat")
 
@@ -70,7 +72,7 @@ class _Collected(Metric):
         prefix = "gallery_" if gallery else ""
         for earlier in getattr(self, prefix + "embeddings")[:1]:
             checks.same_length(embeddings=embeddings, earlier_embeddings=earlier)
-        for name, batch in zip(STATES, (embeddings.detach(), labels.long(), indices.long()), strict=True):
+        for name, batch in zip(_STATES, (embeddings.detach(), labels.long(), indices.long()), strict=True):
             getattr(self, prefix + name).append(batch)
 
     def forward(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
@@ -86,7 +88,7 @@ class _Collected(Metric):
         whole = {name: getattr(self, name) for name in self._defaults}
         added = "gallery_" if kwargs.get("gallery") else ""
         for name, batches in whole.items():
-            setattr(self, name, batches[-1:] if name in [added + state for state in STATES] else [])
+            setattr(self, name, batches[-1:] if name in [added + state for state in _STATES] else [])
         try:
             with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self.dist_sync_on_step):
                 scores = self._scores()
@@ -122,7 +124,7 @@ class _Collected(Metric):
         return (*query, *self._once("gallery_")) if len(self.gallery_embeddings) else query
 
     def _once(self, prefix: str) -> tuple[Tensor, Tensor]:
-        embeddings, labels, indices = (dim_zero_cat(getattr(self, prefix + name)) for name in STATES)
+        embeddings, labels, indices = (dim_zero_cat(getattr(self, prefix + name)) for name in _STATES)
         indices, order = indices.sort(stable=True)
         first = torch.cat([indices[:1] >= -1, indices[1:] != indices[:-1]]) | (indices < 0)
         return embeddings[order[first]], labels[order[first]]

@@ -6,7 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-HALVINGS = 50  # of [0, ½]: α to 4e-16
+__all__ = ["Curves", "crossing"]
+
+_HALVINGS = 50  # of [0, ½]: α to 4e-16
 
 
 class Curves(NamedTuple):
@@ -47,7 +49,7 @@ def crossing(decreasing: Callable[[Tensor], Tensor], upper: Tensor) -> Tensor:
     Bisection: Newton's step has nowhere to start, the slope at 0 being −∞, and a batch of it waits for its slowest.
     """
     low, high = torch.zeros_like(upper), upper
-    for _ in range(HALVINGS):
+    for _ in range(_HALVINGS):
         middle = (low + high) / 2
         above = decreasing(middle) > 0
         low, high = torch.where(above, middle, low), torch.where(above, high, middle)

@@ -19,6 +19,12 @@ from geomdml._core import checks
 from geomdml._core.numerics import wide
 from geomdml.reshaping.curves import Curves, crossing
 
+__all__ = ["Balance", "balance", "check_max_alpha", "class_relation", "difficulty", "reshaped_labels"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 class Balance(NamedTuple):
     """How M modalities stand over C classes, and what balances them; float64, without gradient.

@@ -11,6 +11,8 @@ from geomdml._core import checks
 from geomdml._core.numerics import home, result_form
 from geomdml.reshaping.functional import Balance, balance, check_max_alpha, reshaped_labels
 
+__all__ = ["LabelReshaper"]
+
 
 class LabelReshaper(nn.Module):
     """Soft labels for each of M modalities, mixed with the class relation until all find them equally hard.

@@ -17,9 +17,11 @@ from geomdml.search._matched_pairs import OneToOne
 from geomdml.search.knn import Neighbours
 from geomdml.spaces import Hyperbolic
 
+__all__ = ["HyperbolicIndex", "RANGE"]
+
 RANGE = 4.0  # distance from the origin at unit curvature; farther out, products in float32 lose the order
-BATCH = 2**22  # numbers of points at a time
-FILES = ("index.faiss", "points.npy", "ids.npy", "alive.npy", "index.json")
+_BATCH = 2**22  # numbers of points at a time
+_FILES = ("index.faiss", "points.npy", "ids.npy", "alive.npy", "index.json")
 
 
 class HyperbolicIndex:
@@ -83,7 +85,7 @@ class HyperbolicIndex:
         if self.mapped:
             raise ValueError("the index is memory-mapped, and only read; load it without mmap to add to it")
         ids_array = self._new_ids(len(points), ids)
-        at_a_time = max(1, BATCH // self.dim)
+        at_a_time = max(1, _BATCH // self.dim)
         blocks = range(0, len(points), at_a_time)
         farthest = max((self._radius(self._tensor(points[i : i + at_a_time])) for i in blocks), default=0.0)
         if farthest > RANGE:
@@ -141,7 +143,7 @@ class HyperbolicIndex:
         wanted = min(candidates or 4 * k + 32, max(len(self._ids), 1))
         parts = [
             self._ranked(block, self._found.search(block, wanted, effort, self._alive), k)
-            for block in self._tensor(query).split(max(1, BATCH // (self.dim * wanted)))
+            for block in self._tensor(query).split(max(1, _BATCH // (self.dim * wanted)))
         ]
         distances, ids = zip(*parts, strict=True)
         return Neighbours(torch.cat(distances), torch.cat(ids))
@@ -167,7 +169,7 @@ class HyperbolicIndex:
             ValueError: files that are not of one index.
         """
         folder = Path(folder)
-        for name in FILES:
+        for name in _FILES:
             if not (folder / name).is_file():
                 raise FileNotFoundError(
                     f"{folder / name} is missing; expected a folder that HyperbolicIndex.save wrote"

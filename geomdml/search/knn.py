@@ -11,8 +11,10 @@ from geomdml._core.numerics import result_dtype
 from geomdml.search._unique_rows import distinct
 from geomdml.spaces import Euclidean, Space
 
-CHUNK = 2**22  # distances at a time: 32 MB in the float64 in which the spaces compute
-LONG = 2**14  # points of the gallery at a time
+__all__ = ["Neighbours", "knn"]
+
+_CHUNK = 2**22  # distances at a time: 32 MB in the float64 in which the spaces compute
+_LONG = 2**14  # points of the gallery at a time
 
 
 class Neighbours(NamedTuple):
@@ -59,7 +61,7 @@ def knn(
     space = space or Euclidean()
     with torch.no_grad():
         points, members = _distinct(gallery.to(query.device, result_dtype(query, gallery)), k)
-        rows = max(1, CHUNK // max(LONG, k * members.shape[1]))
+        rows = max(1, _CHUNK // max(_LONG, k * members.shape[1]))
         found = [_expanded(_nearest(some, points, k, space), members, len(gallery), k) for some in query.split(rows)]
     distances, indices = zip(*found, strict=True)
     return Neighbours(torch.cat(distances), torch.cat(indices))
@@ -86,8 +88,8 @@ def _nearest(query: Tensor, points: Tensor, k: int, space: Space) -> Neighbours:
     """Block after block of the points, the k nearest so far are kept, in order."""
     found = query.new_empty((len(query), 0), dtype=points.dtype)
     best = Neighbours(found, found.long())
-    for start in range(0, len(points), LONG):
-        distances = space.pairwise_dist(query, points[start : start + LONG]).to(points.dtype)
+    for start in range(0, len(points), _LONG):
+        distances = space.pairwise_dist(query, points[start : start + _LONG]).to(points.dtype)
         if not bool(distances.isfinite().all()):
             raise ValueError(f"{space} gives distances that are NaN or infinite; expected points it can measure")
         indices = torch.arange(start, start + distances.shape[1], device=query.device).expand_as(distances)

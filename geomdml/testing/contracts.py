@@ -14,6 +14,15 @@ from torch import Tensor
 from geomdml.testing.laws import Broken, gradient_of, hold
 from geomdml.testing.primitives import Primitive, relative_error
 
+__all__ = [
+    "broadcasts",
+    "empty_gives_empty",
+    "half_is_float32_of_the_rounded",
+    "refuses_points_outside",
+    "refuses_vectors_not_finite",
+    "refuses_what_cannot_be",
+]
+
 
 def half_is_float32_of_the_rounded(implementation: Any, f: Primitive, *vectors: Tensor, c: float) -> float:
     """16-bit inputs give the float32 result of the same numbers, and autocast changes nothing."""

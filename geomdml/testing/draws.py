@@ -10,10 +10,27 @@ from geomdml.testing import strategies
 from geomdml.testing.laws import BALL
 from geomdml.testing.primitives import Primitive
 
+__all__ = [
+    "CURVED",
+    "Inputs",
+    "after",
+    "and_a_number",
+    "anywhere",
+    "boosts",
+    "clouds",
+    "fixed",
+    "in_16_bits",
+    "lists",
+    "near_too",
+    "triples",
+    "two_vectors",
+    "with_a_point_between",
+]
+
 Inputs = st.SearchStrategy[Any]  # (*vectors, c)
 
 CURVED = 3.0  # the radius within which rounding a point of the ball does not blur it
-NUMBERS = st.sampled_from((-1.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 3.0))  # sums and products are floats
+_NUMBERS = st.sampled_from((-1.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 3.0))  # sums and products are floats
 
 
 def fixed(*values: st.SearchStrategy[Any], c: float = 0.5) -> Callable[..., Inputs]:
@@ -39,13 +56,13 @@ def near_too(draw: Callable[..., Inputs]) -> Callable[..., Inputs]:
 
 def after(count: int, draw: Callable[..., Inputs]) -> Callable[..., Inputs]:
     """Numbers, and what is drawn."""
-    numbers = st.tuples(*[NUMBERS] * count)
+    numbers = st.tuples(*[_NUMBERS] * count)
     return lambda dtype, **options: st.builds(lambda r, drawn: (*r, *drawn), numbers, draw(dtype, **options))
 
 
 def and_a_number(draw: Callable[..., Inputs]) -> Callable[..., Inputs]:
     return lambda dtype, **options: st.builds(
-        lambda drawn, t: (*drawn[:-1], t, drawn[-1]), draw(dtype, **options), NUMBERS
+        lambda drawn, t: (*drawn[:-1], t, drawn[-1]), draw(dtype, **options), _NUMBERS
     )
 
 

@@ -24,7 +24,52 @@ from torch.autograd.gradcheck import GradcheckError
 from geomdml.testing import oracle
 from geomdml.testing.primitives import BALL, EUCLIDEAN, LORENTZ, TANGENT, Primitive, relative_error
 
-__all__ = ["BALL", "EUCLIDEAN", "LORENTZ", "TANGENT", "Broken", "Primitive"]
+__all__ = [
+    "BALL",
+    "Broken",
+    "EUCLIDEAN",
+    "Error",
+    "LENGTHS",
+    "LORENTZ",
+    "Primitive",
+    "TANGENT",
+    "all_pairs_are_exact",
+    "boost_is_isometry",
+    "charts_agree",
+    "commutes_with_rotation",
+    "exp_at_inverts_log_at",
+    "exp_inverts_log",
+    "geodesic_has_its_ends_and_speed",
+    "gradcheck",
+    "gradient_is_exact",
+    "gradient_of",
+    "gradients_are_finite",
+    "gyration_rotates",
+    "gyroassociativity",
+    "gyrocommutativity",
+    "has_flat_limit",
+    "has_identity_and_inverse",
+    "hold",
+    "is_exact",
+    "is_symmetric",
+    "left_cancellation",
+    "left_loop",
+    "lies_on_hyperboloid",
+    "log_at_inverts_exp_at",
+    "log_inverts_exp",
+    "log_is_as_long_as_the_way",
+    "lorentz_agrees",
+    "midpoint_is_in_the_middle",
+    "product_ranks_as_distance",
+    "projects_inside",
+    "scalar_multiples_keep_the_line",
+    "scalars_distribute",
+    "scales_with_curvature",
+    "stays_inside",
+    "translation_is_an_isometry",
+    "transport_is_an_isometry",
+    "triangle_inequality",
+]
 
 
 class Error(float):

@@ -22,9 +22,47 @@ from typing import Any
 from mpmath import mp, mpf
 from torch import Tensor
 
+__all__ = [
+    "Floats",
+    "Reference",
+    "Vector",
+    "ball_to_hyperboloid",
+    "boosted",
+    "conformal_factor",
+    "dist",
+    "dist0",
+    "euclidean_dist",
+    "exact",
+    "expmap",
+    "expmap0",
+    "gap",
+    "geodesic",
+    "gyration",
+    "hyperboloid_dist",
+    "hyperboloid_inner",
+    "hyperboloid_to_ball",
+    "hyperboloid_to_tangent",
+    "in_ball",
+    "in_lorentz_model",
+    "in_tangent_chart",
+    "lca_depth",
+    "logmap",
+    "logmap0",
+    "lorentz_dist",
+    "midpoint",
+    "mobius_add",
+    "mobius_matvec",
+    "mobius_scalar_mul",
+    "norm",
+    "parallel_transport",
+    "taking",
+    "tangent_dist",
+    "tangent_to_hyperboloid",
+]
+
 Vector = list[mpf]
 Floats = Tensor | Sequence[Any]
-FAR = 60  # digits to walk far enough, from points that are not farther, to end at the boundary to fifty digits
+_FAR = 60  # digits to walk far enough, from points that are not farther, to end at the boundary to fifty digits
 
 
 class Reference:
@@ -48,7 +86,7 @@ class Reference:
             points = [x for x, kind in zip(vectors, kinds, strict=True) if kind == "point"]
             points += [x for xs, kind in zip(vectors, kinds, strict=True) if kind == "points" for x in xs]
             depth = sum(math.log(4) - math.log(gap(x, c)) for x in points) / math.log(10)
-            depth += FAR * sum(kind in ("vector", "number", "matrix") for kind in kinds)
+            depth += _FAR * sum(kind in ("vector", "number", "matrix") for kind in kinds)
         else:
             lengths = (math.sqrt(float(c)) * math.hypot(*map(float, u)) for u in vectors)
             depth = sum(2 * z if self.chart == "tangent" else math.asinh(z) for z in lengths) / math.log(10)

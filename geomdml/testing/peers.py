@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+__all__ = ["Geoopt", "Hypll"]
+
 
 class Geoopt:
     """geoopt 0.5.1; its curvature is k = −c."""

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from geomdml.testing import oracle
 
+__all__ = ["BALL", "EUCLIDEAN", "LORENTZ", "Primitive", "TANGENT", "relative_error"]
+
 
 class Primitive(NamedTuple):
     """A function of an implementation, by its name, and what it should compute."""

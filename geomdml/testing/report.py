@@ -10,6 +10,8 @@ from torch import Tensor
 
 from geomdml.testing.suite import NEAREST, RADII, STEPS, Implementations, Verdict
 
+__all__ = ["Accuracy", "GROUPS", "accuracy_lines", "counter_example", "lines", "markdown", "summary"]
+
 Accuracy = Mapping[str, list[float]]  # such as "ball, D = 8": the largest error of `dist` at each of the RADII
 GROUPS = {  # what a table of laws is about
     "values": "Against fifty digits.",

@@ -18,6 +18,26 @@ from torch import Tensor
 from geomdml.testing import oracle
 from geomdml.testing.primitives import Primitive
 
+__all__ = [
+    "APART",
+    "DIMENSIONS",
+    "DISTINCT",
+    "FARTHEST_POINT",
+    "Pair",
+    "Point",
+    "RELATIONS",
+    "arguments",
+    "curvatures",
+    "inputs",
+    "lorentz_pairs",
+    "lorentz_points",
+    "point_pairs",
+    "points",
+    "radii",
+    "tangent_pairs",
+    "tangents",
+]
+
 
 class Point(NamedTuple):
     """A vector, (D,), and the absolute curvature it lives in."""
@@ -48,10 +68,10 @@ RELATIONS = (
 )
 DISTINCT = tuple(relation for relation in RELATIONS if relation != "duplicate")
 APART = ("independent", "same radius")
-NEAREST = 1e-20
-FARTHEST_TANGENT = 300.0
+_NEAREST = 1e-20
+_FARTHEST_TANGENT = 300.0
 FARTHEST_POINT = 20.0  # tanh is 1 there in every dtype, and the point becomes the last float inside the ball
-FARTHEST_LORENTZ = 170.0  # sinh(2·170) has a square in float64; narrower dtypes end where their floats do
+_FARTHEST_LORENTZ = 170.0  # sinh(2·170) has a square in float64; narrower dtypes end where their floats do
 
 
 @lru_cache  # a strategy that is made anew is examined anew, at every draw
@@ -74,8 +94,8 @@ def tangents(
     draw: st.DrawFn,
     dtype: torch.dtype = torch.float32,
     *,
-    nearest: float = NEAREST,
-    farthest: float = FARTHEST_TANGENT,
+    nearest: float = _NEAREST,
+    farthest: float = _FARTHEST_TANGENT,
     dimensions: Sequence[int] = DIMENSIONS,
     c: st.SearchStrategy[float] | None = None,
 ) -> Point:
@@ -91,7 +111,7 @@ def points(
     draw: st.DrawFn,
     dtype: torch.dtype = torch.float32,
     *,
-    nearest: float = NEAREST,
+    nearest: float = _NEAREST,
     farthest: float = FARTHEST_POINT,
     dimensions: Sequence[int] = DIMENSIONS,
     c: st.SearchStrategy[float] | None = None,
@@ -108,8 +128,8 @@ def tangent_pairs(
     draw: st.DrawFn,
     dtype: torch.dtype = torch.float32,
     *,
-    nearest: float = NEAREST,
-    farthest: float = FARTHEST_TANGENT,
+    nearest: float = _NEAREST,
+    farthest: float = _FARTHEST_TANGENT,
     dimensions: Sequence[int] = DIMENSIONS,
     relations: Sequence[str] = RELATIONS,
     c: st.SearchStrategy[float] | None = None,
@@ -127,7 +147,7 @@ def point_pairs(
     draw: st.DrawFn,
     dtype: torch.dtype = torch.float32,
     *,
-    nearest: float = NEAREST,
+    nearest: float = _NEAREST,
     farthest: float = FARTHEST_POINT,
     dimensions: Sequence[int] = DIMENSIONS,
     relations: Sequence[str] = RELATIONS,
@@ -146,8 +166,8 @@ def lorentz_points(
     draw: st.DrawFn,
     dtype: torch.dtype = torch.float32,
     *,
-    nearest: float = NEAREST,
-    farthest: float = FARTHEST_LORENTZ,
+    nearest: float = _NEAREST,
+    farthest: float = _FARTHEST_LORENTZ,
     dimensions: Sequence[int] = DIMENSIONS,
     c: st.SearchStrategy[float] | None = None,
 ) -> Point:
@@ -163,8 +183,8 @@ def lorentz_pairs(
     draw: st.DrawFn,
     dtype: torch.dtype = torch.float32,
     *,
-    nearest: float = NEAREST,
-    farthest: float = FARTHEST_LORENTZ,
+    nearest: float = _NEAREST,
+    farthest: float = _FARTHEST_LORENTZ,
     dimensions: Sequence[int] = DIMENSIONS,
     relations: Sequence[str] = RELATIONS,
     c: st.SearchStrategy[float] | None = None,
@@ -183,7 +203,7 @@ def arguments(
     kinds: Sequence[str],
     dtype: torch.dtype = torch.float32,
     *,
-    nearest: float = NEAREST,
+    nearest: float = _NEAREST,
     farthest: float = FARTHEST_POINT,
     relations: Sequence[str] = RELATIONS,
     **options: Any,

@@ -23,21 +23,36 @@ from geomdml.testing.draws import Inputs
 from geomdml.testing.laws import BALL, EUCLIDEAN, LORENTZ, TANGENT, Broken, Error
 from geomdml.testing.primitives import Primitive, relative_error
 
+__all__ = [
+    "CHARTS",
+    "Implementations",
+    "Law",
+    "NEAREST",
+    "RADII",
+    "STEPS",
+    "Verdict",
+    "each",
+    "errors_by_radius",
+    "judge",
+    "one",
+    "table",
+]
+
 Implementations = Mapping[str, Any]  # by chart
 
 CHARTS: dict[str, dict[str, Primitive]] = {"ball": BALL, "tangent": TANGENT, "lorentz": LORENTZ, "euclidean": EUCLIDEAN}
-LENGTH_AT = {"ball": math.tanh, "tangent": float, "lorentz": lambda radius: math.sinh(2 * radius)}  # times √c
-GIVES_POINTS = {  # of the ball
+_LENGTH_AT = {"ball": math.tanh, "tangent": float, "lorentz": lambda radius: math.sinh(2 * radius)}  # times √c
+_GIVES_POINTS = {  # of the ball
     *("mobius_add", "mobius_scalar_mul", "mobius_matvec", "expmap0", "expmap", "geodesic", "midpoint", "to_ball")
 }
-SYMMETRIC = {"dist", "pairwise_dist", "lca_depth", "inner", "pairwise_inner"}
-WALKS = {"expmap", "geodesic", "mobius_scalar_mul", "mobius_matvec"}  # their slope vanishes far out
-SPOILT = {"pairwise_inner"}  # near points leave their float64 slopes few digits
+_SYMMETRIC = {"dist", "pairwise_dist", "lca_depth", "inner", "pairwise_inner"}
+_WALKS = {"expmap", "geodesic", "mobius_scalar_mul", "mobius_matvec"}  # their slope vanishes far out
+_SPOILT = {"pairwise_inner"}  # near points leave their float64 slopes few digits
 RADII = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0)  # √c‖u‖
 NEAREST, STEPS = 1e-3, (1.0, 2.0, 4.0, 8.0)  # to see how far out a law holds that breaks somewhere
-MODERATE = strategies.curvatures(0.01, 100.0)
-SLOPING = 2.5  # the radius from which walks still have a slope, also from a near-duplicate farther out
-OUTSIDE = st.sampled_from(([1.0, 0.0], [0.8, 0.7], [math.inf, 0.0], [math.nan, 0.0])).map(torch.tensor)
+_MODERATE = strategies.curvatures(0.01, 100.0)
+_SLOPING = 2.5  # the radius from which walks still have a slope, also from a near-duplicate farther out
+_OUTSIDE = st.sampled_from(([1.0, 0.0], [0.8, 0.7], [math.inf, 0.0], [math.nan, 0.0])).map(torch.tensor)
 
 
 class Law(NamedTuple):
@@ -110,13 +125,13 @@ def table(dtype: torch.dtype = torch.float32) -> list[Law]:
                  dimensions=(2, 3, 8, 64)),
         ],
         "geometry": [
-            each(laws.is_symmetric, where=lambda f: f.name in SYMMETRIC),
+            each(laws.is_symmetric, where=lambda f: f.name in _SYMMETRIC),
             each(laws.triangle_inequality, where=_is_distance, draw=draws.with_a_point_between),
             each(laws.scales_with_curvature, where=_has_an_end, exponent=st.integers(-4, 0)),
             each(laws.scales_with_curvature, where=lambda f: not _has_an_end(f), exponent=st.integers(-4, 4)),
             each(laws.commutes_with_rotation, seed=st.integers(0, 999)),
             each(laws.has_flat_limit, where=lambda f: f.flat is not None, farthest=1e-6, c=st.just(1e-12)),
-            each(laws.stays_inside, where=lambda f: f.name in GIVES_POINTS),
+            each(laws.stays_inside, where=lambda f: f.name in _GIVES_POINTS),
             one(laws.has_identity_and_inverse, strategies.points, "mobius_add"),
             one(laws.left_cancellation, point_pairs, "mobius_add", **pairs),
             one(laws.gyroassociativity, draws.triples, "mobius_add", "gyration", "project", **pairs),
@@ -152,14 +167,14 @@ def table(dtype: torch.dtype = torch.float32) -> list[Law]:
             each(laws.gradcheck, c=strategies.curvatures(0.2, 5.0), **near),
         ],
         "dtypes and shapes": [
-            each(contracts.half_is_float32_of_the_rounded, draw=draws.in_16_bits, nearest=1e-3, c=MODERATE),
+            each(contracts.half_is_float32_of_the_rounded, draw=draws.in_16_bits, nearest=1e-3, c=_MODERATE),
             each(contracts.broadcasts, where=lambda f: not _is_pairwise(f)),
             each(contracts.empty_gives_empty, draw=draws.fixed(), dtype=st.sampled_from((dtype, torch.bfloat16)),
                  farthest=0.0),
         ],
         "refusals": [
             each(contracts.refuses_what_cannot_be, where=_is_curved, draw=draws.fixed(), farthest=0.0),
-            each(contracts.refuses_points_outside, where=_takes("point", "points"), draw=draws.fixed(OUTSIDE, c=1.0),
+            each(contracts.refuses_points_outside, where=_takes("point", "points"), draw=draws.fixed(_OUTSIDE, c=1.0),
                  farthest=0.0),
             each(contracts.refuses_vectors_not_finite, where=_takes("vector"),
                  draw=draws.fixed(st.sampled_from((math.nan, math.inf))), farthest=0.0),
@@ -249,7 +264,7 @@ def judge(
         broken = smallest if isinstance(smallest, Broken) else broken
     limit = min(radius, law.farthest)
     steps = (r for r in sorted({*STEPS, limit}) if NEAREST < r <= limit)
-    outcomes = {r: worst(law.inputs(dtype, r, ordinary=True, c=MODERATE.map(rounded))) for r in steps}
+    outcomes = {r: worst(law.inputs(dtype, r, ordinary=True, c=_MODERATE.map(rounded))) for r in steps}
     return Verdict(
         law,
         error=_error(max([outcome, *outcomes.values()], key=_excess)),
@@ -273,7 +288,7 @@ def errors_by_radius(
     f, errors = CHARTS[chart]["dist"], []
     for radius in radii:
         directions = torch.randn(2, pairs, dim, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        length = LENGTH_AT[chart](radius) / math.sqrt(c)
+        length = _LENGTH_AT[chart](radius) / math.sqrt(c)
         x, y = (length * torch.nn.functional.normalize(directions, dim=-1)).float()
         found = f(implementation, x, y, c=c)
         errors.append(max(relative_error(d, f.reference(a, b, c=c)) for d, a, b in zip(found, x, y, strict=True)))
@@ -352,10 +367,10 @@ def _smooth(dtype: torch.dtype) -> Callable[[Primitive], Mapping[str, Any]]:
         kinds, relations, chart = f.reference.kinds, strategies.DISTINCT, f.reference.chart
         if f.name == "lca_depth":  # it has no gradient where it is 0
             relations = (*strategies.APART, "near-duplicate", "near-antipode")
-        if double and f.name in SPOILT:
+        if double and f.name in _SPOILT:
             relations = tuple(relation for relation in relations if not relation.startswith("near"))
-        if double or f.name in WALKS:
-            farthest = SLOPING
+        if double or f.name in _WALKS:
+            farthest = _SLOPING
         else:
             farthest = 60.0 if f in TANGENT.values() and chart == "tangent" else math.inf
         return {
@@ -363,7 +378,7 @@ def _smooth(dtype: torch.dtype) -> Callable[[Primitive], Mapping[str, Any]]:
             "relations": relations,
             # On a line nothing is left of the slope of a gyration but its rounding.
             "dimensions": (2, 3) if f.name == "parallel_transport" else (2, 1, 3) if kinds else (2, 1, 3, 5),
-            "bar": st.just((1e-8 if f.name in WALKS else 1e-9) if double else 1e-5),
+            "bar": st.just((1e-8 if f.name in _WALKS else 1e-9) if double else 1e-5),
         }
 
     return options

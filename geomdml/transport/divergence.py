@@ -9,6 +9,8 @@ from geomdml._core import checks
 from geomdml.spaces import Euclidean, Space
 from geomdml.transport.sinkhorn import sinkhorn
 
+__all__ = ["sinkhorn_divergence"]
+
 
 def sinkhorn_divergence(
     x: Float[Tensor, "n D"],

@@ -11,6 +11,8 @@ from geomdml.transport.gradients import enveloped
 from geomdml.transport.problem import MET, Array, Problem, marginals
 from geomdml.transport.sinkhorn import Transport
 
+__all__ = ["exact"]
+
 
 def exact(
     cost: Float[Tensor, "*batch n m"],

@@ -24,6 +24,8 @@ from geomdml._core.numerics import wide
 from geomdml.transport.newton import schur
 from geomdml.transport.problem import Array, Problem, Solution, first, log_weight
 
+__all__ = ["enveloped", "implicit", "optimum", "unrolled"]
+
 
 def optimum(problem: Problem, found: Solution) -> tuple[Tensor, Tensor, Tensor]:
     """(f, g, value): the potentials, in the gauge ⟨f, a⟩ = ⟨g, b⟩ where the marginals leave one open.
@@ -32,7 +34,7 @@ def optimum(problem: Problem, found: Solution) -> tuple[Tensor, Tensor, Tensor]:
     """
     f, g, a, b = found.f, found.g, problem.a, problem.b
     if not problem.balanced:
-        f, g = (slope(u, w, rho) for u, w, rho in zip((f, g), (a, b), problem.penalty, strict=True))
+        f, g = (_slope(u, w, rho) for u, w, rho in zip((f, g), (a, b), problem.penalty, strict=True))
     held = (u.nan_to_num(nan=math.nan, neginf=0.0) for u in (f, g))  # no 0·∞
     fa, gb = ((u * w).sum(-1, keepdim=True) for u, w in zip(held, (a, b), strict=True))
     value = (fa + gb).flatten().detach() - problem.reg.flatten() * found.plan.detach().sum((-1, -2))
@@ -42,7 +44,7 @@ def optimum(problem: Problem, found: Solution) -> tuple[Tensor, Tensor, Tensor]:
     return f - shift, g + shift, value
 
 
-def slope(potential: Tensor, w: Tensor, rho: float) -> Tensor:
+def _slope(potential: Tensor, w: Tensor, rho: float) -> Tensor:
     """The derivative of the value by a weight: f, or ρ(1 − exp(−f/ρ)) under a penalty; 0 where there is no weight."""
     potential = torch.where(w > 0, potential, 0.0)
     return potential if math.isinf(rho) else -rho * torch.expm1(-potential / rho)
@@ -53,7 +55,7 @@ def enveloped(problem: Problem, value: Tensor, plan: Tensor, f: Tensor, g: Tenso
     if not any(x.requires_grad for x in (problem.cost, problem.a, problem.b)):
         return value
     slopes = zip((f, g), (problem.a, problem.b), problem.penalty, strict=True)
-    derivatives = (plan.detach(), *(slope(u.detach(), w.detach(), rho) for u, w, rho in slopes))
+    derivatives = (plan.detach(), *(_slope(u.detach(), w.detach(), rho) for u, w, rho in slopes))
 
     def gradient(grad: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
         return tuple(grad.view(-1, 1, 1) * derivative for derivative in derivatives)

@@ -19,10 +19,12 @@ from torch import Tensor
 from geomdml._core.numerics import wide
 from geomdml.transport.scaling import Scaling, Side
 
-REDUCTION = 0.1  # of the residual by conjugate gradients: far from the solution, more is wasted
-LONGEST = 5.0  # change of a log x in one step: the second-order model is good for little more
-TRIALS = 10  # of halving a step, and of doubling it
-SMALL = 128  # up to this size a factorisation costs less than some ten iterations
+__all__ = ["newton_step", "schur"]
+
+_REDUCTION = 0.1  # of the residual by conjugate gradients: far from the solution, more is wasted
+_LONGEST = 5.0  # change of a log x in one step: the second-order model is good for little more
+_TRIALS = 10  # of halving a step, and of doubling it
+_SMALL = 128  # up to this size a factorisation costs less than some ten iterations
 
 
 def newton_step(state: Scaling, s: Tensor, which: Tensor, tol: Tensor) -> int:
@@ -43,10 +45,10 @@ def newton_step(state: Scaling, s: Tensor, which: Tensor, tol: Tensor) -> int:
 
     size, singular = min(K.shape[-2:]), math.isinf(rows.penalty) and math.isinf(columns.penalty)
     error = rhs.abs().sum(-1, keepdim=True)
-    enough = torch.maximum((error / target.sum(-1, keepdim=True)).clamp(max=REDUCTION), 0.1 * tol / error)
+    enough = torch.maximum((error / target.sum(-1, keepdim=True)).clamp(max=_REDUCTION), 0.1 * tol / error)
     solved, iterations = False, 0
-    if not (state.hard or size <= SMALL):
-        d, solved, iterations = conjugate_gradients(hessian, rhs, diagonal, enough, size // 4)
+    if not (state.hard or size <= _SMALL):
+        d, solved, iterations = _conjugate_gradients(hessian, rhs, diagonal, enough, size // 4)
     if not solved:
         state.hard, plan = True, K * y * x.mT
         d, iterations = schur(plan, diagonal, c / damped, rhs, singular=singular).to(x), iterations + 1
@@ -62,16 +64,16 @@ def newton_step(state: Scaling, s: Tensor, which: Tensor, tol: Tensor) -> int:
         t_new = columns.sums(x * (step * d).exp(), K)
         return _row_gain(rows, target, step * d, eps) + _column_gain(columns, c, t_new, t, eps)
 
-    step = (LONGEST / longest).clamp(max=1.0)
+    step = (_LONGEST / longest).clamp(max=1.0)
     reached = gain(step)
-    for _ in range(TRIALS):
+    for _ in range(_TRIALS):
         good = reached >= 1e-4 * step * slope - noise
         if bool(good.all()):
             break
         step = torch.where(good, step, step / 2)
         reached = gain(step)
     step = torch.where(good, step, 0.0)
-    for _ in range(TRIALS):  # where the plan has to be linked by entries that are far too small, or large, as yet
+    for _ in range(_TRIALS):  # where the plan has to be linked by entries that are far too small, or large, as yet
         further = gain(2 * step)
         better = (further > reached) & (2 * step * longest < state.reach)
         if not bool(better.any()):
@@ -101,7 +103,7 @@ def _column_gain(columns: Side, c: Tensor, t_new: Tensor, t: Tensor, eps: Tensor
     return -(c * torch.expm1(share * log_ratio)).sum(-1, keepdim=True) / share
 
 
-def conjugate_gradients(
+def _conjugate_gradients(
     matrix: Callable[[Tensor], Tensor], rhs: Tensor, diagonal: Tensor, reduction: Tensor, most: int
 ) -> tuple[Tensor, bool, int]:
     """(d, solved, iterations): `matrix` d = rhs, by conjugate gradients until each problem has its reduction."""

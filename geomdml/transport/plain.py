@@ -11,10 +11,12 @@ from torch import Tensor
 
 from geomdml.transport.problem import Problem, Solution
 
-LARGEST = 2**16  # entries; beyond, the time goes into the arithmetic
-DEEPEST = {torch.float32: 40.0, torch.float64: 250.0}  # of −log K: scalings reach as far up, and have room
-LOOKS = 3  # iterations from one look at the error to the next
-SWEEPS = 100  # more than these still to come take longer than Newton's steps
+__all__ = ["plain"]
+
+_LARGEST = 2**16  # entries; beyond, the time goes into the arithmetic
+_DEEPEST = {torch.float32: 40.0, torch.float64: 250.0}  # of −log K: scalings reach as far up, and have room
+_LOOKS = 3  # iterations from one look at the error to the next
+_SWEEPS = 100  # more than these still to come take longer than Newton's steps
 
 
 @np.errstate(all="ignore")
@@ -22,11 +24,11 @@ def plain(problem: Problem, tol: float, max_iter: int) -> tuple[Solution | None,
     """The solution, if not many iterations bring it, else a g to start from, if any; and the iterations taken."""
     if not problem.balanced or problem.cost.device.type != "cpu":
         return None, None, 0
-    if len(problem.cost) != 1 or problem.cost.numel() > LARGEST:
+    if len(problem.cost) != 1 or problem.cost.numel() > _LARGEST:
         return None, None, 0
     C, a, b = problem.cost[0].numpy(), problem.a[0, 0].numpy(), problem.b[0, 0].numpy()
     eps, lowest = problem.reg.item(), C.min()
-    if not C.max() - lowest <= eps * DEEPEST[problem.cost.dtype] or not (a.min() > 0 < b.min()):
+    if not C.max() - lowest <= eps * _DEEPEST[problem.cost.dtype] or not (a.min() > 0 < b.min()):
         return None, None, 0
     K = np.exp((lowest - C) / eps)
     mass, before, looked = a.sum(), math.inf, 0
@@ -35,13 +37,13 @@ def plain(problem: Problem, tol: float, max_iter: int) -> tuple[Solution | None,
         x = a / s
         y = b / (x @ K)
         s = K @ y
-        if n % LOOKS and n < max_iter:
+        if n % _LOOKS and n < max_iter:
             continue
         error = float(np.abs(x * s - a).sum() / mass)
         if error <= tol or not error < math.inf:
             break
         to_come = math.log(error / tol) * (n - looked) / max(math.log(before / error), 1e-9)
-        if n == max_iter or to_come > SWEEPS:
+        if n == max_iter or to_come > _SWEEPS:
             return None, torch.from_numpy(eps * np.log(y)).view_as(problem.b), n
         before, looked = error, n
     if not (error <= tol and x.min() > 0 < y.min()):  # weights next to nothing

@@ -10,6 +10,20 @@ from torch import Tensor
 from geomdml._core import checks
 from geomdml._core.numerics import result_dtype
 
+__all__ = [
+    "Array",
+    "MET",
+    "Penalty",
+    "Problem",
+    "Solution",
+    "first",
+    "log_weight",
+    "marginals",
+    "penalties",
+    "potential",
+    "regularisation",
+]
+
 Array = np.ndarray
 MET = (math.inf, math.inf)  # the penalties of marginals that must be met
 Penalty = float | tuple[float, float] | None

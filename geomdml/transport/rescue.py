@@ -17,13 +17,15 @@ from torch import Tensor
 
 from geomdml.transport.problem import Array, Problem, Solution
 
+__all__ = ["LARGEST", "rescue"]
+
 LARGEST = 2**16  # entries; a step costs an eigenvalue decomposition of the smaller side
-FACTOR = 2.0  # between two levels of ε
-FIRST = 0.25  # the first level, as a share of the range of the costs
-STEPS = 60  # Newton's steps at a level
-DOUBLINGS, BISECTIONS = 60, 20
-FLAT = 1e-13  # eigenvalues below are taken for it: the direction of a shift of blocks that nothing links as yet
-FAINT = 1e-200  # share of the mass; rows of less are moved by Sinkhorn's iteration alone
+_FACTOR = 2.0  # between two levels of ε
+_FIRST = 0.25  # the first level, as a share of the range of the costs
+_STEPS = 60  # Newton's steps at a level
+_DOUBLINGS, _BISECTIONS = 60, 20
+_FLAT = 1e-13  # eigenvalues below are taken for it: the direction of a shift of blocks that nothing links as yet
+_FAINT = 1e-200  # share of the mass; rows of less are moved by Sinkhorn's iteration alone
 
 
 @np.errstate(all="ignore")
@@ -33,8 +35,8 @@ def rescue(problem: Problem, tol: float) -> Solution:
     rows, columns = a[0] > 0, b[0] > 0
     dual = _SemiDual(C[rows][:, columns], a[0, rows], b[0, columns], problem.penalty)
     target = float(eps.item())
-    ratio = max(1.0, FIRST * float(np.ptp(dual.C)) / target)
-    count = math.ceil(math.log(ratio, FACTOR)) if ratio > 1 else 0
+    ratio = max(1.0, _FIRST * float(np.ptp(dual.C)) / target)
+    count = math.ceil(math.log(ratio, _FACTOR)) if ratio > 1 else 0
     found, iterations = np.zeros(len(dual.a)), 0
     solved: list[tuple[float, Array]] = []
     for level in [target * ratio ** (k / count) for k in range(count, 0, -1)] + [target]:
@@ -82,7 +84,7 @@ class _SemiDual:
     def solve(self, f: Array, eps: float, tol: float) -> tuple[Array, int]:
         """Row potentials, and iterations taken."""
         best, least = f, math.inf
-        for step in range(STEPS):
+        for step in range(_STEPS):
             f = self.sweep(f, eps)
             _, T, slope = self.plan(f, eps)
             error = float(np.abs(slope).sum() / self.a.sum())
@@ -92,18 +94,18 @@ class _SemiDual:
                 return best, step + 1
             direction = self._direction(f, T, slope, eps)
             f = f + self._length(f, eps, direction, float(slope @ direction)) * eps * direction
-        return best, STEPS
+        return best, _STEPS
 
     def _direction(self, f: Array, T: Array, slope: Array, eps: float) -> Array:
         """Newton's, in f/ε."""
-        r, c, seen = T.sum(1), T.sum(0), self.a > FAINT * self.a.sum()
+        r, c, seen = T.sum(1), T.sum(0), self.a > _FAINT * self.a.sum()
         diagonal = np.where(seen, r + self.row_target(f) * (eps / self.rho_a), 1.0)
         seen &= diagonal > 0
         root = np.sqrt(np.where(seen, diagonal, 1.0))
         P = np.where(seen[:, None], T, 0.0) / root[:, None] / np.sqrt(np.where(c > 0, c, 1.0) * (1 + eps / self.rho_b))
         values, vectors = np.linalg.eigh(np.eye(len(r)) - P @ P.T)
         along = vectors.T @ (np.where(seen, slope, 0.0) / root)
-        direction = np.where(seen, vectors @ (along / np.maximum(values, FLAT)) / root, 0.0)
+        direction = np.where(seen, vectors @ (along / np.maximum(values, _FLAT)) / root, 0.0)
         return direction - (direction[seen].mean() if self.singular and seen.any() else 0.0) * seen
 
     def _length(self, f: Array, eps: float, direction: Array, first: float) -> float:
@@ -115,14 +117,14 @@ class _SemiDual:
             return float(self.plan(f + length * eps * direction, eps)[2] @ direction)
 
         low, high = 0.0, min(1.0, 1e6 / float(np.abs(direction).max()))
-        for _ in range(DOUBLINGS):
+        for _ in range(_DOUBLINGS):
             there = slope(high)
             if abs(there) <= 0.1 * first:
                 return high
             if not there > 0:
                 break
             low, high = high, 2 * high
-        for _ in range(BISECTIONS):
+        for _ in range(_BISECTIONS):
             middle = (low + high) / 2
             there = slope(middle)
             if abs(there) <= 0.1 * first:

@@ -15,6 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+__all__ = ["Scaling", "Side"]
+
 
 class Side(NamedTuple):
     """One of the two marginals: its weights, and the penalty for not meeting them."""

@@ -21,7 +21,9 @@ from geomdml.transport.problem import (
 )
 from geomdml.transport.solve import solve
 
-IN_CACHE = 2**18  # entries
+__all__ = ["Grad", "Transport", "sinkhorn"]
+
+_IN_CACHE = 2**18  # entries
 
 Grad = Literal["envelope", "implicit", "unroll", "none"]
 
@@ -148,7 +150,7 @@ def sinkhorn(
 
 def _inner(x: Tensor, y: Tensor) -> Tensor:
     """(B,) ⟨x, y⟩ of (B, n, m) matrices."""
-    if x.numel() < IN_CACHE:
+    if x.numel() < _IN_CACHE:
         return (x * y).sum((-1, -2))
     return (x.unsqueeze(-2) @ y.unsqueeze(-1)).sum((-1, -2, -3))  # without a third matrix, which takes longer to fill
 

@@ -19,13 +19,15 @@ from geomdml.transport.problem import Array, Problem, Solution, first
 from geomdml.transport.rescue import LARGEST, rescue
 from geomdml.transport.scaling import Scaling, Side
 
-FACTOR = 4.0  # between two levels of ε
-FIRST = 0.25  # the first level, as a share of the range of the costs: K has no small entries there
-NEAR = 0.1  # error after WARM_UP iterations at reg itself, below which no other level is needed
-LEVEL_TOL = 1e-2  # error of the marginals at which a level hands over to the next
-SWEEPS = 30  # more than these still to come are worth a step of Newton's
-WARM_UP = 6  # iterations of Sinkhorn's at each level before its rate is trusted
-PATIENCE = 40  # looks without a better error after which rounding is all that is left
+__all__ = ["solve"]
+
+_FACTOR = 4.0  # between two levels of ε
+_FIRST = 0.25  # the first level, as a share of the range of the costs: K has no small entries there
+_NEAR = 0.1  # error after _WARM_UP iterations at reg itself, below which no other level is needed
+_LEVEL_TOL = 1e-2  # error of the marginals at which a level hands over to the next
+_SWEEPS = 30  # more than these still to come are worth a step of Newton's
+_WARM_UP = 6  # iterations of Sinkhorn's at each level before its rate is trusted
+_PATIENCE = 40  # looks without a better error after which rounding is all that is left
 
 
 @torch._disable_dynamo  # torch.compiler.disable, but for its import of all of dynamo at once
@@ -50,7 +52,7 @@ def _fast(
     """By scalings, after `count` iterations."""
     sides = Side.of(problem.a, problem.penalty[0]), Side.of(problem.b, problem.penalty[1])
     state = Scaling(problem.cost, sides, problem.reg, first(problem, *start))
-    error, used = _iterate(state, tol, max_iter - count.max(), bail_out=NEAR)
+    error, used = _iterate(state, tol, max_iter - count.max(), bail_out=_NEAR)
     count = count + used
     if not (error <= tol).all() and count.max() < max_iter:
         error, used = _descend(state, _levels(problem), tol, max_iter - count.max())
@@ -87,31 +89,31 @@ def _descend(state: Scaling, levels: list[Tensor], tol: float, most: float) -> t
             guess = solved[-1]
         state.eps = eps
         state.absorb(guess)
-        error, used = _iterate(state, tol if eps is levels[-1] else max(LEVEL_TOL, tol), most - count.max())
+        error, used = _iterate(state, tol if eps is levels[-1] else max(_LEVEL_TOL, tol), most - count.max())
         count = count + used
         solved.append(state.relative())
     return error, count
 
 
 def _levels(problem: Problem) -> list[Tensor]:
-    """ε from FIRST of the range of each problem's costs down to its reg, by FACTOR or a little more."""
+    """ε from _FIRST of the range of each problem's costs down to its reg, by _FACTOR or a little more."""
     low, high = torch.aminmax(problem.cost.flatten(1), dim=-1)
-    ratio = (FIRST * (high - low).view(-1, 1, 1) / problem.reg).clamp(min=1.0)
-    steps = int(math.log(float(ratio.max())) / math.log(FACTOR))
+    ratio = (_FIRST * (high - low).view(-1, 1, 1) / problem.reg).clamp(min=1.0)
+    steps = int(math.log(float(ratio.max())) / math.log(_FACTOR))
     return [*(problem.reg * ratio ** (k / steps) for k in range(steps, 0, -1)), problem.reg]
 
 
 def _iterate(state: Scaling, tol: float, most: float, bail_out: float = math.inf) -> tuple[Array, Array]:
     """Error and iterations of each problem, at the tolerance or where it goes no further.
 
-    An error above `bail_out` after WARM_UP iterations ends it too.
+    An error above `bail_out` after _WARM_UP iterations ends it too.
     """
     apart = _looks_apart(state.cost)
     mass = state.rows.weight.sum(-1).flatten().cpu().double().numpy()
     best = before = np.full_like(mass, np.inf)
     idle = used = newton = np.zeros_like(mass)  # newton: iterations within Newton's steps
     unmet = np.ones_like(mass, dtype=bool)
-    n, looked, look = 0, 0, WARM_UP // 2 if apart > 1 else 1
+    n, looked, look = 0, 0, _WARM_UP // 2 if apart > 1 else 1
     while True:
         s = state.row_sums()
         n += 1
@@ -121,21 +123,21 @@ def _iterate(state: Scaling, tol: float, most: float, bail_out: float = math.inf
         error = state.row_error(s).cpu().double().numpy() / mass
         used = np.where(unmet, n + newton, used)
         unmet = ~(error <= tol)
-        if not unmet.any() or (n >= WARM_UP > looked and not error.max() <= bail_out):
+        if not unmet.any() or (n >= _WARM_UP > looked and not error.max() <= bail_out):
             return error, used
         idle = np.where(error < 0.99 * best, 0, idle + 1)
         best = np.minimum(best, error)
-        going = unmet & (idle < PATIENCE) & (used < most) & np.isfinite(error)
+        going = unmet & (idle < _PATIENCE) & (used < most) & np.isfinite(error)
         if not going.any():
             return error, used
         to_come = _to_come(error, before, tol) * (n - looked)
-        slow = going & (to_come > SWEEPS) & (n >= WARM_UP)
+        slow = going & (to_come > _SWEEPS) & (n >= _WARM_UP)
         if slow.any():
             newton = newton + newton_step(state, s, torch.from_numpy(slow), torch.from_numpy(tol * mass).to(s)) * slow
             before, look = np.where(slow, np.inf, error), n + 1
         else:
             state.sweep(s)
-            before, look = error, n + min(apart, int(min(to_come[going])) or WARM_UP // 2)
+            before, look = error, n + min(apart, int(min(to_come[going])) or _WARM_UP // 2)
         looked = n
         if state.beyond_reach():
             state.absorb(state.relative())

@@ -15,6 +15,8 @@ from geomdml.metrics.ranking.sorting import BySorting
 from geomdml.search._unique_rows import distinct
 from geomdml.spaces import Euclidean, Space
 
+__all__ = ["MEMORY", "rank"]
+
 MEMORY = 2**29  # bytes
 
 

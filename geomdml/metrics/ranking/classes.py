@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+__all__ = ["Classes", "numbered"]
+
 
 class Classes(NamedTuple):
     """The items of the gallery, class after class."""

@@ -18,10 +18,12 @@ from geomdml.metrics.ranking.ranks import Items, Ranks, Ties, ranks_of_hits
 from geomdml.metrics.ranking.screening import Products
 from geomdml.search._matched_pairs import OneToOne
 
+__all__ = ["ByCounting", "COLUMNS", "Doubts", "FEW", "Hits", "QUERIES"]
+
 QUERIES, COLUMNS = 1024, 8 * 255  # of a tile, which stays in the caches; a byte counts to 255
 FEW = 32  # relevant items of a query; for more of them, sorting is faster
-DOUBTFUL = 1 / 64  # share of a tile; where more are in doubt, distances in float64 are faster
-BYTES = 128  # of memory for a number of a pair that is measured
+_DOUBTFUL = 1 / 64  # share of a tile; where more are in doubt, distances in float64 are faster
+_BYTES = 128  # of memory for a number of a pair that is measured
 
 
 class Hits(NamedTuple):
@@ -57,7 +59,7 @@ class ByCounting:
     ) -> None:
         self.items, self.which, self.products, self.ties, self.depth = items, which, products, ties, depth
         self.dist = OneToOne(products.space, items.query, items.gallery)
-        self.pairs = max(1, int(memory // (BYTES * items.query.shape[1])))  # measured at a time
+        self.pairs = max(1, int(memory // (_BYTES * items.query.shape[1])))  # measured at a time
         self.place = products.order.argsort()
         count = 1 + int(torch.cat([items.labels, items.gallery_labels]).max())
         self.classes = Classes.of(items.gallery_labels, count)
@@ -84,7 +86,7 @@ class ByCounting:
             s[row, measured[row, which] - start] = -torch.inf
             slack = sides.slack(columns)
             for doubts in self._compare(s, start, low - slack, high + slack, hits, closer, deep):
-                if len(doubts.row) > 64 + DOUBTFUL * s.numel():
+                if len(doubts.row) > 64 + _DOUBTFUL * s.numel():
                     return None
                 self._measure(rows, doubts, hits, closer, tied)
         behind = wanted.isinf()

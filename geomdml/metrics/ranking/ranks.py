@@ -13,6 +13,8 @@ from torch import Tensor
 
 from geomdml._core import checks
 
+__all__ = ["Items", "Ranks", "Ties", "ranks_of_hits", "total"]
+
 Ties = Literal["expected", "optimistic", "pessimistic", "index"]
 
 

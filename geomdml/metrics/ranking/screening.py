@@ -23,10 +23,12 @@ from torch import Tensor
 from geomdml._core.numerics import norm, wide
 from geomdml.spaces import Euclidean, Hyperbolic, Space
 
-ROWS = 2**21  # numbers of a block that are made in float64 at a time
-FAR = 30.0  # cosh²(30) is a float32 with room to spare
-LARGE = 1e15  # its square is a float32 with room to spare
-EXACT = 1e-10  # relative error of what is made in float64, far out in the space
+__all__ = ["Products", "Rows"]
+
+_ROWS = 2**21  # numbers of a block that are made in float64 at a time
+_FAR = 30.0  # cosh²(30) is a float32 with room to spare
+_LARGE = 1e15  # its square is a float32 with room to spare
+_EXACT = 1e-10  # relative error of what is made in float64, far out in the space
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,13 @@ class Products:
         assert isinstance(space, Euclidean | Hyperbolic)
         centre = _mean(gallery) if isinstance(space, Euclidean) else torch.zeros_like(wide(gallery[0]))
         lengths = torch.cat([_columns(space, block, centre)[2] for block in _blocks(gallery)])
-        if not bool(lengths.amax() < LARGE):  # NaN too
+        if not bool(lengths.amax() < _LARGE):  # NaN too
             return None
         order = lengths.argsort(stable=True)
         dtype = torch.float32 if torch.get_float32_matmul_precision() == "highest" else torch.float64
         columns, heights = gallery.new_empty(gallery.shape, dtype=dtype), gallery.new_empty(len(gallery), dtype=dtype)
         start = 0
-        for some in order.split(max(1, ROWS // gallery.shape[1])):
+        for some in order.split(max(1, _ROWS // gallery.shape[1])):
             stop = start + len(some)
             columns[start:stop], heights[start:stop], _ = _columns(space, gallery[some], centre)
             start = stop
@@ -69,7 +71,7 @@ class Products:
         else:
             unit, A = _polar(self.space, points)
             vectors, scale = unit * A.tanh(), A
-        if not bool((scale < (LARGE if isinstance(self.space, Euclidean) else FAR)).all()):
+        if not bool((scale < (_LARGE if isinstance(self.space, Euclidean) else _FAR)).all()):
             return None
         return Rows(self, vectors.to(self.columns.dtype), scale, norm(vectors))
 
@@ -107,7 +109,7 @@ class Rows:
         """
         D, info = self.vectors.shape[1], torch.finfo(self.vectors.dtype)
         longest, highest = self.products.lengths[tile][-1], self.products.heights[tile].max()
-        unit = max(info.eps / 2, EXACT)
+        unit = max(info.eps / 2, _EXACT)
         slack = (D + 8) * (unit * (self.lengths * longest + highest) + info.tiny * (1 + longest))
         return slack.to(self.vectors.dtype)
 
@@ -126,7 +128,7 @@ def _columns(space: Euclidean | Hyperbolic, gallery: Tensor, centre: Tensor) -> 
         return vectors, length.squeeze(1) ** 2 / 2, length.squeeze(1)
     unit, B = _polar(space, points)
     sinh = B.sinh()
-    return unit * sinh, B.cosh().squeeze(1), sinh.masked_fill(~(B < FAR), torch.inf).squeeze(1)
+    return unit * sinh, B.cosh().squeeze(1), sinh.masked_fill(~(B < _FAR), torch.inf).squeeze(1)
 
 
 def _polar(space: Hyperbolic, points: Tensor) -> tuple[Tensor, Tensor]:
@@ -141,4 +143,4 @@ def _mean(points: Tensor) -> Tensor:
 
 
 def _blocks(points: Tensor) -> tuple[Tensor, ...]:
-    return points.split(max(1, ROWS // points.shape[1]))
+    return points.split(max(1, _ROWS // points.shape[1]))

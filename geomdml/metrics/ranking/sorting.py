@@ -15,6 +15,8 @@ from geomdml.metrics.ranking.classes import Classes
 from geomdml.metrics.ranking.ranks import Items, Ranks, Ties, ranks_of_hits
 from geomdml.spaces import Space
 
+__all__ = ["BYTES", "BySorting"]
+
 BYTES = 48  # of memory for a distance: the distance, its copies and, for ties by index, two sorts
 
 

@@ -182,7 +182,7 @@ def test_constant_embeddings_score_as_a_random_order():
 def test_blocks_of_queries_change_nothing_and_bound_memory(monkeypatch: pytest.MonkeyPatch, rows: int):
     problem = random_problem(60, 25, 12)
     at_once = shrec(**problem.arguments())
-    monkeypatch.setattr(module, "PLACES", 1)
+    monkeypatch.setattr(module, "_PLACES", 1)
     arguments = problem.arguments()
     limit = rows * by_sorting.BYTES * (60 + 2 * 60)
     assert values(shrec(**arguments, memory_limit=limit)) == close(values(at_once))

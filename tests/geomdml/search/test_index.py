@@ -103,7 +103,7 @@ def test_batches_larger_than_what_is_held_at_a_time(tmp_path, monkeypatch):
     np.save(tmp_path / "x.npy", x.numpy())
     at_once = HyperbolicIndex(Hyperbolic(0.5), 8)
     at_once.add(x)
-    monkeypatch.setattr(index, "BATCH", 1000)
+    monkeypatch.setattr(index, "_BATCH", 1000)
     piecewise = HyperbolicIndex(Hyperbolic(0.5), 8)
     piecewise.add(np.load(tmp_path / "x.npy", mmap_mode="r"))
     assert torch.equal(piecewise.search(x, 3).indices, at_once.search(x, 3).indices)

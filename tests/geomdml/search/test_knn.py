@@ -23,8 +23,8 @@ def sorted_by_distance(query, gallery, k, space):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("k", [1, 7, 300, 1000])
 def test_equals_a_full_sort(space, dtype, k, monkeypatch):
-    monkeypatch.setattr(nearest, "LONG", 64)
-    monkeypatch.setattr(nearest, "CHUNK", 640)
+    monkeypatch.setattr(nearest, "_LONG", 64)
+    monkeypatch.setattr(nearest, "_CHUNK", 640)
     torch.manual_seed(0)
     query, gallery = (0.3 * torch.nn.functional.normalize(torch.randn(n, 5, dtype=dtype)) for n in (23, 1000))
     distances, indices = knn(query, gallery, k, space=space)
@@ -48,8 +48,8 @@ def test_ties_go_by_index_however_the_work_is_cut(data, Q, P, long, chunk):
     rng = torch.Generator().manual_seed(seed)
     query, gallery = (torch.randint(-1, 2, (n, 2), generator=rng).float() for n in (Q, P))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nearest, "LONG", long)
-        patch.setattr(nearest, "CHUNK", chunk)
+        patch.setattr(nearest, "_LONG", long)
+        patch.setattr(nearest, "_CHUNK", chunk)
         distances, indices = knn(query, gallery, k)
     expected = sorted_by_distance(query, gallery, k, Euclidean())
     assert torch.equal(distances, expected[0]) and torch.equal(indices, expected[1])
@@ -81,8 +81,8 @@ def test_no_more_distances_at_a_time_than_it_says(monkeypatch):
             asked.append(len(x) * len(y))
             return super().pairwise_dist(x, y)
 
-    monkeypatch.setattr(nearest, "LONG", 32)
-    monkeypatch.setattr(nearest, "CHUNK", 128)
+    monkeypatch.setattr(nearest, "_LONG", 32)
+    monkeypatch.setattr(nearest, "_CHUNK", 128)
     knn(torch.randn(100, 2), torch.randn(1000, 2), 3, space=Spy())
     assert max(asked) <= 128 and sum(asked) == 100_000
 
