@@ -76,7 +76,7 @@ def _counts(dist: Tensor, hits: Tensor, relevant: Tensor, depth: int) -> Ranks:
     """
     if hits.shape[1] <= FEW and LONG <= dist.shape[1] <= 64 * depth:  # the list is long, and much of it is asked for
         closer, level = _compared(dist, hits)
-        return ranks_of_hits(closer, level - _level(hits), hits, relevant)
+        return ranks_of_hits(closer, (level - _level(hits)).clamp(min=0), hits, relevant)
     nearest = _smallest(dist, min(depth + 1, dist.shape[-1]))
     last = nearest[:, -1:]
     hits = hits[:, : max(1, int((hits <= last).sum(-1).max()))].contiguous()
