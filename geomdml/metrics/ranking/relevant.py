@@ -34,10 +34,14 @@ class Relevant(NamedTuple):
         entries = matrix.to(device).to_sparse_coo().coalesce()
         if checks.values_are_checked(entries.values()) and not bool(entries.values().isfinite().all()):
             raise ValueError("labels has entries that are NaN or infinite; expected relevance, 0 or not")
-        row, item = entries.indices()[:, entries.values() != 0]
-        if own:
-            row, item = row[row != item], item[row != item]
-        population = row.bincount(minlength=shape[0])
+        pairs = entries.indices()[:, entries.values() != 0]
+        return cls.of_pairs(pairs, shape[0], own=own)
+
+    @classmethod
+    def of_pairs(cls, pairs: Tensor, queries: int, *, own: bool) -> "Relevant":
+        """(2, R) queries and items, each pair once, in the order of the queries; a query itself never is relevant."""
+        row, item = pairs[:, pairs[0] != pairs[1]] if own else pairs
+        population = row.bincount(minlength=queries)
         return cls(population.cumsum(0) - population, population, item, 0)
 
     @property
