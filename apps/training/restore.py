@@ -15,7 +15,7 @@ def restored(path: str | Path, model_class: type[Model]) -> tuple[Model, dict[st
     The checkpoint is read as numbers and names alone: no code in it is run.
 
     Args:
-        model_class: its `arguments()` are the names of the arguments that make it; "weights" is one of them.
+        model_class: its `arguments()` are the names of the arguments that make it; "weights" may be one of them.
 
     Raises:
         ValueError: no checkpoint, or one of another network.
@@ -29,7 +29,10 @@ def restored(path: str | Path, model_class: type[Model]) -> tuple[Model, dict[st
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         of_model, of_data = content["hyper_parameters"], content["datamodule_hyper_parameters"]
         known = model_class.arguments()  # type: ignore[attr-defined]
-        model = model_class(**{name: of_model[name] for name in known} | {"weights": "none"})
+        arguments = {name: of_model[name] for name in known}
+        if "weights" in arguments:
+            arguments["weights"] = "none"
+        model = model_class(**arguments)
         model.load_state_dict(content["state_dict"])
         of_data = {name: value for name, value in of_data.items() if not name.startswith("_")}
     except (KeyError, TypeError, AttributeError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
