@@ -26,7 +26,7 @@ LAYERS = [  # from the bottom; a module may import from its own layer's package 
     {"apps.evaluation", "apps.report"},
     {"apps.compare"},
     {"apps.cli"},
-    {"apps.chest_vit", "apps.shape3d", "apps.sketch", "apps.digits", "apps.multimodal"},
+    {"apps.chest_vit", "apps.shape3d", "apps.sketch", "apps.digits", "apps.multimodal", "apps.taxonomy"},
 ]
 CORE = {"torch", "numpy", "scipy", "jaxtyping"}
 EXTRAS = {
