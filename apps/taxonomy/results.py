@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from apps.report.results import curves
@@ -65,6 +67,8 @@ class Results(Callback):
                 print(path, flush=True)
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def trained_in_euclidean_space(model: TaxonomyEmbedding, data: TaxonomyData, steps: int) -> TaxonomyEmbedding:
     """The same batches, optimizer and schedule in Euclidean space of the same dimension."""
     settings = {name: model.hparams[name] for name in TaxonomyEmbedding.arguments()}
@@ -83,13 +87,13 @@ def show(rows: Mapping[str, Scores], facts: Mapping[str, str], folder: Path) -> 
     """Print the table and its facts; write results.json."""
     console = Console(width=None if sys.stdout.isatty() else 110)
     for name, fact in facts.items():
-        console.print(f"[bold]{name}[/bold]: {fact}", highlight=False, markup=name not in fact)
+        console.print(f"[bold]{name}[/bold]: {escape(fact)}", highlight=False)
     table = Table(title="Reconstruction of the ancestors of all nodes")
     table.add_column("")
     for column in COLUMNS:
         table.add_column(column, justify="right")
     for name, row in rows.items():
-        table.add_row(name, *cells(row))
+        table.add_row(escape(name), *cells(row))
     console.print(table)
     folder.mkdir(parents=True, exist_ok=True)
     content = {"scores": {name: row._asdict() for name, row in rows.items()}, "facts": dict(facts)}
