@@ -114,14 +114,16 @@ class PairBatches:
     """Batches of `size` rows (node, ancestor, negatives…); each pair comes once before any comes again.
 
     Raises:
-        ValueError: a node for which there is no negative is the only kind that there is.
+        ValueError: there are no negatives for any node.
     """
 
     def __init__(self, taxonomy: Taxonomy, *, size: int, negatives: int, power: float, steps: int, seed: int) -> None:
         self.negatives = Negatives(taxonomy.ancestors, len(taxonomy), power=power)
         self.pairs = taxonomy.ancestors[torch.from_numpy(self.negatives.left > 0)[taxonomy.ancestors[:, 0]]]
         if not len(self.pairs):
-            raise ValueError(f"{taxonomy.title} is a chain: every node is an ancestor; expected some that are not")
+            raise ValueError(
+                f"{taxonomy.title} has no negatives, for all nodes are ancestors; expected a larger taxonomy"
+            )
         self.rows = Shuffled(len(self.pairs), size=min(size, len(self.pairs)), seed=seed)
         self.drawn, self.steps, self.seed = negatives, steps, seed
         self.epoch = self.first = 0

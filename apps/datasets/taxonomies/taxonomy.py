@@ -157,7 +157,7 @@ def taxonomy(
     pairs = np.array(found, dtype=np.int64)
     unique, first, times = np.unique(pairs, axis=0, return_index=True, return_counts=True)
     repeated = [f"{names[child]} → {names[parent]}" for child, parent in unique[times > 1]]
-    _settle(title, notes, "duplicate edges", repeated, mending.duplicates, "merge")
+    _settle(title, notes, "duplicate edges", repeated, mending.duplicates, "merge", option="duplicates")
     pairs = pairs[np.sort(first)]
     closing = _closing_edges(pairs, len(names))
     cycles = [f"{names[child]} → {names[parent]}" for child, parent in pairs[closing]]
@@ -195,7 +195,7 @@ def _settle(
     shown = ", ".join(found[:SHOWN]) + (", ..." if len(found) > SHOWN else "")
     line = f"{len(found):,} {what} ({shown})"
     if chosen == "refuse":
-        name = option or what.replace(" ", "_").removesuffix("_edges")
+        name = option or what.replace(" ", "_")
         raise ValueError(f"{title} has {line}; mend them by --data.{name} {mended}")
     notes.append(f"{line}: {chosen}")
 
