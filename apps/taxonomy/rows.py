@@ -44,7 +44,7 @@ class RowAdam(torch.optim.Optimizer):
         if grad.is_sparse:
             grad = grad.coalesce()
             rows, values = grad.indices()[0], grad.values()
-            mean, square = state["mean"][rows], state["square"][rows]
+            mean, square = (state[name].index_select(0, rows) for name in ("mean", "square"))
         else:
             rows, values, mean, square = None, grad, state["mean"], state["square"]
         first, second = group["betas"]
@@ -55,5 +55,7 @@ class RowAdam(torch.optim.Optimizer):
         if rows is None:
             parameter.add_(change)
             return
-        state["mean"][rows], state["square"][rows] = mean, square
-        parameter.index_add_(0, rows, change)
+        # by index_select and index_copy_: several times faster than by [rows] where the rows lie far apart
+        for table, values in ((state["mean"], mean), (state["square"], square)):
+            table.index_copy_(0, rows, values)
+        parameter.index_copy_(0, rows, parameter.index_select(0, rows).add_(change))
