@@ -208,9 +208,7 @@ def _solve(
     sine_at_A, sine_at_B = (log_sinh(other) + log_sine - log_side for other in (B, A))
     return (
         side,
-        _Angle(
-            torch.where(there, at_A, 1.0).clamp(-1, 1), torch.where(there, sine_at_A, -torch.inf).clamp(max=0.0)
-        ),
+        _Angle(torch.where(there, at_A, 1.0).clamp(-1, 1), torch.where(there, sine_at_A, -torch.inf).clamp(max=0.0)),
         _Angle(
             torch.where(there, at_B, 2 * square.exp() - 1).clamp(-1, 1),
             torch.where(there, sine_at_B, log_sine).clamp(max=0.0),
@@ -255,11 +253,12 @@ def _translated_gradient(
     along, around = out.log_along(R, c), out.log_around(R, c)
 
     log_along, log_around = of_y.log_along(p.B, c), of_y.log_around(p.B, c)
-    by_y = _column(
-        g_along * at_z.cos * _exp(along - log_along) + g_around * _exp(at_z.log_sin + around - log_along)
-    ) * p.y_hat + _column(
-        g_around * at_z.cos * _exp(around - log_around) - g_along * _exp(at_z.log_sin + along - log_around)
-    ) * p.y_side
+    by_y = (
+        _column(g_along * at_z.cos * _exp(along - log_along) + g_around * _exp(at_z.log_sin + around - log_along))
+        * p.y_hat
+        + _column(g_around * at_z.cos * _exp(around - log_around) - g_along * _exp(at_z.log_sin + along - log_around))
+        * p.y_side
+    )
     by_y = by_y + _column(_exp(around - log_around)) * g_rest
 
     log_along, log_around = of_x.log_along(p.A, c), of_x.log_around(p.A, c)
@@ -341,9 +340,7 @@ def _walked_gradient(
 
         def carried(log_in: Tensor) -> tuple[Tensor, Tensor]:
             """The gradient along the geodesic and across it, for the direction of the chart whose scale is given."""
-            on = share * (
-                g_along * cos_z * _exp(along - log_in) + g_around * _exp(w.at_z.log_sin + around - log_in)
-            )
+            on = share * (g_along * cos_z * _exp(along - log_in) + g_around * _exp(w.at_z.log_sin + around - log_in))
             off = sign * (
                 g_around * cos_z * _exp(log_growth + around - log_in)
                 - g_along * _exp(log_growth + w.at_z.log_sin + along - log_in)
