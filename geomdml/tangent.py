@@ -216,6 +216,7 @@ def logmap(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: S
     >>> logmap(torch.tensor([3.0, 4.0]), torch.tensor([2.7, 3.6]), c=1.0)
     tensor([-0.3000, -0.4000])
     """
+    checks.vectors(u=u, v=v)
     return mobius_add(-u, v, c=c)
 
 

@@ -40,6 +40,8 @@ class Coordinates(NamedTuple):
     log_along: Callable[[Tensor, Tensor], Tensor]  # (A, c) to log ρ'(A)
     log_around: Callable[[Tensor, Tensor], Tensor]  # (A, c) to log(ρ(A)/sinh A)
     apart: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]  # (x, y, A, B, c) to A − B, of near points too
+    pull: Callable[[Tensor], Tensor]  # A to 2c ∂A/∂c
+    pulls_apart: Callable[[Tensor, Tensor, Tensor], Tensor]  # (A, B, A − B) to the difference of two pulls
 
 
 def log_sinh_ratio(A: Tensor) -> Tensor:
@@ -61,6 +63,8 @@ TANGENT = Coordinates(
     log_along=lambda A, c: (-LOG2 - c.log() / 2).expand_as(A),
     log_around=lambda A, c: -LOG2 - c.log() / 2 - log_sinh_ratio(A),
     apart=lambda u, v, A, B, c: 2 * c.sqrt() * difference_of_norms(u, v),
+    pull=lambda A: A,
+    pulls_apart=lambda A, B, apart: apart,
 )
 LORENTZ = Coordinates(
     radius=lambda length, c: torch.asinh(c.sqrt() * length),
@@ -68,6 +72,8 @@ LORENTZ = Coordinates(
     log_along=lambda A, c: log_cosh(A) - c.log() / 2,
     log_around=lambda A, c: (-c.log() / 2).expand_as(A),
     apart=apart_on_hyperboloid,
+    pull=torch.tanh,
+    pulls_apart=lambda A, B, apart: torch.sign(apart) * _exp(log_sinh(apart.abs()) - log_cosh(A) - log_cosh(B)),
 )
 
 
@@ -192,10 +198,19 @@ def _first_axis(x: Tensor) -> Tensor:
     return (torch.arange(x.shape[-1], device=x.device) == 0).to(x.dtype).expand_as(x)
 
 
-def _solve(
-    A: Tensor, B: Tensor, apart: Tensor, log_half_sine: Tensor, log_sine: Tensor
-) -> tuple[Tensor, _Angle, _Angle]:
-    """The third side of a triangle, and its angles at the far ends of A and of B, given the angle between these two.
+class _Triangle(NamedTuple):
+    """The third side of a triangle, and its angles at the far ends of the two sides A and B that are given."""
+
+    side: Tensor
+    at_A: _Angle
+    at_B: _Angle
+    radial: Tensor  # sinh(A − B)/sinh side: cos at_A = radial + around_A, cos at_B = around_B − radial
+    around_A: Tensor
+    around_B: Tensor
+
+
+def _solve(A: Tensor, B: Tensor, apart: Tensor, log_half_sine: Tensor, log_sine: Tensor) -> _Triangle:
+    """The triangle of the sides A and B, given A − B and the angle between them.
 
     Where the third side is 0, its direction is that of A.
     """
@@ -203,17 +218,13 @@ def _solve(
     there = side > 0
     log_side, square = log_sinh(torch.where(there, side, 1.0)), 2 * log_half_sine
     radial = torch.sign(apart) * _exp(log_sinh(apart.abs()) - log_side)
-    at_A = radial + _exp(LOG2 + log_cosh(A) + log_sinh(B) + square - log_side)
-    at_B = _exp(LOG2 + log_cosh(B) + log_sinh(A) + square - log_side) - radial
-    sine_at_A, sine_at_B = (log_sinh(other) + log_sine - log_side for other in (B, A))
-    return (
-        side,
-        _Angle(torch.where(there, at_A, 1.0).clamp(-1, 1), torch.where(there, sine_at_A, -torch.inf).clamp(max=0.0)),
-        _Angle(
-            torch.where(there, at_B, 2 * square.exp() - 1).clamp(-1, 1),
-            torch.where(there, sine_at_B, log_sine).clamp(max=0.0),
-        ),
-    )
+    around_A = _exp(LOG2 + log_cosh(A) + log_sinh(B) + square - log_side)
+    around_B = _exp(LOG2 + log_cosh(B) + log_sinh(A) + square - log_side)
+    cos_A = torch.where(there, radial + around_A, 1.0).clamp(-1, 1)
+    cos_B = torch.where(there, around_B - radial, 2 * square.exp() - 1).clamp(-1, 1)
+    sine_A = torch.where(there, log_sinh(B) + log_sine - log_side, -torch.inf).clamp(max=0.0)
+    sine_B = torch.where(there, log_sinh(A) + log_sine - log_side, log_sine).clamp(max=0.0)
+    return _Triangle(side, _Angle(cos_A, sine_A), _Angle(cos_B, sine_B), radial, around_A, around_B)
 
 
 def _exp(x: Tensor) -> Tensor:
@@ -229,14 +240,14 @@ def _dot(x: Tensor, y: Tensor) -> Tensor:
     return (x * y).sum(-1)
 
 
-def _by_c(grad: Tensor, value: Tensor, c: Tensor, *slopes: tuple[Tensor, Tensor]) -> Tensor:
-    """The derivative by c of a homogeneous function, by those by its vectors."""
-    return (sum((slope * x).sum() for slope, x in slopes) - (grad * value).sum()) / (2 * c)
+def _by_c(g_along: Tensor, length: Tensor, c: Tensor, *slopes: tuple[Tensor, Tensor]) -> Tensor:
+    """The derivative by c of a homogeneous function, by those by the lengths of its vectors and of its value."""
+    return (sum((slope * length).sum() for slope, length in slopes) - (g_along * length).sum()) / (2 * c)
 
 
 def _translated(x: Tensor, y: Tensor, c: Tensor, of_x: Coordinates, of_y: Coordinates, out: Coordinates) -> Tensor:
     p = _pair(x, y, c, of_x, of_y)
-    R, at_origin, _ = _solve(p.A, p.B, p.apart, p.log_half_cosine, p.log_sine)
+    R, at_origin, *_ = _solve(p.A, p.B, p.apart, p.log_half_cosine, p.log_sine)
     return _column(out.length(R, c)) * (_column(at_origin.cos) * p.x_hat + _column(at_origin.sin) * p.x_side)
 
 
@@ -245,7 +256,8 @@ def _translated_gradient(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """By y: its step turns by the angle at the result z. By x: the fields of motions, which move all points."""
     p = _pair(x, y, c, of_x, of_y)
-    R, at_origin, at_z = _solve(p.A, p.B, p.apart, p.log_half_cosine, p.log_sine)
+    triangle = _solve(p.A, p.B, p.apart, p.log_half_cosine, p.log_sine)
+    R, at_origin, at_z, *_ = triangle
     z_hat = _column(at_origin.cos) * p.x_hat + _column(at_origin.sin) * p.x_side
     z_side = _column(at_origin.cos) * p.x_side - _column(at_origin.sin) * p.x_hat
     g_along, g_around = _dot(grad, z_hat), _dot(grad, z_side)
@@ -280,8 +292,36 @@ def _translated_gradient(
     )
     by_x = _column(by_A) * p.x_hat + _column(out_of_plane) * g_rest
     by_x = by_x + _column(g_along * _exp(at_origin.log_sin + along - log_around) + g_around * turned) * p.x_side
-    value = _column(out.length(R, c)) * z_hat
-    return by_x, by_y, _by_c(grad, value, c, (by_x, x), (by_y, y))
+    by_c = g_along * _lengthening(p, triangle, c, of_x, of_y, out) + g_around * _twist(p, triangle, c, of_x, of_y, out)
+    return by_x, by_y, by_c.sum() / (2 * c)
+
+
+def _lengthening(
+    p: _Pair, triangle: _Triangle, c: Tensor, of_x: Coordinates, of_y: Coordinates, out: Coordinates
+) -> Tensor:
+    """By log c, twice the change of the length of x ⊕ y: no term is much larger than that length."""
+    pull_A, pull_B = of_x.pull(p.A), of_y.pull(p.B)
+    apart = of_x.pulls_apart(p.A, p.B, p.apart) if of_x is of_y else pull_A - pull_B
+    R = triangle.side
+    change = triangle.radial * apart + triangle.around_A * pull_A + triangle.around_B * pull_B
+    return change * _exp(out.log_along(R, c)) - out.length(R, c)
+
+
+def _twist(p: _Pair, triangle: _Triangle, c: Tensor, of_x: Coordinates, of_y: Coordinates, out: Coordinates) -> Tensor:
+    """By log c, twice the way of x ⊕ y across its ray."""
+    pull_A, pull_B = of_x.pull(p.A), of_y.pull(p.B)
+    R = torch.where(triangle.side > 0, triangle.side, 1.0)
+    scale = out.log_around(R, c) + p.log_sine - log_sinh(R)
+    far = pull_B * _exp(scale + log_sinh(p.A)) - pull_A * _exp(scale + log_sinh(p.B) + log_cosh(R))
+    # For A near B, with sinh A = sinh B cosh(A − B) + cosh B sinh(A − B).
+    near = p.apart.abs() < 1
+    d = torch.where(near, p.apart, 0.0)
+    apart = of_x.pulls_apart(p.A, p.B, d) if of_x is of_y else pull_A - pull_B
+    nonzero = p.B > 0
+    slope = torch.where(nonzero, pull_B / torch.tanh(torch.where(nonzero, p.B, 1.0)), 1.0)
+    bracket = 2 * pull_B * torch.sinh(d / 2) ** 2 + slope * torch.sinh(d) - apart
+    scale = scale + log_sinh(p.B)
+    return torch.where(near, bracket * _exp(scale) - pull_A * _exp(scale + LOG2 + 2 * log_sinh(R / 2)), far)
 
 
 class _Walk(NamedTuple):
@@ -303,10 +343,10 @@ def _walk(x: Tensor, y: Tensor, t: Tensor, c: Tensor, chart: Coordinates) -> _Wa
     x, y = torch.where(_column(near), x, y), torch.where(_column(near), y, x)
     share = torch.where(near, t, 1 - t)
     p = _pair(x, y, c, chart, chart)
-    delta, at_near, at_far = _solve(p.A, p.B, p.apart, p.log_half_sine, p.log_sine)
+    delta, at_near, at_far, *_ = _solve(p.A, p.B, p.apart, p.log_half_sine, p.log_sine)
     way = share.abs() * delta
     angle = _Angle(torch.where(share < 0, -at_near.cos, at_near.cos), at_near.log_sin)
-    radius, at_origin, at_z = _solve(p.A, way, p.A - way, angle.log_half_sine, angle.log_sin)
+    radius, at_origin, at_z, *_ = _solve(p.A, way, p.A - way, angle.log_half_sine, angle.log_sin)
     return _Walk(near, p, share, delta, at_near, at_far, radius, at_origin, at_z)
 
 
@@ -331,7 +371,7 @@ def _walked_gradient(
     along, around = chart.log_along(w.radius, c), chart.log_around(w.radius, c)
     cos_z, sin_z = torch.where(back, -w.at_z.cos, w.at_z.cos), w.at_z.sin  # of the geodesic to the other end, at z
 
-    def by_end(share: Tensor, cos: Tensor, sin: Tensor, C: Tensor, unit: Tensor, side: Tensor) -> Tensor:
+    def by_end(share: Tensor, cos: Tensor, sin: Tensor, C: Tensor, unit: Tensor, side: Tensor) -> tuple[Tensor, Tensor]:
         log_along, log_around = chart.log_along(C, c), chart.log_around(C, c)
         there = w.delta > 0
         delta = torch.where(there, w.delta, 1.0)
@@ -350,15 +390,16 @@ def _walked_gradient(
         (on, off), (on_side, off_side) = carried(log_along), carried(log_around)
         by_length, by_turn = on * cos - off * sin, on_side * sin + off_side * cos
         rest = _column(sign * _exp(log_growth + around - log_around)) * g_rest
-        return _column(by_length) * unit + _column(by_turn) * side + rest
+        return by_length, _column(by_length) * unit + _column(by_turn) * side + rest
 
-    by_near = by_end(1 - w.share, -w.at_near.cos, w.at_near.sin, p.A, p.x_hat, p.x_side)
-    by_far = by_end(w.share, w.at_far.cos, w.at_far.sin, p.B, p.y_hat, p.y_side)
+    near_length, by_near = by_end(1 - w.share, -w.at_near.cos, w.at_near.sin, p.A, p.x_hat, p.x_side)
+    far_length, by_far = by_end(w.share, w.at_far.cos, w.at_far.sin, p.B, p.y_hat, p.y_side)
     near = _column(w.near)
     by_x, by_y = torch.where(near, by_near, by_far), torch.where(near, by_far, by_near)
     speed = w.delta * (g_along * cos_z * _exp(along) + g_around * sin_z * _exp(around))
-    value = _column(chart.length(w.radius, c)) * z_hat
-    return by_x, by_y, torch.where(w.near, speed, -speed), _by_c(grad, value, c, (by_x, x), (by_y, y))
+    lengths = [(near_length, chart.length(p.A, c)), (far_length, chart.length(p.B, c))]
+    by_c = _by_c(g_along, chart.length(w.radius, c), c, *lengths)
+    return by_x, by_y, torch.where(w.near, speed, -speed), by_c
 
 
 class _Centroid(NamedTuple):
@@ -435,5 +476,5 @@ def _centroid_gradient(
     straight = torch.sign(A - R) * _exp(along + log_sinh((A - R).abs()) - size)
     bent = _exp(along + LOG2 + log_cosh(R) + log_sinh(A) + log_half - size)
     by_weights = g_along * (straight - bent) + g_towards * _exp(around + log_sinh(A) - size)
-    value = _column(chart.length(m.radius, c)) * m.unit
-    return by_x, by_weights, _by_c(grad, value, c, (by_x, x))
+    by_c = _by_c(g_along.squeeze(-1), chart.length(m.radius, c), c, (by_length, chart.length(A, c)))
+    return by_x, by_weights, by_c

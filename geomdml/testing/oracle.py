@@ -409,7 +409,7 @@ def ball_to_hyperboloid(x: Vector, *, c: mpf) -> Vector:
 @in_lorentz_model
 def hyperboloid_add(X: Vector, Y: Vector, *, c: mpf) -> Vector:
     """Y under the boost that takes the origin to X."""
-    return boosted.definition(Y, X, c=c)
+    return boosted.definition(Y, X, c=c) if X != _scaled(-1, Y) else _scaled(mpf(0), X)
 
 
 @taking("vector", "tangent", chart="lorentz")
