@@ -93,13 +93,8 @@ def _arguments(implementation: Any, f: Primitive) -> list[str]:
 
 def _filled(kind: str, value: float, lead: tuple[int, ...] = (2,), dim: int = 3) -> Tensor:
     """A tensor of one value, of the shape that an argument of this kind has."""
-    shapes = {
-        "number": lead,
-        "matrix": (2, dim),
-        "points": (*lead, 2, dim),
-        "vectors": (*lead, 2, dim),
-        "weights": (*lead, 2),
-    }
+    points = (*lead, 2, dim)
+    shapes = {"number": lead, "matrix": (2, dim), "points": points, "vectors": points, "weights": (*lead, 2)}
     return torch.full(shapes.get(kind, (*lead, dim)), value)
 
 

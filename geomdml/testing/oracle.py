@@ -409,7 +409,8 @@ def ball_to_hyperboloid(x: Vector, *, c: mpf) -> Vector:
 @in_lorentz_model
 def hyperboloid_add(X: Vector, Y: Vector, *, c: mpf) -> Vector:
     """Y under the boost that takes the origin to X."""
-    return boosted.definition(Y, X, c=c) if X != _scaled(-1, Y) else _scaled(mpf(0), X)
+    inverse = all(x == -y for x, y in zip(X, Y, strict=True))
+    return _scaled(mpf(0), X) if inverse else boosted.definition(Y, X, c=c)
 
 
 @taking("vector", "tangent", chart="lorentz")

@@ -360,10 +360,8 @@ def _smooth(dtype: torch.dtype) -> Callable[[Primitive], Mapping[str, Any]]:
         if double and f.name in SPOILT:
             relations = tuple(relation for relation in relations if not relation.startswith("near"))
         walks = f.name in WALKS and f in BALL.values()
-        if double or walks:
-            farthest = SLOPING
-        else:
-            farthest = 60.0 if f in TANGENT.values() and chart == "tangent" else math.inf
+        far = 60.0 if f in TANGENT.values() and chart == "tangent" else math.inf
+        farthest = SLOPING if double or walks else far
         return {
             "farthest": min(farthest, f.farthest),
             "relations": relations,
