@@ -272,8 +272,8 @@ def geodesic(
     checks.numbers(torch.broadcast_shapes(X.shape, Y.shape)[:-1], t=t)
     checks.positive(c=c)
     checks.finite(X=X, Y=Y)
-    share, c64 = torch.as_tensor(t, device=X.device), curvature(c, X)
-    return _in_range(polar.geodesic(X, Y, share, c64, polar.LORENTZ), c64, result_form(X, Y))
+    c64 = curvature(c, X)
+    return _in_range(polar.geodesic(X, Y, t, c64, polar.LORENTZ), c64, result_form(X, Y))
 
 
 def midpoint(
@@ -296,7 +296,7 @@ def midpoint(
 
     >>> X = torch.tensor([[3.0, 4.0], [3.0, 4.0], [-3.0, -4.0]])
     >>> midpoint(X, torch.tensor([1.0, 1.0, 0.0]), c=1.0)
-    tensor([3.0000, 4.0000])
+    tensor([3., 4.])
     """
     checks.vectors(X=X)
     if X.ndim < 2 or X.shape[-2] == 0:

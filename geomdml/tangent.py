@@ -252,8 +252,7 @@ def geodesic(
     checks.numbers(torch.broadcast_shapes(u.shape, v.shape)[:-1], t=t)
     checks.positive(c=c)
     checks.finite(u=u, v=v)
-    share = torch.as_tensor(t, device=u.device)
-    return polar.geodesic(u, v, share, curvature(c, u), polar.TANGENT).to(**result_form(u, v))
+    return polar.geodesic(u, v, t, curvature(c, u), polar.TANGENT).to(**result_form(u, v))
 
 
 def midpoint(

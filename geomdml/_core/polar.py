@@ -113,9 +113,9 @@ def translate(x: Tensor, y: Tensor, c: Tensor, of_x: Coordinates, of_y: Coordina
     return Differentiable.apply(value, gradient, x, y, c)
 
 
-def geodesic(x: Tensor, y: Tensor, t: Tensor, c: Tensor, chart: Coordinates) -> Tensor:
+def geodesic(x: Tensor, y: Tensor, t: float | Tensor, c: Tensor, chart: Coordinates) -> Tensor:
     """The point at t·d(x, y) from x on the geodesic from x to y, for numbers t of the leading dimensions."""
-    t = Widened.apply(t)
+    t = Widened.apply(t) if isinstance(t, Tensor) else torch.as_tensor(t, dtype=c.dtype, device=c.device)
     lead = torch.broadcast_shapes(x.shape[:-1], y.shape[:-1], t.shape)
     x, y = told_apart(*(Widened.apply(z).expand(*lead, z.shape[-1]) for z in (x, y)))
 
@@ -248,7 +248,8 @@ def _by_c(g_along: Tensor, length: Tensor, c: Tensor, *slopes: tuple[Tensor, Ten
 def _translated(x: Tensor, y: Tensor, c: Tensor, of_x: Coordinates, of_y: Coordinates, out: Coordinates) -> Tensor:
     p = _pair(x, y, c, of_x, of_y)
     R, at_origin, *_ = _solve(p.A, p.B, p.apart, p.log_half_cosine, p.log_sine)
-    return _column(out.length(R, c)) * (_column(at_origin.cos) * p.x_hat + _column(at_origin.sin) * p.x_side)
+    unit = _column(at_origin.cos) * p.x_hat + _column(at_origin.sin) * p.x_side
+    return _column(out.length(R, c)) * unit + 0.0  # the origin is 0, not −0
 
 
 def _translated_gradient(
@@ -354,7 +355,7 @@ def _walked(x: Tensor, y: Tensor, t: Tensor, c: Tensor, chart: Coordinates) -> T
     w = _walk(x, y, t, c, chart)
     sine = torch.where(w.share < 0, -w.at_origin.sin, w.at_origin.sin)
     unit = _column(w.at_origin.cos) * w.pair.x_hat + _column(sine) * w.pair.x_side
-    return _column(chart.length(w.radius, c)) * unit
+    return _column(chart.length(w.radius, c)) * unit + 0.0
 
 
 def _walked_gradient(
