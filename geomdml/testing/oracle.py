@@ -346,7 +346,9 @@ def tangent_logmap(u: Vector, v: Vector, *, c: mpf) -> Vector:
 @taking("vector", "vector", "number", chart="tangent")
 def tangent_geodesic(u: Vector, v: Vector, t: Vector, *, c: mpf) -> Vector:
     """log_0 of the point on the geodesic of the ball."""
-    return _log0(geodesic.definition(_expmap0(u, c), _expmap0(v, c), t, c=c), c)
+    z = _log0(geodesic.definition(_expmap0(u, c), _expmap0(v, c), t, c=c), c)
+    noise = mpf(10) ** (-mp.dps // 2)  # half-way between antipodes: what is left of the origin is rounding
+    return z if norm(z) > noise else _scaled(mpf(0), z)
 
 
 @taking("vectors", "weights", chart="tangent")
