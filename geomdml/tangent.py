@@ -44,7 +44,19 @@ from geomdml._core.numerics import (
 )
 from geomdml._core.polar import log_sinh_ratio
 
-__all__ = ["Scalar", "dist", "from_ball", "lca_depth", "pairwise_dist", "to_ball"]
+__all__ = [
+    "Scalar",
+    "dist",
+    "expmap",
+    "from_ball",
+    "geodesic",
+    "lca_depth",
+    "logmap",
+    "midpoint",
+    "mobius_add",
+    "pairwise_dist",
+    "to_ball",
+]
 
 
 def __dir__() -> list[str]:
