@@ -100,6 +100,7 @@ def test_the_warning_advises_what_helps():
         sinkhorn(cost, 1e-3)
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning")  # torch, of its own forward mode
 @pytest.mark.parametrize("solver", [lambda cost: sinkhorn(cost, 0.1).value, lambda cost: exact(cost).value])
 @pytest.mark.parametrize("transform", ["grad", "hessian", "jacfwd", "jacrev", "vmap"])
 def test_a_transform_of_torch_func_is_refused_by_name(transform: str, solver):
