@@ -341,7 +341,7 @@ def _rows(X: Tensor, c: Tensor) -> pairs.Rows:
     return pairs.Rows(unit, length, A, stretch=c.sqrt() / A.cosh(), growth=A.tanh())
 
 
-_all_distances = pairs.operator("lorentz", pairs.Chart(_rows, _value, _gradient))
+_all_distances = pairs.operator("lorentz", pairs.ChartKernel(_rows, _value, _gradient))
 
 
 def _halves(length: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
@@ -355,4 +355,4 @@ def _slopes(length: Tensor, c: Tensor, half_sinh: Tensor, half_cosh: Tensor) -> 
     return c.sqrt() / cosh, 2 * half_sinh * half_cosh / cosh
 
 
-_one_to_one = one_to_one.operator("lorentz", one_to_one.Chart(_halves, _slopes, _value, _gradient))
+_one_to_one = one_to_one.operator("lorentz", one_to_one.ChartKernel(_halves, _slopes, _value, _gradient))

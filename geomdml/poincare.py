@@ -57,7 +57,7 @@ def __dir__() -> list[str]:
 
 
 Scalar = float | Float[Tensor, ""]
-_FAR = 100.0  # √c times half a distance: whoever goes that far from any float arrives at the boundary
+_LONGEST_STEP = 100.0  # √c times half a distance: from any float inside, such a step ends at the boundary
 
 
 def conformal_factor(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:
@@ -408,7 +408,7 @@ def geodesic(
     beyond = (t < 0) | (t > 1)
     share = torch.where(beyond, 0.5, t)
     delta = 2 * torch.asinh(c64.sqrt() * norm(x - y) / (gap_x * gap_y).sqrt())
-    # From the nearer end; beyond the ends the weights have both signs, and the way goes on along the geodesic.
+    # From the nearer end; beyond the ends the weights would have both signs, and the log and exp maps take over.
     x, y, gap_x, gap_y, t, share = (
         torch.where(t < 0.5, a, b)
         for a, b in ((x, y), (y, x), (gap_x, gap_y), (gap_y, gap_x), (t, 1 - t), (share, 1 - share))
@@ -619,12 +619,12 @@ def _exp(x: Tensor, v: Tensor, v_across: Tensor, gap: Tensor, c: Tensor) -> Tens
     """
     a = c.sqrt() * norm(v) / gap
     y = tanh_ratio(a) / gap * v
-    w, gap_y = x + y, torch.cosh(a.clamp(max=_FAR)) ** -2
+    w, gap_y = x + y, torch.cosh(a.clamp(max=_LONGEST_STEP)) ** -2
     square_w = c * (w * w).sum(-1, keepdim=True)
     naive = (gap * w + square_w * x) / (square_w + gap * gap_y)
     with torch.no_grad():
         (x_hat, x_length), (v_hat, v_length) = direction(x), direction(v)
-        A, B = 2 * a.clamp(max=_FAR), 2 * _artanh(c.sqrt() * x_length, gap)
+        A, B = 2 * a.clamp(max=_LONGEST_STEP), 2 * _artanh(c.sqrt() * x_length, gap)
         aside = v_across / torch.where(v_length > 0, v_length, 1.0)
         cosine = (x_hat * v_hat).sum(-1, keepdim=True)
         obtuse = (aside * aside).sum(-1, keepdim=True) / (1 - cosine.clamp(max=0.0))
@@ -690,7 +690,7 @@ def _rows(x: Tensor, c: Tensor) -> pairs.Rows:
     return pairs.Rows(unit, length, A, stretch, growth=stretch * length)
 
 
-_all_distances = pairs.operator("ball", pairs.Chart(_rows, _value, _gradient))
+_all_distances = pairs.operator("ball", pairs.ChartKernel(_rows, _value, _gradient))
 
 
 def _halves(length: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
@@ -706,4 +706,4 @@ def _lost(length: Tensor, c: Tensor) -> Tensor:
     return 1 - c * length * length < 1e-6
 
 
-_one_to_one = one_to_one.operator("ball", one_to_one.Chart(_halves, _slopes, _value, _gradient, lost=_lost))
+_one_to_one = one_to_one.operator("ball", one_to_one.ChartKernel(_halves, _slopes, _value, _gradient, lost=_lost))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from geomdml._core.numerics import asinh_root, norm, result_dtype, tolerated_loss, wide
+from geomdml._core.numerics import asinh_root, norm, result_dtype, sinh_half_squared, tolerated_loss, wide
 from geomdml.spaces import Euclidean, Hyperbolic
 
 ENTRIES = 2**21  # numbers of points at a time
@@ -54,7 +54,7 @@ class OneToOne:
         (lengths, radii), (item_lengths, item_radii) = self.polar, self.gallery_polar
         A, B, product = radii[rows], item_radii[items], lengths[rows] * item_lengths[items]
         share = torch.linalg.vecdot(wide(x), wide(y)).div_(torch.where(product > 0, product, 1.0)).sub_(1).div_(-2)
-        q = ((A - B) / 2).sinh() ** 2 + A.sinh() * B.sinh() * share
+        q = sinh_half_squared(A, B, share)
         found = (2 * asinh_root(q.clamp(min=0)) / self.space.curvature**0.5).to(dtype)
         near = (share < tolerated_loss(x, y)).nonzero()[:, 0]
         if len(near):
