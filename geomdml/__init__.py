@@ -2,6 +2,7 @@
 
 from geomdml import (
     euclidean,
+    hierarchy,
     lorentz,
     losses,
     metric_matrix,
@@ -22,6 +23,7 @@ __version__ = "0.1.0"
 __all__ = [
     "clip_norm",
     "euclidean",
+    "hierarchy",
     "lorentz",
     "losses",
     "metric_matrix",

@@ -17,6 +17,7 @@ LAYERS = [  # from the bottom; a module may import from its own layer's package 
     {"geomdml.nn", "geomdml.transport", "geomdml.search"},
     {"geomdml.metric_matrix"},
     {"geomdml.losses", "geomdml.metrics", "geomdml.reshaping", "geomdml.pml"},
+    {"geomdml.hierarchy"},
     {"geomdml", "geomdml.testing"},
     {"apps.io"},
     {"apps.shapes"},
@@ -25,7 +26,7 @@ LAYERS = [  # from the bottom; a module may import from its own layer's package 
     {"apps.evaluation", "apps.report"},
     {"apps.compare"},
     {"apps.cli", "apps.commands"},
-    {"apps.chest_vit", "apps.shape3d", "apps.sketch", "apps.digits", "apps.multimodal"},
+    {"apps.chest_vit", "apps.shape3d", "apps.sketch", "apps.digits", "apps.multimodal", "apps.taxonomy"},
 ]
 CORE = {"torch", "numpy", "scipy", "jaxtyping"}
 EXTRAS = {

@@ -28,6 +28,8 @@ from apps.datasets.image_arrays import ImageSplit
 from apps.datasets.labelled_images import LabelledImages
 from apps.datasets.sketched_shapes import SketchedShapes
 from apps.datasets.split import Count, Split, by_classes, by_images, keep_out
+from apps.datasets.taxonomies import edge_list, folders, newick, ontology, wordnet
+from apps.datasets.taxonomies.taxonomy import Mending, Taxonomy
 from apps.shapes.labelled_shapes import Shapes
 from apps.shapes.meshes import Up
 
@@ -72,6 +74,11 @@ BENCHMARKS: Mapping[str, Benchmark] = {
 PACKAGED: Mapping[str, Packaged] = {"emoji": emoji, "furniture": furniture_views}  # the first is the default
 ARRAYS: Mapping[str, Arrays] = {"mnist": mnist, "fashion_mnist": fashion_mnist, "cifar10": cifar10}
 SHAPES: Mapping[str, ShapeLayout] = {"shrec": shrec, "modelnet": modelnet, "folder": mesh_folder}  # the first that fits
+TAXONOMIES = {  # readers of a file, by its suffix
+    **dict.fromkeys((".csv", ".tsv", ".parquet"), edge_list.load),
+    **dict.fromkeys((".nwk", ".newick", ".tree"), newick.load),
+    **dict.fromkeys((".obo", ".owl"), ontology.load),
+}
 
 if TYPE_CHECKING:
     ImageName = ArrayName = str
@@ -184,3 +191,23 @@ def load_sketches(
 
 def _first_at(root: Path, layouts: Iterable[tuple[str, Benchmark | ShapeLayout]]) -> str | None:
     return next((name for name, layout in layouts if layout.is_at(root)), None)
+
+
+def load_taxonomy(root: str | Path | None, part: wordnet.Part, mending: Mending) -> Taxonomy:
+    """WordNet's `part` from its package (root = None) or folder, the tree of another folder, or a file.
+
+    Raises:
+        ValueError: there is nothing, or a file of a kind that is not read; and what the readers raise.
+        FetchError: the package cannot be had.
+    """
+    if root is None:
+        return wordnet.load(part, mending=mending)
+    path = Path(root).expanduser()
+    if path.is_dir():
+        is_wordnet = (path / f"data.{part.removesuffix('s')}").is_file()
+        return wordnet.load(part, path, mending=mending) if is_wordnet else folders.load(path, mending=mending)
+    if not path.is_file():
+        raise ValueError(f"--data.root {str(path)!r} does not exist; expected a folder, or a file of a taxonomy")
+    if path.suffix.lower() not in TAXONOMIES:
+        raise ValueError(f"--data.root {str(path)!r} is of no kind that is read; expected {', '.join(TAXONOMIES)}")
+    return TAXONOMIES[path.suffix.lower()](path, mending=mending)

@@ -3,6 +3,7 @@
 from geomdml.losses import functional
 from geomdml.losses.batch_transport import BatchTransportLoss, BatchTransportTerms
 from geomdml.losses.chest import CHESTLoss, CHESTTerms
+from geomdml.losses.closure import ClosureLoss
 from geomdml.losses.hier import HIERLoss
 from geomdml.losses.hyphc import HypHCLoss
 from geomdml.losses.multi_proxy_anchor import MultiProxyAnchorLoss
@@ -14,6 +15,7 @@ __all__ = [
     "BatchTransportTerms",
     "CHESTLoss",
     "CHESTTerms",
+    "ClosureLoss",
     "HypHCLoss",
     "HIERLoss",
     "MultiProxyAnchorLoss",

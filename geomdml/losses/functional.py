@@ -13,6 +13,7 @@ from geomdml._core.checks import class_indices
 __all__ = [
     "Reduction",
     "batch_transport",
+    "closure",
     "hierarchical_triplet",
     "hyphc",
     "in_mean_units",
@@ -260,6 +261,35 @@ def pairwise_cross_entropy(
     if checks.values_are_checked(labels) and not bool(positive.any()):
         raise ValueError("labels has no two of one class; expected at least one pair to bring together")
     return _reduce(F.softplus(negatives - logits)[positive], reduction)
+
+
+def closure(
+    dist: Float[Tensor, "B N"], *, temperature: float = 1.0, reduction: Reduction = "mean"
+) -> Float[Tensor, ""] | Float[Tensor, " B"]:
+    """Cross-entropy of finding a node's ancestor among it and nodes that are no ancestors, by distance.
+
+    L = −log(e^(−d_0/T) / Σ_k e^(−d_k/T))
+
+    Args:
+        dist: (B, 1 + K) distances of B nodes: from an ancestor of each in the first column, then from K that are none.
+        temperature: T > 0, in the unit of the distances.
+        reduction: "mean", "sum" or "none" over the nodes.
+
+    Raises:
+        ValueError, TypeError: a shape other than (B, 1 + K), T ≤ 0.
+
+    Source: Nickel and Kiela, "Poincaré embeddings for learning hierarchical representations" (2017), equation (6),
+    with the pair itself in the sum, as in their code.
+
+    >>> closure(torch.tensor([[2.0, 2.0]]))  # log 2
+    tensor(0.6931)
+    """
+    checks.floating(dist=dist)
+    if dist.ndim != 2 or 0 in dist.shape:
+        raise ValueError(f"dist has shape {tuple(dist.shape)}; expected (B, 1 + K), neither of them 0")
+    checks.positive(temperature=temperature)
+    logits = -dist / temperature
+    return _reduce(logits.logsumexp(1) - logits[:, 0], reduction)
 
 
 def hierarchical_triplet(

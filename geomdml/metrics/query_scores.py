@@ -25,10 +25,13 @@ class RetrievalScores(NamedTuple):
 
 @dataclass(frozen=True)
 class QueryScores:
-    """The scores of the q queries that have a relevant item, in float64; None for a score that was not asked for."""
+    """The scores of the q queries that have a relevant item, in float64; None for a score that was not asked for.
+
+    `labels` is None where relevance came as a matrix.
+    """
 
     index: Integer[Tensor, " q"]
-    labels: Integer[Tensor, " q"]
+    labels: Integer[Tensor, " q"] | None
     recall: dict[int, Float[Tensor, " q"]] | None
     r_precision: Float[Tensor, " q"] | None
     map_at_r: Float[Tensor, " q"] | None
@@ -39,7 +42,13 @@ class QueryScores:
         return self._with([fsum(scores.tolist()) / len(scores) for scores in self._all()])
 
     def by_class(self) -> dict[int, RetrievalScores]:
-        """Means over the queries of each class, by label."""
+        """Means over the queries of each class, by label.
+
+        Raises:
+            ValueError: there are no classes, for relevance came as a matrix.
+        """
+        if self.labels is None:
+            raise ValueError("by_class needs classes, and relevance came as a matrix; expected labels (Q,)")
         classes, number = self.labels.unique(return_inverse=True)
         rows = number.argsort(stable=True).split(number.bincount().tolist())
         return {label: self._of(some).mean() for label, some in zip(classes.tolist(), rows, strict=True)}
@@ -99,4 +108,5 @@ class QueryScores:
 
         recall = None if self.recall is None else {k: scores[rows] for k, scores in self.recall.items()}
         single = map(some, (self.r_precision, self.map_at_r, self.mean_ap))
-        return QueryScores(self.index[rows], self.labels[rows], recall, *single)
+        labels = None if self.labels is None else self.labels[rows]
+        return QueryScores(self.index[rows], labels, recall, *single)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Float, Integer
+from jaxtyping import Float, Integer, Shaped
 from torch import Tensor
 
 from geomdml.metrics.query_scores import QueryScores, RetrievalScores
@@ -23,7 +23,7 @@ Score = Literal["recall", "r_precision", "map_at_r", "mean_ap"]
 
 def retrieval(
     query: Float[Tensor, "Q D"],
-    labels: Integer[Tensor, " Q"],
+    labels: Integer[Tensor, " Q"] | Shaped[Tensor, "Q P"],
     gallery: Float[Tensor, "P D"] | None = None,
     gallery_labels: Integer[Tensor, " P"] | None = None,
     *,
@@ -33,10 +33,10 @@ def retrieval(
     ties: Ties = "expected",
     memory_limit: int | float = MEMORY,
 ) -> RetrievalScores:
-    """How well the nearest neighbours of the queries share their class.
+    """How well the nearest neighbours of the queries share their class, or are relevant by a matrix.
 
-    With R relevant items (those of the query's class) in the gallery, rel(i) the relevance at rank i and P(i) the
-    share of relevant items among the first i:
+    With R relevant items (those of the query's class, or of its row) in the gallery, rel(i) the relevance at rank i and
+    P(i) the share of relevant items among the first i:
 
     - `recall`: for each k, the share of queries with a relevant item among the first k; 1 from k = P on.
     - `r_precision`: P(R).
@@ -44,9 +44,11 @@ def retrieval(
     - `mean_ap`: the same over the whole list. It alone needs the whole order, and so is not a default.
 
     Args:
-        query, labels: (Q, D) embeddings and their classes, integers of any size.
+        query, labels: (Q, D) embeddings and their classes, integers of any size; or, in place of classes, a (Q, P)
+            matrix of relevance, dense or sparse: an item is relevant where it is not 0.
         gallery, gallery_labels: (P, D) embeddings to search. Without them each query searches all the others: it
-            is left out itself, by its index, and embeddings equal to it are not.
+            is left out itself, by its index, and embeddings equal to it are not. With a matrix there are no
+            gallery_labels.
         space: whose `pairwise_dist` ranks; None is Euclidean.
         ks: the k of Recall@k.
         scores: which scores to compute.
@@ -77,6 +79,10 @@ def retrieval(
     {1: 0.8, 3: 1.0}
     >>> result.r_precision, result.map_at_r, result.queries
     (0.8, None, 5)
+    >>> relevance = torch.zeros(5, 5)
+    >>> relevance[0, 2] = 1  # the second nearest of the first
+    >>> retrieval(embeddings, relevance, scores=("mean_ap",)).mean_ap
+    0.5
     """
     return retrieval_by_query(
         query,
@@ -93,7 +99,7 @@ def retrieval(
 
 def retrieval_by_query(
     query: Float[Tensor, "Q D"],
-    labels: Integer[Tensor, " Q"],
+    labels: Integer[Tensor, " Q"] | Shaped[Tensor, "Q P"],
     gallery: Float[Tensor, "P D"] | None = None,
     gallery_labels: Integer[Tensor, " P"] | None = None,
     *,
@@ -143,7 +149,7 @@ def retrieval_by_query(
     found = dict(zip(wanted, torch.cat(values)[order].T.contiguous(), strict=True))
     return QueryScores(
         index=index[order],
-        labels=labels[index[order].to(labels.device)],
+        labels=labels[index[order].to(labels.device)] if labels.ndim == 1 else None,
         recall={k: found[k] for k in ks} if "recall" in scores else None,
         r_precision=found.get("r_precision"),
         map_at_r=found.get("map_at_r"),

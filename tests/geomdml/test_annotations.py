@@ -8,10 +8,10 @@ TOUR = """
     import jaxtyping
     jaxtyping.install_import_hook("geomdml", "beartype.beartype")
     import torch, geomdml
-    from geomdml import euclidean, lorentz, poincare, tangent
+    from geomdml import euclidean, hierarchy, lorentz, poincare, tangent
     from geomdml.losses import (
-        BatchTransportLoss, CHESTLoss, HIERLoss, HypHCLoss, MultiProxyAnchorLoss, PairwiseCrossEntropyLoss,
-        SoftTripleLoss, functional
+        BatchTransportLoss, CHESTLoss, ClosureLoss, HIERLoss, HypHCLoss, MultiProxyAnchorLoss,
+        PairwiseCrossEntropyLoss, SoftTripleLoss, functional
     )
     from geomdml.metrics import retrieval, shrec
     from geomdml.nn import HyperbolicHead
@@ -50,6 +50,14 @@ TOUR = """
     loss(u, labels, head=head).backward()
     HypHCLoss(space=Hyperbolic())(torch.randn(3, 2, 4))
     pairs, hier = PairwiseCrossEntropyLoss(), HIERLoss(3, space=Hyperbolic(), num_proxies=4, neighbors=3)
+    ClosureLoss(space=Hyperbolic())(u, torch.randn(6, 3, 4)), functional.closure(torch.rand(6, 3), reduction="none")
+    tree = torch.tensor([[1, 0], [2, 1], [3, 1]])
+    dist = Hyperbolic().pairwise_dist(u, u)
+    hierarchy.reconstruction(u, hierarchy.closure(tree), space=Hyperbolic()), hierarchy.distortion(dist, 1 + dist)
+    hierarchy.delta_hyperbolicity(dist), hierarchy.delta_hyperbolicity(u, space=Euclidean())
+    linkage = hierarchy.decode(u, c=0.5)
+    hierarchy.dasgupta_cost(linkage, (dist + dist.T)), hierarchy.dendrogram_purity(linkage, labels)
+    retrieval(u, torch.ones(6, 5), v), retrieval(u, torch.ones(6, 6).to_sparse())
     pairs(u, labels, v, labels[:5]), MultiProxyAnchorLoss(3, 4)(u, labels)
     CHESTLoss(3, 4, euclidean=pairs, regulariser=hier)(u, labels, head=head).backward()
     functional.hierarchical_triplet(torch.rand(6, 3), torch.rand(6, 3), margin=0.1, reduction="none")

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from geomdml._core.numerics import result_dtype
 from geomdml.metrics.ranking import counting as by_counting
-from geomdml.metrics.ranking.classes import Classes, numbered
 from geomdml.metrics.ranking.counting import ByCounting
 from geomdml.metrics.ranking.ranks import Items, Ranks, Ties
 from geomdml.metrics.ranking.screening import Products
@@ -40,17 +39,16 @@ def rank(
     space, device, dtype = space or Euclidean(), items.query.device, result_dtype(items.query, items.gallery)
     if not memory_limit > 0:
         raise ValueError(f"memory_limit = {memory_limit}; expected a number of bytes above 0")
-    label, gallery_label, count = numbered(items.labels, items.gallery_labels, device)
     query, gallery = items.query.to(dtype), items.gallery.to(device, dtype)
-    items = Items(query, label, query if items.leave_one_out else gallery, gallery_label, items.leave_one_out)
+    items = items._replace(query=query, gallery=query if items.leave_one_out else gallery)
 
-    relevant = Classes.of(gallery_label, count).population[label] - int(items.leave_one_out)
+    relevant = items.relevant.number
     first, which = distinct(items.gallery)
     # In an order that does not depend on how the items are stored
     rows = which.argsort(stable=True) if items.leave_one_out else torch.arange(len(query), device=device)
     rows = rows[relevant[rows] > 0]
     if not len(rows):
-        raise ValueError("no query has a relevant item; expected another item of its class for at least one of them")
+        raise ValueError("no query has a relevant item; expected one beside itself for at least one of them")
     rows = rows[relevant[rows].argsort(stable=True)]  # small classes do not wait for the large
 
     few = rows[relevant[rows] <= by_counting.FEW]

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geomdml.metrics.ranking.classes import Classes
 from geomdml.metrics.ranking.ranks import Items, Ranks, Ties, ranks_of_hits
 from geomdml.metrics.ranking.screening import Products
 from geomdml.search._matched_pairs import OneToOne
@@ -45,7 +44,7 @@ class Doubts(NamedTuple):
 class ByCounting:
     """Comparisons with the distances of relevant items.
 
-    `items` are float32 or float64 and their labels numbers; `which` says which items of the gallery are equal.
+    `items` are float32 or float64; `which` says which items of the gallery are equal.
     """
 
     def __init__(
@@ -61,8 +60,6 @@ class ByCounting:
         self.dist = OneToOne(products.space, items.query, items.gallery)
         self.pairs = max(1, int(memory // (_BYTES * items.query.shape[1])))  # measured at a time
         self.place = products.order.argsort()
-        count = 1 + int(torch.cat([items.labels, items.gallery_labels]).max())
-        self.classes = Classes.of(items.gallery_labels, count)
 
     def rank(self, rows: Tensor, relevant: Tensor, nearest: bool) -> Ranks | None:
         """Where the relevant items of these queries stand, of each at least one; None where too much is in doubt.
@@ -94,7 +91,7 @@ class ByCounting:
         return ranks_of_hits(closer, tied, hits.before, relevant[:, None]).ordered(self.ties)
 
     def _hits(self, rows: Tensor) -> Hits:
-        item, there = self.classes.items(self.items.labels[rows])
+        item, there = self.items.relevant.items(rows)
         if self.items.leave_one_out:
             there &= item != rows[:, None]
         pairs = torch.nonzero(there, as_tuple=True)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from geomdml._core import checks
+from geomdml.metrics.ranking.relevant import Relevant
 
 __all__ = ["Items", "Ranks", "Ties", "ranks_of_hits", "total"]
 
@@ -22,23 +23,30 @@ class Items(NamedTuple):
     """Queries and the gallery that they search; without one, each query searches all the others."""
 
     query: Tensor  # (Q, D)
-    labels: Tensor  # (Q,)
     gallery: Tensor  # (P, D)
-    gallery_labels: Tensor  # (P,)
+    relevant: Relevant
     leave_one_out: bool
 
     @classmethod
     def checked(cls, query: Tensor, labels: Tensor, gallery: Tensor | None, gallery_labels: Tensor | None) -> "Items":
-        if (gallery is None) != (gallery_labels is None):
+        by_matrix = isinstance(labels, Tensor) and labels.ndim == 2
+        if by_matrix and gallery_labels is not None:
+            raise ValueError("labels is a matrix of relevance and gallery_labels are given; expected one or the other")
+        if not by_matrix and (gallery is None) != (gallery_labels is None):
             raise ValueError("gallery and gallery_labels go together; expected both or neither")
         leave_one_out = gallery is None
-        if gallery is None or gallery_labels is None:
-            gallery, gallery_labels = query, labels
+        gallery = query if gallery is None else gallery
         checks.pairs(query=query, gallery=gallery)
         checks.finite(query=query, gallery=gallery)
-        checks.labels(len(query), labels=labels)
-        checks.labels(len(gallery), gallery_labels=gallery_labels)
-        return cls(query, labels, gallery, gallery_labels, leave_one_out)
+        if by_matrix:
+            shape = len(query), len(gallery)
+            relevant = Relevant.of_matrix(labels, shape, own=leave_one_out, device=query.device)
+        else:
+            gallery_labels = labels if gallery_labels is None else gallery_labels
+            checks.labels(len(query), labels=labels)
+            checks.labels(len(gallery), gallery_labels=gallery_labels)
+            relevant = Relevant.of_classes(labels, gallery_labels, own=leave_one_out, device=query.device)
+        return cls(query, gallery, relevant, leave_one_out)
 
     @property
     def length(self) -> int:

@@ -11,19 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geomdml.metrics.ranking.classes import Classes
 from geomdml.metrics.ranking.ranks import Items, Ranks, Ties, ranks_of_hits
 from geomdml.spaces import Space
 
 __all__ = ["BYTES", "BySorting"]
 
+_FEW, _LONG = 128, 2**14  # hits that a row is compared with, and items from which on this is faster than to sort it
 BYTES = 48  # of memory for a distance: the distance, its copies and, for ties by index, two sorts
 
 
 class BySorting:
     """Rows of distances, sorted.
 
-    `items` are float32 or float64 and their labels numbers; `first` and `which` are what is `distinct` of the gallery.
+    `items` are float32 or float64; `first` and `which` are what is `distinct` of the gallery.
     """
 
     def __init__(
@@ -41,8 +41,7 @@ class BySorting:
         self.points = items.gallery[first]
         order = torch.arange(size, device=device) if ties == "index" else which.argsort(stable=True)
         self.place, self.point = order.argsort(), which[order]
-        count = 1 + int(torch.cat([items.labels, items.gallery_labels]).max())
-        self.classes = Classes.of(items.gallery_labels[order], count)
+        self.relevant = items.relevant._replace(members=self.place[items.relevant.members])
 
     def rank(self, rows: Tensor, relevant: Tensor) -> Iterator[tuple[Tensor, Ranks]]:
         """Rows of the queries and the ranks of their relevant items, whose number does not fall."""
@@ -55,20 +54,19 @@ class BySorting:
             yield block, self._rank(block, relevant[block])
 
     def _rank(self, rows: Tensor, relevant: Tensor) -> Ranks:
-        query, label, *_, leave_one_out = self.items
-        dist = self.space.pairwise_dist(query[rows], self.points)
+        dist = self.space.pairwise_dist(self.items.query[rows], self.points)
         if not bool(dist.amax().isfinite()):
             raise ValueError(
                 f"{self.space} gives distances that are NaN or infinite; expected embeddings it can measure"
             )
         if len(self.points) < len(self.point) or self.ties == "index":
             dist = dist[:, self.point]
-        if leave_one_out:
+        if self.items.leave_one_out:
             dist[torch.arange(len(rows), device=dist.device), self.place[rows]] = torch.inf
         if self.ties == "index":
             dist = dist.argsort(dim=-1, stable=True).argsort(dim=-1).double()
         most = int(relevant.max())
-        columns, there = self.classes.items(label[rows])
+        columns, there = self.relevant.items(rows)
         hits = _smallest(dist.gather(1, columns).masked_fill(~there, torch.inf), most)
         return _counts(dist, hits, relevant[:, None], self.depth(most)).ordered(self.ties)
 
@@ -78,6 +76,9 @@ def _counts(dist: Tensor, hits: Tensor, relevant: Tensor, depth: int) -> Ranks:
 
     One item of the list more than `depth` is looked at, to see whether a block of ties goes on behind it.
     """
+    if hits.shape[1] <= _FEW and _LONG <= dist.shape[1] <= 64 * depth:  # the list is long, and much of it is asked for
+        closer, level = _compared(dist, hits)
+        return ranks_of_hits(closer, (level - _level(hits)).clamp(min=0), hits, relevant)
     nearest = _smallest(dist, min(depth + 1, dist.shape[-1]))
     last = nearest[:, -1:]
     hits = hits[:, : max(1, int((hits <= last).sum(-1).max()))].contiguous()
@@ -85,6 +86,23 @@ def _counts(dist: Tensor, hits: Tensor, relevant: Tensor, depth: int) -> Ranks:
     cut = ((hits == last) & (closer < depth)).any(-1)
     within[cut] = within[cut].where(hits[cut] != last[cut], (dist[cut] <= last[cut]).sum(-1, keepdim=True))
     return ranks_of_hits(closer, (within - closer - _level(hits)).clamp(min=0), hits, relevant)
+
+
+def _compared(dist: Tensor, hits: Tensor) -> tuple[Tensor, Tensor]:
+    """How many of a row are closer than each hit, and how many as far: what costs less than to sort a long row.
+
+    On a CPU, NumPy counts the true ones of one row many times faster than those of each row of a matrix.
+    """
+    if dist.device.type != "cpu":
+        columns = hits.unbind(1)
+        closer = torch.stack([(dist < hit[:, None]).sum(1) for hit in columns], 1)
+        return closer, torch.stack([(dist <= hit[:, None]).sum(1) for hit in columns], 1) - closer
+    counts = np.empty((2, *hits.shape), np.int64)
+    for i, (row, bounds) in enumerate(zip(dist.numpy(), hits.numpy(), strict=True)):
+        for j, bound in enumerate(bounds):
+            counts[:, i, j] = np.count_nonzero(row < bound), np.count_nonzero(row <= bound)
+    closer, within = torch.from_numpy(counts)
+    return closer, within - closer
 
 
 def _level(hits: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 
-from geomdml.metrics import RetrievalScores, retrieval
+from geomdml.metrics import RetrievalScores, retrieval, retrieval_by_query
 from geomdml.metrics.ranking import sorting as by_sorting
 from geomdml.spaces import Euclidean, Hyperbolic
 from tests.generators.rankings import Problem, Table, problems, random_problem
@@ -336,3 +336,49 @@ X, Y = torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([0, 0, 1])
 def test_a_mistake_is_named(arguments: tuple, options: dict, error: type[Exception], message: str):
     with pytest.raises(error, match=message):
         retrieval(*arguments, **options)
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
+@given(problems(most=6))
+def test_a_matrix_of_relevance_scores_as_the_classes_it_says(problem):
+    arguments = problem.arguments()
+    labels, gallery_labels = arguments["labels"], arguments.pop("gallery_labels", None)
+    matrix = labels[:, None] == (labels if gallery_labels is None else gallery_labels)
+    if not problem.blocks():
+        return
+    wanted = scores_of(problem)
+    for relevance in (matrix, matrix.float().to_sparse_coo(), 2 * matrix.double().to_sparse_csr()):
+        assert retrieval(**arguments | {"labels": relevance}, ks=KS, scores=ALL) == wanted
+
+
+def test_relevance_need_not_be_symmetric_and_has_no_classes():
+    points = torch.tensor([[0.0], [1.0], [2.0], [4.0]])
+    relevance = torch.tensor([[1, 0, 0, 1], [1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]])
+    found = retrieval_by_query(points, relevance, scores=("mean_ap",))
+    assert found.index.tolist() == [0, 1]  # one has no relevant item, one only itself
+    assert found.mean_ap.tolist() == pytest.approx([1 / 3, 3 / 4])  # the last of three; one of two that tie
+    with pytest.raises(ValueError, match="by_class needs classes"):
+        found.by_class()
+
+
+def test_a_matrix_that_fits_nothing_is_refused():
+    points = torch.randn(3, 2)
+    with pytest.raises(ValueError, match=r"labels has shape \(3, 2\); expected classes \(Q,\), or relevance \(3, 3\)"):
+        retrieval(points, torch.ones(3, 2))
+    with pytest.raises(ValueError, match="expected one or the other"):
+        retrieval(points, torch.ones(3, 3), points, torch.arange(3))
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        retrieval(points, torch.full((3, 3), torch.nan))
+    with pytest.raises(ValueError, match="no query has a relevant item"):
+        retrieval(points, torch.eye(3))
+
+
+@given(problems(most=6))
+def test_long_lists_are_compared_rather_than_sorted_with_the_same_scores(problem):
+    if not problem.blocks():
+        return
+    for ties in TIES:
+        wanted = scores_of(problem, ties=ties)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(by_sorting, "_LONG", 1)
+            assert scores_of(problem, ties=ties) == wanted

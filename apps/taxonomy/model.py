@@ -1,0 +1,139 @@
+"""Embeddings of the nodes of a taxonomy (Nickel and Kiela 2017), trained with a plain optimizer."""
+
+import math
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from apps.taxonomy.rows import RowAdam
+from apps.training.divergence import check_finite
+from apps.training.loading import data_of
+from apps.training.module import AppModule
+from geomdml import poincare
+from geomdml.hierarchy import Reconstruction, reconstruction
+from geomdml.losses import ClosureLoss
+from geomdml.spaces import Euclidean, Hyperbolic
+
+SPACES = ("tangent", "ball", "lorentz", "euclidean")
+
+
+class TaxonomyEmbedding(AppModule):
+    """A point for each node, near to its ancestors and far from other nodes.
+
+    Args:
+        nodes: Nodes there are; set from the data.
+        dim: Dimensions.
+        space: "tangent" (hyperbolic, as tangent vectors at the origin), "ball", "lorentz" or "euclidean".
+        c: Absolute curvature.
+        learn_c: Learn it, from c on.
+        temperature: Of the loss; the paper has 1.
+        optimizer: "adam", "adagrad" or "sgd"; each touches only the points that a step uses.
+        lr: Learning rate.
+        burn_in: Steps at the start with a tenth of it.
+        final_lr: Share of the learning rate that is left at the end; it falls linearly.
+        start: Standard deviation of the coordinates at the start.
+        euclidean_steps: Steps of the Euclidean embedding beside which a test shows this one; 0 leaves it out.
+        seed: Seed of the run.
+    """
+
+    def __init__(
+        self,
+        nodes: int,
+        dim: int = 5,
+        space: Literal["tangent", "ball", "lorentz", "euclidean"] = "tangent",
+        c: float = 1.0,
+        learn_c: bool = False,
+        temperature: float = 1.0,
+        optimizer: Literal["adam", "adagrad", "sgd"] = "adam",
+        lr: float = 0.3,
+        burn_in: int = 0,
+        final_lr: float = 0.01,
+        start: float = 1e-3,
+        euclidean_steps: int = 1500,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        for option, value in {"dim": dim, "lr": lr, "start": start, "temperature": temperature, "c": c}.items():
+            if not 0 < value < math.inf:
+                raise ValueError(f"--model.{option} = {value}; expected a number above 0")
+        if space == "euclidean" and learn_c:
+            raise ValueError("--model.learn_c with --model.space euclidean; expected a hyperbolic space")
+        self.space = Euclidean() if space == "euclidean" else Hyperbolic(c, chart=space, learnable=learn_c)
+        self.loss = ClosureLoss(space=self.space, temperature=temperature)
+        generator = torch.Generator().manual_seed(seed)
+        self.points = nn.Embedding(
+            nodes, dim, sparse=True, _weight=start * torch.randn(nodes, dim, generator=generator)
+        )
+        self.found: Reconstruction | None = None
+
+    @property
+    def embeddings(self) -> Float[Tensor, "N D"]:
+        return self.points.weight.detach()
+
+    @property
+    def radii(self) -> Float[Tensor, " N"]:
+        """Distances from the origin."""
+        points = self.embeddings
+        with torch.no_grad():
+            return self.space.dist(points, torch.zeros_like(points))
+
+    def forward(self, batch: Int64[Tensor, "B N"]) -> Tensor:
+        """The loss of rows (node, ancestor, negatives…)."""
+        return self.loss(self.points(batch[:, 0]), self.points(batch[:, 1:]))
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        loss = self(batch)
+        check_finite(loss, "the loss", step=self.global_step + 1)
+        self.log("loss", loss.detach(), prog_bar=True, batch_size=len(batch))
+        return loss
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        self.keep_inside()
+
+    @torch.no_grad()
+    def keep_inside(self) -> None:
+        """Points of the ball that a step has taken out of it are brought back to its edge."""
+        grad = self.points.weight.grad
+        if isinstance(self.space, Hyperbolic) and self.space.chart == "ball" and grad is not None:
+            rows = grad.coalesce().indices()[0]
+            self.points.weight[rows] = poincare.project(self.points.weight[rows], c=self.space.c)
+
+    def reconstruct(self, ancestors: Int64[Tensor, "P 2"]) -> Reconstruction:
+        """How well the ancestors of the nodes in these pairs are found."""
+        return reconstruction(self.embeddings, ancestors, space=self.space)
+
+    def _score(self, nodes: Tensor) -> Reconstruction:
+        ancestors = data_of(self.trainer).taxonomy.ancestors.to(self.device)
+        return self.reconstruct(ancestors[torch.isin(ancestors[:, 0], nodes)])
+
+    def validation_step(self, nodes: Tensor, batch_idx: int) -> None:
+        found, depths = self._score(nodes), data_of(self.trainer).taxonomy.depths
+        radii = self.radii.cpu()
+        scores = {"val/MAP": 100 * found.map, "val/mean_rank": found.mean_rank}
+        deep = {f"radius/depth_{depth}": float(radii[depths == depth].median()) for depth in depths.unique().tolist()}
+        self.log_dict(scores | deep, batch_size=len(nodes))
+
+    def test_step(self, nodes: Tensor, batch_idx: int) -> None:
+        self.found = self._score(nodes)
+        self.log_dict({"test/MAP": 100 * self.found.map, "test/mean_rank": self.found.mean_rank}, batch_size=len(nodes))
+
+    def predict_step(self, nodes: Tensor, batch_idx: int) -> Tensor:
+        return self.points(nodes).detach()
+
+    def lr_share(self, step: int, steps: float) -> float:
+        """The share of the learning rate at a step."""
+        h = self.hparams
+        falling = max(h["final_lr"], 1 - (1 - h["final_lr"]) * step / max(1, steps))
+        return falling * (0.1 if step < h["burn_in"] else 1.0)
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        kinds = {"adam": RowAdam, "adagrad": torch.optim.Adagrad, "sgd": torch.optim.SGD}
+        return kinds[self.hparams["optimizer"]](self.parameters(), lr=self.hparams["lr"])
+
+    def optimiser(self, steps: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+        optimizer = self.make_optimizer()
+        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.lr_share(step, steps))

@@ -1,0 +1,87 @@
+"""The scores of an embedded taxonomy, and those that the papers report."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy import sparse
+from scipy.sparse.csgraph import shortest_path
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from apps.datasets.taxonomies.taxonomy import Taxonomy
+from apps.taxonomy.model import TaxonomyEmbedding
+from geomdml.hierarchy import Reconstruction, distortion
+
+ENTRIES = 20_000_000  # distances in the tree at a time
+SAMPLE = 1000  # nodes among which distances are compared with those in the tree
+
+
+COLUMNS = ("MAP, %", "mean rank", "distortion", "radius ~ depth")
+
+
+class Scores(NamedTuple):
+    """None where a paper does not say."""
+
+    map: float  # in percent
+    mean_rank: float
+    distortion: float | None = None
+    correlation: float | None = None  # of radius and depth, by rank
+
+
+def cells(row: Scores) -> list[str]:
+    """The numbers of a row as they are shown.
+
+    >>> cells(Scores(92.3, 3.18))
+    ['92.3', '3.18', '–', '–']
+    """
+    shown = zip(row, (".1f", ".2f", ".3f", ".2f"), strict=True)
+    return ["–" if value is None else format(value, form) for value, form in shown]
+
+
+# Nickel and Kiela 2017 (arXiv 1705.08039) and 2018 (arXiv 1806.03417): WordNet nouns, reconstruction, by dimension.
+PUBLISHED = {
+    5: {
+        "Euclidean, published 2017": Scores(2.4, 3542.3),
+        "Poincaré, published 2017": Scores(82.3, 4.9),
+        "Lorentz, published 2018": Scores(92.3, 3.18),
+    },
+    10: {
+        "Euclidean, published 2017": Scores(5.9, 2286.9),
+        "Poincaré, published 2017": Scores(85.1, 4.02),
+        "Lorentz, published 2018": Scores(92.8, 2.95),
+    },
+}
+NOUNS = "WordNet nouns"
+
+
+def published(taxonomy: Taxonomy, dim: int) -> dict[str, Scores]:
+    """What the papers report where the data is theirs: all nouns of WordNet 3.0."""
+    return PUBLISHED.get(dim, {}) if taxonomy.title == NOUNS else {}
+
+
+def scores(model: TaxonomyEmbedding, taxonomy: Taxonomy, found: Reconstruction) -> Scores:
+    """The scores of an embedding whose ancestors were ranked already."""
+    correlation = spearmanr(model.radii.cpu().numpy(), taxonomy.depths.numpy()).statistic
+    return Scores(
+        map=100 * found.map,
+        mean_rank=found.mean_rank,
+        distortion=_distortion(model, taxonomy),
+        correlation=None if np.isnan(correlation) else float(correlation),
+    )
+
+
+def _distortion(model: TaxonomyEmbedding, taxonomy: Taxonomy) -> float | None:
+    """Of distances among a sample of the nodes; None where no two of them are connected."""
+    count = len(taxonomy)
+    sample = np.random.default_rng(0).permutation(count)[:SAMPLE]
+    edges = taxonomy.edges.numpy()
+    graph = sparse.csr_array((np.ones(len(edges)), edges.T), shape=(count, count))
+    parts = np.array_split(sample, -(-len(sample) * count // ENTRIES))
+    steps = [shortest_path(graph, directed=False, unweighted=True, indices=part)[:, sample] for part in parts]
+    tree = torch.from_numpy(np.concatenate(steps))
+    points = model.embeddings[torch.from_numpy(sample)].cpu()
+    with torch.no_grad():
+        dist = model.cpu().space.pairwise_dist(points, points).double()
+    connected: Tensor = tree.isfinite() & (tree > 0)
+    return distortion(dist[connected], tree[connected]).mean if bool(connected.any()) else None

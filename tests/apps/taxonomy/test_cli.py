@@ -1,0 +1,182 @@
+"""The app through its command line: real fits of seconds on a small tree."""
+
+import csv
+import json
+import re
+import signal
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors import safe_open
+
+from apps.taxonomy.__main__ import main
+from apps.taxonomy.model import TaxonomyEmbedding
+
+CONFIGS = Path(__file__).parents[3] / "apps/taxonomy/configs"
+pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's; a user's process shows or hides them by its own rules
+SMALL = ("--data.root_synset", "null", "--data.validated", "30", "--data.batch_size", "32")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """A tree of 63 nodes, in which all but the leaves have two children."""
+    path = tmp_path_factory.mktemp("data") / "tree.csv"
+    path.write_text("child,parent\n" + "".join(f"n{node},n{node // 2}\n" for node in range(2, 64)))
+    return path
+
+
+def app(command: str, root: Path, folder: Path, *arguments: str) -> None:
+    config = ("--config", str(CONFIGS / "smoke.yaml"), "--data.root", str(root), "--out", str(folder))
+    main([command, *config, *SMALL, *arguments])
+
+
+@pytest.fixture(scope="module")
+def finished(root, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    app("fit", root, folder, "--data.steps", "200", "--model.lr", "0.1")
+    return folder / "version_0"
+
+
+def test_a_run_leaves_its_scores_report_and_checkpoints(finished):
+    found = json.loads((finished / "results.json").read_text())
+    trained, euclidean = found["scores"].values()
+    assert list(found["scores"]) == ["trained embedding, 2-d", "Euclidean, 2-d, 20 steps"]
+    assert trained["map"] > 65 > 40 > euclidean["map"] and trained["mean_rank"] < 6 < 10 < euclidean["mean_rank"]
+    assert 0 < trained["distortion"] < 1 and 0.5 < trained["correlation"] <= 1
+    assert found["facts"]["size"].startswith("63 nodes, 62 edges, 258 pairs")
+    for name in ("metrics.csv", "config.yaml", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
+        assert (finished / name).stat().st_size > 0
+    with (finished / "metrics.csv").open() as file:
+        assert {"loss", "val/MAP", "val/mean_rank", "radius/depth_0", "radius/depth_5"} <= set(next(csv.reader(file)))
+
+
+def test_the_report_shows_the_tree_and_needs_no_network(finished):
+    page = (finished / "report.html").read_text()
+    assert not re.search(r"(src|href)=\"(?!data:|#)", page)
+    data = json.loads(re.search(r'id="data">(.*?)</script>', page).group(1))
+    assert len(data["points"]) == len(data["names"]) == len(data["depths"]) == 63
+    assert len(data["edges"]) == 62 and data["names"][0] == "n1"  # the most general is the first to be labelled
+    assert all(x**2 + y**2 < 1 for x, y in data["points"])
+    for title in ("Poincaré disk", "From a leaf to the root", "Nearest neighbours", "Worst ranked nodes", "Over time"):
+        assert f"<h2>{title}</h2>" in page
+
+
+def test_names_cannot_leave_the_page_they_are_shown_in(tmp_path):
+    root = tmp_path / "evil.csv"
+    root.write_text(
+        "".join(f"</script><img src=x>{node},<b>{node // 2}\n<b>{node},</script><img src=x>1\n" for node in range(2, 9))
+    )
+    app("fit", root, tmp_path, "--trainer.max_epochs", "1", "--data.steps", "2")
+    page = (tmp_path / "version_0/report.html").read_text()
+    assert page.count("</script>") == 2 and "<img src=x>" not in page and "<b>" not in page
+
+
+def test_a_checkpoint_tests_to_the_same_scores(finished, root, tmp_path):
+    checkpoint = finished / "checkpoints/best.ckpt"
+    torch.load(checkpoint, weights_only=True)
+    main(["test", "--config", str(finished / "config.yaml"), "--ckpt_path", str(checkpoint), "--out", str(tmp_path)])
+    first, second = (json.loads((run / "results.json").read_text()) for run in (finished, tmp_path / "version_0"))
+    assert first["scores"] == second["scores"]
+
+
+def test_predict_writes_every_form(finished, tmp_path):
+    checkpoint = finished / "checkpoints/best.ckpt"
+    main(["predict", "--config", str(finished / "config.yaml"), "--ckpt_path", str(checkpoint), "--out", str(tmp_path)])
+    folder = tmp_path / "version_0"
+    wanted = torch.load(checkpoint, weights_only=True)["state_dict"]["points.weight"]
+    with safe_open(folder / "embeddings.safetensors", "pt") as file:
+        assert torch.equal(file.get_tensor("embeddings"), wanted)
+        assert file.get_tensor("edges").shape == (62, 2)
+        names = json.loads(file.metadata()["names"])
+    table = pq.read_table(folder / "embeddings.parquet").to_pydict()
+    assert table["name"] == names and torch.equal(torch.tensor(table["embedding"]), wanted)
+    assert table["nodes_below"][names.index("n1")] == 62
+    vectors, metadata = ((folder / name).read_text().splitlines() for name in ("vectors.tsv", "metadata.tsv"))
+    assert torch.equal(torch.tensor([list(map(float, line.split("\t"))) for line in vectors]), wanted)
+    assert metadata[0] == "name\tdepth\tnodes_below" and len(metadata) == len(vectors) + 1
+
+
+def test_a_run_that_is_stopped_goes_on_to_the_numbers_of_an_unbroken_one(root, tmp_path, monkeypatch):
+    app("fit", root, tmp_path)
+    step = TaxonomyEmbedding.training_step
+
+    def stopped(self, batch, batch_idx):
+        if self.global_step == 26:
+            signal.raise_signal(signal.SIGTERM)
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as stop:
+        patch.setattr(TaxonomyEmbedding, "training_step", stopped)
+        app("fit", root, tmp_path)
+    assert stop.value.code == 128 + signal.SIGTERM
+    app("fit", root, tmp_path, "--ckpt_path", str(tmp_path / "version_1/checkpoints/last.ckpt"))
+    whole, part, resumed = (
+        torch.load(tmp_path / f"version_{n}/checkpoints/last.ckpt", weights_only=True) for n in range(3)
+    )
+    assert [each["global_step"] for each in (whole, part, resumed)] == [40, 27, 40]
+    assert torch.equal(whole["state_dict"]["points.weight"], resumed["state_dict"]["points.weight"])  # bitwise
+    first, second = (tmp_path / f"version_{n}/results.json" for n in (0, 2))
+    assert first.read_text() == second.read_text()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--model.space", "ball", "--model.lr", "0.02"),
+        ("--model.space", "lorentz", "--model.lr", "0.1"),
+        ("--model.space", "euclidean"),
+        ("--model.learn_c", "true"),
+        ("--model.optimizer", "adagrad"),
+        ("--model.optimizer", "sgd", "--model.lr", "1", "--model.burn_in", "5"),
+        ("--model.dim", "3", "--data.power", "0"),
+        ("--model.dim", "1"),
+    ],
+    ids=lambda options: " ".join(options),
+)
+def test_spaces_and_optimizers_learn(root, tmp_path, options):
+    app("fit", root, tmp_path, "--model.euclidean_steps", "0", *options)
+    with (tmp_path / "version_0/metrics.csv").open() as file:
+        scores = [float(row["val/MAP"]) for row in csv.DictReader(file) if row["val/MAP"]]
+    assert scores[-1] > 15  # of random points: 11
+    assert (tmp_path / "version_0/report.html").stat().st_size > 0
+
+
+def test_search_prints_neighbours_and_ancestors(finished, capsys):
+    checkpoint = str(finished / "checkpoints/best.ckpt")
+    main(["search", "--ckpt_path", checkpoint, "--node", "n40", "--k", "3"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "nearest to n40:" and lines[4] == "ancestors of n40:"
+    assert {line.split()[1] for line in lines[5:]} == {"n20", "n10", "n5", "n2", "n1"}
+    assert all(re.search(r"rank \d+$", line) for line in lines[5:])
+    for arguments, message in (
+        (("--node", "m1"), "no node 'm1'"),
+        (("--node", "n1", "--k", "0"), "--k 0"),
+        (("--node", "n1", "--ckpt_path", "none.ckpt"), "does not exist"),
+    ):
+        with pytest.raises(SystemExit, match=message):
+            main(["search", "--ckpt_path", checkpoint, *arguments])
+
+
+def test_check_says_what_is_there(root, capsys, tmp_path):
+    main(["check", "--data.root", str(root)])
+    said = capsys.readouterr().out
+    assert "63 nodes, 62 edges, 258 pairs" in said and "nodes by depth: 0: 1, 1: 2, 2: 4" in said
+    assert "most general: n1 (62 below)" in said
+    with pytest.raises(SystemExit, match=r"error: --data\.root"):
+        main(["check", "--data.root", str(tmp_path / "none.csv")])
+
+
+def test_mistakes_end_with_one_line(root, tmp_path):
+    for arguments, message in (
+        (("--data.steps", "0"), r"error: --data\.steps = 0"),
+        (("--model.lr", "-1"), r"error: --model\.lr = -1"),
+        (("--model.space", "euclidean", "--model.learn_c", "true"), "expected a hyperbolic space"),
+        (("--data.root_synset", "n99"), "no node 'n99'"),
+        (("--data.power", "3"), r"--data\.power = 3"),
+    ):
+        with pytest.raises(SystemExit, match=message):
+            app("fit", root, tmp_path, *arguments)
+    with pytest.raises(SystemExit, match="no command 'train': one of fit"):
+        main(["train"])
