@@ -6,7 +6,7 @@ out whatever the curvature; the hyperbolic distance from the origin is 2/√c ti
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ __all__ = [
     "APART",
     "DIMENSIONS",
     "DISTINCT",
+    "DRAWS",
     "FARTHEST_POINT",
     "Pair",
     "Point",
@@ -242,17 +243,25 @@ def arguments(
     return (*(make[kind]() for kind in kinds), c)
 
 
+DRAWS: dict[str, tuple[Callable[..., st.SearchStrategy[Any]], ...]] = {  # one vector and c, two and c
+    "ball": (points, point_pairs),
+    "tangent": (tangents, tangent_pairs),
+    "lorentz": (lorentz_points, lorentz_pairs),
+}
+
+
 def inputs(f: Primitive, dtype: torch.dtype = torch.float32, **options: Any) -> st.SearchStrategy[Any]:
     """Inputs of a primitive, in its chart; unpack as `*vectors, c`. The options are those of the strategies above."""
     if f.reference.kinds:
         return arguments(f.reference.kinds, dtype, **options)
     if f.vectors == 1:
         options.pop("relations", None)
-    singly, in_pairs = {
-        "ball": (points, point_pairs),
-        "tangent": (tangents, tangent_pairs),
-        "lorentz": (lorentz_points, lorentz_pairs),
-    }[f.reference.chart]
+    if f.reference.chart not in DRAWS:
+        known = ", ".join(map(repr, DRAWS))
+        raise ValueError(
+            f"{f.name} is of chart {f.reference.chart!r}; expected one of {known}, or another entry of DRAWS"
+        )
+    singly, in_pairs = DRAWS[f.reference.chart]
     return (singly if f.vectors == 1 else in_pairs)(dtype, **options)
 
 
