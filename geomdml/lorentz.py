@@ -14,6 +14,10 @@ product, but from the law of cosines (see `geomdml.tangent`): they keep their di
 
 `c` > 0 is the absolute curvature: a number, or a 0-d tensor through which gradients flow. Formulas: Nickel and Kiela,
 "Learning continuous hierarchies in the Lorentz model of hyperbolic geometry" (2018), section 3.
+
+A tangent vector at a point is given as in `geomdml.tangent`: by the vector at the origin that is carried to it along
+the geodesic from the origin, half as long as the way that it leads. Its components in the ambient Minkowski space
+would be e^A times as long along the ray of the point as across, and lose there what is across.
 """
 
 import torch
@@ -22,14 +26,14 @@ from torch import Tensor
 
 from geomdml import poincare
 from geomdml._core import all_pairs as pairs
-from geomdml._core import checks, one_to_one
+from geomdml._core import checks, one_to_one, polar
 from geomdml._core.autograd import Smooth
 from geomdml._core.numerics import (
+    Form,
     asinh_ratio,
     boundary_gap,
     chord,
     curvature,
-    difference_of_norms,
     direction,
     half_sine,
     law_of_cosines,
@@ -41,13 +45,19 @@ from geomdml._core.numerics import (
     sinh_ratio,
     wide,
 )
+from geomdml._core.polar import apart_on_hyperboloid
 
 __all__ = [
     "Scalar",
     "dist",
+    "expmap",
     "from_ball",
     "from_tangent",
+    "geodesic",
     "inner",
+    "logmap",
+    "midpoint",
+    "mobius_add",
     "pairwise_dist",
     "pairwise_inner",
     "to_ball",
@@ -169,6 +179,158 @@ def pairwise_dist(X: Float[Tensor, "B D"], Y: Float[Tensor, "P D"], *, c: Scalar
     return _all_distances(X, Y, curvature(c, X))
 
 
+def mobius_add(
+    X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], *, c: Scalar
+) -> Float[Tensor, "*#batch D"]:
+    """Translation X ⊕ Y: the point Y under the Lorentz boost that takes the origin to X.
+
+    Args:
+        X, Y: (..., D) space components of points; leading dimensions broadcast.
+        c: absolute curvature, > 0.
+
+    Returns:
+        (..., D) space components, at least float32, and at most as long as those of `from_tangent`; exactly 0 where
+        Y = −X.
+
+    Raises:
+        ValueError, TypeError: as `dist`.
+
+    Source: Y + √c (Y₀ + √c⟨X, Y⟩/(1 + √c X₀)) X, the boost; computed by the triangle of the origin, X and X ⊕ Y.
+
+    >>> X = torch.tensor([3.0, 4.0])
+    >>> mobius_add(X, torch.zeros(2), c=1.0), mobius_add(-X, X, c=1.0)
+    (tensor([3., 4.]), tensor([0., 0.]))
+    """
+    checks.vectors(X=X, Y=Y)
+    checks.positive(c=c)
+    checks.finite(X=X, Y=Y)
+    c64 = curvature(c, X)
+    return _in_range(polar.translate(X, Y, c64, *[polar.LORENTZ] * 3), c64, result_form(X, Y))
+
+
+def expmap(X: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
+    """exp_X(v): the point reached from X along the tangent vector v at X; its distance from X is 2‖v‖.
+
+    Args:
+        X: (..., D) space components of points.
+        v: (..., D) tangent vectors at X, carried back to the origin (see the module's docstring); leading dimensions
+            broadcast.
+        c: absolute curvature, > 0.
+
+    Returns:
+        (..., D) space components, at least float32, and at most as long as those of `from_tangent`: X ⊕ exp_0(v).
+        Where v leads back to the origin, X and the way along v cancel: the error there is 1e-14 ‖X‖.
+
+    Raises:
+        ValueError, TypeError: as `dist`.
+
+    Source: as `geomdml.tangent.expmap`.
+
+    >>> expmap(torch.tensor([3.0, 4.0]), torch.zeros(2), c=1.0)
+    tensor([3., 4.])
+    """
+    checks.vectors(X=X, v=v)
+    checks.positive(c=c)
+    checks.finite(X=X, v=v)
+    c64 = curvature(c, X)
+    return _in_range(polar.translate(X, v, c64, polar.LORENTZ, polar.TANGENT, polar.LORENTZ), c64, result_form(X, v))
+
+
+def logmap(X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
+    """log_X(Y), the tangent vector at X that leads to Y: the inverse of `expmap`, of length ‖·‖ = d(X, Y)/2.
+
+    Args:
+        X, Y: (..., D) space components of points; leading dimensions broadcast.
+        c: absolute curvature, > 0.
+
+    Returns:
+        (..., D) tangent vectors at X, carried back to the origin, at least float32; exactly 0 where Y = X.
+
+    Raises:
+        ValueError, TypeError: as `dist`.
+
+    Source: log_0((−X) ⊕ Y), as `expmap`.
+
+    >>> logmap(torch.tensor([3.0, 4.0]), torch.tensor([3.0, 4.0]), c=1.0)
+    tensor([0., 0.])
+    """
+    checks.vectors(X=X, Y=Y)
+    checks.positive(c=c)
+    checks.finite(X=X, Y=Y)
+    c64 = curvature(c, X)
+    v = polar.translate(-X, Y, c64, polar.LORENTZ, polar.LORENTZ, polar.TANGENT)
+    return v.to(**result_form(X, Y))
+
+
+def geodesic(
+    X: Float[Tensor, "*#batch D"],
+    Y: Float[Tensor, "*#batch D"],
+    t: float | Float[Tensor, "*#batch"],
+    *,
+    c: Scalar,
+) -> Float[Tensor, "*#batch D"]:
+    """The point at t·d(X, Y) from X on the geodesic through X, at t = 0, and Y, at t = 1.
+
+    Args:
+        X, Y: (..., D) space components of points; leading dimensions broadcast.
+        t: a number, or (...) numbers that broadcast to the leading dimensions.
+        c: absolute curvature, > 0.
+
+    Returns:
+        (..., D) space components, at least float32, and at most as long as those of `from_tangent`. Where the geodesic
+        passes the origin, the error is 1e-14 of ‖X‖ or ‖Y‖.
+
+    Raises:
+        ValueError, TypeError: as `dist`; t not finite.
+
+    Source: (sinh((1 − t)δ) X + sinh(tδ) Y)/sinh δ, δ = √c d(X, Y), walked from the nearer end.
+
+    >>> X = torch.tensor([3.0, 4.0])
+    >>> geodesic(X, -X, torch.tensor([0.0, 0.5]), c=1.0)
+    tensor([[3., 4.],
+            [0., 0.]])
+    """
+    checks.vectors(X=X, Y=Y)
+    checks.numbers(torch.broadcast_shapes(X.shape, Y.shape)[:-1], t=t)
+    checks.positive(c=c)
+    checks.finite(X=X, Y=Y)
+    c64 = curvature(c, X)
+    return _in_range(polar.geodesic(X, Y, t, c64, polar.LORENTZ), c64, result_form(X, Y))
+
+
+def midpoint(
+    X: Float[Tensor, "*#batch N D"], weights: Float[Tensor, "*#batch N"] | None = None, *, c: Scalar
+) -> Float[Tensor, "*#batch D"]:
+    """The centroid of N points: their weighted sum, brought back to the hyperboloid.
+
+    Args:
+        X: (..., N, D) space components of points.
+        weights: (..., N), not below 0, their sums above 0; equal by default. Leading dimensions broadcast.
+        c: absolute curvature, > 0.
+
+    Returns:
+        (..., D) space components, at least float32. Where points cancel, the error is 1e-14 of the longest of them.
+
+    Raises:
+        ValueError, TypeError: as `dist`; weights that cannot be.
+
+    Source: as `geomdml.poincare.midpoint`, which it is in this chart.
+
+    >>> X = torch.tensor([[3.0, 4.0], [3.0, 4.0], [-3.0, -4.0]])
+    >>> midpoint(X, torch.tensor([1.0, 1.0, 0.0]), c=1.0)
+    tensor([3., 4.])
+    """
+    checks.vectors(X=X)
+    if X.ndim < 2 or X.shape[-2] == 0:
+        raise ValueError(f"X has shape {tuple(X.shape)}; expected points in the last two dimensions, (..., N, D)")
+    weights = torch.ones(X.shape[-2], device=X.device) if weights is None else weights
+    checks.weights(X.shape[:-1], weights=weights)
+    checks.positive(c=c)
+    checks.finite(X=X)
+    c64 = curvature(c, X)
+    return _in_range(polar.midpoint(X, weights, c64, polar.LORENTZ), c64, result_form(X))
+
+
 def from_tangent(u: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
     """The point sinh(2√c‖u‖) û/√c of the tangent vector u at the origin.
 
@@ -274,6 +436,12 @@ def to_ball(X: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     return rounded_inside(x, c64, result_form(X))
 
 
+def _in_range(X: Tensor, c: Tensor, form: Form) -> Tensor:
+    """X in its final dtype; what that cannot hold stops where `from_tangent` does, on the ray of X."""
+    farthest = torch.finfo(form["dtype"]).max ** 0.9 / c.detach().sqrt().clamp(min=1.0)
+    return (X * (farthest / norm(X).clamp(min=farthest))).to(**form)
+
+
 def _stereographic(X: Tensor, c: Tensor) -> Tensor:
     return X / (1 + _cosh(X, c))
 
@@ -301,7 +469,7 @@ def _value(X: Tensor, Y: Tensor, c: Tensor) -> Tensor:
 def _law_of_cosines(X: Tensor, Y: Tensor, c: Tensor) -> tuple[Tensor, ...]:
     """δ, A, B, A − B and log sin(θ/2)."""
     A, B = (torch.asinh(c.sqrt() * norm(Z).squeeze(-1)) for Z in (X, Y))
-    apart, log_sine = _apart(X, Y, A, B, c), half_sine(X, Y).log()
+    apart, log_sine = apart_on_hyperboloid(X, Y, A, B, c), half_sine(X, Y).log()
     return law_of_cosines(A, B, apart, log_sine), A, B, apart, log_sine
 
 
@@ -327,12 +495,6 @@ def _gradient(grad: Tensor, X: Tensor, Y: Tensor, c: Tensor) -> tuple[Tensor, Te
     by_c = (grad * torch.where(torch.maximum(A, B) < 1e-4, series, growth)).sum() / (2 * c**1.5)
     sign = torch.sign(apart)
     return by_point(sign, A, B, X_hat, chord(X, Y)), by_point(-sign, B, A, Y_hat, chord(Y, X)), by_c
-
-
-def _apart(X: Tensor, Y: Tensor, A: Tensor, B: Tensor, c: Tensor) -> Tensor:
-    """A − B, one to one; for near-duplicates from tanh((A − B)/2) = (sinh A − sinh B)/(cosh A + cosh B)."""
-    tanh = c.sqrt() * difference_of_norms(X, Y) / (torch.cosh(A) + torch.cosh(B))
-    return torch.where(tanh.abs() < 0.5, 2 * torch.atanh(tanh), A - B)
 
 
 def _rows(X: Tensor, c: Tensor) -> pairs.Rows:

@@ -63,7 +63,9 @@ class Euclidean:
 
 
 class Hyperbolic(nn.Module):
-    """Hyperbolic space of curvature −c, its points kept in one chart.
+    """Hyperbolic space of curvature −c, its points kept in one chart, with the geometry of that chart.
+
+    The same vector leads to the same point in every chart: exp_0(v) is 2‖v‖ from the origin.
 
     Args:
         c: absolute curvature, > 0.
@@ -132,6 +134,86 @@ class Hyperbolic(nn.Module):
     def pairwise_dist(self, x: Float[Tensor, "B D"], y: Float[Tensor, "P D"]) -> Float[Tensor, "B P"]:
         """See `pairwise_dist` in `geomdml.tangent`, `geomdml.poincare` and `geomdml.lorentz`."""
         return GEOMETRY[self.chart].pairwise_dist(x, y, c=self.c)
+
+    def origin(self, dim: int, *, dtype: torch.dtype | None = None, device: Any = None) -> Float[Tensor, " D"]:
+        """The origin of `dim`-dimensional space: 0 in every chart.
+
+        >>> Hyperbolic(c=0.5).origin(3)
+        tensor([0., 0., 0.])
+        """
+        return torch.zeros(dim, dtype=dtype, device=device)
+
+    def expmap0(self, v: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*#batch D"]:
+        """The point reached from the origin along the tangent vector v, 2‖v‖ away; in the tangent chart v itself.
+
+        >>> Hyperbolic(c=1.0, chart="ball").expmap0(torch.tensor([0.5, 0.0]))
+        tensor([0.4621, 0.0000])
+        """
+        return v if self.chart == "tangent" else _MOVES["tangent", self.chart](v, c=self.c)
+
+    def logmap0(self, x: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*#batch D"]:
+        """The tangent vector at the origin that leads to x: the inverse of `expmap0`.
+
+        >>> Hyperbolic(c=1.0, chart="ball").logmap0(torch.tensor([0.4621, 0.0]))
+        tensor([0.5000, 0.0000])
+        """
+        return self.to("tangent", x)
+
+    def expmap(self, x: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*#batch D"]:
+        """The point reached from x along the tangent vector v at x.
+
+        A vector at x is given in the ball by its coordinates, in the other charts by the vector at the origin that is
+        carried to it; see `expmap` in `geomdml.tangent`, `geomdml.poincare` and `geomdml.lorentz`.
+
+        >>> space = Hyperbolic(c=1.0)
+        >>> space.expmap(torch.tensor([3.0, 4.0]), torch.tensor([-3.0, -4.0]))
+        tensor([0., 0.])
+        """
+        return GEOMETRY[self.chart].expmap(x, v, c=self.c)
+
+    def logmap(self, x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*#batch D"]:
+        """The tangent vector at x that leads to y: the inverse of `expmap`.
+
+        >>> Hyperbolic(c=1.0).logmap(torch.tensor([3.0, 4.0]), torch.zeros(2))
+        tensor([-3., -4.])
+        """
+        return GEOMETRY[self.chart].logmap(x, y, c=self.c)
+
+    def project(self, x: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*#batch D"]:
+        """x as a point of the chart: in the ball pulled back inside, in the others x itself, for they have no end.
+
+        >>> Hyperbolic(c=1.0, chart="ball").project(torch.tensor([3.0, 4.0]))
+        tensor([0.6000, 0.8000])
+        """
+        return poincare.project(x, c=self.c) if self.chart == "ball" else x
+
+    def mobius_add(self, x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*#batch D"]:
+        """x ⊕ y: the point y carried along by the translation that takes the origin to x.
+
+        >>> Hyperbolic(c=1.0).mobius_add(torch.tensor([3.0, 4.0]), torch.tensor([3.0, 4.0]))
+        tensor([6., 8.])
+        """
+        return GEOMETRY[self.chart].mobius_add(x, y, c=self.c)
+
+    def geodesic(
+        self, x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], t: float | Float[Tensor, "*#batch"]
+    ) -> Float[Tensor, "*#batch D"]:
+        """The point at t·d(x, y) from x on the geodesic through x, at t = 0, and y, at t = 1.
+
+        >>> Hyperbolic(c=1.0).geodesic(torch.tensor([3.0, 4.0]), torch.zeros(2), 0.5)
+        tensor([1.5000, 2.0000])
+        """
+        return GEOMETRY[self.chart].geodesic(x, y, t, c=self.c)
+
+    def midpoint(
+        self, x: Float[Tensor, "*#batch N D"], weights: Float[Tensor, "*#batch N"] | None = None
+    ) -> Float[Tensor, "*#batch D"]:
+        """Einstein midpoint of N points with weights, equal by default.
+
+        >>> Hyperbolic(c=1.0).midpoint(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+        tensor([1.5000, 2.0000])
+        """
+        return GEOMETRY[self.chart].midpoint(x, weights, c=self.c)
 
     def to(self, *args: Any, **kwargs: Any) -> Any:
         """`to(chart, x)` moves embeddings x from this space's chart to another; else as `torch.nn.Module.to`."""

@@ -10,6 +10,11 @@ With A = 2√c‖u‖, B = 2√c‖v‖, θ the angle between u and v, and δ = 
 
 Both terms are positive, so no digits cancel; everything is evaluated in float64 and in logarithms, so nothing overflows
 at any radius. `c` > 0 is the absolute curvature: a number, or a 0-d tensor through which gradients flow.
+
+A tangent vector at a point u other than the origin is given by the vector at the origin that arrives as it when it is
+carried along the geodesic from the origin to u (parallel transport). So a vector v is 2‖v‖ long everywhere, at the
+origin it is the chart's own, and nothing grows as e^A, as the coordinates of the ball and the hyperboloid do. In the
+ball the same vector at x is (1 − c‖x‖²)v.
 """
 
 from typing import NamedTuple
@@ -20,7 +25,7 @@ from torch import Tensor
 
 from geomdml import poincare
 from geomdml._core import all_pairs as pairs
-from geomdml._core import checks, one_to_one
+from geomdml._core import checks, one_to_one, polar
 from geomdml._core.autograd import Differentiable
 from geomdml._core.numerics import (
     LOG2,
@@ -37,8 +42,21 @@ from geomdml._core.numerics import (
     result_form,
     wide,
 )
+from geomdml._core.polar import log_sinh_ratio
 
-__all__ = ["Scalar", "dist", "from_ball", "lca_depth", "pairwise_dist", "to_ball"]
+__all__ = [
+    "Scalar",
+    "dist",
+    "expmap",
+    "from_ball",
+    "geodesic",
+    "lca_depth",
+    "logmap",
+    "midpoint",
+    "mobius_add",
+    "pairwise_dist",
+    "to_ball",
+]
 
 
 def __dir__() -> list[str]:
@@ -148,6 +166,146 @@ def to_ball(u: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     return poincare.expmap0(u, c=c)
 
 
+def mobius_add(
+    u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Scalar
+) -> Float[Tensor, "*#batch D"]:
+    """Möbius addition u ⊕ v: the point v carried along by the translation that takes the origin to u.
+
+    Args:
+        u, v: (..., D) tangent vectors at the origin; leading dimensions broadcast.
+        c: absolute curvature, > 0.
+
+    Returns:
+        (..., D) tangent vectors at the origin, at least float32; exactly 0 where v = −u.
+
+    Raises:
+        ValueError, TypeError: as `dist`.
+
+    Source: `geomdml.poincare.mobius_add` in this chart, by the triangle of the origin, u and u ⊕ v.
+
+    >>> u = torch.tensor([3.0, 4.0])
+    >>> mobius_add(u, u, c=1.0), mobius_add(-u, u, c=1.0)
+    (tensor([6., 8.]), tensor([0., 0.]))
+    """
+    checks.vectors(u=u, v=v)
+    checks.positive(c=c)
+    checks.finite(u=u, v=v)
+    return polar.translate(u, v, curvature(c, u), *[polar.TANGENT] * 3).to(**result_form(u, v))
+
+
+def expmap(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
+    """exp_u(v): the point reached from u along the tangent vector v at u; its distance from u is 2‖v‖.
+
+    Args:
+        u: (..., D) points, by their tangent vectors at the origin.
+        v: (..., D) tangent vectors at u, carried back to the origin (see the module's docstring); leading dimensions
+            broadcast.
+        c: absolute curvature, > 0.
+
+    Returns:
+        (..., D) points, by their tangent vectors at the origin, at least float32: u ⊕ v, for translations carry vectors
+        along geodesics through the origin.
+
+    Raises:
+        ValueError, TypeError: as `dist`.
+
+    Source: Ganea et al. (2018) theorem 4: transport from the origin is the differential of the translation.
+
+    >>> expmap(torch.tensor([3.0, 4.0]), torch.tensor([-0.3, -0.4]), c=1.0)
+    tensor([2.7000, 3.6000])
+    """
+    return mobius_add(u, v, c=c)
+
+
+def logmap(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
+    """log_u(v), the tangent vector at u that leads to v: the inverse of `expmap`, of length ‖·‖ = d(u, v)/2.
+
+    Args:
+        u, v: (..., D) points, by their tangent vectors at the origin; leading dimensions broadcast.
+        c: absolute curvature, > 0.
+
+    Returns:
+        (..., D) tangent vectors at u, carried back to the origin, at least float32: (−u) ⊕ v, exactly 0 where v = u.
+
+    Raises:
+        ValueError, TypeError: as `dist`.
+
+    Source: as `expmap`.
+
+    >>> logmap(torch.tensor([3.0, 4.0]), torch.tensor([2.7, 3.6]), c=1.0)
+    tensor([-0.3000, -0.4000])
+    """
+    checks.vectors(u=u, v=v)
+    return mobius_add(-u, v, c=c)
+
+
+def geodesic(
+    u: Float[Tensor, "*#batch D"],
+    v: Float[Tensor, "*#batch D"],
+    t: float | Float[Tensor, "*#batch"],
+    *,
+    c: Scalar,
+) -> Float[Tensor, "*#batch D"]:
+    """The point at t·d(u, v) from u on the geodesic through u, at t = 0, and v, at t = 1.
+
+    Args:
+        u, v: (..., D) points, by their tangent vectors at the origin; leading dimensions broadcast.
+        t: a number, or (...) numbers that broadcast to the leading dimensions.
+        c: absolute curvature, > 0.
+
+    Returns:
+        (..., D) points, by their tangent vectors at the origin, at least float32. Where the geodesic passes the
+        origin, the error is 1e-14 of ‖u‖ or ‖v‖.
+
+    Raises:
+        ValueError, TypeError: as `dist`; t not finite.
+
+    Source: u ⊕ t·((−u) ⊕ v), Ganea et al. (2018) section 2.4, walked from the nearer end.
+
+    >>> u = torch.tensor([3.0, 4.0])
+    >>> geodesic(u, -u, torch.tensor([0.25, 0.75]), c=1.0)
+    tensor([[ 1.5000,  2.0000],
+            [-1.5000, -2.0000]])
+    """
+    checks.vectors(u=u, v=v)
+    checks.numbers(torch.broadcast_shapes(u.shape, v.shape)[:-1], t=t)
+    checks.positive(c=c)
+    checks.finite(u=u, v=v)
+    return polar.geodesic(u, v, t, curvature(c, u), polar.TANGENT).to(**result_form(u, v))
+
+
+def midpoint(
+    u: Float[Tensor, "*#batch N D"], weights: Float[Tensor, "*#batch N"] | None = None, *, c: Scalar
+) -> Float[Tensor, "*#batch D"]:
+    """Einstein midpoint of N points: in the Lorentz model their weighted sum, brought back to the hyperboloid.
+
+    Args:
+        u: (..., N, D) points, by their tangent vectors at the origin.
+        weights: (..., N), not below 0, their sums above 0; equal by default. Leading dimensions broadcast.
+        c: absolute curvature, > 0.
+
+    Returns:
+        (..., D) points, by their tangent vectors at the origin, at least float32. Where points cancel, the error is
+        1e-14 of the longest of them.
+
+    Raises:
+        ValueError, TypeError: as `dist`; weights that cannot be.
+
+    Source: as `geomdml.poincare.midpoint`.
+
+    >>> midpoint(torch.tensor([[300.0, 0.0], [100.0, 0.0], [7.0, 9.0]]), torch.tensor([1.0, 1.0, 0.0]), c=0.5)
+    tensor([200.,   0.])
+    """
+    checks.vectors(u=u)
+    if u.ndim < 2 or u.shape[-2] == 0:
+        raise ValueError(f"u has shape {tuple(u.shape)}; expected points in the last two dimensions, (..., N, D)")
+    weights = torch.ones(u.shape[-2], device=u.device) if weights is None else weights
+    checks.weights(u.shape[:-1], weights=weights)
+    checks.positive(c=c)
+    checks.finite(u=u)
+    return polar.midpoint(u, weights, curvature(c, u), polar.TANGENT).to(**result_form(u))
+
+
 def lca_depth(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:
     """Depth of the lowest common ancestor: the distance from the origin to the geodesic segment between two points.
 
@@ -202,8 +360,8 @@ def _gradient(grad: Tensor, u: Tensor, v: Tensor, c: Tensor) -> tuple[Tensor, Te
     slope_A = (torch.sign(apart) * radial + around_A).clamp(-1, 1)
     slope_B = (around_B - torch.sign(apart) * radial).clamp(-1, 1)
     # Turning u by a right angle costs (sinh A / A)(sinh B / sinh δ); capped where it would leave float64.
-    turn_u = _exp(_log_sinh_ratio(A) + log_sinh(B) - log_sinh_delta)
-    turn_v = _exp(_log_sinh_ratio(B) + log_sinh(A) - log_sinh_delta)
+    turn_u = _exp(log_sinh_ratio(A) + log_sinh(B) - log_sinh_delta)
+    turn_v = _exp(log_sinh_ratio(B) + log_sinh(A) - log_sinh_delta)
     by_u = _along_and_across(2 * grad, slope_A, turn_u, u_hat, across(u, v), v_length)
     by_v = _along_and_across(2 * grad, slope_B, turn_v, v_hat, across(v, u), u_length)
     growth = apart.abs() * radial + A * around_A + B * around_B - delta  # A ∂δ/∂A + B ∂δ/∂B − δ
@@ -280,12 +438,6 @@ def _along_and_across(grad: Tensor, slope: Tensor, turn: Tensor, unit: Tensor, a
     """grad · (slope û − turn (v̂ − cos θ û)), given the part of v across u and the length of v."""
     along, across = (grad * slope).unsqueeze(-1), (grad * turn).unsqueeze(-1)
     return along * unit - across * aside / torch.where(length > 0, length, 1.0)
-
-
-def _log_sinh_ratio(A: Tensor) -> Tensor:
-    """log(sinh(A)/A), and 0 at A = 0."""
-    safe = torch.where(A > 0, A, 1.0)
-    return torch.where(A > 0, log_sinh(safe) - safe.log(), 0.0)
 
 
 def _exp(x: Tensor) -> Tensor:

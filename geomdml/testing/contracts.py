@@ -67,7 +67,7 @@ def refuses_what_cannot_be(implementation: Any, f: Primitive, *, c: float = 0.5)
     good = [_filled(kind, 0.1) for kind in f.kinds]
     for wrong in (0.0, -1.0, math.nan, math.inf, torch.tensor(0.0), torch.tensor(math.nan)):
         _refused(ValueError, ["c = "], function, good, wrong)
-    long = {name for name, kind in zip(names, f.kinds, strict=True) if kind in ("point", "vector", "matrix")}
+    long = {name for name, kind in zip(names, f.kinds, strict=True) if kind in ("point", "vector", "tangent", "matrix")}
     for i, name in enumerate(names):
         for dtype in (torch.int64, torch.bool, torch.complex64):
             _refused(TypeError, [name], function, [*good[:i], good[i].to(dtype), *good[i + 1 :]], c)
@@ -102,7 +102,8 @@ def _arguments(implementation: Any, f: Primitive) -> list[str]:
 
 def _filled(kind: str, value: float, lead: tuple[int, ...] = (2,), dim: int = 3) -> Tensor:
     """A tensor of one value, of the shape that an argument of this kind has."""
-    shapes = {"number": lead, "matrix": (2, dim), "points": (*lead, 2, dim), "weights": (*lead, 2)}
+    points = (*lead, 2, dim)
+    shapes = {"number": lead, "matrix": (2, dim), "points": points, "vectors": points, "weights": (*lead, 2)}
     return torch.full(shapes.get(kind, (*lead, dim)), value)
 
 

@@ -83,7 +83,7 @@ class Error(float):
         return self
 
 
-LENGTHS = ("point", "points", "vector")  # what scales and turns with space
+LENGTHS = ("point", "points", "vector", "vectors", "tangent")  # what scales and turns with space
 
 
 class Broken(AssertionError):

@@ -74,8 +74,10 @@ class Reference:
     Args:
         definition: a function of vectors and the keyword c, all in `mpf`; its value is a number or a vector.
         chart: "ball", "tangent" or "lorentz", where its vectors live.
-        kinds: what each argument is, where they are not all vectors of the chart: "point", "points", "vector" (at the
-            first point), "number", "matrix" or "weights". It comes to the definition as a flat list.
+        kinds: what each argument is, where they are not all vectors of the chart. In the ball "point", "points",
+            "vector" (at the first point), "number", "matrix" or "weights"; in another chart "vector" (a point, by its
+            vector), "vectors", "tangent" (a vector at the first point), "number" or "weights". It comes to the
+            definition as a flat list.
     """
 
     def __init__(
@@ -106,11 +108,22 @@ class Reference:
             depth = sum(math.log(4) - math.log(gap(x, c)) for x in points) / math.log(10)
             depth += _FAR * sum(kind in ("vector", "number", "matrix") for kind in kinds)
         else:
-            lengths = (math.sqrt(float(c)) * math.hypot(*map(float, u)) for u in vectors)
-            depth = sum(2 * z if self.chart == "tangent" else math.asinh(z) for z in lengths) / math.log(10)
+            depth = self._depth(vectors, c) / math.log(10)
         smallest = min((abs(value) for vector in vectors for value in _flat(vector) if value != 0), default=1.0)
         span = max(0.0, -math.log10(math.sqrt(float(c)) * smallest))
         return math.ceil(60 + 2 * depth + 2 * (17 + span))
+
+    def _depth(self, vectors: Sequence[Floats], c: Any) -> float:
+        """Σ A of the vectors, times the longest way along them where one is a number."""
+        depth, times = 0.0, 1.0
+        for vector, kind in zip(vectors, self.kinds or ("vector",) * len(vectors), strict=True):
+            if kind == "number":
+                times = 1 + 2 * abs(_flat(vector)[0])
+            elif kind != "weights":
+                for u in vector if kind == "vectors" else [vector]:
+                    z = math.sqrt(float(c)) * math.hypot(*map(float, u))
+                    depth += 2 * z if self.chart == "tangent" or kind == "tangent" else math.asinh(z)
+        return depth * times
 
     def __call__(self, *vectors: Floats, c: Any) -> Any:
         digits = self.digits(*vectors, c=c)
@@ -176,9 +189,9 @@ def in_lorentz_model(definition: Callable[..., Any]) -> Reference:
     return Reference(definition, "lorentz")
 
 
-def taking(*kinds: str) -> Callable[[Callable[..., Any]], Reference]:
-    """Decorates a definition in the ball with arguments of these kinds."""
-    return lambda definition: Reference(definition, "ball", kinds)
+def taking(*kinds: str, chart: str = "ball") -> Callable[[Callable[..., Any]], Reference]:
+    """Decorates a definition with arguments of these kinds, in the ball or another chart."""
+    return lambda definition: Reference(definition, chart, kinds)
 
 
 def _flat(vector: Floats) -> list[float]:
@@ -358,6 +371,49 @@ def lca_depth(u: Vector, v: Vector, *, c: mpf) -> mpf:
     return mp.atanh(height) / mp.sqrt(c) if height > noise else mpf(0)
 
 
+def _log0(y: Vector, c: mpf) -> Vector:
+    return logmap0.definition(y, c=c)
+
+
+def _exp0_each(vectors: Vector, dim: int, c: mpf) -> Vector:
+    return [entry for i in range(0, len(vectors), dim) for entry in _expmap0(vectors[i : i + dim], c)]
+
+
+@in_tangent_chart
+def tangent_mobius_add(u: Vector, v: Vector, *, c: mpf) -> Vector:
+    """log_0(exp_0(u) ⊕ exp_0(v))."""
+    return _log0(_mobius_add(_expmap0(u, c), _expmap0(v, c), c), c)
+
+
+@taking("vector", "tangent", chart="tangent")
+def tangent_expmap(u: Vector, v: Vector, *, c: mpf) -> Vector:
+    """log_0(exp_x((1 − c‖x‖²)v)) with x = exp_0(u): transport from the origin to x is 1 − c‖x‖²."""
+    x = _expmap0(u, c)
+    return _log0(_expmap(x, _scaled(1 - c * _dot(x, x), v), c), c)
+
+
+@in_tangent_chart
+def tangent_logmap(u: Vector, v: Vector, *, c: mpf) -> Vector:
+    """log_x(y)/(1 − c‖x‖²) with x = exp_0(u) and y = exp_0(v)."""
+    x = _expmap0(u, c)
+    return _scaled(1 / (1 - c * _dot(x, x)), logmap.definition(x, _expmap0(v, c), c=c))
+
+
+@taking("vector", "vector", "number", chart="tangent")
+def tangent_geodesic(u: Vector, v: Vector, t: Vector, *, c: mpf) -> Vector:
+    """log_0 of the point on the geodesic of the ball."""
+    z = _log0(geodesic.definition(_expmap0(u, c), _expmap0(v, c), t, c=c), c)
+    noise = mpf(10) ** (-mp.dps // 2)  # half-way between antipodes: what is left of the origin is rounding
+    return z if norm(z) > noise else _scaled(mpf(0), z)
+
+
+@taking("vectors", "weights", chart="tangent")
+def tangent_midpoint(vectors: Vector, weights: Vector, *, c: mpf) -> Vector:
+    """log_0 of the Einstein midpoint in the ball."""
+    points = _exp0_each(vectors, len(vectors) // len(weights), c)
+    return _log0(midpoint.definition(points, weights, c=c), c)
+
+
 @in_tangent_chart
 def euclidean_dist(x: Vector, y: Vector, *, c: mpf) -> mpf:
     """‖x − y‖; c has no part in it."""
@@ -406,6 +462,47 @@ def tangent_to_hyperboloid(u: Vector, *, c: mpf) -> Vector:
 def ball_to_hyperboloid(x: Vector, *, c: mpf) -> Vector:
     """The point of the tangent vector log_0(x)."""
     return tangent_to_hyperboloid.definition(logmap0.definition(x, c=c), c=c)
+
+
+@in_lorentz_model
+def hyperboloid_add(X: Vector, Y: Vector, *, c: mpf) -> Vector:
+    """Y under the boost that takes the origin to X."""
+    inverse = all(x == -y for x, y in zip(X, Y, strict=True))
+    return _scaled(mpf(0), X) if inverse else boosted.definition(Y, X, c=c)
+
+
+@taking("vector", "tangent", chart="lorentz")
+def hyperboloid_expmap(X: Vector, v: Vector, *, c: mpf) -> Vector:
+    """The point of v, a tangent vector at the origin, under the boost that takes the origin to X."""
+    return boosted.definition(tangent_to_hyperboloid.definition(v, c=c), X, c=c)
+
+
+@in_lorentz_model
+def hyperboloid_logmap(X: Vector, Y: Vector, *, c: mpf) -> Vector:
+    """The tangent vector at the origin of Y under the boost that takes X to the origin."""
+    if X == Y:
+        return _scaled(mpf(0), X)
+    return hyperboloid_to_tangent.definition(boosted.definition(Y, _scaled(-1, X), c=c), c=c)
+
+
+@taking("vector", "vector", "number", chart="lorentz")
+def hyperboloid_geodesic(X: Vector, Y: Vector, t: Vector, *, c: mpf) -> Vector:
+    """(sinh((1 − t)δ) X + sinh(tδ) Y)/sinh δ, δ = √c d(X, Y)."""
+    delta = mp.sqrt(c) * hyperboloid_dist.definition(X, Y, c=c)
+    if not delta:
+        return X
+    p, q = mp.sinh((1 - t[0]) * delta) / mp.sinh(delta), mp.sinh(t[0] * delta) / mp.sinh(delta)
+    return [p * a + q * b for a, b in zip(X, Y, strict=True)]
+
+
+@taking("vectors", "weights", chart="lorentz")
+def hyperboloid_midpoint(vectors: Vector, weights: Vector, *, c: mpf) -> Vector:
+    """M/√(−c⟨M, M⟩), M the weighted sum of the points."""
+    dim = len(vectors) // len(weights)
+    rows = [vectors[i : i + dim] for i in range(0, len(vectors), dim)]
+    M = [mp.fdot(weights, entries) for entries in zip(*rows, strict=True)]
+    M0 = mp.fdot(weights, [_time(X, c) for X in rows])
+    return _scaled(1 / mp.sqrt(c * (M0**2 - _dot(M, M))), M)
 
 
 @in_lorentz_model

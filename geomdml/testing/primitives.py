@@ -31,6 +31,10 @@ class Primitive(NamedTuple):
         """What each argument is; see `oracle.Reference`."""
         return self.reference.kinds or ("point" if self.reference.chart == "ball" else "vector",) * self.vectors
 
+    @property
+    def _summed(self) -> tuple[str, ...]:
+        return ("point", "points") if self.reference.chart == "ball" else ("vector", "vectors")
+
     def __call__(self, implementation: Any, *vectors: Tensor, c: Any) -> Tensor:
         """The value for single vectors, of a pairwise function too."""
         function = getattr(implementation, self.name)
@@ -49,7 +53,7 @@ class Primitive(NamedTuple):
 
     def largest(self, *vectors: Tensor) -> float:
         """Norm of the longest of the points that are summed, 0 where none are."""
-        points = (x for x, kind in zip(vectors, self.kinds, strict=True) if kind in ("point", "points"))
+        points = (x for x, kind in zip(vectors, self.kinds, strict=True) if kind in self._summed)
         return max(float(x.double().norm(dim=-1).max()) for x in points) if self.sums else 0.0
 
 
@@ -90,6 +94,18 @@ def _half(x: Tensor) -> Tensor:
     return x / 2
 
 
+def _difference(x: Tensor, y: Tensor) -> Tensor:
+    return y - x
+
+
+def _half_difference(x: Tensor, y: Tensor) -> Tensor:
+    return (y - x) / 2
+
+
+def _and_twice(x: Tensor, v: Tensor) -> Tensor:
+    return x + 2 * v
+
+
 def _itself(x: Tensor) -> Tensor:
     return x
 
@@ -111,7 +127,7 @@ BALL = _named(
     Primitive("logmap0", oracle.logmap0, vectors=1, flat=_itself),
     Primitive("conformal_factor", oracle.conformal_factor, vectors=1, degree=0, flat=lambda x: 0 * x[0] + 2),
     Primitive("expmap", oracle.expmap, flat=torch.add, sums=True),
-    Primitive("logmap", oracle.logmap, flat=lambda x, y: y - x),
+    Primitive("logmap", oracle.logmap, flat=_difference),
     Primitive("mobius_scalar_mul", oracle.mobius_scalar_mul, flat=torch.mul),
     Primitive("mobius_matvec", oracle.mobius_matvec, flat=torch.mv),
     Primitive("gyration", oracle.gyration, vectors=3, flat=_last),
@@ -123,6 +139,11 @@ TANGENT = _named(
     Primitive("dist", oracle.tangent_dist, 2.4e-7, flat=_twice_apart),
     Primitive("pairwise_dist", oracle.tangent_dist, 2.4e-7, flat=_twice_apart),
     Primitive("lca_depth", oracle.lca_depth),
+    Primitive("mobius_add", oracle.tangent_mobius_add, flat=torch.add),
+    Primitive("expmap", oracle.tangent_expmap, flat=torch.add),
+    Primitive("logmap", oracle.tangent_logmap, flat=_difference),
+    Primitive("geodesic", oracle.tangent_geodesic, vectors=3, flat=torch.lerp, sums=True),
+    Primitive("midpoint", oracle.tangent_midpoint, flat=_weighted_mean, sums=True),
     Primitive("to_ball", oracle.expmap0, vectors=1, flat=_itself),
     Primitive("from_ball", oracle.logmap0, vectors=1, flat=_itself),
 )
@@ -131,6 +152,11 @@ LORENTZ = _named(
     Primitive("pairwise_dist", oracle.hyperboloid_dist, 2.4e-7, flat=_apart),
     Primitive("inner", oracle.hyperboloid_inner, degree=2, farthest=10.0),
     Primitive("pairwise_inner", oracle.hyperboloid_inner, degree=2, farthest=2.0),
+    Primitive("mobius_add", oracle.hyperboloid_add, flat=torch.add, farthest=17.0),
+    Primitive("expmap", oracle.hyperboloid_expmap, flat=_and_twice, sums=True, farthest=17.0),
+    Primitive("logmap", oracle.hyperboloid_logmap, flat=_half_difference),
+    Primitive("geodesic", oracle.hyperboloid_geodesic, vectors=3, flat=torch.lerp, sums=True, farthest=6.0),
+    Primitive("midpoint", oracle.hyperboloid_midpoint, flat=_weighted_mean, sums=True),
     Primitive("from_tangent", oracle.tangent_to_hyperboloid, vectors=1, flat=_twice, farthest=35.0),
     Primitive("to_tangent", oracle.hyperboloid_to_tangent, vectors=1, flat=_half),
     Primitive("from_ball", oracle.ball_to_hyperboloid, vectors=1, flat=_twice),

@@ -204,17 +204,24 @@ def arguments(
     kinds: Sequence[str],
     dtype: torch.dtype = torch.float32,
     *,
+    chart: str = "ball",
     nearest: float = _NEAREST,
-    farthest: float = FARTHEST_POINT,
+    farthest: float | None = None,
     relations: Sequence[str] = RELATIONS,
     **options: Any,
 ) -> tuple[Any, ...]:
-    """Arguments of mixed kinds in the ball, and c; further options are those of `point_pairs`.
+    """Arguments of mixed kinds, as `oracle.Reference` lists them, and c; further options are those of `point_pairs`.
 
     The two points are in each of the `relations`, and so is a vector at the first of them, with the vector that leads
     on from the origin just as far as the point is: its "antipode" leads to the origin.
     """
-    x, y, c = draw(point_pairs(dtype, nearest=nearest, farthest=farthest, relations=relations, **options))
+    pairs, end = {
+        "ball": (point_pairs, FARTHEST_POINT),
+        "tangent": (tangent_pairs, _FARTHEST_TANGENT),
+        "lorentz": (lorentz_pairs, _FARTHEST_LORENTZ),
+    }[chart]
+    farthest = end if farthest is None else farthest
+    x, y, c = draw(pairs(dtype, nearest=nearest, farthest=farthest, relations=relations, **options))
     rng, points, dim = draw(_generators()), iter((x, y)), len(x)
 
     def vector() -> Tensor:
@@ -223,6 +230,13 @@ def arguments(
         away = radius / (float(x.double().norm()) or 1.0) * x.double().numpy()
         free = gap / math.sqrt(c) * draw(radii(nearest, farthest)) * _unit(rng, dim)
         _, v = _related(draw, rng, away, free, relations)
+        return torch.tensor(v, dtype=dtype)
+
+    def tangent() -> Tensor:
+        length = float(x.double().norm())
+        radius = length if chart == "tangent" else math.asinh(math.sqrt(c) * length) / (2 * math.sqrt(c))
+        away = radius / (length or 1.0) * x.double().numpy()
+        _, v = _related(draw, rng, away, draw(radii(nearest, farthest)) / math.sqrt(c) * _unit(rng, dim), relations)
         return torch.tensor(v, dtype=dtype)
 
     def number() -> Tensor:
@@ -235,7 +249,9 @@ def arguments(
     make = {
         "point": lambda: next(points),
         "points": lambda: torch.stack([x, y, -x / 2]),
-        "vector": vector,
+        "vector": vector if chart == "ball" else lambda: next(points),
+        "vectors": lambda: torch.stack([x, y, -x / 2]),
+        "tangent": tangent,
         "number": number,
         "matrix": matrix,
         "weights": lambda: torch.tensor(0.1 + rng.random(3), dtype=dtype),
@@ -253,7 +269,7 @@ DRAWS: dict[str, tuple[Callable[..., st.SearchStrategy[Any]], ...]] = {  # one v
 def inputs(f: Primitive, dtype: torch.dtype = torch.float32, **options: Any) -> st.SearchStrategy[Any]:
     """Inputs of a primitive, in its chart; unpack as `*vectors, c`. The options are those of the strategies above."""
     if f.reference.kinds:
-        return arguments(f.reference.kinds, dtype, **options)
+        return arguments(f.reference.kinds, dtype, chart=f.reference.chart, **options)
     if f.vectors == 1:
         options.pop("relations", None)
     if f.reference.chart not in DRAWS:

@@ -131,7 +131,7 @@ def table(dtype: torch.dtype = torch.float32) -> list[Law]:
             each(laws.scales_with_curvature, where=lambda f: not _has_an_end(f), exponent=st.integers(-4, 4)),
             each(laws.commutes_with_rotation, seed=st.integers(0, 999)),
             each(laws.has_flat_limit, where=lambda f: f.flat is not None, farthest=1e-6, c=st.just(1e-12)),
-            each(laws.stays_inside, where=lambda f: f.name in _GIVES_POINTS),
+            each(laws.stays_inside, where=_gives_points),
             one(laws.has_identity_and_inverse, strategies.points, "mobius_add"),
             one(laws.left_cancellation, point_pairs, "mobius_add", **pairs),
             one(laws.gyroassociativity, draws.triples, "mobius_add", "gyration", "project", **pairs),
@@ -176,7 +176,7 @@ def table(dtype: torch.dtype = torch.float32) -> list[Law]:
             each(contracts.refuses_what_cannot_be, where=_is_curved, draw=draws.fixed(), farthest=0.0),
             each(contracts.refuses_points_outside, where=_takes("point", "points"), draw=draws.fixed(_OUTSIDE, c=1.0),
                  farthest=0.0),
-            each(contracts.refuses_vectors_not_finite, where=_takes("vector"),
+            each(contracts.refuses_vectors_not_finite, where=_takes("vector", "vectors"),
                  draw=draws.fixed(st.sampled_from((math.nan, math.inf))), farthest=0.0),
         ],
     }  # fmt: skip
@@ -347,6 +347,11 @@ def _has_an_end(f: Primitive) -> bool:
     return "lorentz" in f.reference.chart or f is LORENTZ["from_tangent"]
 
 
+def _gives_points(f: Primitive) -> bool:
+    """Of the ball?"""
+    return f.name in _GIVES_POINTS and (f.name == "to_ball" or f in BALL.values())
+
+
 def _takes(*kinds: str) -> Callable[[Primitive], bool]:
     return lambda f: not set(kinds).isdisjoint(f.kinds)
 
@@ -372,16 +377,15 @@ def _smooth(dtype: torch.dtype) -> Callable[[Primitive], Mapping[str, Any]]:
             relations = (*strategies.APART, "near-duplicate", "near-antipode")
         if double and f.name in _SPOILT:
             relations = tuple(relation for relation in relations if not relation.startswith("near"))
-        if double or f.name in _WALKS:
-            farthest = _SLOPING
-        else:
-            farthest = 60.0 if f in TANGENT.values() and chart == "tangent" else math.inf
+        walks = f.name in _WALKS and f in BALL.values()
+        far = 60.0 if f in TANGENT.values() and chart == "tangent" else math.inf
+        farthest = _SLOPING if double or walks else far
         return {
             "farthest": min(farthest, f.farthest),
             "relations": relations,
             # On a line nothing is left of the slope of a gyration but its rounding.
             "dimensions": (2, 3) if f.name == "parallel_transport" else (2, 1, 3) if kinds else (2, 1, 3, 5),
-            "bar": st.just((1e-8 if f.name in _WALKS else 1e-9) if double else 1e-5),
+            "bar": st.just((1e-8 if walks else 1e-9) if double else 1e-5),
         }
 
     return options

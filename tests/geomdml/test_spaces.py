@@ -36,6 +36,63 @@ def test_a_space_is_its_chart(chart, functions, pairs, data):
     assert torch.equal(space.pairwise_dist(x[None], y[None]), functions.pairwise_dist(x[None], y[None], c=c))
 
 
+@CHARTS
+@given(st.data())
+def test_a_space_has_the_maps_of_its_chart(chart, functions, pairs, data):
+    x, y, c = data.draw(pairs(farthest=3.0))
+    space = Hyperbolic(c=c, chart=chart)
+    v, points = space.logmap(x, y), torch.stack([x, y])
+    assert torch.equal(v, functions.logmap(x, y, c=c))
+    assert torch.equal(space.expmap(x, v), functions.expmap(x, v, c=c))
+    assert torch.equal(space.mobius_add(x, y), functions.mobius_add(x, y, c=c))
+    assert torch.equal(space.geodesic(x, y, 0.3), functions.geodesic(x, y, 0.3, c=c))
+    weights = torch.tensor([1.0, 3.0])
+    assert torch.equal(space.midpoint(points, weights), functions.midpoint(points, weights, c=c))
+    assert torch.equal(space.project(x), x)
+    torch.testing.assert_close(space.expmap0(space.logmap0(x)), x, rtol=1e-5, atol=0)
+    assert not space.dist(space.origin(len(x), dtype=x.dtype), torch.zeros_like(x))
+
+
+@given(st.data())
+def test_the_geometry_is_the_same_in_every_chart(data):
+    u, v, c = data.draw(strategies.tangent_pairs(torch.float64, nearest=1e-3, farthest=2.0))
+    flat = Hyperbolic(c=c)
+    length = float(torch.maximum(u.norm(), v.norm()))
+    for space in (Hyperbolic(c=c, chart="ball"), Hyperbolic(c=c, chart="lorentz")):
+        x, y = space.expmap0(u), space.expmap0(v)
+        results = {
+            "mobius_add": (space.mobius_add(x, y), flat.mobius_add(u, v)),
+            "geodesic": (space.geodesic(x, y, 0.3), flat.geodesic(u, v, 0.3)),
+            "midpoint": (space.midpoint(torch.stack([x, y])), flat.midpoint(torch.stack([u, v]))),
+            "expmap": (space.expmap(x, space.logmap(x, y)), v),
+        }
+        for found, expected in results.values():
+            torch.testing.assert_close(space.logmap0(found), expected, rtol=1e-8, atol=1e-9 * length)
+        gap = 1 - c * x.square().sum() if space.chart == "ball" else 1.0  # transport from the origin to x, in the ball
+        torch.testing.assert_close(space.logmap(x, y), gap * flat.logmap(u, v), rtol=1e-8, atol=1e-9 * length)
+        torch.testing.assert_close(2 * flat.logmap(u, v).norm(), flat.dist(u, v), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("chart", get_args(Chart))
+@pytest.mark.parametrize("f", ["mobius_add", "expmap", "logmap", "geodesic", "midpoint", "expmap0", "logmap0"])
+def test_a_learned_curvature_learns_through_the_maps(chart, f):
+    x, y = torch.tensor([0.6, 0.5]), torch.tensor([-0.5, 0.6])
+    arguments = {"geodesic": (x, y, 0.3), "midpoint": (torch.stack([x, y]),), "expmap0": (x,), "logmap0": (x,)}
+    space = Hyperbolic(c=0.5, chart=chart, learnable=True)
+    value = getattr(space, f)(*arguments.get(f, (x, y)))
+    if chart == "tangent" and f.endswith("0"):
+        assert value is x
+    else:
+        value.norm().backward()
+        assert space.log_c.grad is not None and space.log_c.grad != 0
+
+
+def test_project_brings_vectors_into_the_ball_and_leaves_the_other_charts_alone():
+    far = torch.tensor([30.0, 40.0])
+    torch.testing.assert_close(Hyperbolic(c=1.0, chart="ball").project(far), torch.tensor([0.6, 0.8]))
+    assert Hyperbolic(c=1.0).project(far) is far and Hyperbolic(c=1.0, chart="lorentz").project(far) is far
+
+
 @given(st.data())
 def test_euclidean_space(data):
     x, y, _ = data.draw(strategies.tangent_pairs())
