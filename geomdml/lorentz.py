@@ -29,7 +29,7 @@ from geomdml._core import all_pairs as pairs
 from geomdml._core import checks, one_to_one, polar
 from geomdml._core.autograd import Smooth
 from geomdml._core.numerics import (
-    Form,
+    TensorOptions,
     asinh_ratio,
     boundary_gap,
     chord,
@@ -436,7 +436,7 @@ def to_ball(X: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     return rounded_inside(x, c64, result_form(X))
 
 
-def _in_range(X: Tensor, c: Tensor, form: Form) -> Tensor:
+def _in_range(X: Tensor, c: Tensor, form: TensorOptions) -> Tensor:
     """X in its final dtype; what that cannot hold stops where `from_tangent` does, on the ray of X."""
     farthest = torch.finfo(form["dtype"]).max ** 0.9 / c.detach().sqrt().clamp(min=1.0)
     return (X * (farthest / norm(X).clamp(min=farthest))).to(**form)
