@@ -19,7 +19,7 @@ A space for which there is no such line is not screened: its whole rows of dista
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -34,6 +34,7 @@ _LONGEST = 1e15  # a column
 _EXACT = 1e-10  # relative error of what is made in float64, far out in the space
 
 
+@runtime_checkable
 class _Line(Protocol):
     """A line of the table; everything in float64."""
 
