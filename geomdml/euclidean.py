@@ -74,7 +74,7 @@ def pairwise_dist(x: Float[Tensor, "B D"], y: Float[Tensor, "P D"], *, squared: 
     """
     checks.pairs(x=x, y=y)
     checks.finite(x=x, y=y)
-    return _Distances.apply(*autograd.told_apart(x, y), squared).to(x.device)
+    return _Distances.apply(*autograd.tell_apart(x, y), squared).to(x.device)
 
 
 def _empty(x: Tensor, y: Tensor, *_: Any) -> Tensor:

@@ -41,7 +41,7 @@ from geomdml._core.numerics import (
     log_sinh,
     norm,
     result_form,
-    rounded_inside,
+    round_inside,
     sinh_ratio,
     wide,
 )
@@ -433,7 +433,7 @@ def to_ball(X: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     checks.finite(X=X)
     c64 = curvature(c, X)
     x = Smooth.apply(_stereographic, _stereographic_gradient, wide(X), c64)
-    return rounded_inside(x, c64, result_form(X))
+    return round_inside(x, c64, result_form(X))
 
 
 def _in_range(X: Tensor, c: Tensor, form: TensorOptions) -> Tensor:

@@ -24,7 +24,7 @@ from geomdml._core.numerics import (
     direction,
     norm,
     result_form,
-    rounded_inside,
+    round_inside,
     sinh_ratio,
     tanh_ratio,
     wide,
@@ -110,7 +110,7 @@ def project(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     length = c64.sqrt() * norm(x64)
     outside = boundary_gap(x64.detach(), c64.detach()) <= 0
     onto_boundary = x64 / torch.where(outside, length, 1.0)
-    return rounded_inside(torch.where(outside, onto_boundary, x64), c64, result_form(x))
+    return round_inside(torch.where(outside, onto_boundary, x64), c64, result_form(x))
 
 
 def expmap0(v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
@@ -135,7 +135,7 @@ def expmap0(v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     checks.positive(c=c)
     checks.finite(v=v)
     c64 = curvature(c, v)
-    return rounded_inside(_exp0(wide(v), c64), c64, result_form(v))
+    return round_inside(_exp0(wide(v), c64), c64, result_form(v))
 
 
 def logmap0(y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
@@ -187,7 +187,7 @@ def expmap(x: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: S
     checks.finite(v=v)
     form, c64 = result_form(x, v), curvature(c, x)
     x, v = wide(x), wide(v)
-    return rounded_inside(_exp(x, v, across(x, v), _gap("x", x, c64), c64), c64, form)
+    return round_inside(_exp(x, v, across(x, v), _gap("x", x, c64), c64), c64, form)
 
 
 def logmap(x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
@@ -246,7 +246,7 @@ def mobius_add(
     gap_x, gap_y = _gap("x", x64, c64), _gap("y", y64, c64)
     w = x64 + y64
     square_w = c64 * (w * w).sum(-1, keepdim=True)
-    return rounded_inside((gap_x * w + square_w * x64) / (square_w + gap_x * gap_y), c64, result_form(x, y))
+    return round_inside((gap_x * w + square_w * x64) / (square_w + gap_x * gap_y), c64, result_form(x, y))
 
 
 def mobius_scalar_mul(
@@ -275,7 +275,7 @@ def mobius_scalar_mul(
     checks.positive(c=c)
     c64, x64 = curvature(c, x), wide(x)
     log = _log0(x64, _gap("x", x64, c64), c64)
-    return rounded_inside(_exp0(_column(r, x64) * log, c64), c64, result_form(x))
+    return round_inside(_exp0(_column(r, x64) * log, c64), c64, result_form(x))
 
 
 def mobius_matvec(M: Float[Tensor, "E D"], x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch E"]:
@@ -305,7 +305,7 @@ def mobius_matvec(M: Float[Tensor, "E D"], x: Float[Tensor, "*#batch D"], *, c: 
     checks.finite(M=M)
     c64, x64 = curvature(c, x), wide(x)
     log = _log0(x64, _gap("x", x64, c64), c64)
-    return rounded_inside(_exp0(log @ wide(M).T, c64), c64, result_form(M, x))
+    return round_inside(_exp0(log @ wide(M).T, c64), c64, result_form(M, x))
 
 
 def gyration(
@@ -418,7 +418,7 @@ def geodesic(
     between = x + (u_y * (y - x) - rest * x) / (u_x + u_y + rest)
     scale, step = _log(x, y, gap_x, gap_y, c64)
     onward = _exp(x, t * scale * step, t * scale * gap_x * across(x, y), gap_x, c64)
-    return rounded_inside(torch.where(beyond, onward, between), c64, form)
+    return round_inside(torch.where(beyond, onward, between), c64, form)
 
 
 def midpoint(
@@ -455,7 +455,7 @@ def midpoint(
     U = u.sum(-2)
     mean = (u * x64).sum(-2) / U
     V = c64 * (u * (x64 - mean.unsqueeze(-2)) ** 2).sum((-2, -1)).unsqueeze(-1)
-    return rounded_inside(mean * 2 * U / (2 * U - 1 + torch.sqrt(1 + 4 * U * V)), c64, result_form(x))
+    return round_inside(mean * 2 * U / (2 * U - 1 + torch.sqrt(1 + 4 * U * V)), c64, result_form(x))
 
 
 def dist0(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:

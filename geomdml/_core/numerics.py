@@ -201,7 +201,7 @@ def tolerated_loss(*inputs: Tensor) -> float:
     return 1e-8 if result_dtype(*inputs) == torch.float32 else 0.1
 
 
-def rounded_inside(x: Tensor, c: Tensor, form: TensorOptions) -> Tensor:
+def round_inside(x: Tensor, c: Tensor, form: TensorOptions) -> Tensor:
     """x, of the closed ball, in its final dtype; where that falls outside, the last floats inside.
 
     That is a rounding, and like any rounding it leaves the gradient alone.

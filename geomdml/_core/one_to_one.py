@@ -236,7 +236,7 @@ def operator(name: str, chart: ChartKernel) -> Callable[[Tensor, Tensor, Tensor]
     def dist(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
         rank = max(x.ndim, y.ndim)  # coordinates first, leading dimensions would no longer line up
         x, y = (z.reshape(*(1,) * (rank - z.ndim), *z.shape) for z in (x, y))
-        return Distances.apply(*autograd.told_apart(x, y), c, torch.is_grad_enabled())[0]
+        return Distances.apply(*autograd.tell_apart(x, y), c, torch.is_grad_enabled())[0]
 
     return dist
 

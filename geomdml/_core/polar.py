@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from geomdml._core.autograd import Differentiable, told_apart
+from geomdml._core.autograd import Differentiable, tell_apart
 from geomdml._core.numerics import (
     LOG2,
     across,
@@ -102,7 +102,7 @@ class Widened(torch.autograd.Function):
 
 def translate(x: Tensor, y: Tensor, c: Tensor, of_x: Coordinates, of_y: Coordinates, out: Coordinates) -> Tensor:
     """The point y carried along by the translation that takes the origin to x; each in its chart."""
-    x, y = told_apart(*torch.broadcast_tensors(Widened.apply(x), Widened.apply(y)))
+    x, y = tell_apart(*torch.broadcast_tensors(Widened.apply(x), Widened.apply(y)))
 
     def value(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
         return _translated(x, y, c, of_x, of_y, out)
@@ -117,7 +117,7 @@ def geodesic(x: Tensor, y: Tensor, t: float | Tensor, c: Tensor, chart: Coordina
     """The point at t·d(x, y) from x on the geodesic from x to y, for numbers t of the leading dimensions."""
     t = Widened.apply(t) if isinstance(t, Tensor) else torch.as_tensor(t, dtype=c.dtype, device=c.device)
     lead = torch.broadcast_shapes(x.shape[:-1], y.shape[:-1], t.shape)
-    x, y = told_apart(*(Widened.apply(z).expand(*lead, z.shape[-1]) for z in (x, y)))
+    x, y = tell_apart(*(Widened.apply(z).expand(*lead, z.shape[-1]) for z in (x, y)))
 
     def value(x: Tensor, y: Tensor, t: Tensor, c: Tensor) -> Tensor:
         return _walked(x, y, t, c, chart)

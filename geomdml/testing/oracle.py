@@ -63,7 +63,7 @@ __all__ = [
 Vector = list[mpf]
 Floats = Tensor | Sequence[Any]
 _CHARTS = ("ball", "tangent", "lorentz")
-_FAR = 60  # digits to walk far enough, from points that are not farther, to end at the boundary to fifty digits
+_WALK_DIGITS = 60  # digits to walk far enough, from points that are not farther, to end at the boundary to fifty digits
 
 
 class Reference:
@@ -106,7 +106,7 @@ class Reference:
             points = [x for x, kind in zip(vectors, kinds, strict=True) if kind == "point"]
             points += [x for xs, kind in zip(vectors, kinds, strict=True) if kind == "points" for x in xs]
             depth = sum(math.log(4) - math.log(gap(x, c)) for x in points) / math.log(10)
-            depth += _FAR * sum(kind in ("vector", "number", "matrix") for kind in kinds)
+            depth += _WALK_DIGITS * sum(kind in ("vector", "number", "matrix") for kind in kinds)
         else:
             depth = self._depth(vectors, c) / math.log(10)
         smallest = min((abs(value) for vector in vectors for value in _flat(vector) if value != 0), default=1.0)

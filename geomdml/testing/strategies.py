@@ -103,69 +103,72 @@ class PointDraw(NamedTuple):
 
 
 @st.composite
-def single(
+def _drawn(
     draw: st.DrawFn,
     chart: str,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype,
+    relations: Sequence[str] | None,
     *,
     nearest: float = _NEAREST,
     farthest: float | None = None,
     dimensions: Sequence[int] = DIMENSIONS,
     c: st.SearchStrategy[float] | None = None,
-) -> Point:
-    """Points of a chart, now and then the origin, at radii from the nearest to the farthest."""
+) -> Point | Pair:
+    """A point, now and then the origin, or two in one of the relations."""
     how, curvature, rng = DRAWS[chart], draw(curvatures() if c is None else c), draw(_generators())
-    radius = draw(st.one_of(_radii(how, nearest, farthest, curvature, dtype), st.just(0.0)))
-    x = how.length(radius, curvature) * _unit(rng, draw(st.sampled_from(dimensions)))
-    return Point(how.point(x, curvature, dtype), curvature)
-
-
-@st.composite
-def pair(
-    draw: st.DrawFn,
-    chart: str,
-    dtype: torch.dtype = torch.float32,
-    *,
-    nearest: float = _NEAREST,
-    farthest: float | None = None,
-    dimensions: Sequence[int] = DIMENSIONS,
-    relations: Sequence[str] = RELATIONS,
-    c: st.SearchStrategy[float] | None = None,
-) -> Pair:
-    """Pairs of points of a chart, in each of the `relations`."""
-    how, curvature, rng = DRAWS[chart], draw(curvatures() if c is None else c), draw(_generators())
-    dim, distances = draw(st.sampled_from(dimensions)), _radii(how, nearest, farthest, curvature, dtype)
+    distances = radii(nearest, min(how.farthest if farthest is None else farthest, how.last(curvature, dtype)))
+    if relations is None:
+        x = how.length(draw(st.one_of(distances, st.just(0.0))), curvature) * _unit(
+            rng, draw(st.sampled_from(dimensions))
+        )
+        return Point(how.point(x, curvature, dtype), curvature)
+    dim = draw(st.sampled_from(dimensions))
     x, y = (how.length(draw(distances), curvature) * _unit(rng, dim) for _ in range(2))
     x, y = _related(draw, rng, x, y, relations)
     return Pair(how.point(x, curvature, dtype), how.point(y, curvature, dtype), curvature)
 
 
-def tangents(dtype: torch.dtype = torch.float32, **options: Any) -> st.SearchStrategy[Point]:
+def single(chart: str, dtype: torch.dtype = torch.float32, **options: Any) -> st.SearchStrategy[Any]:
+    """Points of a chart, now and then the origin.
+
+    The options are `nearest` and `farthest`, radii at unit curvature; `dimensions` to choose from; c, a strategy.
+    """
+    return _drawn(chart, dtype, None, **options)
+
+
+def pair(
+    chart: str, dtype: torch.dtype = torch.float32, *, relations: Sequence[str] = RELATIONS, **options: Any
+) -> st.SearchStrategy[Any]:
+    """Pairs of points of a chart in each of the `relations`; the other options are those of `single`."""
+    return _drawn(chart, dtype, relations, **options)
+
+
+def tangents(dtype: torch.dtype = torch.float32, **options: Any) -> st.SearchStrategy[Any]:
     """Tangent vectors at the origin; the options are those of `single`."""
     return single("tangent", dtype, **options)
 
 
-def tangent_pairs(dtype: torch.dtype = torch.float32, **options: Any) -> st.SearchStrategy[Pair]:
+def tangent_pairs(dtype: torch.dtype = torch.float32, **options: Any) -> st.SearchStrategy[Any]:
     """Pairs of tangent vectors at the origin; the options are those of `pair`."""
     return pair("tangent", dtype, **options)
 
 
-def points(dtype: torch.dtype = torch.float32, **options: Any) -> st.SearchStrategy[Point]:
+def points(dtype: torch.dtype = torch.float32, **options: Any) -> st.SearchStrategy[Any]:
     """Points of the ball, up to the last float inside."""
     return single("ball", dtype, **options)
 
 
-def point_pairs(dtype: torch.dtype = torch.float32, **options: Any) -> st.SearchStrategy[Pair]:
+def point_pairs(dtype: torch.dtype = torch.float32, **options: Any) -> st.SearchStrategy[Any]:
     """Pairs of points of the ball, up to the last float inside."""
     return pair("ball", dtype, **options)
 
 
-def lorentz_points(dtype: torch.dtype = torch.float32, **options: Any) -> st.SearchStrategy[Point]:
+def lorentz_points(dtype: torch.dtype = torch.float32, **options: Any) -> st.SearchStrategy[Any]:
     """Points of the Lorentz model by their space components, up to where the dtype ends."""
     return single("lorentz", dtype, **options)
 
 
-def lorentz_pairs(dtype: torch.dtype = torch.float32, **options: Any) -> st.SearchStrategy[Pair]:
+def lorentz_pairs(dtype: torch.dtype = torch.float32, **options: Any) -> st.SearchStrategy[Any]:
     """Pairs of points of the Lorentz model, up to where the dtype ends."""
     return pair("lorentz", dtype, **options)
 
@@ -238,12 +241,6 @@ def inputs(f: Primitive, dtype: torch.dtype = torch.float32, **options: Any) -> 
     if f.vectors == 1:
         options.pop("relations", None)
     return (single if f.vectors == 1 else pair)(chart, dtype, **options)
-
-
-def _radii(
-    how: PointDraw, nearest: float, farthest: float | None, c: float, dtype: torch.dtype
-) -> st.SearchStrategy[float]:
-    return radii(nearest, min(how.farthest if farthest is None else farthest, how.last(c, dtype)))
 
 
 @lru_cache

@@ -135,7 +135,7 @@ def operator(name: str, chart: ChartKernel) -> Callable[[Tensor, Tensor, Tensor]
 
     def all_distances(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
         keep, dtype = torch.is_grad_enabled() and not twofloat.wanted(x, y), result_dtype(x, y)
-        x, y = autograd.told_apart(x.to(dtype), y.to(dtype))  # the longer of them says how exact the rows must be
+        x, y = autograd.tell_apart(x.to(dtype), y.to(dtype))  # the longer of them says how exact the rows must be
         return Distances.apply(x, y, c, keep)[0]
 
     return all_distances
