@@ -325,7 +325,7 @@ def gyration(
         ValueError, TypeError: shapes that do not match, a point outside the ball, NaN or infinity, c ≤ 0.
 
     Source: Ungar, "A gyrovector space approach to hyperbolic geometry" (2009), chapter 1, rewritten as a rotation
-    in the plane of x and y; see `_gyrated`.
+    in the plane of x and y; see `_gyrate`.
 
     >>> x, y = torch.tensor([0.5, 0.0]), torch.tensor([0.0, 0.5])
     >>> gyration(x, y, torch.tensor([17.0, 0.0]), c=1.0)
@@ -336,7 +336,7 @@ def gyration(
     checks.finite(v=v)
     form, c64 = result_form(x, y, v), curvature(c, x)
     x, y = wide(x), wide(y)
-    return _gyrated(x, y, _gap("x", x, c64), _gap("y", y, c64), wide(v), c64).to(**form)
+    return _gyrate(x, y, _gap("x", x, c64), _gap("y", y, c64), wide(v), c64).to(**form)
 
 
 def parallel_transport(
@@ -366,7 +366,7 @@ def parallel_transport(
     form, c64 = result_form(x, y, v), curvature(c, x)
     x, y = wide(x), wide(y)
     gap_x, gap_y = _gap("x", x, c64), _gap("y", y, c64)
-    return (gap_y / gap_x * _gyrated(y, -x, gap_y, gap_x, wide(v), c64)).to(**form)
+    return (gap_y / gap_x * _gyrate(y, -x, gap_y, gap_x, wide(v), c64)).to(**form)
 
 
 def geodesic(
@@ -634,7 +634,7 @@ def _exp(x: Tensor, v: Tensor, v_across: Tensor, gap: Tensor, c: Tensor) -> Tens
     return naive + (exact - naive).detach()
 
 
-def _gyrated(x: Tensor, y: Tensor, gap_x: Tensor, gap_y: Tensor, v: Tensor, c: Tensor) -> Tensor:
+def _gyrate(x: Tensor, y: Tensor, gap_x: Tensor, gap_y: Tensor, v: Tensor, c: Tensor) -> Tensor:
     """gyr[x, y]v = v + 2 (k Ωv + Ω²v)/(k² + ‖c x ∧ y‖²), with Ωv = c(⟨y, v⟩x − ⟨x, v⟩y) and k = 1 + c⟨x, y⟩.
 
     That is the rotation by twice the argument of 1 + c x ȳ, were the plane of x and y that of complex numbers. With

@@ -50,7 +50,7 @@ class _Points(NamedTuple):
         return cls(stacked[:-3], stacked[-3], stacked[-2], stacked[-1])
 
 
-def _stacked(chart: ChartKernel, x: Tensor, c: Tensor) -> Tensor:
+def _stack(chart: ChartKernel, x: Tensor, c: Tensor) -> Tensor:
     """The `_Points` of (..., D), in one tensor (D + 3, ...)."""
     stacked = x.new_empty((x.shape[-1] + 3, *x.shape[:-1]), dtype=torch.float64, device=home(x.device))
     points = _Points.views(stacked)
@@ -69,7 +69,7 @@ def distances(chart: ChartKernel, x: Tensor, y: Tensor, c: Tensor, keep: bool) -
     if dtype == torch.float64:
         wide_x, wide_y = torch.broadcast_tensors(wide(x), wide(y))
         return chart.value(wide_x, wide_y, c).to(x.device), x.new_empty(0), x.new_empty(0), x.new_empty(0)
-    xs, ys = _stacked(chart, x, c), _stacked(chart, y, c)
+    xs, ys = _stack(chart, x, c), _stack(chart, y, c)
     a, b = _Points.views(xs), _Points.views(ys)
     pairs = xs.new_empty((3, *shape))
     s, apart, root = pairs

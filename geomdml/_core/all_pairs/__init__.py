@@ -52,7 +52,7 @@ def distances(chart: ChartKernel, x: Tensor, y: Tensor, c: Tensor, keep: bool) -
         column = chart.rows(y[j], c)
         for i, row in rows:
             q = kept[i, j]
-            if twofloat.wanted(x, y):
+            if twofloat.is_needed(x, y):
                 result[i, j], near = twofloat.values(row, column, c, x.device)
             else:
                 result[i, j], near = float64.values(row, column, c, tolerated_loss(x, y), q)
@@ -134,7 +134,7 @@ def operator(name: str, chart: ChartKernel) -> Callable[[Tensor, Tensor, Tensor]
             return (*autograd.FirstDerivative.apply(derivatives, grad, *ctx.saved_tensors, by_c), None)
 
     def all_distances(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
-        keep, dtype = torch.is_grad_enabled() and not twofloat.wanted(x, y), result_dtype(x, y)
+        keep, dtype = torch.is_grad_enabled() and not twofloat.is_needed(x, y), result_dtype(x, y)
         x, y = autograd.tell_apart(x.to(dtype), y.to(dtype))  # the longer of them says how exact the rows must be
         return Distances.apply(x, y, c, keep)[0]
 

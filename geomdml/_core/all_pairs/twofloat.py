@@ -45,7 +45,7 @@ def two_floats(forced: bool) -> Iterator[None]:
         _forced = before
 
 
-def wanted(x: Tensor, y: Tensor) -> bool:
+def is_needed(x: Tensor, y: Tensor) -> bool:
     """Whether a result in float32 is asked of a device that lacks fast float64."""
     device = x.device
     if result_dtype(x, y) == torch.float64:
@@ -71,7 +71,7 @@ class _Tile(NamedTuple):
     def of(cls, row: Rows, column: Rows, device: torch.device) -> "_Tile":
         (t, t_scale, t_root), (b, b_scale, b_root) = _factors(row.A, device), _factors(column.A.T, device)
         cosine = product(row.unit, column.unit, BITS, device)
-        s = _halved(_plus_one((-cosine[0], -cosine[1])))
+        s = _halve(_plus_one((-cosine[0], -cosine[1])))
         r = _times(_add(t, (-b[0], -b[1])), _times(t_scale, b_scale))
         h, root = _root(_add(s, _times(r, r))), _times(t_root, b_root)
         tiny = (row.A < NEAREST).to(device) | (column.A < NEAREST).to(device).T
@@ -186,7 +186,7 @@ def _plus_one(x: Pair) -> Pair:
     return _add(x, (torch.ones_like(x[0]), torch.zeros_like(x[1])))
 
 
-def _halved(x: Pair) -> Pair:
+def _halve(x: Pair) -> Pair:
     return x[0] / 2, x[1] / 2
 
 
