@@ -74,7 +74,7 @@ def pairwise_dist(x: Float[Tensor, "B D"], y: Float[Tensor, "P D"], *, squared: 
     """
     checks.pairs(x=x, y=y)
     checks.finite(x=x, y=y)
-    return _Distances.apply(*autograd.told_apart(x, y), squared).to(x.device)
+    return _Distances.apply(*autograd.tell_apart(x, y), squared).to(x.device)
 
 
 def _empty(x: Tensor, y: Tensor, *_: Any) -> Tensor:
@@ -89,7 +89,7 @@ def _distances(x: Tensor, y: Tensor, squared: bool) -> Tensor:
         column, column_squares = _squares(y[j])
         for i, row, row_squares in rows:
             tile = torch.addmm(row_squares + column_squares.T, row, column.T, alpha=-2.0)
-            near = _cancelled(tile, row_squares, column_squares, tolerated)
+            near = _find_cancelled(tile, row_squares, column_squares, tolerated)
             tile.masked_fill_(near, 0.0)
             if not squared:
                 tile.sqrt_()
@@ -112,7 +112,7 @@ def _gradients(g: Tensor, x: Tensor, y: Tensor, dist: Tensor, squared: bool) -> 
         column, column_squares = _squares(y[j])
         for i, row, row_squares in rows:
             tile, pull = wide(dist[i, j]), wide(g[i, j])
-            near = _cancelled(tile if squared else tile * tile, row_squares, column_squares, tolerated)
+            near = _find_cancelled(tile if squared else tile * tile, row_squares, column_squares, tolerated)
             weight = (2 * pull if squared else pull / tile).masked_fill_(near, 0.0)
             by_x[i] += weight.sum(1, keepdim=True) * row - weight @ column
             by_y[j] += weight.sum(0).unsqueeze(1) * column - weight.T @ row
@@ -180,7 +180,7 @@ def _squares(x: Tensor) -> tuple[Tensor, Tensor]:
     return x, (x * x).sum(-1, keepdim=True)
 
 
-def _cancelled(squared: Tensor, rows: Tensor, columns: Tensor, tolerated: float) -> Tensor:
+def _find_cancelled(squared: Tensor, rows: Tensor, columns: Tensor, tolerated: float) -> Tensor:
     """Where a squared distance is too small beside ‖x‖² + ‖y‖² to have its digits, or these leave float64."""
     near = squared < tolerated * rows + tolerated * columns.T
     if float(rows.amin() + columns.amin()) < _TINY or not float(rows.amax() + columns.amax()) < _HUGE:
@@ -220,7 +220,7 @@ def clip_norm(v: Float[Tensor, "*#batch D"], max_norm: float) -> Float[Tensor, "
     if checks.values_are_checked(v) and v.numel() and _all_shorter(wanted.detach(), max_norm):
         return wanted.to(v.device, copy=wanted is v)  # never the caller's own tensor
     radius = torch.as_tensor(max_norm, dtype=torch.float64, device=wanted.device)
-    return autograd.Smooth.apply(_clipped, _clipped_gradient, wanted, radius).to(v.device)
+    return autograd.Smooth.apply(_clip, _clip_gradient, wanted, radius).to(v.device)
 
 
 def _all_shorter(v: Tensor, radius: float) -> bool:
@@ -228,11 +228,11 @@ def _all_shorter(v: Tensor, radius: float) -> bool:
     return float(torch.linalg.vector_norm(v, dim=-1).amax()) < 0.999 * radius
 
 
-def _clipped(v: Tensor, radius: Tensor) -> Tensor:
+def _clip(v: Tensor, radius: Tensor) -> Tensor:
     return v * _share(v, radius)[0].to(v)
 
 
-def _clipped_gradient(grad: Tensor, v: Tensor, radius: Tensor) -> tuple[Tensor, None]:
+def _clip_gradient(grad: Tensor, v: Tensor, radius: Tensor) -> tuple[Tensor, None]:
     """r/‖v‖·(g − ⟨g, v̂⟩v̂) for vectors that are cut back, g for the others."""
     share, length, longer = _share(v, radius)
     unit = v * torch.where(longer, 1 / length, 0.0).to(v)

@@ -29,7 +29,7 @@ from geomdml._core import all_pairs as pairs
 from geomdml._core import checks, one_to_one, polar
 from geomdml._core.autograd import Smooth
 from geomdml._core.numerics import (
-    Form,
+    TensorOptions,
     asinh_ratio,
     boundary_gap,
     chord,
@@ -41,7 +41,7 @@ from geomdml._core.numerics import (
     log_sinh,
     norm,
     result_form,
-    rounded_inside,
+    round_inside,
     sinh_ratio,
     wide,
 )
@@ -433,10 +433,10 @@ def to_ball(X: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     checks.finite(X=X)
     c64 = curvature(c, X)
     x = Smooth.apply(_stereographic, _stereographic_gradient, wide(X), c64)
-    return rounded_inside(x, c64, result_form(X))
+    return round_inside(x, c64, result_form(X))
 
 
-def _in_range(X: Tensor, c: Tensor, form: Form) -> Tensor:
+def _in_range(X: Tensor, c: Tensor, form: TensorOptions) -> Tensor:
     """X in its final dtype; what that cannot hold stops where `from_tangent` does, on the ray of X."""
     farthest = torch.finfo(form["dtype"]).max ** 0.9 / c.detach().sqrt().clamp(min=1.0)
     return (X * (farthest / norm(X).clamp(min=farthest))).to(**form)
@@ -503,7 +503,7 @@ def _rows(X: Tensor, c: Tensor) -> pairs.Rows:
     return pairs.Rows(unit, length, A, stretch=c.sqrt() / A.cosh(), growth=A.tanh())
 
 
-_all_distances = pairs.operator("lorentz", pairs.Chart(_rows, _value, _gradient))
+_all_distances = pairs.operator("lorentz", pairs.ChartKernel(_rows, _value, _gradient))
 
 
 def _halves(length: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
@@ -517,4 +517,4 @@ def _slopes(length: Tensor, c: Tensor, half_sinh: Tensor, half_cosh: Tensor) -> 
     return c.sqrt() / cosh, 2 * half_sinh * half_cosh / cosh
 
 
-_one_to_one = one_to_one.operator("lorentz", one_to_one.Chart(_halves, _slopes, _value, _gradient))
+_one_to_one = one_to_one.operator("lorentz", one_to_one.ChartKernel(_halves, _slopes, _value, _gradient))

@@ -24,7 +24,7 @@ from geomdml._core.numerics import (
     direction,
     norm,
     result_form,
-    rounded_inside,
+    round_inside,
     sinh_ratio,
     tanh_ratio,
     wide,
@@ -57,7 +57,7 @@ def __dir__() -> list[str]:
 
 
 Scalar = float | Float[Tensor, ""]
-_FAR = 100.0  # √c times half a distance: whoever goes that far from any float arrives at the boundary
+_LONGEST_STEP = 100.0  # √c times half a distance: from any float inside, such a step ends at the boundary
 
 
 def conformal_factor(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:
@@ -110,7 +110,7 @@ def project(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     length = c64.sqrt() * norm(x64)
     outside = boundary_gap(x64.detach(), c64.detach()) <= 0
     onto_boundary = x64 / torch.where(outside, length, 1.0)
-    return rounded_inside(torch.where(outside, onto_boundary, x64), c64, result_form(x))
+    return round_inside(torch.where(outside, onto_boundary, x64), c64, result_form(x))
 
 
 def expmap0(v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
@@ -135,7 +135,7 @@ def expmap0(v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     checks.positive(c=c)
     checks.finite(v=v)
     c64 = curvature(c, v)
-    return rounded_inside(_exp0(wide(v), c64), c64, result_form(v))
+    return round_inside(_exp0(wide(v), c64), c64, result_form(v))
 
 
 def logmap0(y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
@@ -187,7 +187,7 @@ def expmap(x: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: S
     checks.finite(v=v)
     form, c64 = result_form(x, v), curvature(c, x)
     x, v = wide(x), wide(v)
-    return rounded_inside(_exp(x, v, across(x, v), _gap("x", x, c64), c64), c64, form)
+    return round_inside(_exp(x, v, across(x, v), _gap("x", x, c64), c64), c64, form)
 
 
 def logmap(x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
@@ -246,7 +246,7 @@ def mobius_add(
     gap_x, gap_y = _gap("x", x64, c64), _gap("y", y64, c64)
     w = x64 + y64
     square_w = c64 * (w * w).sum(-1, keepdim=True)
-    return rounded_inside((gap_x * w + square_w * x64) / (square_w + gap_x * gap_y), c64, result_form(x, y))
+    return round_inside((gap_x * w + square_w * x64) / (square_w + gap_x * gap_y), c64, result_form(x, y))
 
 
 def mobius_scalar_mul(
@@ -275,7 +275,7 @@ def mobius_scalar_mul(
     checks.positive(c=c)
     c64, x64 = curvature(c, x), wide(x)
     log = _log0(x64, _gap("x", x64, c64), c64)
-    return rounded_inside(_exp0(_column(r, x64) * log, c64), c64, result_form(x))
+    return round_inside(_exp0(_column(r, x64) * log, c64), c64, result_form(x))
 
 
 def mobius_matvec(M: Float[Tensor, "E D"], x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch E"]:
@@ -305,7 +305,7 @@ def mobius_matvec(M: Float[Tensor, "E D"], x: Float[Tensor, "*#batch D"], *, c: 
     checks.finite(M=M)
     c64, x64 = curvature(c, x), wide(x)
     log = _log0(x64, _gap("x", x64, c64), c64)
-    return rounded_inside(_exp0(log @ wide(M).T, c64), c64, result_form(M, x))
+    return round_inside(_exp0(log @ wide(M).T, c64), c64, result_form(M, x))
 
 
 def gyration(
@@ -325,7 +325,7 @@ def gyration(
         ValueError, TypeError: shapes that do not match, a point outside the ball, NaN or infinity, c ≤ 0.
 
     Source: Ungar, "A gyrovector space approach to hyperbolic geometry" (2009), chapter 1, rewritten as a rotation
-    in the plane of x and y; see `_gyrated`.
+    in the plane of x and y; see `_gyrate`.
 
     >>> x, y = torch.tensor([0.5, 0.0]), torch.tensor([0.0, 0.5])
     >>> gyration(x, y, torch.tensor([17.0, 0.0]), c=1.0)
@@ -336,7 +336,7 @@ def gyration(
     checks.finite(v=v)
     form, c64 = result_form(x, y, v), curvature(c, x)
     x, y = wide(x), wide(y)
-    return _gyrated(x, y, _gap("x", x, c64), _gap("y", y, c64), wide(v), c64).to(**form)
+    return _gyrate(x, y, _gap("x", x, c64), _gap("y", y, c64), wide(v), c64).to(**form)
 
 
 def parallel_transport(
@@ -366,7 +366,7 @@ def parallel_transport(
     form, c64 = result_form(x, y, v), curvature(c, x)
     x, y = wide(x), wide(y)
     gap_x, gap_y = _gap("x", x, c64), _gap("y", y, c64)
-    return (gap_y / gap_x * _gyrated(y, -x, gap_y, gap_x, wide(v), c64)).to(**form)
+    return (gap_y / gap_x * _gyrate(y, -x, gap_y, gap_x, wide(v), c64)).to(**form)
 
 
 def geodesic(
@@ -408,7 +408,7 @@ def geodesic(
     beyond = (t < 0) | (t > 1)
     share = torch.where(beyond, 0.5, t)
     delta = 2 * torch.asinh(c64.sqrt() * norm(x - y) / (gap_x * gap_y).sqrt())
-    # From the nearer end; beyond the ends the weights have both signs, and the way goes on along the geodesic.
+    # From the nearer end; beyond the ends the weights would have both signs, and the log and exp maps take over.
     x, y, gap_x, gap_y, t, share = (
         torch.where(t < 0.5, a, b)
         for a, b in ((x, y), (y, x), (gap_x, gap_y), (gap_y, gap_x), (t, 1 - t), (share, 1 - share))
@@ -418,7 +418,7 @@ def geodesic(
     between = x + (u_y * (y - x) - rest * x) / (u_x + u_y + rest)
     scale, step = _log(x, y, gap_x, gap_y, c64)
     onward = _exp(x, t * scale * step, t * scale * gap_x * across(x, y), gap_x, c64)
-    return rounded_inside(torch.where(beyond, onward, between), c64, form)
+    return round_inside(torch.where(beyond, onward, between), c64, form)
 
 
 def midpoint(
@@ -455,7 +455,7 @@ def midpoint(
     U = u.sum(-2)
     mean = (u * x64).sum(-2) / U
     V = c64 * (u * (x64 - mean.unsqueeze(-2)) ** 2).sum((-2, -1)).unsqueeze(-1)
-    return rounded_inside(mean * 2 * U / (2 * U - 1 + torch.sqrt(1 + 4 * U * V)), c64, result_form(x))
+    return round_inside(mean * 2 * U / (2 * U - 1 + torch.sqrt(1 + 4 * U * V)), c64, result_form(x))
 
 
 def dist0(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:
@@ -619,12 +619,12 @@ def _exp(x: Tensor, v: Tensor, v_across: Tensor, gap: Tensor, c: Tensor) -> Tens
     """
     a = c.sqrt() * norm(v) / gap
     y = tanh_ratio(a) / gap * v
-    w, gap_y = x + y, torch.cosh(a.clamp(max=_FAR)) ** -2
+    w, gap_y = x + y, torch.cosh(a.clamp(max=_LONGEST_STEP)) ** -2
     square_w = c * (w * w).sum(-1, keepdim=True)
     naive = (gap * w + square_w * x) / (square_w + gap * gap_y)
     with torch.no_grad():
         (x_hat, x_length), (v_hat, v_length) = direction(x), direction(v)
-        A, B = 2 * a.clamp(max=_FAR), 2 * _artanh(c.sqrt() * x_length, gap)
+        A, B = 2 * a.clamp(max=_LONGEST_STEP), 2 * _artanh(c.sqrt() * x_length, gap)
         aside = v_across / torch.where(v_length > 0, v_length, 1.0)
         cosine = (x_hat * v_hat).sum(-1, keepdim=True)
         obtuse = (aside * aside).sum(-1, keepdim=True) / (1 - cosine.clamp(max=0.0))
@@ -634,7 +634,7 @@ def _exp(x: Tensor, v: Tensor, v_across: Tensor, gap: Tensor, c: Tensor) -> Tens
     return naive + (exact - naive).detach()
 
 
-def _gyrated(x: Tensor, y: Tensor, gap_x: Tensor, gap_y: Tensor, v: Tensor, c: Tensor) -> Tensor:
+def _gyrate(x: Tensor, y: Tensor, gap_x: Tensor, gap_y: Tensor, v: Tensor, c: Tensor) -> Tensor:
     """gyr[x, y]v = v + 2 (k Ωv + Ω²v)/(k² + ‖c x ∧ y‖²), with Ωv = c(⟨y, v⟩x − ⟨x, v⟩y) and k = 1 + c⟨x, y⟩.
 
     That is the rotation by twice the argument of 1 + c x ȳ, were the plane of x and y that of complex numbers. With
@@ -690,7 +690,7 @@ def _rows(x: Tensor, c: Tensor) -> pairs.Rows:
     return pairs.Rows(unit, length, A, stretch, growth=stretch * length)
 
 
-_all_distances = pairs.operator("ball", pairs.Chart(_rows, _value, _gradient))
+_all_distances = pairs.operator("ball", pairs.ChartKernel(_rows, _value, _gradient))
 
 
 def _halves(length: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
@@ -706,4 +706,4 @@ def _lost(length: Tensor, c: Tensor) -> Tensor:
     return 1 - c * length * length < 1e-6
 
 
-_one_to_one = one_to_one.operator("ball", one_to_one.Chart(_halves, _slopes, _value, _gradient, lost=_lost))
+_one_to_one = one_to_one.operator("ball", one_to_one.ChartKernel(_halves, _slopes, _value, _gradient, lost=_lost))

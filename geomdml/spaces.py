@@ -88,7 +88,7 @@ class Hyperbolic(nn.Module):
     def __init__(self, c: float = 0.5, *, chart: Chart = "tangent", learnable: bool = False) -> None:
         super().__init__()
         checks.positive(c=c)
-        self.chart: Chart = _known(chart)
+        self.chart: Chart = _check_chart(chart)
         self.learnable = learnable
         self._c = float(c)
         if learnable:
@@ -219,7 +219,7 @@ class Hyperbolic(nn.Module):
         """`to(chart, x)` moves embeddings x from this space's chart to another; else as `torch.nn.Module.to`."""
         if len(args) != 2 or not isinstance(args[0], str) or not isinstance(args[1], Tensor):
             return super().to(*args, **kwargs)
-        chart, x = _known(args[0]), args[1]
+        chart, x = _check_chart(args[0]), args[1]
         return x if chart == self.chart else _MOVES[self.chart, chart](x, c=self.c)
 
     def extra_repr(self) -> str:
@@ -248,7 +248,7 @@ def in_unbounded_chart(space: Any) -> Any:
     return space
 
 
-def _known(chart: str) -> Chart:
+def _check_chart(chart: str) -> Chart:
     if chart not in get_args(Chart):
         raise ValueError(f"chart = {chart!r}; expected one of {', '.join(map(repr, get_args(Chart)))}")
     return chart  # type: ignore[return-value]

@@ -450,11 +450,11 @@ def _rows(u: Tensor, c: Tensor) -> pairs.Rows:
     return pairs.Rows(unit, length, A, stretch, growth=A)
 
 
-_all_distances = pairs.operator("tangent", pairs.Chart(_rows, _value, _gradient))
+_all_distances = pairs.operator("tangent", pairs.ChartKernel(_rows, _value, _gradient))
 
 
 def _halves(length: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    half = (c.sqrt() * length).clamp_(max=one_to_one.FAR).expm1_()  # e^(A/2) − 1
+    half = (c.sqrt() * length).clamp_(max=one_to_one.LARGEST_HALF).expm1_()  # e^(A/2) − 1
     shrunk = half / (half + 1)
     return (half + shrunk) / 2, 1 + (half - shrunk) / 2
 
@@ -464,7 +464,9 @@ def _slopes(length: Tensor, c: Tensor, *_: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _beyond(length: Tensor, c: Tensor) -> Tensor:
-    return (2 * (c.sqrt() * length - one_to_one.FAR)).clamp_(min=0.0)
+    return (2 * (c.sqrt() * length - one_to_one.LARGEST_HALF)).clamp_(min=0.0)
 
 
-_one_to_one = one_to_one.operator("tangent", one_to_one.Chart(_halves, _slopes, _value, _gradient, beyond=_beyond))
+_one_to_one = one_to_one.operator(
+    "tangent", one_to_one.ChartKernel(_halves, _slopes, _value, _gradient, beyond=_beyond)
+)

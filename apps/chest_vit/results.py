@@ -121,7 +121,7 @@ def similarities(model: CHEST, vectors: Tensor, labels: Tensor) -> tuple[Tensor,
     """SoftTriple's similarities, as the loss takes them, of tangent vectors to their own class and to all others."""
     proxies = model.loss.proxies
     assert proxies is not None
-    dist = proxies.distances(vectors, model.head(proxies.vectors.flatten(0, 1)), model.space)
+    dist = proxies.distances(vectors, model.space, mapped=model.head(proxies.vectors))
     if model.loss.relative:
         dist = in_mean_units(dist)
     similarity = soft_triple_similarity(dist, gamma=model.hparams["gamma_h"])

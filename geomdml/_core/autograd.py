@@ -56,7 +56,7 @@ class Smooth(Differentiable):
         return (None, None, *ctx.gradient(grad, *ctx.saved_tensors))
 
 
-def told_apart(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def tell_apart(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """x and y, a view of it where they are one tensor: torch.compile takes no function of the same tensor twice."""
     return x, y.view_as(y) if y is x else y
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 LOG2 = math.log(2.0)
+LARGEST_RADIUS = 170.0  # at unit curvature: sinh²(170) is a float64 with room for its square
 
 
 def home(device: torch.device) -> torch.device:
@@ -24,14 +25,14 @@ def wide(x: Tensor) -> Tensor:
     return x.to(home(x.device), torch.float64)
 
 
-class Form(TypedDict):
+class TensorOptions(TypedDict):
     """Device and dtype, for `Tensor.to`."""
 
     device: torch.device
     dtype: torch.dtype
 
 
-def result_form(*tensors: Tensor) -> Form:
+def result_form(*tensors: Tensor) -> TensorOptions:
     """Where a result goes: to the first input's device, in the `result_dtype`."""
     return {"device": tensors[0].device, "dtype": result_dtype(*tensors)}
 
@@ -94,6 +95,18 @@ def law_of_cosines(A: Tensor, B: Tensor, apart: Tensor, log_sine: Tensor) -> Ten
     """
     across = log_sinh(A) + log_sinh(B) + 2 * log_sine
     return 2 * asinh_exp(torch.logaddexp(2 * log_sinh(apart.abs() / 2), across) / 2)
+
+
+def sinh_half_squared(A: Tensor, B: Tensor, s: Tensor) -> Tensor:
+    """sinh²(δ/2) by the same law, of radii that are neither tiny nor far out; s = sin²(θ/2)."""
+    return ((A - B) / 2).sinh() ** 2 + A.sinh() * B.sinh() * s
+
+
+def sinh_half_difference(
+    sinh_a: Tensor, cosh_a: Tensor, sinh_b: Tensor, cosh_b: Tensor, out: Tensor | None = None
+) -> Tensor:
+    """sinh((A − B)/2) for all pairs, from what each point brings: the hyperbolic sines and cosines of A/2 and B/2."""
+    return torch.mul(sinh_a, cosh_b, out=out).addcmul_(cosh_a, sinh_b, value=-1)
 
 
 def tanh_ratio(z: Tensor) -> Tensor:
@@ -188,7 +201,7 @@ def tolerated_loss(*inputs: Tensor) -> float:
     return 1e-8 if result_dtype(*inputs) == torch.float32 else 0.1
 
 
-def rounded_inside(x: Tensor, c: Tensor, form: Form) -> Tensor:
+def round_inside(x: Tensor, c: Tensor, form: TensorOptions) -> Tensor:
     """x, of the closed ball, in its final dtype; where that falls outside, the last floats inside.
 
     That is a rounding, and like any rounding it leaves the gradient alone.

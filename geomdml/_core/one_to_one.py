@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from geomdml._core import autograd
-from geomdml._core.numerics import home, result_dtype, wide
+from geomdml._core.numerics import LARGEST_RADIUS, home, result_dtype, sinh_half_difference, wide
 
-FAR = 85.0  # of A/2; beyond, δ grows by what is cut off, and below, q² is a float64
+LARGEST_HALF = LARGEST_RADIUS / 2  # of A/2; beyond, δ grows by what is cut off
 NEAR = 1e-15  # of s; below, digits are lost that a float32 has
 LEAST = 1e-300  # a divisor in place of 0, of what is 0 itself
 TINY = 1e-200  # of q; below, it may have lost digits to underflow
@@ -26,15 +26,15 @@ SHORT = 1e-4  # of A; below, the terms of the derivative by c cancel
 CACHED = 2**17  # numbers that stay in a cache
 
 
-class Chart(NamedTuple):
+class ChartKernel(NamedTuple):
     """What the kernel needs of a chart, in float64."""
 
-    halves: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # sinh and cosh of A/2, at most FAR; of ‖x‖ and c
+    halves: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # sinh and cosh of A/2, cut at LARGEST_HALF
     slopes: Callable[..., tuple[Tensor, Tensor]]  # ∂A/∂‖x‖ and 2c ∂A/∂c; of ‖x‖, c and the halves
     value: Callable[[Tensor, Tensor, Tensor], Tensor]  # distances with every digit; of x, y, c
     gradient: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]  # of g, x, y, c
     lost: Callable[[Tensor, Tensor], Tensor] | None = None  # points that need more digits; of ‖x‖ and c
-    beyond: Callable[[Tensor, Tensor], Tensor] | None = None  # A − 2 FAR, at least 0; of ‖x‖ and c
+    beyond: Callable[[Tensor, Tensor], Tensor] | None = None  # A − LARGEST_RADIUS, at least 0; of ‖x‖ and c
 
 
 class _Points(NamedTuple):
@@ -50,7 +50,7 @@ class _Points(NamedTuple):
         return cls(stacked[:-3], stacked[-3], stacked[-2], stacked[-1])
 
 
-def _stacked(chart: Chart, x: Tensor, c: Tensor) -> Tensor:
+def _stack(chart: ChartKernel, x: Tensor, c: Tensor) -> Tensor:
     """The `_Points` of (..., D), in one tensor (D + 3, ...)."""
     stacked = x.new_empty((x.shape[-1] + 3, *x.shape[:-1]), dtype=torch.float64, device=home(x.device))
     points = _Points.views(stacked)
@@ -63,17 +63,17 @@ def _stacked(chart: Chart, x: Tensor, c: Tensor) -> Tensor:
     return stacked
 
 
-def distances(chart: Chart, x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def distances(chart: ChartKernel, x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Distances and, to `keep` for the backward pass, the points of both sides and s, sinh((A − B)/2) and √(q + q²)."""
     shape, dtype = torch.broadcast_shapes(x.shape[:-1], y.shape[:-1]), result_dtype(x, y)
     if dtype == torch.float64:
         wide_x, wide_y = torch.broadcast_tensors(wide(x), wide(y))
         return chart.value(wide_x, wide_y, c).to(x.device), x.new_empty(0), x.new_empty(0), x.new_empty(0)
-    xs, ys = _stacked(chart, x, c), _stacked(chart, y, c)
+    xs, ys = _stack(chart, x, c), _stack(chart, y, c)
     a, b = _Points.views(xs), _Points.views(ys)
     pairs = xs.new_empty((3, *shape))
     s, apart, root = pairs
-    torch.mul(a.sinh, b.cosh, out=apart).addcmul_(a.cosh, b.sinh, value=-1)
+    sinh_half_difference(a.sinh, a.cosh, b.sinh, b.cosh, out=apart)
     _quarter_of_squares(a.unit, b.unit, out=s)
     q = torch.mul(s, b.sinh * b.cosh).mul_(4 * a.sinh * a.cosh).addcmul_(apart, apart)
     torch.addcmul(q, q, q, out=root).sqrt_()
@@ -88,7 +88,7 @@ def distances(chart: Chart, x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tupl
     return (result, xs, ys, pairs) if keep else (result, x.new_empty(0), x.new_empty(0), x.new_empty(0))
 
 
-def _near(chart: Chart, a: _Points, b: _Points, s: Tensor, q: Tensor, c: Tensor) -> Tensor | None:
+def _near(chart: ChartKernel, a: _Points, b: _Points, s: Tensor, q: Tensor, c: Tensor) -> Tensor | None:
     """The pairs that need every digit; None where none does, which is told by a fast look at the least s and q."""
     near = None
     if s.numel() and (float(s.amin()) < NEAR or float(q.amin()) < TINY):
@@ -100,7 +100,7 @@ def _near(chart: Chart, a: _Points, b: _Points, s: Tensor, q: Tensor, c: Tensor)
 
 
 def gradients(
-    chart: Chart, g: Tensor, x: Tensor, y: Tensor, c: Tensor, xs: Tensor, ys: Tensor, pairs: Tensor, by_c: bool
+    chart: ChartKernel, g: Tensor, x: Tensor, y: Tensor, c: Tensor, xs: Tensor, ys: Tensor, pairs: Tensor, by_c: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradient of `distances` by x, y and, where it is asked for, c, from the gradient g and what was kept."""
     if not g.numel():
@@ -173,7 +173,7 @@ def _add_at(gradient: Tensor, near: Tensor, singles: Tensor) -> None:
     gradient.view(len(gradient), -1).index_add_(1, numbers[near], singles.T)
 
 
-def _delta(chart: Chart, a: _Points, b: _Points, q: Tensor, root: Tensor, c: Tensor) -> Tensor:
+def _delta(chart: ChartKernel, a: _Points, b: _Points, q: Tensor, root: Tensor, c: Tensor) -> Tensor:
     """δ from q, whose memory it takes, and √(q + q²)."""
     delta = q.add_(root).mul_(2).log1p_()
     if chart.beyond is not None:
@@ -195,7 +195,7 @@ def _parts(count: int, size: int) -> Iterator[slice]:
     return (slice(start, start + together) for start in range(0, count, together))
 
 
-def operator(name: str, chart: Chart) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+def operator(name: str, chart: ChartKernel) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     """`distances` in a chart, as one differentiable function of x, y and c."""
     kept = "Tensor xs, Tensor ys, Tensor pairs"
 
@@ -236,7 +236,7 @@ def operator(name: str, chart: Chart) -> Callable[[Tensor, Tensor, Tensor], Tens
     def dist(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
         rank = max(x.ndim, y.ndim)  # coordinates first, leading dimensions would no longer line up
         x, y = (z.reshape(*(1,) * (rank - z.ndim), *z.shape) for z in (x, y))
-        return Distances.apply(*autograd.told_apart(x, y), c, torch.is_grad_enabled())[0]
+        return Distances.apply(*autograd.tell_apart(x, y), c, torch.is_grad_enabled())[0]
 
     return dist
 

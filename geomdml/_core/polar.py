@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from geomdml._core.autograd import Differentiable, told_apart
+from geomdml._core.autograd import Differentiable, tell_apart
 from geomdml._core.numerics import (
     LOG2,
     across,
@@ -102,13 +102,13 @@ class Widened(torch.autograd.Function):
 
 def translate(x: Tensor, y: Tensor, c: Tensor, of_x: Coordinates, of_y: Coordinates, out: Coordinates) -> Tensor:
     """The point y carried along by the translation that takes the origin to x; each in its chart."""
-    x, y = told_apart(*torch.broadcast_tensors(Widened.apply(x), Widened.apply(y)))
+    x, y = tell_apart(*torch.broadcast_tensors(Widened.apply(x), Widened.apply(y)))
 
     def value(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
-        return _translated(x, y, c, of_x, of_y, out)
+        return _translate(x, y, c, of_x, of_y, out)
 
     def gradient(grad: Tensor, x: Tensor, y: Tensor, c: Tensor) -> tuple[Tensor, ...]:
-        return _translated_gradient(grad, x, y, c, of_x, of_y, out)
+        return _translate_gradient(grad, x, y, c, of_x, of_y, out)
 
     return Differentiable.apply(value, gradient, x, y, c)
 
@@ -117,13 +117,13 @@ def geodesic(x: Tensor, y: Tensor, t: float | Tensor, c: Tensor, chart: Coordina
     """The point at t·d(x, y) from x on the geodesic from x to y, for numbers t of the leading dimensions."""
     t = Widened.apply(t) if isinstance(t, Tensor) else torch.as_tensor(t, dtype=c.dtype, device=c.device)
     lead = torch.broadcast_shapes(x.shape[:-1], y.shape[:-1], t.shape)
-    x, y = told_apart(*(Widened.apply(z).expand(*lead, z.shape[-1]) for z in (x, y)))
+    x, y = tell_apart(*(Widened.apply(z).expand(*lead, z.shape[-1]) for z in (x, y)))
 
     def value(x: Tensor, y: Tensor, t: Tensor, c: Tensor) -> Tensor:
-        return _walked(x, y, t, c, chart)
+        return _point_on_walk(x, y, t, c, chart)
 
     def gradient(grad: Tensor, x: Tensor, y: Tensor, t: Tensor, c: Tensor) -> tuple[Tensor, ...]:
-        return _walked_gradient(grad, x, y, t, c, chart)
+        return _point_on_walk_gradient(grad, x, y, t, c, chart)
 
     return Differentiable.apply(value, gradient, x, y, t.expand(lead), c)
 
@@ -245,14 +245,14 @@ def _by_c(g_along: Tensor, length: Tensor, c: Tensor, *slopes: tuple[Tensor, Ten
     return (sum((slope * length).sum() for slope, length in slopes) - (g_along * length).sum()) / (2 * c)
 
 
-def _translated(x: Tensor, y: Tensor, c: Tensor, of_x: Coordinates, of_y: Coordinates, out: Coordinates) -> Tensor:
+def _translate(x: Tensor, y: Tensor, c: Tensor, of_x: Coordinates, of_y: Coordinates, out: Coordinates) -> Tensor:
     p = _pair(x, y, c, of_x, of_y)
     R, at_origin, *_ = _solve(p.A, p.B, p.apart, p.log_half_cosine, p.log_sine)
     unit = _column(at_origin.cos) * p.x_hat + _column(at_origin.sin) * p.x_side
     return _column(out.length(R, c)) * unit + 0.0  # the origin is 0, not −0
 
 
-def _translated_gradient(
+def _translate_gradient(
     grad: Tensor, x: Tensor, y: Tensor, c: Tensor, of_x: Coordinates, of_y: Coordinates, out: Coordinates
 ) -> tuple[Tensor, Tensor, Tensor]:
     """By y: its step turns by the angle at the result z. By x: the fields of motions, which move all points."""
@@ -351,14 +351,14 @@ def _walk(x: Tensor, y: Tensor, t: Tensor, c: Tensor, chart: Coordinates) -> _Wa
     return _Walk(near, p, share, delta, at_near, at_far, radius, at_origin, at_z)
 
 
-def _walked(x: Tensor, y: Tensor, t: Tensor, c: Tensor, chart: Coordinates) -> Tensor:
+def _point_on_walk(x: Tensor, y: Tensor, t: Tensor, c: Tensor, chart: Coordinates) -> Tensor:
     w = _walk(x, y, t, c, chart)
     sine = torch.where(w.share < 0, -w.at_origin.sin, w.at_origin.sin)
     unit = _column(w.at_origin.cos) * w.pair.x_hat + _column(sine) * w.pair.x_side
     return _column(chart.length(w.radius, c)) * unit + 0.0
 
 
-def _walked_gradient(
+def _point_on_walk_gradient(
     grad: Tensor, x: Tensor, y: Tensor, t: Tensor, c: Tensor, chart: Coordinates
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Moving an end moves the point by a Jacobi field: sinh of the rest of the way across the geodesic."""

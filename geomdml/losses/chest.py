@@ -112,7 +112,7 @@ class CHESTLoss(nn.Module):
         self.eta_h, self.eta_e, self.tau, self.relative = eta_h, eta_e, tau, relative
         self.settings_h = {"gamma": gamma_h, "scale": scale_h, "margin": margin_h}
         self.settings_e = {"gamma": gamma_e, "scale": scale_e, "margin": margin_e}
-        self.hyphc = {"gamma": gamma_hyp, "triplets": triplets, "form": hyphc_form, "live": hyphc_live}
+        self.hyphc = HypHCLoss(triplets=triplets, gamma=gamma_hyp, form=hyphc_form, live=hyphc_live)
 
     def terms(
         self,
@@ -142,8 +142,9 @@ class CHESTLoss(nn.Module):
             )
             total = total + self.eta_e * euclidean
         if self.tau > 0:
-            hyphc = HypHCLoss(space=head.space, **self.hyphc)  # type: ignore[arg-type]
-            regulariser = hyphc(proxies) if self.regulariser is None else self.regulariser(vectors, labels)
+            regulariser = (
+                self.hyphc(proxies, space=head.space) if self.regulariser is None else self.regulariser(vectors, labels)
+            )
             total = total + self.tau * regulariser
         return CHESTTerms(total, hyperbolic, euclidean, regulariser)
 
@@ -179,5 +180,5 @@ class CHESTLoss(nn.Module):
         self, points: Tensor, proxies: Tensor | None, space: Space, labels: Tensor, settings: dict[str, float]
     ) -> Tensor:
         assert self.proxies is not None and proxies is not None  # the constructor made them where a half needs them
-        dist = self.proxies.distances(points, proxies.flatten(0, 1), space)
+        dist = self.proxies.distances(points, space, mapped=proxies)
         return soft_triple(in_mean_units(dist) if self.relative else dist, labels, reduction="mean", **settings)

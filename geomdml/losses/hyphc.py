@@ -17,7 +17,7 @@ class HypHCLoss(nn.Module):
     """HypHC triplet loss on proxies: those of one class get a deeper common ancestor than those of two classes.
 
     Args:
-        space: hyperbolic, in the "tangent" chart.
+        space: hyperbolic, in the "tangent" chart; None: it comes with each call.
         triplets: triplets drawn at each call, M ≥ 1; None draws one for each class.
         gamma: temperature γ_hyp > 0 of the softmax over depths.
         form: "depth" (lowest common ancestor, as in HypHC) or "distance" (as equation (9) is printed: pushes the
@@ -36,7 +36,7 @@ class HypHCLoss(nn.Module):
     def __init__(
         self,
         *,
-        space: Hyperbolic,
+        space: Hyperbolic | None = None,
         triplets: int | None = None,
         gamma: float = 1.0,
         form: Literal["depth", "distance"] = "depth",
@@ -47,13 +47,19 @@ class HypHCLoss(nn.Module):
             raise ValueError(f"form = {form!r}; expected 'depth' or 'distance'")
         if triplets is not None and triplets < 1:
             raise ValueError(f"triplets = {triplets}; expected at least 1")
-        self.space, self.triplets = in_tangent_chart(space), triplets
+        self.space, self.triplets = space if space is None else in_tangent_chart(space), triplets
         self.gamma, self.form, self.live = gamma, form, live
 
-    def forward(self, proxies: Float[Tensor, "C K D"], *, generator: torch.Generator | None = None) -> Tensor:
+    def forward(
+        self,
+        proxies: Float[Tensor, "C K D"],
+        *,
+        space: Hyperbolic | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
         classes, centers = proxies.shape[:2]
         triplets = draw_triplets(classes, centers, self.triplets or classes, proxies.device, generator)
-        dist, depth = distances_and_depths(proxies.flatten(0, 1), triplets, c=self.space.c)
+        dist, depth = distances_and_depths(proxies.flatten(0, 1), triplets, c=in_tangent_chart(space or self.space).c)
         similarity = torch.exp(-dist if self.live else -dist.detach())
         return hyphc(similarity, depth if self.form == "depth" else dist, gamma=self.gamma)
 

@@ -55,6 +55,6 @@ class MultiProxyAnchorLoss(nn.Module):
         self.gamma, self.scale, self.margin = gamma, scale, margin
 
     def forward(self, embeddings: Float[Tensor, "B D"], labels: Int[Tensor, " B"]) -> Float[Tensor, ""]:
-        dist = self.proxies.distances(embeddings, self.proxies.vectors.flatten(0, 1), self.space)
+        dist = self.proxies.distances(embeddings, self.space)
         similarity = 1 + soft_triple_similarity(in_mean_units(dist), gamma=self.gamma)
         return proxy_anchor(similarity, labels, scale=self.scale, margin=self.margin)

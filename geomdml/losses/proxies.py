@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from geomdml._core.checks import class_indices
+from geomdml.spaces import Space
 
 __all__ = ["Proxies"]
 
@@ -50,6 +51,9 @@ class Proxies(nn.Module):
         noise = torch.randn_like(self.vectors) * features.std(0, correction=0)
         self.vectors.copy_(means.unsqueeze(1) + spread * noise)
 
-    def distances(self, embeddings: Tensor, proxies: Tensor, space) -> Float[Tensor, "B C K"]:
-        """Distances from the embeddings to the proxies, given flat as (C·K, D) in the space of the embeddings."""
-        return space.pairwise_dist(embeddings, proxies).view(len(embeddings), *self.vectors.shape[:2])
+    def distances(
+        self, embeddings: Float[Tensor, "B T"], space: Space, *, mapped: Float[Tensor, "C K T"] | None = None
+    ) -> Float[Tensor, "B C K"]:
+        """Distances from the embeddings to the proxies, or to where a map such as a head has taken the proxies."""
+        points = self.vectors if mapped is None else mapped
+        return space.pairwise_dist(embeddings, points.flatten(0, 1)).view(len(embeddings), *points.shape[:2])

@@ -72,5 +72,5 @@ class SoftTripleLoss(nn.Module):
         return self.scale * soft_triple_similarity(self._distances(embeddings), gamma=self.gamma)
 
     def _distances(self, embeddings: Tensor) -> Tensor:
-        dist = self.proxies.distances(embeddings, self.proxies.vectors.flatten(0, 1), self.space)
+        dist = self.proxies.distances(embeddings, self.space)
         return in_mean_units(dist) if self.relative else dist

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from geomdml import tangent
 from geomdml._core.numerics import (
+    LARGEST_RADIUS,
     LOG2,
     asinh_exp,
     curvature,
@@ -21,6 +22,7 @@ from geomdml._core.numerics import (
     log_cosh,
     log_sinh,
     result_form,
+    sinh_half_squared,
     tolerated_loss,
     wide,
 )
@@ -29,7 +31,7 @@ __all__ = ["FIRST", "SECOND", "distances_and_depths"]
 
 _BLOCK = 256  # triplets at a time: their vectors stay in the caches
 FIRST, SECOND = (0, 0, 1), (1, 2, 2)  # the pairs of a triplet
-_NEAR, _FAR = 1e-4, 170.0  # nearer, the derivative by c cancels; sinh²(170) is a float64 with room for its square
+_NEAREST = 1e-4  # the radius below which the derivative by c cancels
 
 
 def distances_and_depths(
@@ -60,11 +62,11 @@ def distances_and_depths(
     sine_squared = (1 - cosine) / 2
     with torch.no_grad():
         tolerated = tolerated_loss(points)
-        known = (sine_squared > tolerated) & (sine_squared < 1 - tolerated) & (torch.minimum(A, B) > _NEAR)
-        known &= (torch.maximum(A, B) < _FAR) & usable[:, FIRST] & usable[:, SECOND]
+        known = (sine_squared > tolerated) & (sine_squared < 1 - tolerated) & (torch.minimum(A, B) > _NEAREST)
+        known &= (torch.maximum(A, B) < LARGEST_RADIUS) & usable[:, FIRST] & usable[:, SECOND]
     # What is not known is replaced by a harmless pair: no infinite slope may reach the backward pass.
     A, B, s = (torch.where(known, w, harmless) for w, harmless in ((A, 1.0), (B, 1.0), (sine_squared, 0.5)))
-    q = ((A - B) / 2).sinh() ** 2 + A.sinh() * B.sinh() * s
+    q = sinh_half_squared(A, B, s)
     delta = 2 * q.sqrt().asinh()
     depth = _ancestor_depth(A, B, delta, s.sqrt(), (1 - s).sqrt())
     dist, depth = delta / root_c, depth / root_c

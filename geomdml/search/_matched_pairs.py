@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from geomdml._core.numerics import asinh_root, norm, result_dtype, tolerated_loss, wide
-from geomdml.spaces import Euclidean, Hyperbolic
+from geomdml._core.numerics import asinh_root, norm, result_dtype, sinh_half_squared, tolerated_loss, wide
+from geomdml.spaces import Euclidean, Hyperbolic, Space
 
 ENTRIES = 2**21  # numbers of points at a time
 
@@ -23,10 +23,8 @@ class Polar(NamedTuple):
     A: Tensor  # (N,)
 
     @classmethod
-    def of(cls, space: Euclidean | Hyperbolic, points: Tensor) -> "Polar":
-        """In float64; for a Euclidean space, where neither is needed, nothing."""
-        if isinstance(space, Euclidean):
-            return cls(points.new_empty(0), points.new_empty(0))
+    def of(cls, space: Hyperbolic, points: Tensor) -> "Polar":
+        """In float64."""
         scale, lengths, radii = 2 * space.curvature**0.5, [], []
         for block in points.split(max(1, ENTRIES // points.shape[1])):
             some = wide(block)
@@ -36,25 +34,29 @@ class Polar(NamedTuple):
 
 
 class OneToOne:
-    """Distances between rows of `query` and rows of `gallery`, which are of one dtype; radii below 100."""
+    """Distances between rows of `query` and rows of `gallery`, which are of one dtype; radii below 100.
 
-    def __init__(self, space: Euclidean | Hyperbolic, query: Tensor, gallery: Tensor) -> None:
+    Those of a space that is neither Euclidean nor hyperbolic are its own, at its own speed.
+    """
+
+    def __init__(self, space: Space, query: Tensor, gallery: Tensor) -> None:
         self.space, self.query, self.gallery = space, query, gallery
-        self.polar = Polar.of(space, query)
-        self.gallery_polar = self.polar if gallery is query else Polar.of(space, gallery)
+        if isinstance(space, Hyperbolic):
+            self.polar = Polar.of(space, query)
+            self.gallery_polar = self.polar if gallery is query else Polar.of(space, gallery)
 
     def __call__(self, rows: Tensor, items: Tensor) -> Tensor:
         """(M,), (M,) indices to (M,) distances."""
         x, y = self.query[rows], self.gallery[items]
         dtype = result_dtype(x, y)
-        if isinstance(self.space, Euclidean):
-            if dtype == torch.float64:
-                return self.space.dist(x, y)  # whose squares may overflow
+        if isinstance(self.space, Euclidean) and dtype != torch.float64:  # whose squares may overflow
             return torch.linalg.vector_norm(wide(x).sub_(y), dim=-1).to(dtype)
+        if not isinstance(self.space, Hyperbolic):
+            return self.space.dist(x, y)
         (lengths, radii), (item_lengths, item_radii) = self.polar, self.gallery_polar
         A, B, product = radii[rows], item_radii[items], lengths[rows] * item_lengths[items]
         share = torch.linalg.vecdot(wide(x), wide(y)).div_(torch.where(product > 0, product, 1.0)).sub_(1).div_(-2)
-        q = ((A - B) / 2).sinh() ** 2 + A.sinh() * B.sinh() * share
+        q = sinh_half_squared(A, B, share)
         found = (2 * asinh_root(q.clamp(min=0)) / self.space.curvature**0.5).to(dtype)
         near = (share < tolerated_loss(x, y)).nonzero()[:, 0]
         if len(near):

@@ -62,7 +62,7 @@ def knn(
     with torch.no_grad():
         points, members = _distinct(gallery.to(query.device, result_dtype(query, gallery)), k)
         rows = max(1, _CHUNK // max(_LONG, k * members.shape[1]))
-        found = [_expanded(_nearest(some, points, k, space), members, len(gallery), k) for some in query.split(rows)]
+        found = [_expand(_nearest(some, points, k, space), members, len(gallery), k) for some in query.split(rows)]
     distances, indices = zip(*found, strict=True)
     return Neighbours(torch.cat(distances), torch.cat(indices))
 
@@ -97,7 +97,7 @@ def _nearest(query: Tensor, points: Tensor, k: int, space: Space) -> Neighbours:
     return best
 
 
-def _expanded(found: Neighbours, members: Tensor, absent: int, k: int) -> Neighbours:
+def _expand(found: Neighbours, members: Tensor, absent: int, k: int) -> Neighbours:
     """The k nearest of all points from the k nearest distinct ones: of equal distances the lowest indices first."""
     if len(members) == absent:
         return found

@@ -62,11 +62,14 @@ __all__ = [
 
 Vector = list[mpf]
 Floats = Tensor | Sequence[Any]
-_FAR = 60  # digits to walk far enough, from points that are not farther, to end at the boundary to fifty digits
+_CHARTS = ("ball", "tangent", "lorentz")
+_WALK_DIGITS = 60  # digits to walk far enough, from points that are not farther, to end at the boundary to fifty digits
 
 
 class Reference:
     """A definition, evaluated to fifty digits on the exact values of its inputs.
+
+    How many digits that takes is known for the charts of hyperbolic space; in another space, `working_digits` says.
 
     Args:
         definition: a function of vectors and the keyword c, all in `mpf`; its value is a number or a vector.
@@ -77,18 +80,33 @@ class Reference:
             definition as a flat list.
     """
 
-    def __init__(self, definition: Callable[..., Any], chart: str, kinds: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        definition: Callable[..., Any],
+        chart: str,
+        kinds: Sequence[str] = (),
+        *,
+        working_digits: int | None = None,
+    ) -> None:
+        if chart not in _CHARTS and working_digits is None:
+            raise ValueError(
+                f"chart = {chart!r} of {definition.__name__}; expected one of {', '.join(map(repr, _CHARTS))}, or "
+                "working_digits beside it"
+            )
+        self.working_digits = working_digits
         self.definition, self.chart, self.kinds = definition, chart, tuple(kinds)
         self.__name__, self.__doc__ = definition.__name__, definition.__doc__
 
     def digits(self, *vectors: Floats, c: Any) -> int:
         """Digits to work with, as the module's docstring says."""
+        if self.working_digits is not None:
+            return self.working_digits
         if self.chart == "ball":
             kinds = self.kinds or ("point",) * len(vectors)
             points = [x for x, kind in zip(vectors, kinds, strict=True) if kind == "point"]
             points += [x for xs, kind in zip(vectors, kinds, strict=True) if kind == "points" for x in xs]
             depth = sum(math.log(4) - math.log(gap(x, c)) for x in points) / math.log(10)
-            depth += _FAR * sum(kind in ("vector", "number", "matrix") for kind in kinds)
+            depth += _WALK_DIGITS * sum(kind in ("vector", "number", "matrix") for kind in kinds)
         else:
             depth = self._depth(vectors, c) / math.log(10)
         smallest = min((abs(value) for vector in vectors for value in _flat(vector) if value != 0), default=1.0)

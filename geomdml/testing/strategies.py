@@ -6,7 +6,7 @@ out whatever the curvature; the hyperbolic distance from the origin is 2/√c ti
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -22,18 +22,22 @@ __all__ = [
     "APART",
     "DIMENSIONS",
     "DISTINCT",
+    "DRAWS",
     "FARTHEST_POINT",
     "Pair",
     "Point",
+    "PointDraw",
     "RELATIONS",
     "arguments",
     "curvatures",
     "inputs",
     "lorentz_pairs",
     "lorentz_points",
+    "pair",
     "point_pairs",
     "points",
     "radii",
+    "single",
     "tangent_pairs",
     "tangents",
 ]
@@ -89,112 +93,84 @@ def radii(nearest: float, farthest: float) -> st.SearchStrategy[float]:
     return st.one_of(curved, exponents.map(lambda exponent: min(10.0**exponent, farthest)), st.just(farthest))
 
 
-@st.composite
-def tangents(
-    draw: st.DrawFn,
-    dtype: torch.dtype = torch.float32,
-    *,
-    nearest: float = _NEAREST,
-    farthest: float = _FARTHEST_TANGENT,
-    dimensions: Sequence[int] = DIMENSIONS,
-    c: st.SearchStrategy[float] | None = None,
-) -> Point:
-    """Tangent vectors at the origin, now and then the zero vector."""
-    curvature, rng = draw(curvatures() if c is None else c), draw(_generators())
-    radius = draw(st.one_of(radii(nearest, farthest), st.just(0.0)))
-    u = radius / math.sqrt(curvature) * _unit(rng, draw(st.sampled_from(dimensions)))
-    return Point(torch.tensor(u, dtype=dtype), curvature)
+class PointDraw(NamedTuple):
+    """How the points of a chart are drawn: at which lengths, for radii up to the farthest, and in which numbers."""
+
+    farthest: float
+    length: Callable[[float, float], float]  # ‖x‖ of a radius and c
+    point: Callable[[np.ndarray, float, torch.dtype], Tensor]  # the vector x, c and a dtype to a point of the chart
+    last: Callable[[float, torch.dtype], float] = lambda c, dtype: math.inf  # the radius where the numbers end
 
 
 @st.composite
-def points(
+def _drawn(
     draw: st.DrawFn,
-    dtype: torch.dtype = torch.float32,
+    chart: str,
+    dtype: torch.dtype,
+    relations: Sequence[str] | None,
     *,
     nearest: float = _NEAREST,
-    farthest: float = FARTHEST_POINT,
+    farthest: float | None = None,
     dimensions: Sequence[int] = DIMENSIONS,
     c: st.SearchStrategy[float] | None = None,
-) -> Point:
-    """Points of the ball, up to the last float inside, now and then the origin."""
-    curvature, rng = draw(curvatures() if c is None else c), draw(_generators())
-    radius = draw(st.one_of(radii(nearest, farthest), st.just(0.0)))
-    x = math.tanh(radius) / math.sqrt(curvature) * _unit(rng, draw(st.sampled_from(dimensions)))
-    return Point(_inside(x, curvature, dtype), curvature)
-
-
-@st.composite
-def tangent_pairs(
-    draw: st.DrawFn,
-    dtype: torch.dtype = torch.float32,
-    *,
-    nearest: float = _NEAREST,
-    farthest: float = _FARTHEST_TANGENT,
-    dimensions: Sequence[int] = DIMENSIONS,
-    relations: Sequence[str] = RELATIONS,
-    c: st.SearchStrategy[float] | None = None,
-) -> Pair:
-    """Pairs of tangent vectors at the origin, in each of the `relations`."""
-    curvature, rng = draw(curvatures() if c is None else c), draw(_generators())
-    dim, lengths = draw(st.sampled_from(dimensions)), radii(nearest, farthest)
-    u, v = (draw(lengths) / math.sqrt(curvature) * _unit(rng, dim) for _ in range(2))
-    u, v = _related(draw, rng, u, v, relations)
-    return Pair(torch.tensor(u, dtype=dtype), torch.tensor(v, dtype=dtype), curvature)
-
-
-@st.composite
-def point_pairs(
-    draw: st.DrawFn,
-    dtype: torch.dtype = torch.float32,
-    *,
-    nearest: float = _NEAREST,
-    farthest: float = FARTHEST_POINT,
-    dimensions: Sequence[int] = DIMENSIONS,
-    relations: Sequence[str] = RELATIONS,
-    c: st.SearchStrategy[float] | None = None,
-) -> Pair:
-    """Pairs of points of the ball, up to the last float inside, in each of the `relations`."""
-    curvature, rng = draw(curvatures() if c is None else c), draw(_generators())
-    dim, lengths = draw(st.sampled_from(dimensions)), radii(nearest, farthest).map(math.tanh)
-    x, y = (draw(lengths) / math.sqrt(curvature) * _unit(rng, dim) for _ in range(2))
+) -> Point | Pair:
+    """A point, now and then the origin, or two in one of the relations."""
+    how, curvature, rng = DRAWS[chart], draw(curvatures() if c is None else c), draw(_generators())
+    distances = radii(nearest, min(how.farthest if farthest is None else farthest, how.last(curvature, dtype)))
+    if relations is None:
+        x = how.length(draw(st.one_of(distances, st.just(0.0))), curvature) * _unit(
+            rng, draw(st.sampled_from(dimensions))
+        )
+        return Point(how.point(x, curvature, dtype), curvature)
+    dim = draw(st.sampled_from(dimensions))
+    x, y = (how.length(draw(distances), curvature) * _unit(rng, dim) for _ in range(2))
     x, y = _related(draw, rng, x, y, relations)
-    return Pair(_inside(x, curvature, dtype), _inside(y, curvature, dtype), curvature)
+    return Pair(how.point(x, curvature, dtype), how.point(y, curvature, dtype), curvature)
 
 
-@st.composite
-def lorentz_points(
-    draw: st.DrawFn,
-    dtype: torch.dtype = torch.float32,
-    *,
-    nearest: float = _NEAREST,
-    farthest: float = _FARTHEST_LORENTZ,
-    dimensions: Sequence[int] = DIMENSIONS,
-    c: st.SearchStrategy[float] | None = None,
-) -> Point:
-    """Points of the Lorentz model by their space components, up to where the dtype ends, now and then the origin."""
-    curvature, rng = draw(curvatures() if c is None else c), draw(_generators())
-    lengths = st.one_of(_lorentz_lengths(nearest, farthest, curvature, dtype), st.just(0.0))
-    X = draw(lengths) * _unit(rng, draw(st.sampled_from(dimensions)))
-    return Point(torch.tensor(X, dtype=dtype), curvature)
+def single(chart: str, dtype: torch.dtype = torch.float32, **options: Any) -> st.SearchStrategy[Any]:
+    """Points of a chart, now and then the origin.
+
+    The options are `nearest` and `farthest`, radii at unit curvature; `dimensions` to choose from; c, a strategy.
+    """
+    return _drawn(chart, dtype, None, **options)
 
 
-@st.composite
-def lorentz_pairs(
-    draw: st.DrawFn,
-    dtype: torch.dtype = torch.float32,
-    *,
-    nearest: float = _NEAREST,
-    farthest: float = _FARTHEST_LORENTZ,
-    dimensions: Sequence[int] = DIMENSIONS,
-    relations: Sequence[str] = RELATIONS,
-    c: st.SearchStrategy[float] | None = None,
-) -> Pair:
-    """Pairs of points of the Lorentz model, up to where the dtype ends, in each of the `relations`."""
-    curvature, rng = draw(curvatures() if c is None else c), draw(_generators())
-    dim, lengths = draw(st.sampled_from(dimensions)), _lorentz_lengths(nearest, farthest, curvature, dtype)
-    X, Y = (draw(lengths) * _unit(rng, dim) for _ in range(2))
-    X, Y = _related(draw, rng, X, Y, relations)
-    return Pair(torch.tensor(X, dtype=dtype), torch.tensor(Y, dtype=dtype), curvature)
+def pair(
+    chart: str, dtype: torch.dtype = torch.float32, *, relations: Sequence[str] = RELATIONS, **options: Any
+) -> st.SearchStrategy[Any]:
+    """Pairs of points of a chart in each of the `relations`; the other options are those of `single`."""
+    return _drawn(chart, dtype, relations, **options)
+
+
+def tangents(dtype: torch.dtype = torch.float32, **options: Any) -> st.SearchStrategy[Any]:
+    """Tangent vectors at the origin; the options are those of `single`."""
+    return single("tangent", dtype, **options)
+
+
+def tangent_pairs(dtype: torch.dtype = torch.float32, **options: Any) -> st.SearchStrategy[Any]:
+    """Pairs of tangent vectors at the origin; the options are those of `pair`."""
+    return pair("tangent", dtype, **options)
+
+
+def points(dtype: torch.dtype = torch.float32, **options: Any) -> st.SearchStrategy[Any]:
+    """Points of the ball, up to the last float inside."""
+    return single("ball", dtype, **options)
+
+
+def point_pairs(dtype: torch.dtype = torch.float32, **options: Any) -> st.SearchStrategy[Any]:
+    """Pairs of points of the ball, up to the last float inside."""
+    return pair("ball", dtype, **options)
+
+
+def lorentz_points(dtype: torch.dtype = torch.float32, **options: Any) -> st.SearchStrategy[Any]:
+    """Points of the Lorentz model by their space components, up to where the dtype ends."""
+    return single("lorentz", dtype, **options)
+
+
+def lorentz_pairs(dtype: torch.dtype = torch.float32, **options: Any) -> st.SearchStrategy[Any]:
+    """Pairs of points of the Lorentz model, up to where the dtype ends."""
+    return pair("lorentz", dtype, **options)
 
 
 @st.composite
@@ -209,18 +185,13 @@ def arguments(
     relations: Sequence[str] = RELATIONS,
     **options: Any,
 ) -> tuple[Any, ...]:
-    """Arguments of mixed kinds, as `oracle.Reference` lists them, and c; further options are those of `point_pairs`.
+    """Arguments of mixed kinds, as `oracle.Reference` lists them, and c; further options are those of `pair`.
 
     The two points are in each of the `relations`, and so is a vector at the first of them, with the vector that leads
     on from the origin just as far as the point is: its "antipode" leads to the origin.
     """
-    pairs, end = {
-        "ball": (point_pairs, FARTHEST_POINT),
-        "tangent": (tangent_pairs, _FARTHEST_TANGENT),
-        "lorentz": (lorentz_pairs, _FARTHEST_LORENTZ),
-    }[chart]
-    farthest = end if farthest is None else farthest
-    x, y, c = draw(pairs(dtype, nearest=nearest, farthest=farthest, relations=relations, **options))
+    farthest = DRAWS[chart].farthest if farthest is None else farthest
+    x, y, c = draw(pair(chart, dtype, nearest=nearest, farthest=farthest, relations=relations, **options))
     rng, points, dim = draw(_generators()), iter((x, y)), len(x)
 
     def vector() -> Tensor:
@@ -260,22 +231,16 @@ def arguments(
 
 def inputs(f: Primitive, dtype: torch.dtype = torch.float32, **options: Any) -> st.SearchStrategy[Any]:
     """Inputs of a primitive, in its chart; unpack as `*vectors, c`. The options are those of the strategies above."""
+    chart = f.reference.chart
+    if chart not in DRAWS:
+        raise ValueError(
+            f"{f.name} is of chart {chart!r}; expected one of {', '.join(map(repr, DRAWS))}, or another entry of DRAWS"
+        )
     if f.reference.kinds:
-        return arguments(f.reference.kinds, dtype, chart=f.reference.chart, **options)
+        return arguments(f.reference.kinds, dtype, chart=chart, **options)
     if f.vectors == 1:
         options.pop("relations", None)
-    singly, in_pairs = {
-        "ball": (points, point_pairs),
-        "tangent": (tangents, tangent_pairs),
-        "lorentz": (lorentz_points, lorentz_pairs),
-    }[f.reference.chart]
-    return (singly if f.vectors == 1 else in_pairs)(dtype, **options)
-
-
-def _lorentz_lengths(nearest: float, farthest: float, c: float, dtype: torch.dtype) -> st.SearchStrategy[float]:
-    """‖X‖ = sinh(2√c‖u‖)/√c, at most a quarter of the largest float: a slope of a product is as long as two points."""
-    last = math.asinh(min(1e300, math.sqrt(c) * torch.finfo(dtype).max / 4)) / 2
-    return radii(nearest, min(farthest, last)).map(lambda radius: math.sinh(2 * radius) / math.sqrt(c))
+    return (single if f.vectors == 1 else pair)(chart, dtype, **options)
 
 
 @lru_cache
@@ -323,3 +288,21 @@ def _inside(x: np.ndarray, c: float, dtype: torch.dtype) -> Tensor:
         steps += 1
         point = torch.tensor(x * (1 - steps * torch.finfo(dtype).eps / 2), dtype=dtype)
     return point
+
+
+def _as_it_is(x: np.ndarray, c: float, dtype: torch.dtype) -> Tensor:
+    return torch.tensor(x, dtype=dtype)
+
+
+def _last_in_lorentz(c: float, dtype: torch.dtype) -> float:
+    """Where ‖X‖ is a quarter of the largest float: a slope of a product is as long as two points."""
+    return math.asinh(min(1e300, math.sqrt(c) * torch.finfo(dtype).max / 4)) / 2
+
+
+DRAWS = {  # by chart; a new chart has an entry of its own
+    "ball": PointDraw(FARTHEST_POINT, lambda radius, c: math.tanh(radius) / math.sqrt(c), _inside),
+    "tangent": PointDraw(_FARTHEST_TANGENT, lambda radius, c: radius / math.sqrt(c), _as_it_is),
+    "lorentz": PointDraw(
+        _FARTHEST_LORENTZ, lambda radius, c: math.sinh(2 * radius) / math.sqrt(c), _as_it_is, _last_in_lorentz
+    ),
+}

@@ -27,13 +27,13 @@ from geomdml._core.all_pairs import float64, twofloat
 from geomdml._core.all_pairs.rows import Rows, Slopes, polar
 from geomdml._core.numerics import result_dtype, tolerated_loss, unequal_entries, wide
 
-__all__ = ["Chart", "Rows", "operator", "polar"]
+__all__ = ["ChartKernel", "Rows", "operator", "polar"]
 
 BLOCK = 1024  # points at a time on the CPU: what is made of them stays in the caches
 LARGE_BLOCK = 4096  # on other devices
 
 
-class Chart(NamedTuple):
+class ChartKernel(NamedTuple):
     """What the matrices need of a chart, all in float64: where points are, and distances one to one."""
 
     rows: Callable[[Tensor, Tensor], Rows]  # of x, c
@@ -41,7 +41,7 @@ class Chart(NamedTuple):
     gradient: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]  # of g, x, y, c
 
 
-def distances(chart: Chart, x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
+def distances(chart: ChartKernel, x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
     """(B, P) distances and, to `keep` for the backward pass, q: infinite where a pair was computed one to one.
 
     x and y are of the dtype of the result.
@@ -52,7 +52,7 @@ def distances(chart: Chart, x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tupl
         column = chart.rows(y[j], c)
         for i, row in rows:
             q = kept[i, j]
-            if twofloat.wanted(x, y):
+            if twofloat.is_needed(x, y):
                 result[i, j], near = twofloat.values(row, column, c, x.device)
             else:
                 result[i, j], near = float64.values(row, column, c, tolerated_loss(x, y), q)
@@ -64,7 +64,9 @@ def distances(chart: Chart, x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tupl
     return result, kept
 
 
-def gradients(chart: Chart, g: Tensor, x: Tensor, y: Tensor, c: Tensor, q: Tensor, by_c: bool) -> tuple[Tensor, ...]:
+def gradients(
+    chart: ChartKernel, g: Tensor, x: Tensor, y: Tensor, c: Tensor, q: Tensor, by_c: bool
+) -> tuple[Tensor, ...]:
     """The gradient of `distances` by x, by y and, where it is asked for, by c, from the gradient g of the matrix."""
     by_x, by_y, grad_c = torch.zeros_like(x), torch.zeros_like(y), torch.zeros_like(c)  # zeros: a side may be empty
     kernel = float64 if len(q) == len(x) else twofloat
@@ -97,7 +99,7 @@ def _write(out: Tensor, side: Rows, slopes: Slopes | None, lever: Tensor, c: Ten
     out.copy_(gradient if slopes.single is None else gradient.add_(slopes.single))
 
 
-def operator(name: str, chart: Chart) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+def operator(name: str, chart: ChartKernel) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     """`distances` in a chart, as one differentiable function of x, y and c."""
 
     @autograd.operator(f"{name}_distances(Tensor x, Tensor y, Tensor c, bool keep) -> (Tensor, Tensor)", _empty)
@@ -132,8 +134,8 @@ def operator(name: str, chart: Chart) -> Callable[[Tensor, Tensor, Tensor], Tens
             return (*autograd.FirstDerivative.apply(derivatives, grad, *ctx.saved_tensors, by_c), None)
 
     def all_distances(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
-        keep, dtype = torch.is_grad_enabled() and not twofloat.wanted(x, y), result_dtype(x, y)
-        x, y = autograd.told_apart(x.to(dtype), y.to(dtype))  # the longer of them says how exact the rows must be
+        keep, dtype = torch.is_grad_enabled() and not twofloat.is_needed(x, y), result_dtype(x, y)
+        x, y = autograd.tell_apart(x.to(dtype), y.to(dtype))  # the longer of them says how exact the rows must be
         return Distances.apply(x, y, c, keep)[0]
 
     return all_distances

@@ -6,9 +6,7 @@ import torch
 from torch import Tensor
 
 from geomdml._core.all_pairs.rows import Rows, Slopes
-from geomdml._core.numerics import asinh_root
-
-FAR = 170.0  # sinh²(170) is a float64 with room for its square; beyond, δ grows by exactly A − FAR
+from geomdml._core.numerics import LARGEST_RADIUS, asinh_root, sinh_half_difference
 
 
 def values(row: Rows, column: Rows, c: Tensor, tolerated: float, kept: Tensor) -> tuple[Tensor, Tensor]:
@@ -19,7 +17,7 @@ def values(row: Rows, column: Rows, c: Tensor, tolerated: float, kept: Tensor) -
     near = share < tolerated * a.sinh
     apart = _apart(a, b)
     q = share.mul_(b.sinh.T).addcmul_(apart, apart)
-    del apart  # its memory serves again
+    del apart  # so that what follows is written into its memory
     return _delta(q, a, b).div_(c.sqrt()), near
 
 
@@ -35,7 +33,7 @@ def slopes(row: Rows, column: Rows, g: Tensor, q: Tensor, by_c: bool) -> tuple[S
 
 def lever(rows: Rows) -> Tensor:
     """(sinh A)/2 for a unit of length; at the origin its limit."""
-    sinh = rows.A.clamp(max=FAR).sinh()
+    sinh = rows.A.clamp(max=LARGEST_RADIUS).sinh()
     return torch.where(rows.length > 0, sinh / rows.length, rows.stretch) / 2
 
 
@@ -44,12 +42,12 @@ class _Factors(NamedTuple):
     cosh: Tensor
     half_sinh: Tensor
     half_cosh: Tensor
-    beyond: Tensor
+    beyond: Tensor  # δ grows by exactly that
     growth: Tensor
 
     @classmethod
     def of(cls, rows: Rows) -> "_Factors":
-        a = rows.A.clamp(max=FAR)
+        a = rows.A.clamp(max=LARGEST_RADIUS)
         return cls(a.sinh(), a.cosh(), (a / 2).sinh(), (a / 2).cosh(), rows.A - a, rows.growth)
 
 
@@ -62,7 +60,7 @@ def _sums(t: Tensor, row: Rows, a: _Factors, column: Rows, b: _Factors) -> Slope
 
 def _apart(a: _Factors, b: _Factors) -> Tensor:
     """sinh((A − B)/2)."""
-    return (a.half_sinh * b.half_cosh.T).addcmul_(a.half_cosh, b.half_sinh.T, value=-1)
+    return sinh_half_difference(a.half_sinh, a.half_cosh, b.half_sinh.T, b.half_cosh.T)
 
 
 def _delta(q: Tensor, a: _Factors, b: _Factors) -> Tensor:

@@ -25,7 +25,7 @@ from geomdml._core.numerics import result_dtype, two_product, two_sum, wide
 
 Pair = tuple[Tensor, Tensor]
 
-FAR = 40.0  # sinh²(40) is a float32; beyond, δ grows by exactly A − FAR
+LARGEST_RADIUS_FLOAT32 = 40.0  # sinh²(40) is a float32; beyond, δ grows by exactly what is cut off
 NEAREST = 1e-25  # what is nearer to the origin is left to the distances one to one
 TOLERATED = 1e-4  # so are pairs with s below this
 BITS = 44
@@ -45,7 +45,7 @@ def two_floats(forced: bool) -> Iterator[None]:
         _forced = before
 
 
-def wanted(x: Tensor, y: Tensor) -> bool:
+def is_needed(x: Tensor, y: Tensor) -> bool:
     """Whether a result in float32 is asked of a device that lacks fast float64."""
     device = x.device
     if result_dtype(x, y) == torch.float64:
@@ -71,7 +71,7 @@ class _Tile(NamedTuple):
     def of(cls, row: Rows, column: Rows, device: torch.device) -> "_Tile":
         (t, t_scale, t_root), (b, b_scale, b_root) = _factors(row.A, device), _factors(column.A.T, device)
         cosine = product(row.unit, column.unit, BITS, device)
-        s = _halved(_plus_one((-cosine[0], -cosine[1])))
+        s = _halve(_plus_one((-cosine[0], -cosine[1])))
         r = _times(_add(t, (-b[0], -b[1])), _times(t_scale, b_scale))
         h, root = _root(_add(s, _times(r, r))), _times(t_root, b_root)
         tiny = (row.A < NEAREST).to(device) | (column.A < NEAREST).to(device).T
@@ -82,7 +82,7 @@ class _Tile(NamedTuple):
         device, square = self.near.device, _times(self.w, self.w)
         high, low = _add(self.w, _over(square, _plus_one(_root(_plus_one(square)))))
         near_part = _times((torch.log1p(high), low / (1 + high)), _pair(2 * unit, device))
-        beyond = (_pair((A - FAR).relu() * unit, device) for A in (row.A, column.A.T))
+        beyond = (_pair((A - LARGEST_RADIUS_FLOAT32).relu() * unit, device) for A in (row.A, column.A.T))
         return _add(near_part, _add(*beyond))
 
 
@@ -126,7 +126,7 @@ def lever(rows: Rows) -> Tensor:
 
 def _factors(A: Tensor, device: torch.device) -> tuple[Pair, Pair, Pair]:
     """tanh(A/2), 1/√(2 tanh(A/2)) and √sinh A."""
-    a = A.clamp(NEAREST, FAR)
+    a = A.clamp(NEAREST, LARGEST_RADIUS_FLOAT32)
     t = torch.tanh(a / 2)
     return _pair(t, device), _pair((2 * t).rsqrt(), device), _pair(a.sinh().sqrt(), device)
 
@@ -186,7 +186,7 @@ def _plus_one(x: Pair) -> Pair:
     return _add(x, (torch.ones_like(x[0]), torch.zeros_like(x[1])))
 
 
-def _halved(x: Pair) -> Pair:
+def _halve(x: Pair) -> Pair:
     return x[0] / 2, x[1] / 2
 
 

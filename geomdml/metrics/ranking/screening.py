@@ -13,30 +13,95 @@ at unit curvature: the second line is the Lorentz product ⟨X, Y⟩ divided by 
 Computed in the floats of a matrix product, s carries an error of at most `slack`; so an item whose s lies further than
 that from the s of a distance is certainly nearer, or certainly farther, than that distance. The others, few, are for
 the caller to measure.
+
+A space for which there is no such line is not screened: its whole rows of distances are sorted.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from geomdml._core.numerics import norm, wide
+from geomdml._core.numerics import direction, norm, wide
 from geomdml.spaces import Euclidean, Hyperbolic, Space
 
 __all__ = ["Products", "Rows"]
 
 _ROWS = 2**21  # numbers of a block that are made in float64 at a time
-_FAR = 30.0  # cosh²(30) is a float32 with room to spare
-_LARGE = 1e15  # its square is a float32 with room to spare
+_LONGEST = 1e15  # a column
 _EXACT = 1e-10  # relative error of what is made in float64, far out in the space
+
+
+@runtime_checkable
+class _Line(Protocol):
+    """A line of the table; everything in float64."""
+
+    farthest: float  # the largest scale at which points can be multiplied
+
+    def row(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """a, and the scale of each row, (q, 1)."""
+
+    def column(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """b, h and ‖b‖; infinite lengths too far out."""
+
+    def value(self, distance: Tensor, scale: Tensor) -> Tensor:
+        """s at (q, n) distances from rows of a scale."""
+
+
+class _EuclideanLine:
+    farthest = 1e15  # its square is a float32 with room to spare
+
+    def __init__(self, space: Space, gallery: Tensor) -> None:
+        self.centre = torch.stack([wide(block).sum(0) for block in _blocks(gallery)]).sum(0) / len(gallery)
+
+    def row(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        vectors = points - self.centre
+        return vectors, norm(vectors)
+
+    def column(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        vectors = points - self.centre
+        length = norm(vectors).squeeze(1)
+        return vectors, length**2 / 2, length
+
+    def value(self, distance: Tensor, scale: Tensor) -> Tensor:
+        return (scale**2 - distance**2) / 2
+
+
+class _HyperbolicLine:
+    farthest = 30.0  # cosh²(30) is a float32 with room to spare
+
+    def __init__(self, space: Hyperbolic, gallery: Tensor) -> None:
+        self.space = space
+
+    def row(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        unit, A = self._polar(points)
+        return unit * A.tanh(), A
+
+    def column(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        unit, B = self._polar(points)
+        sinh = B.sinh()
+        return unit * sinh, B.cosh().squeeze(1), sinh.masked_fill(~(self.farthest > B), torch.inf).squeeze(1)
+
+    def value(self, distance: Tensor, scale: Tensor) -> Tensor:
+        return -(self.space.curvature**0.5 * distance).cosh() / scale.cosh()
+
+    def _polar(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Directions and distances from the origin at unit curvature."""
+        unit, length = direction(self.space.to("tangent", points))
+        return unit, 2 * self.space.curvature**0.5 * length
+
+
+_LINES: dict[type, Callable[..., _Line]] = {Euclidean: _EuclideanLine, Hyperbolic: _HyperbolicLine}
 
 
 @dataclass(frozen=True)
 class Products:
     """The columns b_j, from short to long, and what the rows need."""
 
-    space: Euclidean | Hyperbolic
-    centre: Tensor  # (D,) m, in float64
+    space: Space
+    line: _Line
     order: Tensor  # (P,) the items in the order of the columns
     columns: Tensor  # (P, D) b
     heights: Tensor  # (P,) h
@@ -44,13 +109,12 @@ class Products:
 
     @classmethod
     def of(cls, space: Space, gallery: Tensor) -> "Products | None":
-        """None for a space that is not known, and for points too far out to be multiplied."""
-        if type(space) not in (Euclidean, Hyperbolic) or gallery.device.type == "mps" or not len(gallery):
+        """None for a space that is not in the table, and for points too far out to be multiplied."""
+        if type(space) not in _LINES or gallery.device.type == "mps" or not len(gallery):
             return None
-        assert isinstance(space, Euclidean | Hyperbolic)
-        centre = _mean(gallery) if isinstance(space, Euclidean) else torch.zeros_like(wide(gallery[0]))
-        lengths = torch.cat([_columns(space, block, centre)[2] for block in _blocks(gallery)])
-        if not bool(lengths.amax() < _LARGE):  # NaN too
+        line = _LINES[type(space)](space, gallery)
+        lengths = torch.cat([line.column(wide(block))[2] for block in _blocks(gallery)])
+        if not bool(lengths.amax() < _LONGEST):  # NaN too
             return None
         order = lengths.argsort(stable=True)
         dtype = torch.float32 if torch.get_float32_matmul_precision() == "highest" else torch.float64
@@ -58,20 +122,14 @@ class Products:
         start = 0
         for some in order.split(max(1, _ROWS // gallery.shape[1])):
             stop = start + len(some)
-            columns[start:stop], heights[start:stop], _ = _columns(space, gallery[some], centre)
+            columns[start:stop], heights[start:stop], _ = line.column(wide(gallery[some]))
             start = stop
-        return cls(space, centre, order, columns, heights, lengths[order])
+        return cls(space, line, order, columns, heights, lengths[order])
 
     def rows(self, query: Tensor) -> "Rows | None":
         """None for queries too far out."""
-        points = wide(query)
-        if isinstance(self.space, Euclidean):
-            vectors = points - self.centre
-            scale = norm(vectors)
-        else:
-            unit, A = _polar(self.space, points)
-            vectors, scale = unit * A.tanh(), A
-        if not bool((scale < (_LARGE if isinstance(self.space, Euclidean) else _FAR)).all()):
+        vectors, scale = self.line.row(wide(query))
+        if not bool((scale < self.line.farthest).all()):
             return None
         return Rows(self, vectors.to(self.columns.dtype), scale, norm(vectors))
 
@@ -87,9 +145,7 @@ class Rows:
 
     def value(self, distance: Tensor) -> Tensor:
         """(q, n) s at (q, n) distances, in float64; −∞ at infinite ones."""
-        if isinstance(self.products.space, Euclidean):
-            return (self.scale**2 - distance**2) / 2
-        return -(self.products.space.curvature**0.5 * distance).cosh() / self.scale.cosh()
+        return self.products.line.value(distance, self.scale)
 
     def bounds(self, distance: Tensor) -> tuple[Tensor, Tensor]:
         """(low, high): but for its slack, an item with s > high is nearer than `distance`, one with s < low farther.
@@ -117,29 +173,6 @@ class Rows:
         """s of the columns of a tile."""
         torch.mm(self.vectors, self.products.columns[tile].T, out=out)
         return out.sub_(self.products.heights[tile])
-
-
-def _columns(space: Euclidean | Hyperbolic, gallery: Tensor, centre: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """b, h and ‖b‖, in float64; infinite lengths too far out."""
-    points = wide(gallery)
-    if isinstance(space, Euclidean):
-        vectors = points - centre
-        length = norm(vectors)
-        return vectors, length.squeeze(1) ** 2 / 2, length.squeeze(1)
-    unit, B = _polar(space, points)
-    sinh = B.sinh()
-    return unit * sinh, B.cosh().squeeze(1), sinh.masked_fill(~(B < _FAR), torch.inf).squeeze(1)
-
-
-def _polar(space: Hyperbolic, points: Tensor) -> tuple[Tensor, Tensor]:
-    """Directions and distances from the origin at unit curvature, in float64."""
-    u = space.to("tangent", points)
-    length = norm(u)
-    return u / torch.where(length > 0, length, 1.0), 2 * space.curvature**0.5 * length
-
-
-def _mean(points: Tensor) -> Tensor:
-    return torch.stack([wide(block).sum(0) for block in _blocks(points)]).sum(0) / len(points)
 
 
 def _blocks(points: Tensor) -> tuple[Tensor, ...]:

@@ -77,7 +77,7 @@ def _counts(dist: Tensor, hits: Tensor, relevant: Tensor, depth: int) -> Ranks:
     One item of the list more than `depth` is looked at, to see whether a block of ties goes on behind it.
     """
     if hits.shape[1] <= _FEW and _LONG <= dist.shape[1] <= 64 * depth:  # the list is long, and much of it is asked for
-        closer, level = _compared(dist, hits)
+        closer, level = _compare(dist, hits)
         return ranks_of_hits(closer, (level - _level(hits)).clamp(min=0), hits, relevant)
     nearest = _smallest(dist, min(depth + 1, dist.shape[-1]))
     last = nearest[:, -1:]
@@ -88,7 +88,7 @@ def _counts(dist: Tensor, hits: Tensor, relevant: Tensor, depth: int) -> Ranks:
     return ranks_of_hits(closer, (within - closer - _level(hits)).clamp(min=0), hits, relevant)
 
 
-def _compared(dist: Tensor, hits: Tensor) -> tuple[Tensor, Tensor]:
+def _compare(dist: Tensor, hits: Tensor) -> tuple[Tensor, Tensor]:
     """How many of a row are closer than each hit, and how many as far: what costs less than to sort a long row.
 
     On a CPU, NumPy counts the true ones of one row many times faster than those of each row of a matrix.

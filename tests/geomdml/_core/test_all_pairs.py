@@ -133,13 +133,13 @@ def test_vectors_too_long_for_exact_products_are_refused():
 
 def test_the_device_decides_and_float64_stays_float64(monkeypatch):
     single, double = torch.zeros(1, 2), torch.zeros(1, 2, dtype=torch.float64)
-    assert not twofloat.wanted(single, single)
+    assert not twofloat.is_needed(single, single)
     with twofloat.two_floats(True):
-        assert twofloat.wanted(single, single) and not twofloat.wanted(single, double)
+        assert twofloat.is_needed(single, single) and not twofloat.is_needed(single, double)
     gpu = torch.empty(0, device="meta")
     monkeypatch.setattr(torch.Tensor, "device", torch.device("cuda"))
     for capability, expected in (((8, 9), True), ((12, 0), True), ((8, 0), False), ((9, 0), False)):
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, value=capability: value)
-        assert twofloat.wanted(gpu, gpu) is expected
+        assert twofloat.is_needed(gpu, gpu) is expected
     monkeypatch.setattr(torch.Tensor, "device", torch.device("mps"))
-    assert twofloat.wanted(gpu, gpu)
+    assert twofloat.is_needed(gpu, gpu)

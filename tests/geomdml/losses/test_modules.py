@@ -281,3 +281,19 @@ def test_triplets_need_two_proxies_and_two_classes():
         SoftTripleLoss(4, 2)(torch.randn(2, 2), torch.tensor([0, 4]))
     with pytest.raises(ValueError, match="space = "):
         HypHCLoss(space=Hyperbolic(chart="ball"))
+
+
+def test_hyphc_takes_its_space_at_the_call_where_it_has_none():
+    proxies, space = torch.randn(4, 2, 3), Hyperbolic(c=0.5)
+    here, there = (
+        loss(proxies, generator=torch.Generator().manual_seed(0), **given)
+        for loss, given in ((HypHCLoss(space=space), {}), (HypHCLoss(), {"space": space}))
+    )
+    assert torch.equal(here, there)
+    with pytest.raises(ValueError, match="space = None; expected Hyperbolic"):
+        HypHCLoss()(proxies)
+
+
+def test_a_form_of_hyphc_that_is_none_is_refused_when_chest_is_made():
+    with pytest.raises(ValueError, match="form = 'height'; expected 'depth' or 'distance'"):
+        CHESTLoss(4, 8, hyphc_form="height")

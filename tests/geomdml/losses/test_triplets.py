@@ -53,7 +53,7 @@ def test_blocks_do_not_show(monkeypatch):
     points, triplets = torch.randn(50, 4, requires_grad=True), torch.randint(50, (1000, 3))
     results = []
     for block in (7, 1000):
-        monkeypatch.setattr("geomdml.losses.triplets.BLOCK", block)
+        monkeypatch.setattr("geomdml.losses.triplets._BLOCK", block)
         dist, depth = distances_and_depths(points, triplets, c=0.5)
         results.append((dist, depth, *torch.autograd.grad((dist + depth).sum(), points)))
     for some, whole in zip(*results, strict=True):
