@@ -16,16 +16,32 @@ FLAT_SPACE = SimpleNamespace(  # as the laws call it: c has no part in it
 )
 CHARTS = {**OWN, "euclidean": FLAT_SPACE}
 ONCE = {"gradcheck": torch.float64, "broadcasts": torch.float32}  # in float64 in either table; about shapes
-CASES = [
-    pytest.param(law, law.inputs(dtype), id=f"{law.charts[0]}-{str(dtype).removeprefix('torch.')}-{law.name}")
-    for dtype in (torch.float32, torch.float64)
-    for law in suite.table(dtype)
-    if ONCE.get(law.name.split()[-1], dtype) == dtype
-]
 
 
-@pytest.mark.parametrize(("law", "inputs"), CASES)
+def laws_in(dtype):
+    return pytest.mark.parametrize(
+        ("law", "inputs"),
+        [
+            pytest.param(law, law.inputs(dtype), id=f"{law.charts[0]}-{str(dtype).removeprefix('torch.')}-{law.name}")
+            for law in suite.table(dtype)
+            if ONCE.get(law.name.split()[-1], dtype) == dtype
+        ],
+    )
+
+
+# One function for each dtype: hypothesis nests the settings of a function once more for each of its cases.
+@laws_in(torch.float32)
 @given(st.data())
-def test_law(law, inputs, data):
+def test_law_in_float32(law, inputs, data):
+    ask(law, inputs, data)
+
+
+@laws_in(torch.float64)
+@given(st.data())
+def test_law_in_float64(law, inputs, data):
+    ask(law, inputs, data)
+
+
+def ask(law, inputs, data):
     (*vectors, c), keywords = data.draw(inputs)
     law.check(*(CHARTS[chart] for chart in law.charts), *vectors, c=c, **keywords)
