@@ -23,7 +23,7 @@ OF_PROXIES = {
 }
 
 
-def points(seed=0, count=len(LABELS)):
+def points(seed=0, count=8):
     return 0.5 * torch.randn(count, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
@@ -41,7 +41,8 @@ def test_a_tuple_of_all_pairs_is_no_tuple(make, space, every):
 @SPACES
 def test_pairs_of_a_miner_against_a_loop_and_a_peer(space):
     x, temperature = points(), 0.7
-    miner = miners.MultiSimilarityMiner(epsilon=0.1, distance=SpaceDistance(space))
+    middle = float(space.pairwise_dist(x, x).median())
+    miner = miners.PairMarginMiner(pos_margin=middle, neg_margin=middle, distance=SpaceDistance(space))
     a1, p, a2, n = mined = miner(x, LABELS)
     assert 0 < len(p) < len(get_all_pairs_indices(LABELS)[0])
     weight = torch.exp(-space.pairwise_dist(x, x) / temperature)
@@ -163,6 +164,7 @@ def test_chosen_pairs_of_a_second_batch():
 
 
 @pytest.mark.parametrize("make", [*OF_PAIRS.values(), OF_PROXIES["SoftTriple"]], ids=[*OF_PAIRS, "SoftTriple"])
+@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad")  # as that trainer prints its loss
 def test_in_that_librarys_trainer(make):
     torch.manual_seed(0)
     data = torch.utils.data.TensorDataset(points().float().repeat(4, 1), LABELS.repeat(4))
