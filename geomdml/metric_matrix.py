@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 from geomdml._core import checks
+from geomdml._core.numerics import result_dtype
 from geomdml.transport import Transport, sinkhorn
 
 __all__ = ["Form", "check_margins", "check_sharpness", "importance_weights", "metric_matrix", "same_class"]
@@ -30,10 +31,10 @@ def same_class(labels: Integer[Tensor, " B"], ref_labels: Integer[Tensor, " P"])
     """Which pairs of two batches are of one class.
 
     Args:
-        labels, ref_labels: (B,) and (P,) classes, integers of any size.
+        labels, ref_labels: (B,) and (P,) classes, integers of any size and dtype.
 
     Returns:
-        (B, P) true where the classes are equal.
+        (B, P) true where the classes are equal, on the device of `labels`.
 
     Raises:
         TypeError, ValueError: labels that are not integers, or not in a row.
@@ -42,8 +43,8 @@ def same_class(labels: Integer[Tensor, " B"], ref_labels: Integer[Tensor, " P"])
     tensor([[False, False,  True],
             [ True,  True, False]])
     """
-    checks.labels(labels=labels, ref_labels=ref_labels)
-    return labels.unsqueeze(1) == ref_labels.unsqueeze(0)
+    labels = checks.labels(labels=labels)
+    return labels.unsqueeze(1) == checks.labels(device=labels.device, ref_labels=ref_labels)
 
 
 def metric_matrix(
@@ -88,6 +89,7 @@ def metric_matrix(
     if dist.ndim < 2 or dist.shape != same.shape:
         raise ValueError(f"dist has shape {tuple(dist.shape)}, same {tuple(same.shape)}; expected (..., B, P) for both")
     check_margins(margin, positive_margin, form)
+    dist = dist.to(result_dtype(dist))
     if form == "squared_distance":
         return torch.where(same, dist**2, (margin - dist**2).relu())
     return torch.where(same, dist - positive_margin, margin - dist).relu() ** 2

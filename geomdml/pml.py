@@ -1,5 +1,8 @@
 """The spaces as distance classes of pytorch-metric-learning (extra `pml`), so that its losses and miners work in them.
 
+And the other way round: the losses of `geomdml.losses` are called as those of that library are, with the tuples of its
+miners, and `CrossBatchMemory` takes them.
+
 Every loss and miner that takes a distance, rather than one certain distance class, takes `SpaceDistance`. The others
 refuse it by themselves: `SoftTripleLoss` and those built on angles want a similarity (`geomdml.losses.SoftTripleLoss`
 is for any space), `FastAPLoss`, `DynamicSoftMarginLoss` and `DistanceWeightedMiner` the unit sphere. The testers and
@@ -7,12 +10,13 @@ is for any space), `FastAPLoss`, `DynamicSoftMarginLoss` and `DistanceWeightedMi
 """
 
 from jaxtyping import Float
+from pytorch_metric_learning import losses
 from pytorch_metric_learning.distances import BaseDistance
 from torch import Tensor
 
 from geomdml.spaces import Space
 
-__all__ = ["SpaceDistance"]
+__all__ = ["CrossBatchMemory", "SpaceDistance"]
 
 
 def __dir__() -> list[str]:
@@ -64,3 +68,28 @@ class SpaceDistance(BaseDistance):
     def pairwise_distance(self, query_emb: Float[Tensor, "B D"], ref_emb: Float[Tensor, "B D"]) -> Float[Tensor, " B"]:
         """One to one, without the power, as everywhere in that library."""
         return self.space.dist(query_emb, ref_emb)
+
+
+class CrossBatchMemory(losses.CrossBatchMemory):
+    """That library's memory of earlier batches, for `BatchTransportLoss` and `PairwiseCrossEntropyLoss` too.
+
+    Its own refuses by name what it does not know. Our other losses compare embeddings with proxies, not with each
+    other, and have no use for a memory.
+
+    Args:
+        loss: called with (embeddings, labels, indices_tuple, ref_emb, ref_labels), the memory as second batch.
+        embedding_size, memory_size, miner: as in that library.
+
+    Source: Wang et al., "Cross-batch memory for embedding learning" (2020).
+
+    >>> import torch
+    >>> from geomdml.losses import PairwiseCrossEntropyLoss
+    >>> from geomdml.spaces import Hyperbolic
+    >>> memory = CrossBatchMemory(PairwiseCrossEntropyLoss(space=Hyperbolic(c=0.1)), embedding_size=8, memory_size=32)
+    >>> [memory(torch.randn(6, 8), torch.tensor([0, 0, 1, 1, 2, 2])).shape for _ in range(2)]
+    [torch.Size([]), torch.Size([])]
+    """
+
+    @staticmethod
+    def supported_losses() -> list[str]:
+        return [*losses.CrossBatchMemory.supported_losses(), "BatchTransportLoss", "PairwiseCrossEntropyLoss"]

@@ -78,21 +78,21 @@ class Digits(AppModule):
         vectors = self.metric(self.features((images.float() - self.mean) / self.std)).float()
         return nn.functional.normalize(vectors) if self.hparams["unit"] else vectors
 
-    def pairs(self, batch: Batch) -> tuple[Tensor, ...]:
-        """Embeddings and labels of a step as the loss takes them: of one batch, or of two."""
+    def pairs(self, batch: Batch) -> dict[str, Any]:
+        """What a step hands to the loss by name: embeddings and labels of one batch, or of two."""
         embeddings = self(batch.images)
         if not self.hparams["two_batches"]:
-            return embeddings, batch.labels
+            return {"embeddings": embeddings, "labels": batch.labels}
         (first, second), (labels, ref_labels) = embeddings.chunk(2), batch.labels.chunk(2)
-        return first, labels, second, ref_labels
+        return {"embeddings": first, "labels": labels, "ref_emb": second, "ref_labels": ref_labels}
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """The loss of a batch, as "loss", and what there is to say of the plan; Diverged without finite embeddings."""
         pairs = self.pairs(batch)
-        check_finite(pairs[0], "an embedding", step=self.global_step + 1)
+        check_finite(pairs["embeddings"], "an embedding", step=self.global_step + 1)
         if not isinstance(self.loss, BatchTransportLoss):
-            return {"loss": self.loss(*pairs)}
-        terms = self.loss.terms(*pairs)
+            return {"loss": self.loss(**pairs)}
+        terms = self.loss.terms(**pairs)
         return {"loss": terms.total, "plan/entropy": terms.entropy, "plan/positive_mass": terms.positive_mass}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

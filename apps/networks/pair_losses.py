@@ -33,7 +33,7 @@ class PairLoss(Protocol):
     """A loss of embeddings (B, D) and labels (B,) among themselves, or against a second batch, (P, D) and (P,)."""
 
     def __call__(
-        self, embeddings: Tensor, labels: Tensor, ref_emb: Tensor | None = None, ref_labels: Tensor | None = None
+        self, embeddings: Tensor, labels: Tensor, *, ref_emb: Tensor | None = None, ref_labels: Tensor | None = None
     ) -> Tensor: ...
 
 
@@ -48,7 +48,8 @@ def pair_loss(name: str, *, space: Space | None = None, **settings: Any) -> Pair
         ValueError: an unknown name, a setting that this loss does not have, or a value that it refuses.
 
     >>> loss = pair_loss("contrastive", margin=2.0)
-    >>> loss(torch.tensor([[0.0], [1.0]]), torch.tensor([0, 0]), torch.tensor([[1.5]]), torch.tensor([1]))
+    >>> second = {"ref_emb": torch.tensor([[1.5]]), "ref_labels": torch.tensor([1])}
+    >>> loss(torch.tensor([[0.0], [1.0]]), torch.tensor([0, 0]), **second)
     tensor(2.)
     """
     if name not in LOSSES:

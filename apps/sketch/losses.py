@@ -74,6 +74,7 @@ class CrossModalLoss(nn.Module):
             features = torch.cat([sketches.features, shapes.features])
             return self.loss(features, torch.cat([f_labels, g_labels]), head=head)
         if isinstance(self.loss, BatchTransportLoss):
-            across = self.loss(f, f_labels, g, g_labels)  # the other direction is its transpose: the same value
+            # the other direction is its transpose: the same value
+            across = self.loss(f, f_labels, ref_emb=g, ref_labels=g_labels)
             return self.loss(f, f_labels) + self.loss(g, g_labels) + 2 * across
-        return self.loss(f, f_labels, g, g_labels)
+        return self.loss(f, f_labels, ref_emb=g, ref_labels=g_labels)

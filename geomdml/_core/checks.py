@@ -63,7 +63,7 @@ def vectors(**tensors: Tensor) -> None:
         raise ValueError(f"leading dimensions do not broadcast: {_shapes(tensors)}") from None
 
 
-def pairs(**tensors: Tensor) -> None:
+def points(**tensors: Tensor) -> None:
     """Refuse what is not two lists of vectors, (B, D) and (P, D)."""
     floating(**tensors)
     for name, tensor in tensors.items():
@@ -72,28 +72,35 @@ def pairs(**tensors: Tensor) -> None:
     same_length(**tensors)
 
 
-def labels(count: int | None = None, **tensors: Tensor) -> None:
-    """Refuse what is not a row of integers, `count` of them where it is given."""
+def batch(**tensors: Tensor) -> None:
+    """Refuse what is not a batch of at least one embedding, (B, D): the mean of an empty one is not defined."""
+    points(**tensors)
     for name, tensor in tensors.items():
-        if not isinstance(tensor, Tensor):
-            raise TypeError(f"{name} is a {type(tensor).__name__}; expected a torch.Tensor of integers")
-        if tensor.is_floating_point() or tensor.is_complex():
-            raise TypeError(
-                f"{name} has dtype {tensor.dtype}; expected integers (float32 merges 16777216 and 16777217)"
-            )
-        if tensor.ndim != 1 or (count is not None and len(tensor) != count):
-            wanted = "one row" if count is None else f"({count},)"
-            raise ValueError(f"{name} has shape {tuple(tensor.shape)}; expected {wanted}, one an embedding")
+        if not len(tensor):
+            raise ValueError(f"{name} has shape {tuple(tensor.shape)}; expected (B, D) with B ≥ 1")
 
 
-def class_indices(labels: Tensor, classes: int, *, count: int) -> None:
-    """Refuse labels that are not `count` integers from 0 to classes − 1."""
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise TypeError(f"labels has dtype {labels.dtype}; expected integers")
-    if labels.shape != (count,):
-        raise ValueError(f"labels has shape {tuple(labels.shape)}; expected ({count},), one for each embedding")
-    if values_are_checked(labels) and count and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-        raise ValueError(f"labels go from {int(labels.min())} to {int(labels.max())}; expected 0 to {classes - 1}")
+def labels(
+    count: int | None = None, classes: int | None = None, *, device: torch.device | None = None, **named: Tensor
+) -> Tensor:
+    """A row of integers of any dtype as int64, on a device where one is given.
+
+    Refused is what is not one row, not `count` long, or not from 0 to classes − 1, where these are given.
+    """
+    ((name, tensor),) = named.items()
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name} is a {type(tensor).__name__}; expected a torch.Tensor of integers")
+    if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
+        raise TypeError(f"{name} has dtype {tensor.dtype}; expected integers (float32 merges 16777216 and 16777217)")
+    if tensor.ndim != 1 or (count is not None and len(tensor) != count):
+        wanted = "one row" if count is None else f"({count},)"
+        raise ValueError(f"{name} has shape {tuple(tensor.shape)}; expected {wanted}, one an embedding")
+    whole = tensor.long()
+    if classes is not None and len(whole) and values_are_checked(whole):
+        low, high = int(whole.min()), int(whole.max())
+        if not 0 <= low <= high < classes:
+            raise ValueError(f"{name} go from {low} to {high}; expected 0 to {classes - 1}")
+    return whole if device is None else whole.to(device)
 
 
 def same_length(**tensors: Tensor) -> None:

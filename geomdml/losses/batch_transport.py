@@ -7,6 +7,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
 from geomdml._core import checks
+from geomdml.losses._mined import Indices, check_arguments, chosen_pairs
 from geomdml.losses.functional import Reduction, batch_transport
 from geomdml.metric_matrix import (
     Form,
@@ -65,8 +66,10 @@ class BatchTransportLoss(nn.Module):
     >>> from geomdml.spaces import Hyperbolic
     >>> loss = BatchTransportLoss(space=Hyperbolic(c=0.5), margin=5.0)
     >>> labels = torch.tensor([0, 0, 1, 1])
-    >>> loss(torch.randn(4, 8), labels).shape, loss(torch.randn(4, 8), labels, torch.randn(3, 8), labels[:3]).shape
-    (torch.Size([]), torch.Size([]))
+    >>> loss(torch.randn(4, 8), labels).shape
+    torch.Size([])
+    >>> loss(torch.randn(4, 8), labels, ref_emb=torch.randn(3, 8), ref_labels=labels[:3]).shape
+    torch.Size([])
     """
 
     def __init__(
@@ -97,25 +100,31 @@ class BatchTransportLoss(nn.Module):
         self,
         embeddings: Float[Tensor, "B D"],
         labels: Integer[Tensor, " B"],
+        indices_tuple: Indices | None = None,
         ref_emb: Float[Tensor, "P D"] | None = None,
         ref_labels: Integer[Tensor, " P"] | None = None,
     ) -> BatchTransportTerms:
         """The loss, its parts, and the measures of its plan; arguments as of the call."""
-        if (ref_emb is None) != (ref_labels is None):
-            raise ValueError("ref_emb and ref_labels go together; expected both or neither")
+        check_arguments(indices_tuple, ref_emb, ref_labels)
         against_itself = ref_emb is None
         if ref_emb is None or ref_labels is None:
             ref_emb, ref_labels = embeddings, labels
-        checks.pairs(embeddings=embeddings, ref_emb=ref_emb)
-        checks.labels(len(embeddings), labels=labels)
-        checks.labels(len(ref_emb), ref_labels=ref_labels)
-        if min(len(embeddings), len(ref_emb)) < 1 + against_itself:
-            wanted = "2, or a second batch as ref_emb" if against_itself else "1 in each batch"
-            raise ValueError(f"batches of {len(embeddings)} and {len(ref_emb)} embeddings; expected at least {wanted}")
+        checks.batch(embeddings=embeddings, ref_emb=ref_emb)
+        labels = checks.labels(len(embeddings), device=embeddings.device, labels=labels)
+        ref_labels = checks.labels(len(ref_emb), device=embeddings.device, ref_labels=ref_labels)
+        if against_itself and len(embeddings) < 2:
+            raise ValueError(
+                f"embeddings has shape {tuple(embeddings.shape)}; expected at least 2, or others as ref_emb"
+            )
 
         dist = self.space.pairwise_dist(embeddings, ref_emb)
-        same = same_class(labels, ref_labels).to(dist.device)
+        same = same_class(labels, ref_labels)
         excluded = torch.zeros_like(same)
+        if indices_tuple is not None:
+            positive, negative = chosen_pairs(indices_tuple, dist)
+            excluded = ~(positive | negative)
+            if checks.values_are_checked(dist) and bool(excluded.all()):
+                raise ValueError("indices_tuple names no pair; expected enough for a plan with uniform marginals")
         if against_itself:
             excluded.fill_diagonal_(True)
         matrix = metric_matrix(dist, same, margin=self.margin, positive_margin=self.positive_margin, form=self.form)
@@ -140,11 +149,16 @@ class BatchTransportLoss(nn.Module):
         self,
         embeddings: Float[Tensor, "B D"],
         labels: Integer[Tensor, " B"],
+        indices_tuple: Indices | None = None,
         ref_emb: Float[Tensor, "P D"] | None = None,
         ref_labels: Integer[Tensor, " P"] | None = None,
     ) -> Tensor:
-        """The loss of embeddings (B, D) with labels (B,) against a second batch, or against themselves."""
-        return self.terms(embeddings, labels, ref_emb, ref_labels).total
+        """The loss of embeddings (B, D) with labels (B,) against a second batch, or against themselves.
+
+        The plan has mass on the pairs of `indices_tuple` alone, which a miner of pytorch-metric-learning names
+        (`geomdml.losses._mined`); they must be enough for a plan with uniform marginals. None: all pairs.
+        """
+        return self.terms(embeddings, labels, indices_tuple, ref_emb, ref_labels).total
 
 
 def _relative_entropy(plan: Tensor, uniform: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from geomdml._core import checks
 from geomdml.losses.functional import in_mean_units, soft_triple
 from geomdml.losses.hyphc import HypHCLoss
 from geomdml.losses.proxies import Proxies
@@ -122,6 +123,7 @@ class CHESTLoss(nn.Module):
         head: HyperbolicHead,
     ) -> CHESTTerms:
         """The weighted sum and its parts; arguments as of the call."""
+        checks.batch(features=features)
         hyperbolic = euclidean = regulariser = None
         total = torch.zeros((), device=features.device)
         if self.eta_h > 0 or self.tau > 0:

@@ -1,4 +1,7 @@
-"""The losses as pure functions of distances, one formula a function."""
+"""The losses as pure functions of distances, one formula a function.
+
+They compute in float32 at least, whatever they are given. An empty batch is refused: its mean is not defined.
+"""
 
 from typing import Literal
 
@@ -8,7 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from geomdml._core import checks
-from geomdml._core.checks import class_indices
+from geomdml._core.numerics import result_dtype
+from geomdml.losses._mined import Indices, chosen_pairs
 
 __all__ = [
     "Reduction",
@@ -51,7 +55,11 @@ def soft_triple_similarity(dist: Float[Tensor, "B C K"], *, gamma: float) -> Flo
     >>> soft_triple_similarity(torch.tensor([[[1.0, 3.0]]]), gamma=1e-3)
     tensor([[-1.]])
     """
-    _distances(dist)
+    (dist,) = _full(dist=dist)
+    if dist.ndim != 3 or 0 in dist.shape:
+        raise ValueError(
+            f"dist has shape {tuple(dist.shape)}; expected (B, C, K), none of them 0: points, classes, proxies a class"
+        )
     checks.positive(gamma=gamma)
     dist = dist.transpose(1, 2).contiguous()  # over a short last dimension a softmax is several times slower
     return -(torch.softmax(-dist / gamma, dim=1) * dist).sum(1)
@@ -86,16 +94,14 @@ def soft_triple(
     """
     similarity = soft_triple_similarity(dist, gamma=gamma)
     checks.positive(scale=scale)
-    classes = similarity.shape[1]
-    if labels.is_floating_point():
+    if isinstance(labels, Tensor) and labels.is_floating_point() and labels.ndim == 2:
         if labels.shape != similarity.shape:
             raise ValueError(
                 f"labels has shape {tuple(labels.shape)}; expected (B, C) = {tuple(similarity.shape)} targets"
             )
-        targets = labels.to(similarity.dtype)
+        targets = labels.to(similarity)
         return F.cross_entropy(scale * (similarity - margin * targets), targets, reduction=reduction)
-    class_indices(labels, classes, count=similarity.shape[0])
-    targets = labels.to(similarity.device, torch.int64)
+    targets = checks.labels(*similarity.shape, device=similarity.device, labels=labels)
     own = torch.arange(len(targets), device=targets.device), targets
     logits = scale * similarity.index_put(own, similarity[own] - margin)
     return F.cross_entropy(logits, targets, reduction=reduction)
@@ -122,12 +128,12 @@ def proxy_anchor(
     >>> proxy_anchor(torch.zeros(1, 2), torch.tensor([0]), scale=1.0, margin=0.0)  # log 2 + (0 + log 2)/2
     tensor(1.0397)
     """
-    checks.floating(similarity=similarity)
+    (similarity,) = _full(similarity=similarity)
     if similarity.ndim != 2 or 0 in similarity.shape:
         raise ValueError(f"similarity has shape {tuple(similarity.shape)}; expected (B, C), neither of them 0")
     checks.positive(scale=scale)
-    class_indices(labels, similarity.shape[1], count=len(similarity))
-    own = F.one_hot(labels.to(similarity.device, torch.int64), similarity.shape[1]).bool()
+    classes = checks.labels(*similarity.shape, device=similarity.device, labels=labels)
+    own = F.one_hot(classes, similarity.shape[1]).bool()
     least = torch.finfo(similarity.dtype).min  # rather than −∞: its gradient is 0 where a class has no sample, not NaN
     draw = (-scale * (similarity - margin)).masked_fill(~own, least).logsumexp(0)
     push = (scale * (similarity + margin)).masked_fill(own, least).logsumexp(0)
@@ -160,11 +166,7 @@ def hyphc(
     >>> hyphc(torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([[9.0, 0.0, 0.0]]), gamma=0.1)
     tensor(0.)
     """
-    checks.floating(similarity=similarity, depth=depth)
-    if similarity.ndim != 2 or similarity.shape != depth.shape or similarity.shape[1] != 3:
-        raise ValueError(
-            f"similarity has shape {tuple(similarity.shape)}, depth {tuple(depth.shape)}; expected (M, 3) for both"
-        )
+    similarity, depth = _triplets(similarity=similarity, depth=depth)
     checks.positive(gamma=gamma)
     loss = similarity.sum(-1) - (similarity * torch.softmax(depth / gamma, dim=-1)).sum(-1)
     return _reduce(loss, reduction)
@@ -189,9 +191,12 @@ def batch_transport(
     >>> batch_transport(torch.tensor([[3.0, 1.0]]), torch.tensor([[0.75, 0.25]]))
     tensor(2.5000)
     """
-    checks.floating(matrix=matrix, plan=plan)
-    if matrix.ndim != 2 or matrix.shape != plan.shape:
-        raise ValueError(f"matrix has shape {tuple(matrix.shape)}, plan {tuple(plan.shape)}; expected (B, P) for both")
+    matrix, plan = _full(matrix=matrix, plan=plan)
+    if matrix.ndim != 2 or matrix.shape != plan.shape or 0 in matrix.shape:
+        raise ValueError(
+            f"matrix has shape {tuple(matrix.shape)}, plan {tuple(plan.shape)}; expected (B, P) for both, neither of "
+            "them 0"
+        )
     return _reduce(len(matrix) * (plan.detach() * matrix).sum(-1), reduction)
 
 
@@ -221,6 +226,7 @@ def pairwise_cross_entropy(
     ref_labels: Int[Tensor, " P"] | None = None,
     *,
     temperature: float,
+    indices_tuple: Indices | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Tensor, ""] | Float[Tensor, " pairs"]:
     """Cross-entropy of finding the positive of each pair among it and all negatives, by distance.
@@ -234,6 +240,8 @@ def pairwise_cross_entropy(
         labels: (N,) classes of the points, integers.
         ref_labels: (P,) classes of the points in the columns, where these are others.
         temperature: T > 0, in the unit of the distances.
+        indices_tuple: which pairs (i, j) and which negatives (i, k) count, of rows and columns, as a miner of
+            pytorch-metric-learning names them. None: those that the labels make. Where a miner found none the loss is 0.
         reduction: "mean" or "sum" over the pairs, or "none": (pairs,), row after row.
 
     Raises:
@@ -245,22 +253,31 @@ def pairwise_cross_entropy(
     >>> pairwise_cross_entropy(dist, torch.tensor([0, 0, 1]), temperature=1.0, reduction="none")  # log 2, nearly 0
     tensor([6.9315e-01, 3.3541e-04])
     """
-    checks.floating(dist=dist)
-    itself = ref_labels is None
-    ref_labels = labels if ref_labels is None else ref_labels
-    if dist.shape != (len(labels), len(ref_labels)):
+    (dist,) = _full(dist=dist)
+    if dist.ndim != 2 or 0 in dist.shape or (ref_labels is None and dist.shape[0] != dist.shape[1]):
         raise ValueError(
-            f"dist has shape {tuple(dist.shape)}; expected ({len(labels)}, {len(ref_labels)}), a row and column a label"
+            f"dist has shape {tuple(dist.shape)}; expected (N, P), neither of them 0, and (N, N) without ref_labels"
         )
     checks.positive(temperature=temperature)
-    same = labels.unsqueeze(1) == ref_labels
+    classes = checks.labels(len(dist), device=dist.device, labels=labels)
+    others = classes
+    if ref_labels is not None:
+        others = checks.labels(dist.shape[1], device=dist.device, ref_labels=ref_labels)
+    if indices_tuple is None:
+        same = classes.unsqueeze(1) == others
+        negative = ~same
+        positive = same if ref_labels is not None else same.clone().fill_diagonal_(False)
+        if checks.values_are_checked(dist) and not bool(positive.any()):
+            raise ValueError("labels has no two of one class; expected at least one pair to bring together")
+    else:
+        positive, negative = chosen_pairs(indices_tuple, dist)
     logits = -dist / temperature
     # the least number rather than −∞: its gradient is 0 where a point has no negatives, not NaN
-    negatives = logits.masked_fill(same, torch.finfo(logits.dtype).min).logsumexp(1, keepdim=True)
-    positive = same & ~torch.eye(len(labels), dtype=torch.bool, device=same.device) if itself else same
-    if checks.values_are_checked(labels) and not bool(positive.any()):
-        raise ValueError("labels has no two of one class; expected at least one pair to bring together")
-    return _reduce(F.softplus(negatives - logits)[positive], reduction)
+    negatives = logits.masked_fill(~negative, torch.finfo(logits.dtype).min).logsumexp(1, keepdim=True)
+    loss = F.softplus(negatives - logits)[positive]
+    if indices_tuple is not None and not len(loss) and reduction == "mean":
+        return loss.sum()
+    return _reduce(loss, reduction)
 
 
 def closure(
@@ -284,7 +301,7 @@ def closure(
     >>> closure(torch.tensor([[2.0, 2.0]]))  # log 2
     tensor(0.6931)
     """
-    checks.floating(dist=dist)
+    (dist,) = _full(dist=dist)
     if dist.ndim != 2 or 0 in dist.shape:
         raise ValueError(f"dist has shape {tuple(dist.shape)}; expected (B, 1 + K), neither of them 0")
     checks.positive(temperature=temperature)
@@ -318,18 +335,22 @@ def hierarchical_triplet(
     >>> hierarchical_triplet(near, far, margin=0.5), hierarchical_triplet(far, near, margin=0.5)
     (tensor(0.), tensor(4.5000))
     """
-    checks.floating(pair_ancestor=pair_ancestor, triplet_ancestor=triplet_ancestor)
-    if pair_ancestor.ndim != 2 or pair_ancestor.shape != triplet_ancestor.shape or pair_ancestor.shape[1] != 3:
-        raise ValueError(
-            f"pair_ancestor has shape {tuple(pair_ancestor.shape)}, triplet_ancestor {tuple(triplet_ancestor.shape)}; "
-            "expected (M, 3) for both"
-        )
+    pair_ancestor, triplet_ancestor = _triplets(pair_ancestor=pair_ancestor, triplet_ancestor=triplet_ancestor)
     towards = pair_ancestor - triplet_ancestor
     signed = torch.cat([towards[:, :2], -towards[:, 2:]], dim=1)
     return _reduce(F.relu(signed + margin).sum(1), reduction)
 
 
-def _distances(dist: Tensor) -> None:
-    checks.floating(dist=dist)
-    if dist.ndim != 3 or dist.shape[2] == 0:
-        raise ValueError(f"dist has shape {tuple(dist.shape)}; expected (B, C, K): points, classes, proxies a class")
+def _full(**tensors: Tensor) -> list[Tensor]:
+    """Floating-point tensors in float32 at least."""
+    checks.floating(**tensors)
+    return [tensor.to(result_dtype(tensor)) for tensor in tensors.values()]
+
+
+def _triplets(**tensors: Tensor) -> list[Tensor]:
+    """Two numbers of each side of at least one triplet."""
+    full = _full(**tensors)
+    if any(x.ndim != 2 or x.shape != full[0].shape or x.shape[1] != 3 or not len(x) for x in full):
+        shapes = ", ".join(f"{name} has shape {tuple(tensor.shape)}" for name, tensor in tensors.items())
+        raise ValueError(f"{shapes}; expected (M, 3) for both, M ≥ 1")
+    return full

@@ -6,6 +6,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from geomdml._core import checks
+from geomdml.losses._mined import Indices, refuse_pairs
 from geomdml.losses.functional import hierarchical_triplet
 from geomdml.spaces import Hyperbolic, in_tangent_chart
 
@@ -66,13 +67,25 @@ class HIERLoss(nn.Module):
         self.neighbors, self.triplets_per_point = neighbors, triplets_per_point
         self.margin, self.temperature = margin, temperature
 
-    def forward(self, embeddings: Float[Tensor, "N D"], labels: Int[Tensor, " N"]) -> Float[Tensor, ""]:
-        with torch.no_grad():
-            same = (labels.unsqueeze(1) == labels).to(torch.float32)
-            related = torch.exp(-self.space.pairwise_dist(embeddings, embeddings)) + same
-        among_proxies = self.space.pairwise_dist(self.proxies, self.proxies)
-        to_proxies = self.space.pairwise_dist(embeddings, self.proxies)
-        return self._mean(related, to_proxies) + self._mean(torch.exp(-among_proxies.detach()), among_proxies)
+    def forward(
+        self,
+        embeddings: Float[Tensor, "N D"],
+        labels: Int[Tensor, " N"],
+        indices_tuple: Indices | None = None,
+        ref_emb: Tensor | None = None,
+        ref_labels: Tensor | None = None,
+    ) -> Float[Tensor, ""]:
+        """The loss of a batch; pairs, which pytorch-metric-learning's other arguments are for, are refused."""
+        refuse_pairs(self, indices_tuple=indices_tuple, ref_emb=ref_emb, ref_labels=ref_labels)
+        checks.batch(embeddings=embeddings)
+        labels = checks.labels(len(embeddings), device=embeddings.device, labels=labels)
+        with torch.autocast(embeddings.device.type, enabled=False):
+            with torch.no_grad():
+                same = (labels.unsqueeze(1) == labels).to(torch.float32)
+                related = torch.exp(-self.space.pairwise_dist(embeddings, embeddings)) + same
+            among_proxies = self.space.pairwise_dist(self.proxies, self.proxies)
+            to_proxies = self.space.pairwise_dist(embeddings, self.proxies)
+            return self._mean(related, to_proxies) + self._mean(torch.exp(-among_proxies.detach()), among_proxies)
 
     def _mean(self, similarity: Float[Tensor, "N N"], to_proxies: Float[Tensor, "N P"]) -> Float[Tensor, ""]:
         """The mean loss over triplets of points with these similarities, at these distances from the proxies."""

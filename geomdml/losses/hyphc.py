@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from geomdml._core import checks
 from geomdml.losses.functional import hyphc
 from geomdml.losses.triplets import distances_and_depths
 from geomdml.spaces import Hyperbolic, in_tangent_chart
@@ -57,6 +58,9 @@ class HypHCLoss(nn.Module):
         space: Hyperbolic | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
+        checks.vectors(proxies=proxies)
+        if proxies.ndim != 3 or not len(proxies):
+            raise ValueError(f"proxies has shape {tuple(proxies.shape)}; expected (C, K, D), none of them 0")
         classes, centers = proxies.shape[:2]
         triplets = draw_triplets(classes, centers, self.triplets or classes, proxies.device, generator)
         dist, depth = distances_and_depths(proxies.flatten(0, 1), triplets, c=in_tangent_chart(space or self.space).c)

@@ -3,6 +3,8 @@
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from geomdml._core import checks
+from geomdml.losses._mined import Indices, check_arguments
 from geomdml.losses.functional import Reduction, in_mean_units, pairwise_cross_entropy
 from geomdml.spaces import Euclidean, Space
 
@@ -46,17 +48,23 @@ class PairwiseCrossEntropyLoss(nn.Module):
         self,
         embeddings: Float[Tensor, "N D"],
         labels: Int[Tensor, " N"],
+        indices_tuple: Indices | None = None,
         ref_emb: Float[Tensor, "P D"] | None = None,
         ref_labels: Int[Tensor, " P"] | None = None,
     ) -> Tensor:
-        """The loss of a batch against itself, or against a reference set."""
-        if (ref_emb is None) != (ref_labels is None):
-            raise ValueError("ref_emb and ref_labels go together; expected both or neither")
-        dist = self.space.pairwise_dist(embeddings, embeddings if ref_emb is None else ref_emb)
+        """The loss of a batch against itself or a reference set, on all pairs or on those of a miner."""
+        check_arguments(indices_tuple, ref_emb, ref_labels)
+        checks.batch(embeddings=embeddings)
+        if ref_emb is None:
+            ref_emb = embeddings
+        else:
+            checks.batch(ref_emb=ref_emb)
+        dist = self.space.pairwise_dist(embeddings, ref_emb)
         return pairwise_cross_entropy(
             in_mean_units(dist) if self.relative else dist,
             labels,
             ref_labels,
             temperature=self.temperature,
+            indices_tuple=indices_tuple,
             reduction=self.reduction,
         )

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from geomdml._core.checks import class_indices
+from geomdml._core import checks
 from geomdml.spaces import Space
 
 __all__ = ["Proxies"]
@@ -42,9 +42,8 @@ class Proxies(nn.Module):
         classes, _, dimension = self.vectors.shape
         if features.ndim != 2 or features.shape[1] != dimension or len(features) == 0:
             raise ValueError(f"features has shape {tuple(features.shape)}; expected (N, {dimension}) with N ≥ 1")
-        class_indices(labels, classes, count=len(features))
         features = features.to(self.vectors)
-        labels = labels.to(features.device).long()  # of other dtypes, torch takes uint8 for a mask
+        labels = checks.labels(len(features), classes, device=features.device, labels=labels)
         counts = torch.bincount(labels, minlength=classes).unsqueeze(1)
         sums = torch.zeros_like(self.vectors[:, 0]).index_add_(0, labels, features)
         means = torch.where(counts > 0, sums / counts.clamp_min(1), features.mean(0))

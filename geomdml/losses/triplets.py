@@ -100,8 +100,8 @@ class _Gram(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         points, triplets = ctx.saved_tensors
-        result = torch.zeros_like(points)
+        result = torch.zeros_like(points, **result_form(points))  # halves would lose what is added
         for some, g in zip(triplets.split(_BLOCK), (grad + grad.mT).split(_BLOCK), strict=True):
             slope = (g @ wide(points[some])).flatten(0, 1)
-            result.index_add_(0, some.flatten(), slope.to(points))
-        return result, None
+            result.index_add_(0, some.flatten(), slope.to(result))
+        return result.to(points), None

@@ -172,8 +172,8 @@ def reshaped_labels(
     checks.floating(relation=relation)
     classes = relation.shape[-1] if relation.ndim else 0
     _mixing(alpha, relation, len(alpha) if alpha.ndim else 0, classes)
-    checks.class_indices(labels, classes, count=len(labels) if labels.ndim else 0)
-    relation, labels = wide(relation.detach()), labels.to(relation.device).long()  # torch takes uint8 for a mask
+    labels = checks.labels(None, classes, device=relation.device, labels=labels)
+    relation = wide(relation.detach())
     share = wide(alpha.detach())[:, None, None]
     own = torch.nn.functional.one_hot(labels, classes)
     return (1 - share) * own + share * relation[labels]

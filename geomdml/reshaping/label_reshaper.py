@@ -126,15 +126,13 @@ class LabelReshaper(nn.Module):
     def _check(self, logits: Sequence[Tensor] | Tensor, labels: Tensor) -> None:
         if len(logits) != self.modalities:
             raise ValueError(f"logits has {len(logits)} parts; expected {self.modalities}, one a modality")
-        if not isinstance(labels, Tensor) or labels.ndim != 1:
-            raise ValueError("labels is not one row; expected a torch.Tensor of (B,) class indices")
+        checks.labels(None, self.num_classes, labels=labels)
         for modality, part in enumerate(logits):
             name, wanted = f"logits[{modality}]", (len(labels), self.num_classes)
             checks.floating(**{name: part})
             if part.shape != wanted:
                 raise ValueError(f"{name} has shape {tuple(part.shape)}; expected (B, C) = {wanted}")
             checks.finite(**{name: part})
-        checks.class_indices(labels, self.num_classes, count=len(labels))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         """Follow the model to another device, but not to another precision: in bf16 a running mean stands still."""

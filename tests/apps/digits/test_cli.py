@@ -189,7 +189,7 @@ def test_every_candidate_trains_and_all_have_as_many_settings(root):
             data.shape, data.mean, data.std, loss=space.get("loss", [name])[0], loss_args=loss, two_batches=True
         )
         batch = data.parts["train"].of(torch.arange(20))
-        assert bool(made.loss(*made.pairs(Batch(batch.pixels, batch.labels))).isfinite())
+        assert bool(made.loss(**made.pairs(Batch(batch.pixels, batch.labels))).isfinite())
 
 
 def test_what_diverges_in_a_comparison_scores_nothing(root):

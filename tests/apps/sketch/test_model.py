@@ -50,8 +50,8 @@ def test_four_transports_are_summed(name, space):
     four = [
         plan(f.embeddings, f.labels),
         plan(g.embeddings, g.labels),
-        plan(f.embeddings, f.labels, g.embeddings, g.labels),
-        plan(g.embeddings, g.labels, f.embeddings, f.labels),
+        plan(f.embeddings, f.labels, None, g.embeddings, g.labels),
+        plan(g.embeddings, g.labels, None, f.embeddings, f.labels),
     ]
     torch.testing.assert_close(four[2], four[3])  # the two directions across
     loss = CrossModalLoss(name, 3, 5, space=space, margin=5.0)

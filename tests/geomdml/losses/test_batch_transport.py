@@ -58,7 +58,7 @@ def test_loss_equals_the_loop(form, sharpness, against_itself, seed):
     y, ref_labels = (x, labels) if against_itself else (normal((5, 3), seed + 10), classes(5, 3, seed + 10))
     settings = {"form": form, "margin": 0.8, "sharpness": sharpness, "reg": 0.05}
     loss = BatchTransportLoss(**settings)
-    value = loss(x, labels) if against_itself else loss(x, labels, y, ref_labels)
+    value = loss(x, labels) if against_itself else loss(x, labels, None, y, ref_labels)
     lists = (t.tolist() for t in (x, y, labels, ref_labels))
     assert value.item() == pytest.approx(slow_loss(*lists, **settings, against_itself=against_itself), rel=1e-7)
 
@@ -81,7 +81,7 @@ def test_gradient_is_that_of_the_weighted_sum_with_a_constant_plan(space, form, 
     weighted = lambda *points: (plan * matrix(points[0], points[-1])).sum()  # noqa: E731
     assert torch.autograd.gradcheck(weighted, inputs, atol=1e-6)
     reference = () if against_itself else (y, ref_labels)
-    value = BatchTransportLoss(space=space, form=form, margin=1.0)(x, labels, *reference)
+    value = BatchTransportLoss(space=space, form=form, margin=1.0)(x, labels, None, *reference)
     expected = weighted(*inputs)
     torch.testing.assert_close(value, expected)
     for actual, wanted in zip(torch.autograd.grad(value, inputs), torch.autograd.grad(expected, inputs), strict=True):
@@ -97,7 +97,7 @@ def test_gradients_at_duplicates_are_finite(space, form, dtype):
         labels = torch.arange(len(embeddings)) // 3 % 3
         embeddings = embeddings.clone().requires_grad_()
         loss = BatchTransportLoss(space=space, form=form, margin=1.0)
-        (loss(embeddings, labels) + loss(embeddings, labels, embeddings.detach(), labels)).backward()
+        (loss(embeddings, labels) + loss(embeddings, labels, None, embeddings.detach(), labels)).backward()
         assert embeddings.grad.isfinite().all()
 
 
@@ -109,7 +109,7 @@ def test_the_control_is_the_plain_mean(rows, columns, seed, form, against_itself
     matrix = metric_matrix(Euclidean().pairwise_dist(x, y), same_class(labels, ref_labels), margin=0.5, form=form)
     if against_itself:
         matrix = matrix[~torch.eye(len(x), dtype=torch.bool)]
-    control = BatchTransportLoss(form=form, margin=0.5, plan="uniform").terms(x, labels, *reference)
+    control = BatchTransportLoss(form=form, margin=0.5, plan="uniform").terms(x, labels, None, *reference)
     torch.testing.assert_close(control.total, matrix.mean())
     torch.testing.assert_close(control.uniform, matrix.mean())
     torch.testing.assert_close(control.entropy, torch.tensor(1.0).double())
@@ -130,7 +130,7 @@ def test_terms(size, seed, plan):
 def test_entropy_of_a_matching_is_half_of_the_largest():
     """Two batches without a common class, all far apart but for a permutation: only its pairs are hard."""
     x, labels = 100.0 * torch.arange(8.0).double().unsqueeze(1), torch.arange(8)
-    terms = BatchTransportLoss(margin=9.0, sharpness=10.0, reg=0.02).terms(x, labels, x.roll(3, 0), labels + 8)
+    terms = BatchTransportLoss(margin=9.0, sharpness=10.0, reg=0.02).terms(x, labels, None, x.roll(3, 0), labels + 8)
     assert terms.entropy.item() == pytest.approx(0.5, abs=1e-6)
 
 
@@ -138,7 +138,7 @@ def test_entropy_of_a_matching_is_half_of_the_largest():
 def test_default_regularisation_emphasises_hard_pairs_and_the_published_does_not(dimension):
     x = torch.nn.functional.normalize(normal((128, dimension), dimension), dim=1)
     labels = classes(128, 10, dimension)
-    batches = (x[:64], labels[:64], x[64:], labels[64:])
+    batches = (x[:64], labels[:64], None, x[64:], labels[64:])
     ours, published = (BatchTransportLoss(margin=1.0, reg=reg).terms(*batches) for reg in (0.05, 100.0))
     assert ours.total > 4 * ours.uniform
     assert published.total / published.uniform == pytest.approx(1, abs=0.01)
@@ -154,9 +154,9 @@ def test_the_order_of_a_batch_does_not_matter(rows, columns, seed):
     shuffle = torch.Generator().manual_seed(seed)
     i, j = torch.randperm(rows, generator=shuffle), torch.randperm(columns, generator=shuffle)
     torch.testing.assert_close(loss(x[i], labels[i]), loss(x, labels)[i], atol=1e-7, rtol=0)
-    two = loss(x, labels, y, ref_labels)
-    torch.testing.assert_close(loss(x[i], labels[i], y[j], ref_labels[j]), two[i], atol=1e-7, rtol=0)
-    swapped = BatchTransportLoss(margin=0.5)(y, ref_labels, x, labels)
+    two = loss(x, labels, None, y, ref_labels)
+    torch.testing.assert_close(loss(x[i], labels[i], None, y[j], ref_labels[j]), two[i], atol=1e-7, rtol=0)
+    swapped = BatchTransportLoss(margin=0.5)(y, ref_labels, None, x, labels)
     torch.testing.assert_close(swapped, two.mean(), atol=1e-7, rtol=0)
 
 
@@ -187,12 +187,12 @@ def test_smallest_batches():
     x, y = torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0]])
     zero, one = torch.tensor([0]), torch.tensor([1])
     for terms in (
-        BatchTransportLoss().terms(x, zero, y, zero),
+        BatchTransportLoss().terms(x, zero, None, y, zero),
         BatchTransportLoss().terms(torch.cat([x, y]), torch.tensor([0, 0])),
     ):
         torch.testing.assert_close(terms.total, torch.tensor(25.0))
         assert terms.entropy == 1
-    assert BatchTransportLoss(form="margin", margin=7.0)(x, zero, y, one).item() == pytest.approx(4)
+    assert BatchTransportLoss(form="margin", margin=7.0)(x, zero, None, y, one).item() == pytest.approx(4)
 
 
 def test_a_batch_without_hard_pairs_costs_nothing():
@@ -248,22 +248,23 @@ def test_learns_to_tell_classes_apart(space, plan):
 
 
 X, Y = torch.randn(3, 2), torch.tensor([0, 0, 1])
+LOSS = BatchTransportLoss()
 
 
 @pytest.mark.parametrize(
     ("error", "message", "call"),
     [
-        (ValueError, "batches of 0 and 0 embeddings; expected at least 2,", lambda: BatchTransportLoss()(X[:0], Y[:0])),
-        (ValueError, "batches of 1 and 1 embeddings; expected at least 2,", lambda: BatchTransportLoss()(X[:1], Y[:1])),
-        (ValueError, "of 3 and 0 embeddings; expected at least 1", lambda: BatchTransportLoss()(X, Y, X[:0], Y[:0])),
-        (ValueError, "ref_emb and ref_labels go together", lambda: BatchTransportLoss()(X, Y, X)),
-        (ValueError, "ref_emb and ref_labels go together", lambda: BatchTransportLoss()(X, Y, None, Y)),
-        (ValueError, r"labels has shape \(2,\); expected \(3,\)", lambda: BatchTransportLoss()(X, Y[:2])),
-        (ValueError, r"ref_labels has shape \(2,\); expected \(3,\)", lambda: BatchTransportLoss()(X, Y, X, Y[:2])),
-        (TypeError, "labels has dtype torch.float32", lambda: BatchTransportLoss()(X, Y.float())),
-        (TypeError, "embeddings has dtype torch.int64", lambda: BatchTransportLoss()(X.long(), Y)),
-        (ValueError, "last dimensions differ", lambda: BatchTransportLoss()(X, Y, X[:, :1], Y)),
-        (ValueError, "NaN or infinite", lambda: BatchTransportLoss()(X / 0, Y)),
+        (ValueError, r"embeddings has shape \(0, 2\); expected", lambda: LOSS(X[:0], Y[:0])),
+        (ValueError, r"embeddings has shape \(1, 2\); expected at least 2,", lambda: LOSS(X[:1], Y[:1])),
+        (ValueError, r"ref_emb has shape \(0, 2\); expected", lambda: LOSS(X, Y, None, X[:0], Y[:0])),
+        (ValueError, "ref_emb and ref_labels go together", lambda: LOSS(X, Y, None, X)),
+        (ValueError, "ref_emb and ref_labels go together", lambda: LOSS(X, Y, None, None, Y)),
+        (ValueError, r"labels has shape \(2,\); expected \(3,\)", lambda: LOSS(X, Y[:2])),
+        (ValueError, r"ref_labels has shape \(2,\); expected \(3,\)", lambda: LOSS(X, Y, None, X, Y[:2])),
+        (TypeError, "labels has dtype torch.float32", lambda: LOSS(X, Y.float())),
+        (TypeError, "embeddings has dtype torch.int64", lambda: LOSS(X.long(), Y)),
+        (ValueError, "last dimensions differ", lambda: LOSS(X, Y, None, X[:, :1], Y)),
+        (ValueError, "NaN or infinite", lambda: LOSS(X / 0, Y)),
         (
             ValueError,
             "plan = 'learned'; expected one of 'transport', 'uniform'",

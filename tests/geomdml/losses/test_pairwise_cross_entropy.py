@@ -80,7 +80,7 @@ def test_a_peer(space):
     found = PairwiseCrossEntropyLoss(space=space, temperature=0.7)
     torch.testing.assert_close(found(x, labels), peer(x, labels))
     torch.testing.assert_close(
-        found(x[:4], labels[:4], x[4:], labels[4:]), peer(x[:4], labels[:4], ref_emb=x[4:], ref_labels=labels[4:])
+        found(x[:4], labels[:4], None, x[4:], labels[4:]), peer(x[:4], labels[:4], ref_emb=x[4:], ref_labels=labels[4:])
     )
 
 
@@ -118,13 +118,13 @@ def test_relative_distances_make_the_loss_scale_free():
     [
         (
             ValueError,
-            r"dist has shape \(2, 3\); expected \(2, 2\)",
+            r"dist has shape \(2, 3\); expected \(N, P\)",
             lambda d, y: pairwise_cross_entropy(d, y, temperature=1.0),
         ),
         (ValueError, "temperature = 0", lambda d, y: pairwise_cross_entropy(d[:, :2], y, temperature=0.0)),
         (TypeError, "dist has dtype", lambda d, y: pairwise_cross_entropy(d[:, :2].long(), y, temperature=1.0)),
         (ValueError, "no two of one class", lambda d, y: pairwise_cross_entropy(d[:, :2], y, temperature=1.0)),
-        (ValueError, "expected both or neither", lambda d, y: PairwiseCrossEntropyLoss()(d, y, d)),
+        (ValueError, "expected both or neither", lambda d, y: PairwiseCrossEntropyLoss()(d, y, None, d)),
     ],
 )
 def test_what_cannot_be_right_is_refused(error, message, call):

@@ -219,7 +219,7 @@ def test_refusals():
         ),
         (lambda: reshaper([*logits[:2], logits[2].long()], labels), TypeError, "logits[2] has dtype torch.int64"),
         (lambda: reshaper(logits, labels + 1), ValueError, "expected 0 to 3"),
-        (lambda: reshaper(logits, F.one_hot(labels, C)), ValueError, "labels is not one row"),
+        (lambda: reshaper(logits, F.one_hot(labels, C)), ValueError, f"labels has shape ({B}, {C}); expected one row"),
         (lambda: reshaper(logits, labels.float()), TypeError, "labels has dtype torch.float32; expected integers"),
         (lambda: reshaper.eval()(logits, labels - 1), ValueError, "labels go from -1"),
     ):
