@@ -241,7 +241,7 @@ def pairwise_cross_entropy(
         ref_labels: (P,) classes of the points in the columns, where these are others.
         temperature: T > 0, in the unit of the distances.
         indices_tuple: which pairs (i, j) and which negatives (i, k) count, of rows and columns, as a miner of
-            pytorch-metric-learning names them. None: those that the labels make. Where a miner found none the loss is 0.
+            pytorch-metric-learning names them. None: those that the labels make. If a miner found none the loss is 0.
         reduction: "mean" or "sum" over the pairs, or "none": (pairs,), row after row.
 
     Raises:
