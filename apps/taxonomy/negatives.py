@@ -34,19 +34,24 @@ class Negatives:
         order = np.lexsort((cut, node))
         node, cut = node[order], cut[order]
         self.first = np.searchsorted(node, np.arange(count))
-        self.removed = np.concatenate(
-            [[0], weight[cut].cumsum()]
-        )  # before each stretch that is cut out, over all nodes
+        # what is removed before each stretch that is cut out, over all nodes
+        self.removed = np.concatenate([[0], weight[cut].cumsum()])
         before = self.removed[:-1] - self.removed[self.first][node]
         self.line = self.ends[-1] + 1  # the length of a node's line among those of all nodes
         self.cuts = node * self.line + self.ends[cut] - before
         last = np.append(self.first[1:], len(node))
         self.left = self.ends[-1] - (self.removed[last] - self.removed[self.first])
+        # the node at every UNIT of the line; no node is shorter, so that at most one begins before the next
+        self.at = np.empty(0) if self.uniform else np.repeat(np.arange(count), np.diff(-(-self.ends // UNIT)))
 
     def draw(self, nodes: Int64[Tensor, " B"], count: int, rng: np.random.Generator) -> Int64[Tensor, "B count"]:
-        """`count` draws for each node, with replacement; each must have a node to draw (`left` > 0)."""
+        """`count` draws for each node, with replacement and in order; each must have a node to draw (`left` > 0)."""
         u = nodes.numpy()[:, None]
-        place = (rng.random((len(u), count)) * self.left[u]).astype(np.int64)
+        # sorted, for numbers in order are found several times faster
+        place = (np.sort(rng.random((len(u), count)), axis=1) * self.left[u]).astype(np.int64)
         before = np.searchsorted(self.cuts, u * self.line + place, side="right")
         place += self.removed[before] - self.removed[self.first[u]]
-        return torch.from_numpy(place if self.uniform else np.searchsorted(self.ends, place, side="right") - 1)
+        if self.uniform:
+            return torch.from_numpy(place)
+        drawn = self.at[place // UNIT]
+        return torch.from_numpy(drawn + (place >= self.ends[drawn + 1]))
