@@ -1,11 +1,13 @@
 """Image files: which are read, how they are decoded, and which are broken."""
 
 import logging
+import math
 import os
-import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -51,15 +53,27 @@ def decode(path: Path, size: int | None = None) -> UInt8[Tensor, "3 H W"]:
         return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
 
 
-def whole(paths: Sequence[Path], root: Path, *, strict: bool, left_out: dict[str, int] | None = None) -> list[Path]:
+def whole(
+    paths: Sequence[Path],
+    root: Path,
+    *,
+    strict: bool,
+    size: int | None = None,
+    left_out: dict[str, int] | None = None,
+) -> list[Path]:
     """The paths without those of broken images, which are counted in one warning, with what else was `left_out`.
+
+    Every image is decoded, as it will be in training: `size` is that of `decode`.
 
     Raises:
         ValueError: an image is broken and `strict` is asked for, or none is whole.
     """
     console = Console(stderr=True)
-    tracked = track(paths, "checking images", console=console, transient=True, disable=not console.is_terminal)
-    broken = {path: reason for path in tracked if (reason := _damage(path))}
+    hidden = not console.is_terminal
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow's decoders release the interpreter
+        damage = pool.map(partial(_damage, size=size), paths)
+        tracked = track(damage, "checking images", len(paths), console=console, transient=True, disable=hidden)
+        broken = {path: reason for path, reason in zip(paths, tracked, strict=True) if reason}
     reasons = "; ".join([*broken.values()][:SHOWN]) + ("; ..." if len(broken) > SHOWN else "")
     if broken and (strict or len(broken) == len(paths)):
         raise ValueError(f"{len(broken)} of {len(paths)} images in {str(root)!r} are broken: {reasons}")
@@ -70,35 +84,29 @@ def whole(paths: Sequence[Path], root: Path, *, strict: bool, left_out: dict[str
     return [path for path in paths if path not in broken]
 
 
-def _damage(path: Path) -> str:
-    """What is wrong with an image, or nothing; decodes it only where its format gives no cheaper proof."""
+def _damage(path: Path, size: int | None) -> str:
+    """What is wrong with an image, or nothing."""
     try:
         with _image(path) as image:
             if image.format == "PNG":
-                image.verify()
-            elif image.format != "JPEG" or not _ends_as_jpeg(path):
-                image.load()
+                image.verify()  # the checksums, which are not looked at where pixels are decoded
+        decode(path, size)
     except ValueError as error:
         return str(error)
     return ""
-
-
-def _ends_as_jpeg(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-2, os.SEEK_END)
-        return file.read() == b"\xff\xd9"
 
 
 @contextmanager
 def _image(path: Path) -> Iterator[Image.Image]:
     """An opened image; whatever goes wrong with it becomes a ValueError that names the path."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            if not path.is_file():
-                raise FileNotFoundError("no such file")
-            with Image.open(path, formats=FORMATS) as image:
-                yield image
+        if not path.is_file():
+            raise FileNotFoundError("no such file")
+        with Image.open(path, formats=FORMATS) as image:
+            # Where Pillow itself only warns; its warning cannot be made an error for one thread.
+            if image.width * image.height > (most := Image.MAX_IMAGE_PIXELS or math.inf):
+                raise Image.DecompressionBombError(f"{image.width} × {image.height} pixels; expected at most {most}")
+            yield image
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ValueError(f"{str(path)!r} is too large: {error}") from error
     # Pillow's readers raise whatever broken bytes lead them to.

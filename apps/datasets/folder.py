@@ -11,7 +11,7 @@ from apps.io.labels import index_classes
 def load(root: str | Path, *, size: int | None = None, strict: bool = False) -> LabelledImages:
     """The images below `root`; the folders directly in it are the classes, sorted, as are their images.
 
-    Every file is opened at once and checked, and decoded only when asked for. Broken images, and links
+    Every file is decoded once to check it, and again whenever it is asked for. Broken images, and links
     that lead out of `root` or to folders, are left out and counted in one warning. Names that start with a
     dot are passed over.
 
@@ -29,7 +29,7 @@ def load(root: str | Path, *, size: int | None = None, strict: bool = False) -> 
     if size is not None and size < 1:
         raise ValueError(f"size is {size}; expected a positive number of pixels")
     found, left_out = class_folders.find(root, SUFFIXES, what="images", example="ROOT/robin/1.jpg")
-    paths = tuple(whole(found, root, strict=strict, left_out=left_out))
+    paths = tuple(whole(found, root, strict=strict, size=size, left_out=left_out))
     names = tuple(text(path.relative_to(root).as_posix()) for path in paths)
     labels, classes = index_classes(name.partition("/")[0] for name in names)
     return LabelledImages(labels, classes, names, Files(paths, size))
