@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngImageFile
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
@@ -47,6 +48,7 @@ def decode(path: Path, size: int | None = None) -> UInt8[Tensor, "3 H W"]:
         if size is not None:
             # JPEG can leave out detail that would be averaged away.
             image.draft(None, (2 * size, 2 * size))
+        _scale_transparent_colour(image)
         rgb = _rgb(ImageOps.exif_transpose(image))
         if size is not None:
             rgb = ImageOps.fit(rgb, (size, size), Image.Resampling.BICUBIC)
@@ -117,11 +119,23 @@ def _image(path: Path) -> Iterator[Image.Image]:
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         grey = np.asarray(image).astype(np.int64)
-        return Image.fromarray(((grey * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
+        rounded = (grey * 255 + 32767) // 65535
+        rounded[grey == image.info.get("transparency")] = 255
+        return Image.fromarray(rounded.astype(np.uint8)).convert("RGB")
     if not image.has_transparency_data:
         return image.convert("RGB")
     white = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+
+
+def _scale_transparent_colour(image: Image.Image) -> None:
+    """The transparent colour of a PNG, on the scale of its pixels: Pillow has it as stored, whatever the bits."""
+    layout = image.tile[0].args if isinstance(image, PngImageFile) and image.tile else None
+    colour = image.info.get("transparency")
+    if layout in ("L;2", "L;4") and colour is not None:
+        image.info["transparency"] = colour * {"L;2": 85, "L;4": 17}[layout]
+    elif layout == "RGB;16B" and colour is not None:
+        image.info["transparency"] = tuple(value >> 8 for value in colour)
 
 
 def text(name: str) -> str:
