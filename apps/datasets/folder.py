@@ -29,7 +29,7 @@ def load(root: str | Path, *, size: int | None = None, strict: bool = False) -> 
     if size is not None and size < 1:
         raise ValueError(f"size is {size}; expected a positive number of pixels")
     found, left_out = class_folders.find(root, SUFFIXES, what="images", example="ROOT/robin/1.jpg")
-    paths = tuple(whole(found, root, strict=strict, size=size, left_out=left_out))
+    paths = tuple(whole(found, root, strict=strict, left_out=left_out))
     names = tuple(text(path.relative_to(root).as_posix()) for path in paths)
     labels, classes = index_classes(name.partition("/")[0] for name in names)
     return LabelledImages(labels, classes, names, Files(paths, size))

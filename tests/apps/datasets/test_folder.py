@@ -361,12 +361,30 @@ DAMAGED = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*(EXIF|Truncated)")
+@pytest.mark.parametrize("seed", range(40))
+def test_a_small_image_is_decoded_where_a_large_one_is(tmp_path, seed):
+    """What `whole` decodes, of files with some bytes overwritten."""
+    draw = np.random.default_rng(seed)
+    content = (JPEG, noisy(progressive=True)[1], noisy(subsampling=0)[1], png(chunks(IMAGE)))[seed % 4]
+    at, count = draw.integers(2, 900), draw.choice([1, 16, 200])
+    (tmp_path / "a").write_bytes(overwrite(content, at, draw.bytes(count)))
+    outcomes = []
+    for size in (None, 1):
+        try:
+            decode(tmp_path / "a", size)
+            outcomes.append(True)
+        except ValueError:
+            outcomes.append(False)
+    assert outcomes[0] == outcomes[1]
+
+
 @pytest.mark.parametrize("name", DAMAGED)
 def test_what_is_not_left_out_can_be_decoded(birds, name, caplog):
     path = birds / "wren" / name
     path.write_bytes(DAMAGED[name])
     with pytest.raises(ValueError, match="cannot be decoded"):
-        decode(path)
+        decode(path)  # at full size, while the check decodes a small one
     assert len(load(birds)) == 5
     (record,) = caplog.records
     assert "1 broken" in record.getMessage() and name in record.getMessage()
