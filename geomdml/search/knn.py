@@ -68,11 +68,11 @@ def knn(
 
 
 class _Members(NamedTuple):
-    """Where each of the distinct points occurs in the gallery: a stretch of `index`, ascending."""
+    """Where each of the distinct points occurs in the gallery: a stretch of `places`, ascending."""
 
-    index: Tensor  # (P,)
+    places: Tensor  # (P,)
     first: Tensor  # (N,) where the stretch of a point begins
-    count: Tensor  # (N,) how long it is
+    number: Tensor  # (N,) how long it is
 
 
 def _distinct(gallery: Tensor) -> tuple[Tensor, _Members]:
@@ -102,9 +102,9 @@ def _nearest(query: Tensor, points: Tensor, k: int, space: Space) -> Neighbours:
 
 def _expand(found: Neighbours, members: _Members, k: int) -> Neighbours:
     """The k nearest of all points from the k nearest distinct ones: of equal distances the lowest indices first."""
-    if not k or len(members.count) == len(members.index):
+    if not k or len(members.number) == len(members.places):
         return found
-    count = members.count[found.indices]
+    count = members.number[found.indices]
     enough = (count.cumsum(1) < k).sum(1, keepdim=True)  # the place of the point that makes them k
     count = count.clamp(max=k).masked_fill_(found.distances > found.distances.gather(1, enough), 0)
     _, rows = (count.sum(1).cumsum(0) // _CHUNK).unique_consecutive(return_counts=True)
@@ -118,12 +118,12 @@ def _expand_some(found: Neighbours, count: Tensor, members: _Members, k: int) ->
     flat = count.flatten()
     begins = flat.cumsum(0) - flat
     place = torch.arange(int(flat.sum()), device=flat.device)
-    indices = members.index[place + (members.first[found.indices.flatten()] - begins).repeat_interleave(flat)]
+    indices = members.places[place + (members.first[found.indices.flatten()] - begins).repeat_interleave(flat)]
     # Rows and distances ascend: only members at one distance are yet to be sorted.
     level = torch.ones_like(found.distances, dtype=torch.bool)
     level[:, 1:] = found.distances.diff() > 0
-    key = level.flatten().cumsum(0).repeat_interleave(flat).mul_(len(members.index)).add_(indices)
-    indices = key.sort().values % len(members.index)
+    key = level.flatten().cumsum(0).repeat_interleave(flat).mul_(len(members.places)).add_(indices)
+    indices = key.sort().values % len(members.places)
     wanted = begins.view(count.shape)[:, :1] + torch.arange(k, device=flat.device)
     return Neighbours(found.distances.flatten().repeat_interleave(flat)[wanted], indices[wanted])
 
