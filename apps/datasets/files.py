@@ -1,9 +1,10 @@
 """Image files: which are read, how they are decoded, and which are broken."""
 
 import logging
+import math
 import os
-import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngImageFile
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
@@ -45,6 +47,7 @@ def decode(path: Path, size: int | None = None) -> UInt8[Tensor, "3 H W"]:
         if size is not None:
             # JPEG can leave out detail that would be averaged away.
             image.draft(None, (2 * size, 2 * size))
+        _scale_transparent_colour(image)
         rgb = _rgb(ImageOps.exif_transpose(image))
         if size is not None:
             rgb = ImageOps.fit(rgb, (size, size), Image.Resampling.BICUBIC)
@@ -54,12 +57,17 @@ def decode(path: Path, size: int | None = None) -> UInt8[Tensor, "3 H W"]:
 def whole(paths: Sequence[Path], root: Path, *, strict: bool, left_out: dict[str, int] | None = None) -> list[Path]:
     """The paths without those of broken images, which are counted in one warning, with what else was `left_out`.
 
+    Every image is decoded, so that none of those that stay ends a training later.
+
     Raises:
         ValueError: an image is broken and `strict` is asked for, or none is whole.
     """
     console = Console(stderr=True)
-    tracked = track(paths, "checking images", console=console, transient=True, disable=not console.is_terminal)
-    broken = {path: reason for path in tracked if (reason := _damage(path))}
+    hidden = not console.is_terminal
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow's decoders release the interpreter
+        damage = pool.map(_damage, paths)
+        tracked = track(damage, "checking images", len(paths), console=console, transient=True, disable=hidden)
+        broken = {path: reason for path, reason in zip(paths, tracked, strict=True) if reason}
     reasons = "; ".join([*broken.values()][:SHOWN]) + ("; ..." if len(broken) > SHOWN else "")
     if broken and (strict or len(broken) == len(paths)):
         raise ValueError(f"{len(broken)} of {len(paths)} images in {str(root)!r} are broken: {reasons}")
@@ -71,34 +79,28 @@ def whole(paths: Sequence[Path], root: Path, *, strict: bool, left_out: dict[str
 
 
 def _damage(path: Path) -> str:
-    """What is wrong with an image, or nothing; decodes it only where its format gives no cheaper proof."""
+    """What is wrong with an image, or nothing."""
     try:
         with _image(path) as image:
             if image.format == "PNG":
-                image.verify()
-            elif image.format != "JPEG" or not _ends_as_jpeg(path):
-                image.load()
+                image.verify()  # the checksums, which are not looked at where pixels are decoded
+        decode(path, size=1)  # at full size it takes ten times as long, and finds no more
     except ValueError as error:
         return str(error)
     return ""
-
-
-def _ends_as_jpeg(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-2, os.SEEK_END)
-        return file.read() == b"\xff\xd9"
 
 
 @contextmanager
 def _image(path: Path) -> Iterator[Image.Image]:
     """An opened image; whatever goes wrong with it becomes a ValueError that names the path."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            if not path.is_file():
-                raise FileNotFoundError("no such file")
-            with Image.open(path, formats=FORMATS) as image:
-                yield image
+        if not path.is_file():
+            raise FileNotFoundError("no such file")
+        with Image.open(path, formats=FORMATS) as image:
+            # Where Pillow itself only warns; its warning cannot be made an error for one thread.
+            if image.width * image.height > (most := Image.MAX_IMAGE_PIXELS or math.inf):
+                raise Image.DecompressionBombError(f"{image.width} × {image.height} pixels; expected at most {most}")
+            yield image
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ValueError(f"{str(path)!r} is too large: {error}") from error
     # Pillow's readers raise whatever broken bytes lead them to.
@@ -109,11 +111,23 @@ def _image(path: Path) -> Iterator[Image.Image]:
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         grey = np.asarray(image).astype(np.int64)
-        return Image.fromarray(((grey * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
+        rounded = (grey * 255 + 32767) // 65535
+        rounded[grey == image.info.get("transparency")] = 255
+        return Image.fromarray(rounded.astype(np.uint8)).convert("RGB")
     if not image.has_transparency_data:
         return image.convert("RGB")
     white = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+
+
+def _scale_transparent_colour(image: Image.Image) -> None:
+    """The transparent colour of a PNG, on the scale of its pixels: Pillow has it as stored, whatever the bits."""
+    layout = image.tile[0].args if isinstance(image, PngImageFile) and image.tile else None
+    colour = image.info.get("transparency")
+    if layout in ("L;2", "L;4") and colour is not None:
+        image.info["transparency"] = colour * {"L;2": 85, "L;4": 17}[layout]
+    elif layout == "RGB;16B" and colour is not None:
+        image.info["transparency"] = tuple(value >> 8 for value in colour)
 
 
 def text(name: str) -> str:

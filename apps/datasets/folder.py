@@ -11,7 +11,7 @@ from apps.io.labels import index_classes
 def load(root: str | Path, *, size: int | None = None, strict: bool = False) -> LabelledImages:
     """The images below `root`; the folders directly in it are the classes, sorted, as are their images.
 
-    Every file is opened at once and checked, and decoded only when asked for. Broken images, and links
+    Every file is decoded once to check it, and again whenever it is asked for. Broken images, and links
     that lead out of `root` or to folders, are left out and counted in one warning. Names that start with a
     dot are passed over.
 

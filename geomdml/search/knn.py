@@ -60,28 +60,31 @@ def knn(
     checks.finite(query=query, gallery=gallery)
     space = space or Euclidean()
     with torch.no_grad():
-        points, members = _distinct(gallery.to(query.device, result_dtype(query, gallery)), k)
-        rows = max(1, _CHUNK // max(_LONG, k * members.shape[1]))
-        found = [_expand(_nearest(some, points, k, space), members, len(gallery), k) for some in query.split(rows)]
+        points, members = _distinct(gallery.to(query.device, result_dtype(query, gallery)))
+        rows = max(1, _CHUNK // max(_LONG, k))
+        found = [_expand(_nearest(some, points, k, space), members, k) for some in query.split(rows)]
     distances, indices = zip(*found, strict=True)
     return Neighbours(torch.cat(distances), torch.cat(indices))
 
 
-def _distinct(gallery: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The points without repetition, as they first occur, and for each the first k indices where it does, else P.
+class _Members(NamedTuple):
+    """Where each of the distinct points occurs in the gallery: a stretch of `places`, ascending."""
+
+    places: Tensor  # (P,)
+    first: Tensor  # (N,) where the stretch of a point begins
+    number: Tensor  # (N,) how long it is
+
+
+def _distinct(gallery: Tensor) -> tuple[Tensor, _Members]:
+    """The points without repetition, as they first occur, and their members.
 
     A tiled matrix product may round its columns differently, so that equal points would not tie.
     """
-    P = len(gallery)
-    _, point = distinct(gallery)
-    count = point.bincount()
-    order = point.argsort(stable=True)  # the indices, point after point
-    first = count.cumsum(0) - count
-    slot = torch.arange(max(1, min(k, int(count.max()))) if P else 1, device=gallery.device)
-    members = order[(first[:, None] + slot).clamp(max=P - 1)] if P else order.view(0, 1)
-    members = members.masked_fill(slot >= count[:, None], P)
-    members = members[members[:, 0].argsort()]
-    return gallery[members[:, 0]], members
+    first, point = distinct(gallery)
+    count = point.bincount(minlength=len(first))
+    order = first.argsort()
+    members = _Members(point.argsort(stable=True), (count.cumsum(0) - count)[order], count[order])
+    return gallery[first[order]], members
 
 
 def _nearest(query: Tensor, points: Tensor, k: int, space: Space) -> Neighbours:
@@ -97,13 +100,32 @@ def _nearest(query: Tensor, points: Tensor, k: int, space: Space) -> Neighbours:
     return best
 
 
-def _expand(found: Neighbours, members: Tensor, absent: int, k: int) -> Neighbours:
+def _expand(found: Neighbours, members: _Members, k: int) -> Neighbours:
     """The k nearest of all points from the k nearest distinct ones: of equal distances the lowest indices first."""
-    if len(members) == absent:
+    if not k or len(members.number) == len(members.places):
         return found
-    indices, order = members[found.indices].flatten(1).sort(dim=1)
-    distances = found.distances.repeat_interleave(members.shape[1], dim=1).gather(1, order)
-    return _smallest(distances.masked_fill(indices == absent, torch.inf), indices, k)
+    count = members.number[found.indices]
+    enough = (count.cumsum(1) < k).sum(1, keepdim=True)  # the place of the point that makes them k
+    count = count.clamp(max=k).masked_fill_(found.distances > found.distances.gather(1, enough), 0)
+    _, rows = (count.sum(1).cumsum(0) // _CHUNK).unique_consecutive(return_counts=True)
+    parts = (part.split(rows.tolist() or [0]) for part in (*found, count))
+    expanded = [_expand_some(Neighbours(*some), number, members, k) for *some, number in zip(*parts, strict=True)]
+    return Neighbours(*map(torch.cat, zip(*expanded, strict=True)))
+
+
+def _expand_some(found: Neighbours, count: Tensor, members: _Members, k: int) -> Neighbours:
+    """The first k, by distance and then by index, of so many members of each point; at least k in each row."""
+    flat = count.flatten()
+    begins = flat.cumsum(0) - flat
+    place = torch.arange(int(flat.sum()), device=flat.device)
+    indices = members.places[place + (members.first[found.indices.flatten()] - begins).repeat_interleave(flat)]
+    # Rows and distances ascend: only members at one distance are yet to be sorted.
+    level = torch.ones_like(found.distances, dtype=torch.bool)
+    level[:, 1:] = found.distances.diff() > 0
+    key = level.flatten().cumsum(0).repeat_interleave(flat).mul_(len(members.places)).add_(indices)
+    indices = key.sort().values % len(members.places)
+    wanted = begins.view(count.shape)[:, :1] + torch.arange(k, device=flat.device)
+    return Neighbours(found.distances.flatten().repeat_interleave(flat)[wanted], indices[wanted])
 
 
 def _smallest(distances: Tensor, indices: Tensor, k: int) -> Neighbours:

@@ -1,6 +1,8 @@
+import io
 import logging
 import os
 import pickle
+import zlib
 
 import numpy as np
 import pytest
@@ -289,3 +291,152 @@ def test_exif_orientation_is_applied(tmp_path, orientation, corner, mode):
     image = saved(image, tmp_path / "a.png", exif=exif)
     assert image.shape == ((3, 6, 4) if orientation in (6, 8) else (3, 4, 6))
     assert image[0][corner] == 255 and image.sum() == 3 * 255
+
+
+def chunks(image):
+    """The chunks of an image saved as PNG."""
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    content, found = file.getvalue()[8:], []
+    while content:
+        length = int.from_bytes(content[:4])
+        found.append((content[4:8], content[8 : 8 + length]))
+        content = content[12 + length :]
+    return found
+
+
+def png(chunks):
+    """A PNG of chunks, with their checksums."""
+    parts = (len(data).to_bytes(4) + kind + data + zlib.crc32(kind + data).to_bytes(4) for kind, data in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def noisy(**options):
+    """An image of noise, and its bytes as JPEG."""
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 48, 3), dtype=np.uint8))
+    file = io.BytesIO()
+    image.save(file, "JPEG", **options)
+    return image, file.getvalue()
+
+
+def segment_without(jpeg, marker):
+    at = jpeg.index(marker)
+    return jpeg[:at] + jpeg[at + 2 + int.from_bytes(jpeg[at + 2 : at + 4]) :]
+
+
+def overwrite(content, at, new):
+    return content[:at] + new + content[at + len(new) :]
+
+
+IMAGE, JPEG = noisy()
+TABLE, FRAME, QUANTISED = b"\xff\xc4", b"\xff\xc0", b"\xff\xdb"
+
+
+def with_pixels(change):
+    return png([(kind, change(data) if kind == b"IDAT" else data) for kind, data in chunks(IMAGE)])
+
+
+def deflated(change):
+    return with_pixels(lambda data: zlib.compress(change(zlib.decompress(data))))
+
+
+DAMAGED = {
+    "no Huffman table that can be.jpg": overwrite(JPEG, JPEG.index(TABLE) + 5, b"\xff" * 16),
+    "no quantisation tables.jpg": segment_without(segment_without(JPEG, QUANTISED), QUANTISED),
+    "lossless frame.jpg": JPEG.replace(FRAME, b"\xff\xc3"),
+    "no sampling factors.jpg": overwrite(JPEG, JPEG.index(FRAME) + 11, b"\0"),
+    "sampling factors of 5.jpg": overwrite(JPEG, JPEG.index(FRAME) + 11, b"\x55"),
+    "no scan.jpg": JPEG[: JPEG.index(b"\xff\xda")] + b"\xff\xd9",
+    "hierarchical frame.jpg": JPEG.replace(FRAME, b"\xff\xc5"),
+    "half a stream.png": with_pixels(lambda data: data[: len(data) // 2]),
+    "no stream.png": with_pixels(lambda data: bytes(len(data))),
+    "no checksum of the stream.png": with_pixels(lambda data: data[:-4] + bytes(4)),
+    "no pixels.png": png([chunk for chunk in chunks(IMAGE) if chunk[0] != b"IDAT"]),
+    "an unknown filter.png": deflated(lambda data: b"\x09" + data[1:]),
+    "a pixel less.png": deflated(lambda data: data[:-1]),
+    "more alphas than colours.png": png(
+        [*(palette := chunks(IMAGE.quantize(16)))[:2], (b"tRNS", bytes(300)), *palette[2:]]
+    ),
+    "a byte changed.png": (lambda content: overwrite(content, 500, bytes([content[500] ^ 1])))(png(chunks(IMAGE))),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*(EXIF|Truncated)")
+@pytest.mark.parametrize("seed", range(40))
+def test_a_small_image_is_decoded_where_a_large_one_is(tmp_path, seed):
+    """What `whole` decodes, of files with some bytes overwritten."""
+    draw = np.random.default_rng(seed)
+    content = (JPEG, noisy(progressive=True)[1], noisy(subsampling=0)[1], png(chunks(IMAGE)))[seed % 4]
+    at, count = draw.integers(2, 900), draw.choice([1, 16, 200])
+    (tmp_path / "a").write_bytes(overwrite(content, at, draw.bytes(count)))
+    outcomes = []
+    for size in (None, 1):
+        try:
+            decode(tmp_path / "a", size)
+            outcomes.append(True)
+        except ValueError:
+            outcomes.append(False)
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_what_is_not_left_out_can_be_decoded(birds, name, caplog):
+    path = birds / "wren" / name
+    path.write_bytes(DAMAGED[name])
+    with pytest.raises(ValueError, match="cannot be decoded"):
+        decode(path)  # at full size, while the check decodes a small one
+    assert len(load(birds)) == 5
+    (record,) = caplog.records
+    assert "1 broken" in record.getMessage() and name in record.getMessage()
+
+
+def grey(bits, *values):
+    """A PNG of one row of grey samples, the first of which is the transparent one."""
+    depth = sum(value << bits * (len(values) - 1 - i) for i, value in enumerate(values))
+    row = depth.to_bytes(len(values) * bits // 8)
+    return one_row(len(values), bits, 0, row, values[:1])
+
+
+def one_row(width, bits, kind, row, transparent):
+    header = width.to_bytes(4) + (1).to_bytes(4) + bytes([bits, kind, 0, 0, 0])
+    colour = b"".join(value.to_bytes(2) for value in transparent)
+    parts = {b"IHDR": header, b"tRNS": colour, b"IDAT": zlib.compress(b"\0" + row), b"IEND": b""}
+    return png(parts.items())
+
+
+@pytest.mark.parametrize(
+    ("bits", "values", "expected"),
+    [
+        (16, (0, 1, 257, 65535), [255, 0, 1, 255]),
+        (16, (257, 256, 0, 258), [255, 1, 0, 1]),
+        (16, (65535, 65534, 0, 1), [255, 255, 0, 0]),
+        (8, (0, 1, 128, 255), [255, 1, 128, 255]),
+        (8, (128, 127, 0, 255), [255, 127, 0, 255]),
+        (4, (1, 0, 15, 14), [255, 0, 255, 238]),
+        (4, (0, 1, 15, 14), [255, 17, 255, 238]),
+        (2, (1, 0, 2, 3), [255, 0, 170, 255]),
+        (2, (0, 1, 2, 3), [255, 85, 170, 255]),
+        (1, (0, 0, 0, 0, 0, 0, 0, 0), [255] * 8),
+        (1, (1, 0, 1, 0, 1, 0, 1, 0), [255, 0] * 4),
+    ],
+)
+def test_the_transparent_grey_of_a_png_is_white(tmp_path, bits, values, expected):
+    (tmp_path / "a.png").write_bytes(grey(bits, *values))
+    image = decode(tmp_path / "a.png")
+    assert image[0, 0].tolist() == expected
+    assert torch.equal(image[0], image[1]) and torch.equal(image[0], image[2])
+
+
+@pytest.mark.parametrize("colour", [(0x0100, 0, 0), (0, 0x0102, 0xFFFF), (0, 0, 0x1234)])
+def test_the_transparent_colour_of_sixteen_bits_is_white(tmp_path, colour):
+    row = b"".join(value.to_bytes(2) for value in (*colour, 0xFF00, 0xFF00, 0))
+    (tmp_path / "a.png").write_bytes(one_row(2, 16, 2, row, colour))
+    assert decode(tmp_path / "a.png")[:, 0].T.tolist() == [[255, 255, 255], [255, 255, 0]]
+
+
+def test_a_transparent_grey_is_white_after_a_turn_as_well(tmp_path):
+    image = Image.fromarray(np.array([[0, 300, 65535]], np.uint16))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = saved(image, tmp_path / "a.png", exif=exif, transparency=300)
+    assert image[0, :, 0].tolist() == [0, 255, 255]

@@ -87,6 +87,45 @@ def test_no_more_distances_at_a_time_than_it_says(monkeypatch):
     assert max(asked) <= 128 and sum(asked) == 100_000
 
 
+def test_memory_does_not_grow_with_how_often_points_are_repeated(monkeypatch):
+    """One point many times among many: 10 times as much for one query, were each point given as much room."""
+    from torch.profiler import ProfilerActivity, profile
+
+    monkeypatch.setattr(nearest, "_LONG", 64)
+    monkeypatch.setattr(nearest, "_CHUNK", 2**14)
+    draw = torch.Generator().manual_seed(0)
+    gallery = torch.randn(4000, 4, generator=draw)
+    gallery[torch.randperm(4000, generator=draw)[:500]] = gallery[0].clone()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
+        distances, indices = knn(gallery[:30], gallery, 400)
+    assert max(event.self_cpu_memory_usage for event in found.events()) <= 2 * 8 * (
+        2**14 + 4000
+    )  # a chunk, and the last row in it
+    expected = sorted_by_distance(gallery[:30], gallery, 400, Euclidean())
+    torch.testing.assert_close(distances, expected[0])
+    assert indices[0].tolist() == [row for row in range(4000) if torch.equal(gallery[row], gallery[0])][:400]
+
+
+@pytest.mark.parametrize("space", SPACES, ids=str)
+@pytest.mark.parametrize("copies", [(1,), (2,), (30,), (1, 30), (30, 1, 1), (3, 5, 7), (1,) * 9 + (40,)])
+@pytest.mark.parametrize("chunk", [1, 37, 2**14])
+def test_repeated_points_of_any_number(space, copies, chunk, monkeypatch):
+    """Every k, on points that stand so often each, shuffled."""
+    monkeypatch.setattr(nearest, "_CHUNK", chunk)
+    draw = torch.Generator().manual_seed(len(copies))
+    points = 0.4 * torch.nn.functional.normalize(torch.randn(len(copies), 3, generator=draw, dtype=torch.float64))
+    which = torch.arange(len(copies)).repeat_interleave(torch.tensor(copies))
+    which = which[torch.randperm(len(which), generator=draw)]
+    query = torch.cat([points[:2], -points[:1], 0 * points[:1]])
+    distances = knn(query, points, len(points), space=space)
+    far = torch.empty_like(distances.distances).scatter_(1, distances.indices, distances.distances)[:, which]
+    expected = far.sort(dim=1, stable=True)
+    for k in sorted({0, 1, min(2, len(which)), len(which) // 2, len(which) - 1, len(which)}):
+        found = knn(query, points[which], k, space=space)
+        assert torch.equal(found.indices, expected.indices[:, :k])
+        assert torch.equal(found.distances, expected.values[:, :k])
+
+
 def test_half_precision_gives_float32_and_no_gradient():
     points = torch.randn(5, 3, dtype=torch.bfloat16).requires_grad_()
     distances, indices = knn(points, points, 2)
