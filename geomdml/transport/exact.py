@@ -6,8 +6,8 @@ from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from geomdml.transport.gradients import enveloped
-from geomdml.transport.problem import MET, Array, Problem, marginals
+from geomdml.transport.gradients import enveloped, refusing
+from geomdml.transport.problem import MET, Array, Problem, Solution, marginals
 from geomdml.transport.simplex import transport_simplex
 from geomdml.transport.sinkhorn import Transport
 
@@ -31,7 +31,7 @@ def exact(
     Returns:
         Transport with value = linear = ⟨T, C⟩ and dual potentials f_i + g_j ≤ C_ij, equal where T is not 0. The
         gradient of `value` and `linear` is T by cost, f by a, g by b: a subgradient where plan or potentials are not
-        unique. The rest is constant.
+        unique. `plan`, `f` and `g` raise in a backward pass.
 
     Raises:
         ValueError, TypeError: as `geomdml.transport.sinkhorn`.
@@ -54,15 +54,17 @@ def exact(
     off = np.abs(found[0].sum(2) - A).sum(1) + np.abs(found[0].sum(1) - B).sum(1)
     least = torch.from_numpy((found[0] * C).sum((1, 2))).to(a)
     problem = Problem(cost.to(a).reshape(plan.shape), a.reshape(-1, 1, n), b.reshape(-1, 1, m), least, MET)
-    value = enveloped(problem, least, plan, f.unsqueeze(-2), g.unsqueeze(-2)).reshape(batch)
+    solution = Solution(plan, f.unsqueeze(-2), g.unsqueeze(-2), found[3], off / A.sum(-1))
+    value = enveloped(problem, least, *solution[:3]).reshape(batch)
+    plan, f, g, iterations, error = refusing(problem, solution, 'sinkhorn with grad="implicit"')
     return Transport(
         plan=plan.reshape(cost.shape),
         value=value,
         linear=value,
         f=f.reshape(*batch, n),
         g=g.reshape(*batch, m),
-        iterations=torch.from_numpy(found[3]).to(a.device).reshape(batch),
-        marginal_error=torch.from_numpy(off / A.sum(-1)).to(a).reshape(batch),
+        iterations=torch.from_numpy(iterations).to(a.device).reshape(batch),
+        marginal_error=torch.from_numpy(error).to(a).reshape(batch),
         converged=torch.ones(batch, dtype=torch.bool, device=a.device),
     )
 
