@@ -90,7 +90,7 @@ def metric_matrix(
     if dist.ndim < 2 or dist.shape != same.shape:
         raise ValueError(f"dist has shape {tuple(dist.shape)}, same {tuple(same.shape)}; expected (..., B, P) for both")
     check_margins(margin, positive_margin, form)
-    dist = dist.to(result_dtype(dist))
+    dist, same = dist.to(result_dtype(dist)), same.to(dist.device)
     if form == "squared_distance":
         return torch.where(same, dist**2, (margin - dist**2).relu())
     return torch.where(same, dist - positive_margin, margin - dist).relu() ** 2
@@ -141,6 +141,7 @@ def importance_weights(
             f"exclude is {exclude.dtype} of shape {tuple(exclude.shape)}; expected torch.bool of "
             f"{tuple(matrix.shape[-2:])}"
         )
+    exclude = exclude.to(matrix.device)
     if sharpness == "relative":
         mean = matrix.masked_fill(exclude, 0.0).sum((-2, -1), keepdim=True) / (~exclude).sum()
         scaled = matrix / mean.clamp_min(torch.finfo(matrix.dtype).tiny)
