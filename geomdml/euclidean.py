@@ -124,10 +124,8 @@ def _gradients(g: Tensor, x: Tensor, y: Tensor, dist: Tensor, squared: bool) -> 
     return by_x.to(x), by_y.to(y)
 
 
-class _Distances(torch.autograd.Function):
+class _Distances(autograd.Function):
     """‖x_i − y_j‖ or its square, tile by tile."""
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, y: Tensor, squared: bool) -> Tensor:
@@ -143,10 +141,8 @@ class _Distances(torch.autograd.Function):
         return *_Gradients.apply(grad, *ctx.saved_tensors, ctx.squared), None
 
 
-class _Gradients(torch.autograd.Function):
+class _Gradients(autograd.Function):
     """Σ_j w_ij (x_i − y_j) and Σ_i w_ij (y_j − x_i), with w = g/‖x_i − y_j‖, or 2g where distances are squared."""
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(g: Tensor, x: Tensor, y: Tensor, dist: Tensor, squared: bool) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 from geomdml._core import checks
+from geomdml._core.autograd import operator
 from geomdml._core.numerics import result_dtype
 from geomdml.transport import Transport, sinkhorn
 
@@ -89,7 +90,7 @@ def metric_matrix(
     if dist.ndim < 2 or dist.shape != same.shape:
         raise ValueError(f"dist has shape {tuple(dist.shape)}, same {tuple(same.shape)}; expected (..., B, P) for both")
     check_margins(margin, positive_margin, form)
-    dist = dist.to(result_dtype(dist))
+    dist, same = dist.to(result_dtype(dist)), same.to(dist.device)
     if form == "squared_distance":
         return torch.where(same, dist**2, (margin - dist**2).relu())
     return torch.where(same, dist - positive_margin, margin - dist).relu() ** 2
@@ -140,19 +141,33 @@ def importance_weights(
             f"exclude is {exclude.dtype} of shape {tuple(exclude.shape)}; expected torch.bool of "
             f"{tuple(matrix.shape[-2:])}"
         )
+    exclude = exclude.to(matrix.device)
     if sharpness == "relative":
         mean = matrix.masked_fill(exclude, 0.0).sum((-2, -1), keepdim=True) / (~exclude).sum()
         scaled = matrix / mean.clamp_min(torch.finfo(matrix.dtype).tiny)
     else:
         scaled = sharpness * matrix
     cost = torch.exp(-scaled).masked_fill(exclude, _forbidding_cost(reg))
-    with torch.autocast(cost.device.type, enabled=False):  # bfloat16 has no digits for the marginals
-        transport = sinkhorn(cost, reg, grad="none")
+    transport = Transport(*_constant_transport(cost, float(reg)))
     if checks.values_are_checked(matrix) and bool((transport.plan * exclude).sum() > 1e-6):
         raise ValueError(
             "exclude leaves too few pairs for a plan with uniform marginals; expected more pairs, or none excluded"
         )
     return transport._replace(plan=transport.plan.masked_fill(exclude, 0.0))
+
+
+def _shapes(cost: Tensor, reg: float) -> tuple[Tensor, ...]:
+    (*batch, n, m), like = cost.shape, cost.new_empty((), dtype=result_dtype(cost))
+    shapes = {"plan": (*batch, n, m), "f": (*batch, n), "g": (*batch, m)}
+    dtypes = {"iterations": torch.int64, "converged": torch.bool}
+    return tuple(like.new_empty(shapes.get(name, batch), dtype=dtypes.get(name)) for name in Transport._fields)
+
+
+@operator(f"importance_weights(Tensor cost, float reg) -> ({', '.join(['Tensor'] * len(Transport._fields))})", _shapes)
+def _constant_transport(cost: Tensor, reg: float) -> tuple[Tensor, ...]:
+    """`sinkhorn` without a gradient, as one operation for torch.compile and for the transforms of `torch.func`."""
+    with torch.autocast(cost.device.type, enabled=False):  # bfloat16 has no digits for the marginals
+        return tuple(x.contiguous() for x in sinkhorn(cost, reg, grad="none"))
 
 
 def _forbidding_cost(reg: float) -> float:

@@ -173,6 +173,8 @@ def expmap(x: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: S
     Returns:
         (..., D) points of the ball, at least float32; far out, the last floats inside the ball. Where v leads
         back to the origin, x and the way along v cancel: the error there is 1e-14 ‖x‖.
+        Gradients in float32 are held to 1e-5 for points up to the norm tanh(2.5)/√c = 0.987/√c, and to nothing farther
+        out, where they vanish. In `geomdml.tangent` they are held farther out.
 
     Raises:
         ValueError, TypeError: shapes that do not match, a point outside the ball, NaN or infinity, c ≤ 0.
@@ -261,6 +263,8 @@ def mobius_scalar_mul(
 
     Returns:
         (..., D) points of the ball, at least float32; far out, the last floats inside the ball.
+        Gradients in float32 are held to 1e-5 for points up to the norm tanh(2.5)/√c = 0.987/√c, and to nothing farther
+        out, where they vanish. In `geomdml.tangent` they are held farther out.
 
     Raises:
         ValueError, TypeError: shapes that do not match, a point outside the ball, r not finite, c ≤ 0.
@@ -289,6 +293,8 @@ def mobius_matvec(M: Float[Tensor, "E D"], x: Float[Tensor, "*#batch D"], *, c: 
     Returns:
         (..., E) points of the ball, at least float32; far out, the last floats inside the ball. As exact as the
         product M x is in float64.
+        Gradients in float32 are held to 1e-5 for points up to the norm tanh(2.5)/√c = 0.987/√c, and to nothing farther
+        out, where they vanish. In `geomdml.tangent` they are held farther out.
 
     Raises:
         ValueError, TypeError: shapes that do not match, a point outside the ball, M not finite, c ≤ 0.
@@ -386,6 +392,8 @@ def geodesic(
     Returns:
         (..., D) points of the ball, at least float32; far out, the last floats inside the ball. Exactly x and
         y, but for rounding, at t = 0 and 1; where the geodesic passes the origin, the error is 1e-14 of ‖x‖ or ‖y‖.
+        Gradients in float32 are held to 1e-5 for points up to the norm tanh(2.5)/√c = 0.987/√c, and to nothing farther
+        out, where they vanish. In `geomdml.tangent` they are held farther out.
 
     Raises:
         ValueError, TypeError: shapes that do not match, a point outside the ball, t not finite, c ≤ 0.

@@ -7,14 +7,32 @@ import torch
 from torch import Tensor
 
 
-class FirstDerivative(torch.autograd.Function):
+class Function(torch.autograd.Function):
+    """As torch's, mapped by `vmap`; what asks for forward mode learns that there is none, and what there is.
+
+    torch.compile calls a function of torch's without looking at this `apply`.
+    """
+
+    generate_vmap_rule = True
+
+    @classmethod
+    def apply(cls, *inputs: Any) -> Any:
+        try:
+            return super().apply(*inputs)
+        except NotImplementedError as error:
+            if "jvp function" not in str(error):
+                raise
+        raise NotImplementedError(
+            "forward-mode derivatives (jvp, jacfwd, hessian) are not offered; expected torch.func.grad, vjp or jacrev"
+        )
+
+
+class FirstDerivative(Function):
     """gradient(*inputs) for a function `gradient` of tensors, which refuses to be differentiated.
 
     A gradient in closed form is made of what it takes for constants: differentiated again, it would silently leave
     terms out.
     """
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(gradient: Callable[..., Any], *inputs: Any) -> Any:
@@ -29,10 +47,8 @@ class FirstDerivative(torch.autograd.Function):
         raise NotImplementedError("no second derivative here: only the first is exact")
 
 
-class Differentiable(torch.autograd.Function):
+class Differentiable(Function):
     """value(*inputs), whose derivatives by the inputs are gradient(grad, *inputs); only the inputs are kept for it."""
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(value: Callable[..., Any], gradient: Callable[..., Any], *inputs: Tensor) -> Tensor:

@@ -34,8 +34,13 @@ def validation(enabled: bool) -> Iterator[None]:
         _validation.reset(token)
 
 
+def transformed(*tensors: Tensor) -> bool:
+    """Whether a tensor is one of those that `torch.func` maps or differentiates, whose values cannot be asked for."""
+    return not torch.compiler.is_compiling() and any(map(torch._C._functorch.is_functorch_wrapped_tensor, tensors))
+
+
 def values_are_checked(*tensors: Tensor) -> bool:
-    if torch.compiler.is_compiling() or any(torch._C._functorch.is_functorch_wrapped_tensor(t) for t in tensors):
+    if torch.compiler.is_compiling() or transformed(*tensors):
         return False
     enabled = _validation.get()
     return all(t.device.type == "cpu" for t in tensors) if enabled is None else enabled

@@ -213,9 +213,7 @@ def operator(name: str, chart: ChartKernel) -> Callable[[Tensor, Tensor, Tensor]
     def derivatives(g: Tensor, x: Tensor, y: Tensor, c: Tensor, *kept: Any) -> tuple[Tensor, Tensor, Tensor]:
         return gradients(chart, g, x, y, c, *kept)
 
-    class Distances(torch.autograd.Function):
-        generate_vmap_rule = True
-
+    class Distances(autograd.Function):
         @staticmethod
         def forward(x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
             return values(x, y, c, keep)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from geomdml._core.autograd import Differentiable, tell_apart
+from geomdml._core.autograd import Differentiable, Function, tell_apart
 from geomdml._core.numerics import (
     LOG2,
     across,
@@ -77,13 +77,11 @@ LORENTZ = Coordinates(
 )
 
 
-class Widened(torch.autograd.Function):
+class Widened(Function):
     """A tensor in float64; its gradient comes back in its own dtype, at most as large as that can hold.
 
     Far out a slope across a ray grows as e^A, beyond any float32.
     """
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from geomdml import tangent
+from geomdml._core import checks
+from geomdml._core.autograd import Function
 from geomdml._core.numerics import (
     LARGEST_RADIUS,
     LOG2,
@@ -70,6 +72,11 @@ def distances_and_depths(
     delta = 2 * q.sqrt().asinh()
     depth = _ancestor_depth(A, B, delta, s.sqrt(), (1 - s).sqrt())
     dist, depth = delta / root_c, depth / root_c
+    if checks.transformed(points, triplets):  # where they are cannot be asked: all pairs, instead of the few
+        u, v = (wide(points)[triplets[:, side]] for side in (FIRST, SECOND))
+        dist = torch.where(known, dist, tangent.dist(u, v, c=c))
+        depth = torch.where(known, depth, tangent.lca_depth(u, v, c=c))
+        return dist.to(**result_form(points)), depth.to(**result_form(points))
     for i, pair in entries(~known, points.shape[1]):
         u, v = (wide(points)[triplets[i, pair.new_tensor(side)[pair]]] for side in (FIRST, SECOND))
         dist = dist.index_put((i, pair), tangent.dist(u, v, c=c))
@@ -88,19 +95,23 @@ def _ancestor_depth(A: Tensor, B: Tensor, delta: Tensor, sine: Tensor, cosine: T
     return torch.where(foot_inside, height, near)
 
 
-class _Gram(torch.autograd.Function):
+class _Gram(Function):
     """(M, 3, 3) inner products, in float64, of the vectors that each triplet names."""
 
     @staticmethod
-    def forward(ctx: Any, points: Tensor, triplets: Tensor) -> Tensor:
-        ctx.save_for_backward(points, triplets)
+    def forward(points: Tensor, triplets: Tensor) -> Tensor:
         vectors = (wide(points[some]) for some in triplets.split(_BLOCK))
         return torch.cat([x @ x.mT for x in vectors])
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         points, triplets = ctx.saved_tensors
         result = torch.zeros_like(points, **result_form(points))  # halves would lose what is added
+        result = result + grad.new_zeros(())  # mapped by vmap where the gradient is
         for some, g in zip(triplets.split(_BLOCK), (grad + grad.mT).split(_BLOCK), strict=True):
             slope = (g @ wide(points[some])).flatten(0, 1)
             result.index_add_(0, some.flatten(), slope.to(result))

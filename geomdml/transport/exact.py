@@ -3,12 +3,12 @@
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy import sparse
-from scipy.optimize import linear_sum_assignment, linprog
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from geomdml.transport.gradients import enveloped
-from geomdml.transport.problem import MET, Array, Problem, marginals
+from geomdml.transport.gradients import enveloped, refusing
+from geomdml.transport.problem import MET, Array, Problem, Solution, marginals
+from geomdml.transport.simplex import transport_simplex
 from geomdml.transport.sinkhorn import Transport
 
 __all__ = ["exact"]
@@ -21,8 +21,8 @@ def exact(
 ) -> Transport:
     """Optimal transport: a plan T ≥ 0 that minimises ⟨T, C⟩, with T1 = a and Tᵀ1 = b.
 
-    On the CPU in float64: by the Hungarian method for as many uniform weights on either side, else as a linear program
-    of n·m unknowns, one problem after the other.
+    On the CPU in float64: by the Hungarian method for as many uniform weights on either side, else by the transport
+    simplex, in many problems at once; weights of 0, such as those of padding, take next to no time.
 
     Args:
         cost: (..., n, m) ground costs C, finite.
@@ -31,7 +31,7 @@ def exact(
     Returns:
         Transport with value = linear = ⟨T, C⟩ and dual potentials f_i + g_j ≤ C_ij, equal where T is not 0. The
         gradient of `value` and `linear` is T by cost, f by a, g by b: a subgradient where plan or potentials are not
-        unique. The rest is constant.
+        unique. `plan`, `f` and `g` raise in a backward pass.
 
     Raises:
         ValueError, TypeError: as `geomdml.transport.sinkhorn`.
@@ -49,26 +49,34 @@ def exact(
     a, b = marginals(cost, a, b, equal_sums=True)
     *batch, n, m = cost.shape
     C, A, B = (x.detach().cpu().double().numpy() for x in (cost.reshape(-1, n, m), a.reshape(-1, n), b.reshape(-1, m)))
-    found = [_assignment(c) if uniform else _linear_program(c, p, q) for c, p, q in zip(C, A, B, strict=True)]
-    plan, f, g = (torch.from_numpy(np.stack(part)).to(a) for part in zip(*(each[:3] for each in found), strict=True))
-    off = [np.abs(T.sum(1) - p).sum() + np.abs(T.sum(0) - q).sum() for (T, *_), p, q in zip(found, A, B, strict=True)]
-    least = torch.from_numpy(np.array([(T * c).sum() for (T, *_), c in zip(found, C, strict=True)])).to(a)
+    found = _assignments(C) if uniform else transport_simplex(C, A, B)
+    plan, f, g = (torch.from_numpy(x).to(a) for x in found[:3])
+    off = np.abs(found[0].sum(2) - A).sum(1) + np.abs(found[0].sum(1) - B).sum(1)
+    least = torch.from_numpy((found[0] * C).sum((1, 2))).to(a)
     problem = Problem(cost.to(a).reshape(plan.shape), a.reshape(-1, 1, n), b.reshape(-1, 1, m), least, MET)
-    value = enveloped(problem, least, plan, f.unsqueeze(-2), g.unsqueeze(-2)).reshape(batch)
+    solution = Solution(plan, f.unsqueeze(-2), g.unsqueeze(-2), found[3], off / A.sum(-1))
+    value = enveloped(problem, least, *solution[:3]).reshape(batch)
+    plan, f, g, iterations, error = refusing(problem, solution, 'sinkhorn with grad="implicit"')
     return Transport(
         plan=plan.reshape(cost.shape),
         value=value,
         linear=value,
         f=f.reshape(*batch, n),
         g=g.reshape(*batch, m),
-        iterations=torch.tensor([each[3] for each in found], device=a.device).reshape(batch),
-        marginal_error=torch.tensor(np.array(off) / A.sum(-1)).to(a).reshape(batch),
+        iterations=torch.from_numpy(iterations).to(a.device).reshape(batch),
+        marginal_error=torch.from_numpy(error).to(a).reshape(batch),
         converged=torch.ones(batch, dtype=torch.bool, device=a.device),
     )
 
 
-def _assignment(C: Array) -> tuple[Array, Array, Array, int]:
-    """Plan, potentials and no iterations; g_j is a shortest path by g_σ(i) + C_ij − C_iσ(i), σ(i) the row's partner."""
+def _assignments(C: Array) -> tuple[Array, Array, Array, Array]:
+    """Plans and potentials of all, and no iterations."""
+    plan, f, g = (np.stack(part) for part in zip(*map(_assignment, C), strict=True))
+    return plan, f, g, np.zeros(len(C), dtype=np.int64)
+
+
+def _assignment(C: Array) -> tuple[Array, Array, Array]:
+    """Plan and potentials; g_j is a shortest path by g_σ(i) + C_ij − C_iσ(i), σ(i) the row's partner."""
     n = len(C)
     rows, partner = linear_sum_assignment(C)
     plan, g, longer = np.zeros_like(C), np.zeros(n), C - C[rows, partner][:, None]
@@ -78,18 +86,4 @@ def _assignment(C: Array) -> tuple[Array, Array, Array, int]:
         if not (shorter < g).any():
             break
         g = np.minimum(g, shorter)
-    return plan, C[rows, partner] - g[partner], g, 0
-
-
-def _linear_program(C: Array, a: Array, b: Array) -> tuple[Array, Array, Array, int]:
-    """Plan, potentials and iterations of the solver."""
-    n, m = C.shape
-    marginal = sparse.vstack([sparse.kron(sparse.eye(n), np.ones((1, m))), sparse.kron(np.ones((1, n)), sparse.eye(m))])
-    scale = max(np.abs(C).max(), np.finfo(float).tiny)  # HiGHS has absolute tolerances
-    mass = a.sum()
-    target = np.concatenate([a / mass, b / b.sum()])
-    solved = linprog(C.ravel() / scale, A_eq=marginal.tocsr(), b_eq=target, method="highs")
-    if not solved.success:
-        raise ValueError(f"the linear program was not solved: {solved.message}")
-    dual = solved.eqlin.marginals * scale
-    return solved.x.reshape(n, m) * mass, dual[:n], dual[n:], int(solved.nit)
+    return plan, C[rows, partner] - g[partner], g

@@ -24,7 +24,7 @@ from geomdml._core.numerics import wide
 from geomdml.transport.newton import schur
 from geomdml.transport.problem import Array, Problem, Solution, first, log_weight
 
-__all__ = ["enveloped", "implicit", "optimum", "unrolled"]
+__all__ = ["enveloped", "implicit", "optimum", "refusing", "unrolled"]
 
 
 def optimum(problem: Problem, found: Solution) -> tuple[Tensor, Tensor, Tensor]:
@@ -61,6 +61,26 @@ def enveloped(problem: Problem, value: Tensor, plan: Tensor, f: Tensor, g: Tenso
         return tuple(grad.view(-1, 1, 1) * derivative for derivative in derivatives)
 
     return Differentiable.apply(lambda *inputs: value, gradient, problem.cost, problem.a, problem.b)
+
+
+def refusing(problem: Problem, found: Solution, instead: str) -> Solution:
+    """The solution, whose plan and potentials raise where a gradient by the problem's cost, a or b is asked of them.
+
+    Were they constant, a loss made of them and of something else would train without what they were to give.
+    """
+    inputs = problem[:3]
+    if not any(x.requires_grad for x in inputs):
+        return found
+
+    def refuse(grad: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+        raise NotImplementedError(f"plan, linear, f and g have no gradient here; expected {instead} or their .detach()")
+
+    return found._replace(
+        **{
+            name: Differentiable.apply(lambda *inputs, held=held: held, refuse, *inputs)
+            for name, held in zip(("plan", "f", "g"), found[:3], strict=True)
+        }
+    )
 
 
 def implicit(problem: Problem, found: Solution) -> Solution:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from geomdml._core import checks
 from geomdml._core.numerics import result_dtype
@@ -68,10 +69,11 @@ def log_weight(w: Tensor) -> Tensor:
 def marginals(cost: Tensor, a: Tensor | None, b: Tensor | None, *, equal_sums: bool) -> tuple[Tensor, Tensor]:
     """The marginals, uniform where there are none, (..., n) and (..., m) in the dtype of the result; or an error."""
     checks.floating(cost=cost)
-    if any(x is not None and torch._C._functorch.is_functorch_wrapped_tensor(x) for x in (cost, a, b)):
+    inputs = [x for x in (cost, a, b) if isinstance(x, Tensor)]
+    if checks.transformed(*inputs) or any(_has_tangent(x) for x in inputs):
         raise NotImplementedError(
-            "optimal transport under a transform of torch.func; expected torch.autograd.grad (first derivatives), and "
-            "leading dimensions in place of vmap"
+            "optimal transport under a transform of torch.func (grad, vmap, jvp, jacfwd, hessian) or in forward mode; "
+            "expected torch.autograd.grad (first derivatives), and leading dimensions in place of vmap"
         )
     if cost.ndim < 2 or 0 in cost.shape:
         raise ValueError(f"cost has shape {tuple(cost.shape)}; expected (..., n, m), none of them 0")
@@ -114,6 +116,11 @@ def marginals(cost: Tensor, a: Tensor | None, b: Tensor | None, *, equal_sums: b
                 "expected equal sums, or marginal_penalty= for unbalanced transport"
             )
     return whole["a"], whole["b"]
+
+
+def _has_tangent(x: Tensor) -> bool:
+    """Whether forward-mode differentiation goes through a tensor."""
+    return forward_ad._current_level >= 0 and forward_ad.unpack_dual(x).tangent is not None
 
 
 def penalties(marginal_penalty: Penalty) -> tuple[float, float]:

@@ -121,8 +121,8 @@ class Scaling:
         return (self.x * s).sub_(self.rows.target(self.x, self.f0, self.eps)).abs_().sum((-1, -2))
 
     def beyond_reach(self) -> bool:
-        """Whether a scaling is about to leave the safe range."""
-        return any(bool((scaling > math.exp(self.reach)).any()) for scaling in (self.x, self.y))
+        """Whether a scaling is about to leave the safe range, or has: the NaN of one problem hides no other's."""
+        return any(not float(scaling.amax()) <= math.exp(self.reach) for scaling in (self.x, self.y))
 
     def relative(self) -> Tensor:
         """g̃, which is what a new kernel needs."""

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 from geomdml._core import checks
-from geomdml.transport.gradients import enveloped, implicit, optimum, unrolled
+from geomdml.transport.gradients import enveloped, implicit, optimum, refusing, unrolled
 from geomdml.transport.problem import (
     MET,
     Penalty,
@@ -64,13 +64,14 @@ def sinkhorn(
     Gradients, by `grad`; reg, tol, and where to start are constants in each of them:
 
     - "envelope": `value` has ∂/∂cost = T, ∂/∂a = f, ∂/∂b = g (exact for changes that keep the sums of a and b equal;
-      what a single entry gets beyond that depends on the gauge of f and g). All else is constant.
+      what a single entry gets beyond that depends on the gauge of f and g). All else raises in a backward pass.
     - "implicit": plan, linear, f and g too, by the implicit function theorem: one factorisation in the backward pass.
     - "unroll": plan, linear, f and g through every iteration in the log domain, from `g` or 0 and without acceleration:
       a matrix each is kept, so limit `max_iter`; `value` as under "envelope".
     - "none": all is constant.
 
-    The slope of `value` at a weight of 0 is −∞; the gradient is 0 there. First derivatives only.
+    The slope of `value` at a weight of 0 is −∞; the gradient is 0 there. First derivatives only, by torch.autograd;
+    not under transforms of `torch.func`, and outside the graphs of `torch.compile`, which fullgraph=True refuses.
 
     Args:
         cost: (..., n, m) ground costs C, finite.
@@ -91,6 +92,8 @@ def sinkhorn(
     Raises:
         ValueError, TypeError: shapes that do not match; costs or weights that are not finite, weights below 0, sums
             that differ, reg, tol or a penalty not above 0.
+        NotImplementedError: under a transform of `torch.func` or in forward mode; in a backward pass that asks for a
+            gradient which `grad` does not offer.
 
     Warns:
         RuntimeWarning: a problem did not converge.
@@ -132,6 +135,9 @@ def sinkhorn(
     f, g, value = optimum(flowing, found)
     if grad != "none":
         value = enveloped(given, value, found.plan, f, g)
+    if grad == "envelope":
+        found = refusing(given, found._replace(f=f, g=g), 'grad="implicit", grad="unroll"')
+        f, g = found.f, found.g
 
     def per_problem(array: Any, dtype: torch.dtype) -> Tensor:
         return torch.from_numpy(array).to(cost.device, dtype).reshape(batch)

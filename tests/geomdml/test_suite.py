@@ -2,6 +2,7 @@
 
 import importlib.util
 import inspect
+import math
 import os
 import re
 import subprocess
@@ -185,3 +186,8 @@ def test_errors_by_radius_tell_right_from_wrong():
     for space, chart in ((poincare, "ball"), (tangent, "tangent")):
         assert max(suite.errors_by_radius(space, chart, 8, pairs=5)) < 2.4e-7
     assert suite.errors_by_radius(wrong, "ball", 8, pairs=5) == pytest.approx([1e-3] * len(suite.RADII), rel=1e-3)
+
+
+@pytest.mark.parametrize("name", sorted(suite._WALKS))
+def test_the_radius_to_which_walks_are_held_is_in_their_docstrings(name):
+    assert f"tanh({suite._SLOPING})/√c = {math.tanh(suite._SLOPING):.3f}/√c" in getattr(poincare, name).__doc__

@@ -1,9 +1,12 @@
 """Every function goes through torch.compile in one graph, through torch.func.vmap and grad, and under a learned c."""
 
+from functools import partial
+
 import pytest
 import torch
 
 import geomdml
+import geomdml.nn
 from geomdml import euclidean, lorentz, losses, poincare, tangent
 from geomdml._core.numerics import power_of_two
 from geomdml.losses import functional
@@ -127,6 +130,7 @@ def test_maps_to_the_ball_have_second_derivatives(f):
     assert torch.autograd.gradgradcheck(lambda x, c: f(x, c=c), (x, c))
 
 
+SPACE = geomdml.spaces.Hyperbolic(c=0.5)
 TWICE = {
     "tangent": lambda x: tangent.pairwise_dist(x, x, c=0.5),
     "ball": lambda x: poincare.pairwise_dist(x, x, c=0.5),
@@ -135,6 +139,8 @@ TWICE = {
     "one to one": lambda x: tangent.dist(x, x, c=0.5),
     "ancestors": lambda x: tangent.lca_depth(x, x, c=0.5),
     "pairwise cross-entropy": lambda x: losses.PairwiseCrossEntropyLoss()(x, torch.arange(len(x)) % 2),
+    "batch transport": lambda x: losses.BatchTransportLoss()(x, torch.arange(len(x)) % 2),
+    "hyperbolic batch transport": lambda x: losses.BatchTransportLoss(space=SPACE)(x, torch.arange(len(x)) % 2),
 }
 
 
@@ -175,3 +181,68 @@ def test_powers_of_two_are_compiled_without_the_operation_that_compilers_refuse(
     torch.compiler.reset()
     expected = x.new_tensor([4.0, 8.0, 2.0**-1022, 2.0**-1022, 2.0**1023])
     torch.testing.assert_close(torch.compile(power_of_two, fullgraph=True)(x), expected, rtol=0, atol=0)
+
+
+def seeded(loss):
+    """Random choices are the same in each call, and outside what torch compiles or maps."""
+
+    def call(x):
+        torch.manual_seed(0)
+        return loss(x)
+
+    return call
+
+
+LABELS = torch.tensor([0, 1, 1, 0, 2, 2])
+EMBEDDINGS = torch.tensor([[0.5, 0.1], [1.5, 0.2], [-1.0, 0.3], [0.0, 1.0], [0.5, -2.0], [-0.4, -0.3]])
+LOSSES = {
+    "PairwiseCrossEntropy": lambda: partial(losses.PairwiseCrossEntropyLoss(space=SPACE), labels=LABELS),
+    "PairwiseCrossEntropy, relative": lambda: partial(losses.PairwiseCrossEntropyLoss(relative=True), labels=LABELS),
+    "BatchTransport": lambda: partial(losses.BatchTransportLoss(space=SPACE), labels=LABELS),
+    "BatchTransport, fixed sharpness": lambda: partial(losses.BatchTransportLoss(sharpness=0.7), labels=LABELS),
+    "BatchTransport, two batches": lambda: (
+        lambda x: losses.BatchTransportLoss()(x, LABELS, None, 1 - x[:5], LABELS[:5])
+    ),
+    "BatchTransport, uniform": lambda: partial(losses.BatchTransportLoss(plan="uniform"), labels=LABELS),
+    "SoftTriple": lambda: partial(losses.SoftTripleLoss(3, 2, space=SPACE), labels=LABELS),
+    "MultiProxyAnchor": lambda: partial(losses.MultiProxyAnchorLoss(3, 2, space=SPACE), labels=LABELS),
+    "CHEST": lambda: partial(losses.CHESTLoss(3, 2), labels=LABELS, head=geomdml.nn.HyperbolicHead(2, 2, space=SPACE)),
+    "HypHC": lambda: lambda x: losses.HypHCLoss(space=SPACE, triplets=50)(x.reshape(3, 2, 2)),
+    "HypHC, distance": lambda: lambda x: losses.HypHCLoss(space=SPACE, form="distance")(x.reshape(3, 2, 2)),
+    "HypHC, live": lambda: lambda x: losses.HypHCLoss(space=SPACE, live=True)(x.reshape(3, 2, 2)),
+    "HypHC, near the origin": lambda: lambda x: losses.HypHCLoss(space=SPACE)((x * 1e-9).reshape(3, 2, 2)),
+    "HypHC, duplicates": lambda: lambda x: losses.HypHCLoss(space=SPACE)(x[:, None].expand(-1, 2, -1)),
+}
+
+
+@pytest.mark.parametrize("make", LOSSES.values(), ids=LOSSES.keys())
+def test_losses_under_transforms(make):
+    """grad and vmap(grad) give what autograd gives."""
+    torch.manual_seed(1)
+    loss = seeded(make())
+    batches = torch.stack([EMBEDDINGS, -0.5 * EMBEDDINGS, EMBEDDINGS.flip(0)])
+    expected = torch.stack([torch.autograd.grad(loss(leaf), leaf)[0] for leaf in batches.clone().requires_grad_()])
+    for transform in (torch.func.grad, torch.func.jacrev):
+        torch.testing.assert_close(torch.stack([transform(loss)(x) for x in batches]), expected)
+    mapped = torch.func.vmap(torch.func.grad(loss), randomness="same")(batches)
+    torch.testing.assert_close(mapped, expected)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")  # torch's own, in forward mode
+@pytest.mark.parametrize("make", LOSSES.values(), ids=LOSSES.keys())
+def test_losses_refuse_forward_mode_in_one_line(make):
+    with pytest.raises(NotImplementedError, match=r"jvp, jacfwd, hessian. are not offered; expected torch.func.grad"):
+        torch.func.jvp(seeded(make()), (EMBEDDINGS,), (EMBEDDINGS,))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")
+@EACH
+def test_forward_mode_is_right_or_refused_in_one_line(f):
+    inputs = (X, Y, V, torch.tensor(0.5, dtype=torch.float64))
+    try:
+        _, slope = torch.func.jvp(f, inputs, tuple(0.1 * x for x in inputs))
+    except NotImplementedError as error:
+        assert "(jvp, jacfwd, hessian) are not offered; expected torch.func.grad" in str(error)
+        return
+    along = sum(0.1 * (x * gradient).sum() for x, gradient in zip(inputs, value_and_gradients(f)[1:], strict=True))
+    torch.testing.assert_close(slope.sum(), along, check_dtype=False, rtol=1e-5, atol=1e-5)

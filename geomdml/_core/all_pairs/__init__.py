@@ -113,9 +113,7 @@ def operator(name: str, chart: ChartKernel) -> Callable[[Tensor, Tensor, Tensor]
     def derivatives(g: Tensor, x: Tensor, y: Tensor, c: Tensor, q: Tensor, by_c: bool) -> tuple[Tensor, ...]:
         return gradients(chart, g, x, y, c, q, by_c)
 
-    class Distances(torch.autograd.Function):
-        generate_vmap_rule = True
-
+    class Distances(autograd.Function):
         @staticmethod
         def forward(x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
             return values(x, y, c, keep)

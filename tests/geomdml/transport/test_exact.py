@@ -57,6 +57,63 @@ def test_batch_mass_and_dtype():
     torch.testing.assert_close(result.plan.sum(-2), (a.sum() / 5).expand(2, 3, 5))
 
 
+@pytest.mark.parametrize("filler", [0.0, -1.0, 1e12])
+def test_padding_changes_nothing(filler):
+    """Problems of several sizes as one batch: as each alone, in as many steps, whatever the costs without weight."""
+    generator = torch.Generator().manual_seed(0)
+    sizes = [(1, 1), (1, 7), (7, 2), (3, 5), (6, 6), (7, 7)]
+    alone = [torch.rand(n, m, dtype=torch.float64, generator=generator) for n, m in sizes]
+    alone = [(cost, weights(len(cost), generator), weights(cost.shape[1], generator)) for cost in alone]
+    cost = torch.full((len(sizes), 7, 7), filler, dtype=torch.float64)
+    a, b = torch.zeros(2, len(sizes), 7, dtype=torch.float64)
+    for i, ((n, m), (c, p, q)) in enumerate(zip(sizes, alone, strict=True)):
+        cost[i, :n, :m], a[i, :n], b[i, :m] = c, p, q
+    batch = exact(cost, a, b)
+    for i, ((n, m), problem) in enumerate(zip(sizes, alone, strict=True)):
+        expected = exact(*problem)
+        torch.testing.assert_close(batch.plan[i, :n, :m], expected.plan, rtol=0, atol=1e-15)
+        torch.testing.assert_close(batch.value[i], expected.value, rtol=0, atol=1e-14)
+        assert int(batch.iterations[i]) == int(expected.iterations)
+        assert not batch.plan[i, n:].any() and not batch.plan[i, :, m:].any()
+    assert float((batch.f.unsqueeze(-1) + batch.g.unsqueeze(-2) - cost).max()) <= 1e-14 + 1e-15 * abs(filler)
+
+
+@pytest.mark.parametrize(
+    "kind", ["0/1 costs", "equal costs", "f + g", "1e9 apart", "weights 0/1/2", "weights 1e-30", "n to m", "|i − j|"]
+)
+def test_many_ties_and_faint_weights(kind):
+    """The dual is met to the last digits, by batches in which many plans or potentials are optimal."""
+    generator = torch.Generator().manual_seed(1)
+    for n, m in [(1, 1), (2, 2), (1, 6), (6, 1), (5, 5), (4, 9), (12, 8), (12, 12)]:
+        cost = torch.randn(3, n, m, dtype=torch.float64, generator=generator)
+        a, b = (torch.rand(3, k, dtype=torch.float64, generator=generator) + 0.01 for k in (n, m))
+        match kind:
+            case "0/1 costs":
+                cost = (cost > 0).double()
+            case "equal costs":
+                cost = torch.ones_like(cost)
+            case "f + g":
+                cost = a.unsqueeze(-1) + b.unsqueeze(-2)
+            case "1e9 apart":
+                cost[:, : n // 2] += 1e9
+            case "weights 0/1/2":
+                a, b = ((3 * w).floor() for w in (a.fmod(1), b.fmod(1)))
+                a[:, 0], b[:, -1] = 1, 1
+            case "weights 1e-30":
+                a, b = (10 ** (-30 * w) for w in (a, b))
+            case "n to m":
+                a, b = torch.ones_like(a), torch.ones_like(b)
+            case "|i − j|":
+                cost = (torch.arange(n).unsqueeze(1) - torch.arange(m)).abs().double().expand(3, n, m)
+        a, b = (w / w.sum(-1, keepdim=True) for w in (a, b))
+        result, digits = exact(cost, a, b), 4e-15 * float(cost.abs().max())
+        dual = (result.f * a).sum(-1) + (result.g * b).sum(-1)
+        torch.testing.assert_close(dual, (result.plan * cost).sum((-1, -2)), rtol=0, atol=digits)
+        assert float((result.f.unsqueeze(-1) + result.g.unsqueeze(-2) - cost).max()) <= digits
+        assert bool((result.plan >= 0).all()) and float(result.marginal_error.max()) < 2e-15
+        assert int((result.plan > 0).sum((-1, -2)).max()) <= n + m - 1  # a vertex
+
+
 def test_refusals():
     with pytest.raises(ValueError, match="a sums to 8, b to 1"):
         exact(torch.rand(4, 2), torch.full((4,), 2.0), torch.full((2,), 0.5))

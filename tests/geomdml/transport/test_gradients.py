@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from torch.autograd import forward_ad
 
-from geomdml.transport import sinkhorn
+from geomdml.transport import exact, sinkhorn, sinkhorn_divergence
 from tests.generators.transport import weights
 
 N, M, REG, STEP = 5, 4, 0.1, 1e-5
@@ -104,14 +105,80 @@ def test_the_envelope_is_plan_and_potentials():
         torch.testing.assert_close(gradient, potential.masked_fill(potential.isinf(), 0.0))
 
 
+EVERY = ["plan", "value", "linear", "f", "g"]
+
+
 def test_what_each_mode_leaves_constant():
     cost = problem(0)[0].requires_grad_()
-    differentiable = {
-        mode: [name for name, part in sinkhorn(cost, REG, grad=mode)._asdict().items() if part.requires_grad]
-        for mode in ("envelope", "implicit", "unroll", "none")
-    }
-    every = ["plan", "value", "linear", "f", "g"]
-    assert differentiable == {"envelope": ["value"], "implicit": every, "unroll": every, "none": []}
+    for mode, fields in {"envelope": EVERY, "implicit": EVERY, "unroll": EVERY, "none": []}.items():
+        assert [name for name, part in sinkhorn(cost, REG, grad=mode)._asdict().items() if part.requires_grad] == fields
+
+
+@pytest.mark.parametrize("of", [0, 1, 2], ids=["cost", "a", "b"])
+@pytest.mark.parametrize("field", ["plan", "linear", "f", "g"])
+@pytest.mark.parametrize("penalty", [None, 0.5])
+def test_what_the_envelope_does_not_offer_is_refused_beside_what_it_does(penalty, field, of):
+    """In a sum with the value and with something else the gradient would be wrong, and nobody would know."""
+    inputs = problem(0, batch=(2,))
+    inputs[of].requires_grad_()
+    result = sinkhorn(inputs[0], REG, *inputs[1:], marginal_penalty=penalty)
+    total = result.value.sum() + getattr(result, field).sum() + inputs[of].sum()
+    with pytest.raises(NotImplementedError, match=r'plan, linear, f and g .* grad="implicit", .* their .detach'):
+        total.backward()
+    (result.value.sum() + getattr(result, field).detach().sum()).backward()
+
+
+@pytest.mark.parametrize("field", ["plan", "f", "g"])
+def test_exact_refuses_them_likewise(field):
+    cost = problem(0)[0].requires_grad_()
+    for result in (exact(cost), exact(cost[:4]), exact(cost, *problem(1)[1:])):
+        with pytest.raises(NotImplementedError, match='sinkhorn with grad="implicit"'):
+            (result.value + getattr(result, field).sum()).backward()
+
+
+TRANSPORT = {
+    "sinkhorn": lambda cost: sinkhorn(cost, REG).value,
+    "implicit": lambda cost: sinkhorn(cost, REG, grad="implicit").plan.square().sum(),
+    "unroll": lambda cost: sinkhorn(cost, REG, grad="unroll", tol=1e-3).linear,
+    "none": lambda cost: sinkhorn(cost, REG, grad="none").value,
+    "weights": lambda cost: sinkhorn(torch.ones(5, 4, dtype=torch.float64), REG, cost.sum(1), cost.sum(0)).value,
+    "exact": lambda cost: exact(cost).value,
+    "divergence": lambda cost: sinkhorn_divergence(cost, cost + 1, REG),
+}
+TRANSFORMS = {
+    "grad": torch.func.grad,
+    "vjp": lambda f: lambda x: torch.func.vjp(f, x),
+    "jacrev": torch.func.jacrev,
+    "vmap": lambda f: lambda x: torch.func.vmap(f)(torch.stack([x, x])),
+    "jvp": lambda f: lambda x: torch.func.jvp(f, (x,), (x,)),
+    "jacfwd": torch.func.jacfwd,
+    "hessian": torch.func.hessian,
+    "forward_ad": lambda f: lambda x: forward_gradient(f, x),
+}
+
+
+def forward_gradient(f, x):
+    with forward_ad.dual_level():
+        return f(forward_ad.make_dual(x, x))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")  # torch's own, in forward mode
+@pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=TRANSFORMS.keys())
+@pytest.mark.parametrize("f", TRANSPORT.values(), ids=TRANSPORT.keys())
+def test_transforms_are_refused_in_one_line(f, transform):
+    """Forward mode used to give a tangent of None, and torch's own text said that a jvp must be implemented."""
+    with pytest.raises(NotImplementedError, match=r"(jvp, jacfwd, hessian)") as error:
+        transform(f)(problem(0)[0])
+    assert "expected torch." in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")  # torch's own, in forward mode
+def test_forward_mode_elsewhere_leaves_a_constant_transport_alone():
+    cost = problem(0)[0]
+    with forward_ad.dual_level():
+        scale = forward_ad.make_dual(torch.ones(()), torch.ones(()))
+        tangent = forward_ad.unpack_dual(scale * sinkhorn(cost, REG).value).tangent
+    torch.testing.assert_close(tangent, sinkhorn(cost, REG).value)
 
 
 def test_there_is_no_second_derivative():
