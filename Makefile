@@ -1,13 +1,17 @@
 # make demo   environment, packaged images, then CHEST trained on them: table and report
+# make demo-taxonomy   environment, the mammals of WordNet embedded in hyperbolic space: table and report
 # make test   environment, then the whole suite
 # make study  the study of CHEST in docs/study.md: hours; goes on where it was
 PYTHON ?=
 SETUP = .ci/setup .ci/constraints.txt pyproject.toml
 RUN = .venv/bin/python -m
 
-.PHONY: demo test test-deep check bench study clean
+.PHONY: demo demo-taxonomy test test-deep check bench study clean
 demo: .venv/.apps
 	$(RUN) apps.chest_vit fit --config apps/chest_vit/configs/emoji.yaml
+
+demo-taxonomy: .venv/.apps
+	$(RUN) apps.taxonomy fit --config apps/taxonomy/configs/mammals.yaml
 
 test: check
 	$(RUN) pytest
