@@ -201,6 +201,7 @@ def test_a_second_signal_stops_at_once(tmp_path):
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background starts with it ignored
     with pytest.raises(SystemExit) as exit:  # Lightning's, of a KeyboardInterrupt
         fit(tmp_path, Twice())
     assert exit.value.code == 1 and not list(tmp_path.rglob("*.ckpt"))
