@@ -72,7 +72,7 @@ def pairwise_dist(x: Float[Tensor, "B D"], y: Float[Tensor, "P D"], *, squared: 
     tensor([[0., 5.],
             [5., 0.]])
     """
-    checks.points(x=x, y=y)
+    checks.rows(x=x, y=y)
     checks.finite(x=x, y=y)
     return _Distances.apply(*autograd.tell_apart(x, y), squared).to(x.device)
 

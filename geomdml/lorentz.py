@@ -120,7 +120,7 @@ def pairwise_inner(X: Float[Tensor, "B D"], Y: Float[Tensor, "P D"], *, c: Scala
     tensor([[-1.0000, -5.0990],
             [-5.0990, -1.0000]])
     """
-    checks.points(X=X, Y=Y)
+    checks.rows(X=X, Y=Y)
     checks.positive(c=c)
     checks.finite(X=X, Y=Y)
     c64, X64, Y64 = curvature(c, X), wide(X), wide(Y)
@@ -173,7 +173,7 @@ def pairwise_dist(X: Float[Tensor, "B D"], Y: Float[Tensor, "P D"], *, c: Scalar
     >>> pairwise_dist(X, X, c=0.5).diagonal()
     tensor([0., 0.])
     """
-    checks.points(X=X, Y=Y)
+    checks.rows(X=X, Y=Y)
     checks.positive(c=c)
     checks.finite(X=X, Y=Y)
     return _all_distances(X, Y, curvature(c, X))

@@ -304,7 +304,7 @@ def mobius_matvec(M: Float[Tensor, "E D"], x: Float[Tensor, "*#batch D"], *, c: 
     >>> mobius_matvec(torch.tensor([[0.0, 2.0], [2.0, 0.0]]), torch.tensor([0.5, 0.0]), c=1.0)
     tensor([0.0000, 0.8000])
     """
-    checks.points(M=M)
+    checks.rows(M=M)
     checks.vectors(x=x)
     checks.same_length(M=M, x=x)
     checks.positive(c=c)
@@ -536,7 +536,7 @@ def pairwise_dist(x: Float[Tensor, "B D"], y: Float[Tensor, "P D"], *, c: Scalar
     >>> pairwise_dist(x, x, c=0.5).diagonal()
     tensor([0., 0.])
     """
-    checks.points(x=x, y=y)
+    checks.rows(x=x, y=y)
     checks.positive(c=c)
     inside(c, x=x, y=y)
     return _all_distances(x, y, curvature(c, x))

@@ -112,7 +112,7 @@ def pairwise_dist(u: Float[Tensor, "B D"], v: Float[Tensor, "P D"], *, c: Scalar
     >>> pairwise_dist(u, u, c=0.5).diagonal()
     tensor([0., 0.])
     """
-    checks.points(u=u, v=v)
+    checks.rows(u=u, v=v)
     checks.positive(c=c)
     checks.finite(u=u, v=v)
     return _all_distances(u, v, curvature(c, u))

@@ -16,7 +16,7 @@ from apps.training.loading import OwnRows, TrainingLoader, place, with_workers
 from apps.training.sampling import ClassBalanced, Draw
 
 
-class Batch(NamedTuple):
+class ImageBatch(NamedTuple):
     """Images as uint8 (B, 3, S, S), their class indices (B,), and their rows in the data (B,)."""
 
     images: Tensor
@@ -208,7 +208,7 @@ class Augmented(Dataset):
     def __init__(self, images: LabelledImages, augment: v2.Transform) -> None:
         self.images, self.augment = images, augment
 
-    def __getitem__(self, draws: list[Draw]) -> Batch:
+    def __getitem__(self, draws: list[Draw]) -> ImageBatch:
         return stack([self._image(draw) for draw in draws])
 
     def _image(self, draw: Draw) -> Item:
@@ -231,6 +231,6 @@ class Whole(Dataset):
         return self.whole(self.images.image(row)), int(self.images.labels[row]), row
 
 
-def stack(items: list[Item]) -> Batch:
+def stack(items: list[Item]) -> ImageBatch:
     images, labels, rows = zip(*items, strict=True)
-    return Batch(torch.stack(images), torch.tensor(labels), torch.tensor(rows))
+    return ImageBatch(torch.stack(images), torch.tensor(labels), torch.tensor(rows))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from apps.chest_vit import losses
-from apps.chest_vit.data import Batch
+from apps.chest_vit.data import ImageBatch
 from apps.chest_vit.losses import Spec
 from apps.evaluation.scores import Collector, radius_spread, scores
 from apps.networks import pretrained
@@ -202,7 +202,7 @@ class CHEST(AppModule):
         with torch.autocast(features.device.type, enabled=False):
             return self.loss.terms(features.float(), labels, head=self.head)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         key = (self.hparams["seed"], self.current_epoch, batch_idx)
         torch.manual_seed(seed_of(*key, self.global_rank))  # each process drops out other features, ...
         features = distributed.gather(self.features(batch.images))
@@ -214,20 +214,20 @@ class CHEST(AppModule):
         self.trained_steps.fill_(self.global_step + 1)
         return terms.total
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
         self.collector.add(rows=batch.rows, labels=batch.labels, **self(batch.images))
 
     def on_validation_epoch_end(self) -> None:
         self._log_scores("val", distributed.in_order(self.collector.take()))
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
+    def test_step(self, batch: ImageBatch, batch_idx: int) -> None:
         self.collector.add(rows=batch.rows, labels=batch.labels, **self(batch.images))
 
     def on_test_epoch_end(self) -> None:
         self.test_outputs = distributed.in_order(self.collector.take())
         self._log_scores("test", self.test_outputs)
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+    def predict_step(self, batch: ImageBatch, batch_idx: int) -> dict[str, Tensor]:
         return self(batch.images)
 
     def optimiser(self, steps: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:

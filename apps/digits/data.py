@@ -14,7 +14,7 @@ from apps.training.options import check_at_least
 from apps.training.sampling import Shuffled
 
 
-class Batch(NamedTuple):
+class DigitBatch(NamedTuple):
     """Images as uint8 (B, C, H, W), and their class indices (B,)."""
 
     images: Tensor
@@ -121,9 +121,9 @@ class Drawn(Dataset):
     def __init__(self, images: ImageArrays) -> None:
         self.images = images
 
-    def __getitem__(self, rows: Tensor) -> Batch:
+    def __getitem__(self, rows: Tensor) -> DigitBatch:
         drawn = self.images.of(rows)
-        return Batch(drawn.pixels, drawn.labels)
+        return DigitBatch(drawn.pixels, drawn.labels)
 
 
 class InOrder(Sampler[Tensor]):

@@ -11,7 +11,7 @@ from apps.compare.experiment import ModelExperiment
 from apps.compare.harness import Evaluation, SearchSpace, Setting, Trial
 from apps.compare.loop import train
 from apps.datasets.image_arrays import ImageArrays, hold_out
-from apps.digits.data import Batch, DigitsData
+from apps.digits.data import DigitBatch, DigitsData
 from apps.digits.model import Digits
 from apps.evaluation.classifiers import classification
 from apps.evaluation.scores import pair_scores
@@ -75,7 +75,7 @@ class DigitsExperiment(ModelExperiment):
 
         def step(rows: Tensor, epoch: int, place: int) -> Tensor:
             some = images.of(rows)
-            return model.step(Batch(some.pixels.to(self.device), some.labels.to(self.device)))["loss"]
+            return model.step(DigitBatch(some.pixels.to(self.device), some.labels.to(self.device)))["loss"]
 
         def score(at_the_end: bool) -> dict[str, float]:
             return self.scores(model, trial, at_the_end=at_the_end)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from apps.digits.data import Batch
+from apps.digits.data import DigitBatch
 from apps.evaluation.scores import Collector, pair_scores, shrec_scores
 from apps.networks.pair_losses import Name, pair_loss
 from apps.training.divergence import check_finite
@@ -78,7 +78,7 @@ class Digits(AppModule):
         vectors = self.metric(self.features((images.float() - self.mean) / self.std)).float()
         return nn.functional.normalize(vectors) if self.hparams["unit"] else vectors
 
-    def pairs(self, batch: Batch) -> dict[str, Any]:
+    def pairs(self, batch: DigitBatch) -> dict[str, Any]:
         """What a step hands to the loss by name: embeddings and labels of one batch, or of two."""
         embeddings = self(batch.images)
         if not self.hparams["two_batches"]:
@@ -86,7 +86,7 @@ class Digits(AppModule):
         (first, second), (labels, ref_labels) = embeddings.chunk(2), batch.labels.chunk(2)
         return {"embeddings": first, "labels": labels, "ref_emb": second, "ref_labels": ref_labels}
 
-    def step(self, batch: Batch) -> dict[str, Tensor]:
+    def step(self, batch: DigitBatch) -> dict[str, Tensor]:
         """The loss of a batch, as "loss", and what there is to say of the plan; Diverged without finite embeddings."""
         pairs = self.pairs(batch)
         check_finite(pairs["embeddings"], "an embedding", step=self.global_step + 1)
@@ -95,14 +95,14 @@ class Digits(AppModule):
         terms = self.loss.terms(**pairs)
         return {"loss": terms.total, "plan/entropy": terms.entropy, "plan/positive_mass": terms.positive_mass}
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: DigitBatch, batch_idx: int) -> Tensor:
         found = self.step(batch)
         total = found.pop("loss")
         self.log_dict(found)
         self.log("loss", total.detach(), prog_bar=True, batch_size=len(batch.labels))
         return total
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: DigitBatch, batch_idx: int) -> None:
         self.collector.add(labels=batch.labels, embeddings=self(batch.images))
 
     def on_validation_epoch_end(self) -> None:
@@ -110,7 +110,7 @@ class Digits(AppModule):
         found = pair_scores(outputs["embeddings"], outputs["labels"], Euclidean())
         self.log_dict({f"val/{name}": value for name, value in found.items()})
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
+    def test_step(self, batch: DigitBatch, batch_idx: int) -> None:
         self.collector.add(labels=batch.labels, embeddings=self(batch.images))
 
     def on_test_epoch_end(self) -> None:
@@ -118,7 +118,7 @@ class Digits(AppModule):
         self.test_scores = shrec_scores(self.test_outputs["embeddings"], self.test_outputs["labels"], Euclidean())
         self.log_dict({f"test/{name}": value for name, value in self.test_scores.items()})
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+    def predict_step(self, batch: DigitBatch, batch_idx: int) -> dict[str, Tensor]:
         return {"embeddings": self(batch.images), "labels": batch.labels}
 
     def optimiser(self, steps: int | None = None) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:

@@ -127,7 +127,7 @@ def read(path: str | Path) -> Embeddings:
         with safe_open(path, framework="pt") as file:
             about = dict(file.metadata() or {})
             names = json.loads(about.pop("names"))
-            vectors = {key: file.get_tensor(key) for key in file.keys() if key != "labels"}  # noqa: SIM118
+            vectors = {key: file.get_tensor(key) for key in sorted({*file.keys()} - {"labels"})}
     except (SafetensorError, KeyError, ValueError) as error:
         raise ValueError(f"embeddings {str(path)!r} are not a {FILES[0]} that predict wrote: {error}") from error
     if any(vector.ndim != 2 or len(vector) != len(names) for vector in vectors.values()):

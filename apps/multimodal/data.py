@@ -14,7 +14,7 @@ from apps.training.sampling import seed_of
 from apps.training.shape_data import ShapeData
 
 
-class Batch(NamedTuple):
+class ViewPointBatch(NamedTuple):
     """Shapes by their place in the data, all their images, which of these are seen, their points and classes."""
 
     rows: Int64[Tensor, " B"]
@@ -57,15 +57,13 @@ class MultimodalData(ShapeData):
         points = f"{h['points']} on the surface; {h['train_points']} at random in training, jittered and scaled"
         return {**super().facts(), "points": points, "protocol": "classes of the test shapes, from both modalities"}
 
-    def batch(  # type: ignore[override]
-        self, rows: Int64[Tensor, " B"], seen: Int64[Tensor, "B K"] | None = None
-    ) -> Batch:
+    def batch(self, rows: Int64[Tensor, " B"], seen: Int64[Tensor, "B K"] | None = None) -> ViewPointBatch:
         """Shapes by their places, with all their points and the views that are seen of each; None is all of them."""
         found = super().batch(rows, seen)
         points = torch.stack([self.points[int(row)] for row in rows])
-        return Batch(found.rows, found.images, found.seen, points, found.labels)
+        return ViewPointBatch(found.rows, found.images, found.seen, points, found.labels)
 
-    def drawn(self, rows: Int64[Tensor, " B"], *key: int) -> Batch:
+    def drawn(self, rows: Int64[Tensor, " B"], *key: int) -> ViewPointBatch:
         """A batch of training: some views and some points of each shape, drawn with a key as (seed, epoch, step)."""
         found = self.batch(rows, self.some_views(len(rows), *key))
         return found._replace(points=self.augmented(found.points, *key))

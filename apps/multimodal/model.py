@@ -8,7 +8,7 @@ from torch import Tensor
 
 from apps.evaluation.scores import Collector
 from apps.multimodal import heads, ogm_ge
-from apps.multimodal.data import Batch
+from apps.multimodal.data import ViewPointBatch
 from apps.multimodal.fusion import Kind
 from apps.multimodal.labels import smoothed
 from apps.multimodal.network import MODALITIES, Network
@@ -130,7 +130,7 @@ class Multimodal(AppModule):
         self.test_outputs: dict[str, Tensor] = {}
         self.test_scores: dict[str, float] = {}
 
-    def step(self, batch: Batch) -> dict[str, Tensor]:
+    def step(self, batch: ViewPointBatch) -> dict[str, Tensor]:
         """The loss of a batch of training, as "loss", and its parts; Diverged where it is not finite."""
         h, labels = self.hparams, batch.labels
         embeddings = self.network.embed(batch)
@@ -177,10 +177,10 @@ class Multimodal(AppModule):
                 found |= {f"alpha/{name}": float(alpha), f"difficulty/{name}/reshaped": float(after)}
         return found
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: ViewPointBatch, batch_idx: int) -> None:
         torch.manual_seed(seed_of(self.hparams["seed"], self.current_epoch, batch_idx))
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: ViewPointBatch, batch_idx: int) -> Tensor:
         found = self.step(batch)
         total = found.pop("loss")
         self.log_dict(found, batch_size=len(batch.rows))
@@ -191,14 +191,14 @@ class Multimodal(AppModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         self.modulate(self.global_step / self.steps)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: ViewPointBatch, batch_idx: int) -> None:
         self.collector.add(**self.network(batch), labels=batch.labels)
 
     def on_validation_epoch_end(self) -> None:
         found = accuracies(self.collector.take())
         self.log_dict({f"val/{name}": value for name, value in found.items()})
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
+    def test_step(self, batch: ViewPointBatch, batch_idx: int) -> None:
         self.collector.add(**self.network(batch), labels=batch.labels)
 
     def on_test_epoch_end(self) -> None:
@@ -206,7 +206,7 @@ class Multimodal(AppModule):
         self.test_scores = accuracies(self.test_outputs)
         self.log_dict({f"test/{name}": value for name, value in self.test_scores.items()})
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+    def predict_step(self, batch: ViewPointBatch, batch_idx: int) -> dict[str, Tensor]:
         return self.network(batch) | {"labels": batch.labels}
 
     def optimiser(self, steps: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:

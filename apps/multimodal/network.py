@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from apps.multimodal import heads
-from apps.multimodal.data import Batch
+from apps.multimodal.data import ViewPointBatch
 from apps.multimodal.encoders import of_points, of_views
 from apps.multimodal.fusion import Fusion, Kind
 from apps.networks.view_backbone import ViewBackbone
@@ -67,7 +67,7 @@ class Network(nn.Module):
         """The parameters outside the backbone."""
         return [p for name, p in self.named_parameters() if not name.startswith("backbone.")]
 
-    def embed(self, batch: Batch) -> list[Float[Tensor, "B D"]]:
+    def embed(self, batch: ViewPointBatch) -> list[Float[Tensor, "B D"]]:
         """The embedding of each modality."""
         found = []
         for name in self.modalities:
@@ -78,7 +78,7 @@ class Network(nn.Module):
             found.append(self.encoders[name](given))
         return found
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
+    def forward(self, batch: ViewPointBatch) -> dict[str, Tensor]:
         """Embeddings, "views" and so on, and what their heads take them for, "views/logits" and so on.
 
         The fused ones are "fused" and "fused/logits"; with one modality alone they are its own.

@@ -16,7 +16,7 @@ from apps.training.divergence import check_finite
 from apps.training.module import AppModule
 from apps.training.sampling import seed_of
 from apps.training.schedules import warm_cosine
-from apps.training.shape_data import Batch
+from apps.training.shape_data import ViewBatch
 from geomdml.nn import HyperbolicHead
 from geomdml.spaces import Euclidean, Hyperbolic, Space
 
@@ -117,11 +117,11 @@ class Shape3D(AppModule):
             logits = self.classifier(embeddings)
         return {"features": features, "embeddings": embeddings, "logits": logits}
 
-    def maps(self, batch: Batch) -> Float[Tensor, "B K ..."]:
+    def maps(self, batch: ViewBatch) -> Float[Tensor, "B K ..."]:
         """What the frozen part makes of the views that are seen; from memory, where it has been seen before."""
         return self.backbone.maps(batch.rows, batch.images, batch.seen, self.memory)
 
-    def step(self, batch: Batch, *, metric: bool = True) -> dict[str, Tensor]:
+    def step(self, batch: ViewBatch, *, metric: bool = True) -> dict[str, Tensor]:
         """The loss of a batch, as "loss", and its two parts; Diverged where it is not finite."""
         found = self.outputs(self.maps(batch))
         h = self.hparams
@@ -140,17 +140,17 @@ class Shape3D(AppModule):
         for part in (self.backbone.last, self.pooling):
             part.requires_grad_(not second_stage)
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: ViewBatch, batch_idx: int) -> None:
         torch.manual_seed(seed_of(self.hparams["seed"], self.current_epoch, batch_idx))
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
         found = self.step(batch, metric=self.current_epoch >= self.hparams["softmax_epochs"])
         total = found.pop("loss")
         self.log_dict(found, batch_size=len(batch.rows))
         self.log("loss", total.detach(), prog_bar=True, batch_size=len(batch.rows))
         return total
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: ViewBatch, batch_idx: int) -> None:
         self._collect(batch)
 
     def on_validation_epoch_end(self) -> None:
@@ -158,7 +158,7 @@ class Shape3D(AppModule):
         scores = pair_scores(found["embeddings"], found["labels"], self.space) | {"accuracy": accuracy(found)}
         self.log_dict({f"val/{name}": value for name, value in scores.items()})
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
+    def test_step(self, batch: ViewBatch, batch_idx: int) -> None:
         self._collect(batch)
 
     def on_test_epoch_end(self) -> None:
@@ -167,7 +167,7 @@ class Shape3D(AppModule):
         self.test_scores = {"accuracy": accuracy(self.test_outputs)} | retrieved
         self.log_dict({f"test/{name}": value for name, value in self.test_scores.items()})
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+    def predict_step(self, batch: ViewBatch, batch_idx: int) -> dict[str, Tensor]:
         return self.outputs(self.maps(batch)) | {"labels": batch.labels}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -182,7 +182,7 @@ class Shape3D(AppModule):
         optimizer = torch.optim.AdamW(self.parameter_groups(), weight_decay=self.hparams["weight_decay"])
         return optimizer, warm_cosine(optimizer, steps)
 
-    def _collect(self, batch: Batch) -> None:
+    def _collect(self, batch: ViewBatch) -> None:
         found = self.outputs(self.maps(batch))
         self.collector.add(labels=batch.labels, embeddings=found["embeddings"], logits=found["logits"])
 

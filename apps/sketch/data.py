@@ -20,14 +20,14 @@ from apps.sketch.drawing import contours, frame
 from apps.training.loading import TrainingLoader
 from apps.training.options import check_at_least
 from apps.training.sampling import Draw, seed_of
-from apps.training.shape_data import Batch, ViewData, view_batch
+from apps.training.shape_data import ViewBatch, ViewData, view_batch
 
 
 class Both(NamedTuple):
     """Sketches and shapes of one step. A sketch's views are the ways in which it is drawn."""
 
-    sketches: Batch
-    shapes: Batch
+    sketches: ViewBatch
+    shapes: ViewBatch
 
 
 class SketchData(ViewData):
@@ -156,17 +156,17 @@ class SketchData(ViewData):
             ways.append([int(rng.integers(h["variants"]))])
         labels = self.labels["shapes"][[shape.image for _, shape in draws]]
         return Both(
-            Batch(torch.tensor(rows), torch.stack(list(map(self.drawings, rows))), torch.tensor(ways), labels),
+            ViewBatch(torch.tensor(rows), torch.stack(list(map(self.drawings, rows))), torch.tensor(ways), labels),
             self.shapes([shape.image for _, shape in draws], torch.from_numpy(np.array(seen))),
         )
 
-    def sketches(self, rows: Sequence[int]) -> Batch:
+    def sketches(self, rows: Sequence[int]) -> ViewBatch:
         """Sketches as they are. Their rows are −1, −2, ...: these images are not those of `drawings`."""
         images = torch.stack([self.sketch(row) for row in rows])[:, None]
         places = -1 - torch.tensor(rows)
-        return Batch(places, images, torch.zeros(len(rows), 1).long(), self.labels["sketches"][rows])
+        return ViewBatch(places, images, torch.zeros(len(rows), 1).long(), self.labels["sketches"][rows])
 
-    def shapes(self, rows: Sequence[int], seen: Int64[Tensor, "B K"] | None = None) -> Batch:
+    def shapes(self, rows: Sequence[int], seen: Int64[Tensor, "B K"] | None = None) -> ViewBatch:
         """Shapes by their places, with the views that are seen of each; None is all of them."""
         return view_batch(self.gallery, torch.tensor(rows), seen)
 

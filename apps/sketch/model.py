@@ -17,7 +17,7 @@ from apps.training.divergence import check_finite
 from apps.training.module import AppModule
 from apps.training.sampling import seed_of
 from apps.training.schedules import warm_cosine
-from apps.training.shape_data import Batch
+from apps.training.shape_data import ViewBatch
 from geomdml.losses import CHESTLoss
 from geomdml.nn import HyperbolicHead
 from geomdml.spaces import Euclidean, Hyperbolic, Space
@@ -35,7 +35,7 @@ class Branch(nn.Module):
         self.metric = metric_layers(backbone.features, *hidden, dropout=dropout)
         self.memory: dict[int, Tensor] = {}
 
-    def maps(self, batch: Batch) -> Float[Tensor, "B K ..."]:
+    def maps(self, batch: ViewBatch) -> Float[Tensor, "B K ..."]:
         """What the frozen part makes of the images that are seen; from memory, where it has been seen before."""
         return self.backbone.maps(batch.rows, batch.images, batch.seen, self.memory)
 
@@ -140,7 +140,7 @@ class SketchToShape(AppModule):
         vectors = self.heads[side](features)
         return nn.functional.normalize(vectors) if self.unit else vectors
 
-    def side(self, batch: Batch, side: str) -> Side:
+    def side(self, batch: ViewBatch, side: str) -> Side:
         """What a branch makes of its part of a batch."""
         branch = self.branches[side]
         features = branch(branch.maps(batch))
@@ -161,7 +161,7 @@ class SketchToShape(AppModule):
         self.log("loss", total.detach(), prog_bar=True, batch_size=len(batch.sketches.rows))
         return total
 
-    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int) -> None:
+    def validation_step(self, batch: ViewBatch, batch_idx: int, dataloader_idx: int) -> None:
         self._collect(batch, dataloader_idx)
 
     def on_validation_epoch_end(self) -> None:
@@ -169,7 +169,7 @@ class SketchToShape(AppModule):
         scores = retrieval_scores(found["sketches"], found["shapes"], self.space)
         self.log_dict({f"val/{name}": value for name, value in scores.items()})
 
-    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int) -> None:
+    def test_step(self, batch: ViewBatch, batch_idx: int, dataloader_idx: int) -> None:
         self._collect(batch, dataloader_idx)
 
     def on_test_epoch_end(self) -> None:
@@ -178,7 +178,7 @@ class SketchToShape(AppModule):
             self.test_scores[name] = retrieval_scores(found[asking], found[asked], self.space)
             self.log_dict({f"test/{name}/{score}": value for score, value in self.test_scores[name].items()})
 
-    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int) -> dict[str, Tensor]:
+    def predict_step(self, batch: ViewBatch, batch_idx: int, dataloader_idx: int) -> dict[str, Tensor]:
         side = self.side(batch, SIDES[dataloader_idx])
         return {"embeddings": side.embeddings, "labels": batch.labels}
 
@@ -202,7 +202,7 @@ class SketchToShape(AppModule):
             return HyperbolicHead(features, dim, space=self.space)
         return nn.Linear(features, dim)
 
-    def _collect(self, batch: Batch, loader: int) -> None:
+    def _collect(self, batch: ViewBatch, loader: int) -> None:
         side = self.side(batch, SIDES[loader])
         self.collectors[SIDES[loader]].add(embeddings=side.embeddings, labels=batch.labels)
 

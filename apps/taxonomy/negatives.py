@@ -42,7 +42,7 @@ class Negatives:
         last = np.append(self.first[1:], len(node))
         self.left = self.ends[-1] - (self.removed[last] - self.removed[self.first])
         # the node at every UNIT of the line; no node is shorter, so that at most one begins before the next
-        self.at = np.empty(0) if self.uniform else np.repeat(np.arange(count), np.diff(-(-self.ends // UNIT)))
+        self.node_at = np.empty(0) if self.uniform else np.repeat(np.arange(count), np.diff(-(-self.ends // UNIT)))
 
     def draw(self, nodes: Int64[Tensor, " B"], count: int, rng: np.random.Generator) -> Int64[Tensor, "B count"]:
         """`count` draws for each node, with replacement and in order; each must have a node to draw (`left` > 0)."""
@@ -53,5 +53,5 @@ class Negatives:
         place += self.removed[before] - self.removed[self.first[u]]
         if self.uniform:
             return torch.from_numpy(place)
-        drawn = self.at[place // UNIT]
+        drawn = self.node_at[place // UNIT]
         return torch.from_numpy(drawn + (place >= self.ends[drawn + 1]))

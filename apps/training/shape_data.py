@@ -27,7 +27,7 @@ def look(cameras: Ring = "ring", views: int = 12, size: int = 128, shading: Shad
     return Look(ring(views) if cameras == "ring" else dodecahedron(), size, shading)
 
 
-class Batch(NamedTuple):
+class ViewBatch(NamedTuple):
     """Shapes of the data set by their place, all their images, which of these are seen, and their class indices."""
 
     rows: Int64[Tensor, " B"]
@@ -104,12 +104,12 @@ class ViewData(L.LightningDataModule):
         return self.in_order("test")
 
 
-def view_batch(shapes: Rendered, rows: Int64[Tensor, " B"], seen: Int64[Tensor, "B K"] | None = None) -> Batch:
+def view_batch(shapes: Rendered, rows: Int64[Tensor, " B"], seen: Int64[Tensor, "B K"] | None = None) -> ViewBatch:
     """Shapes by their places, with the views that are seen of each; None is all of them."""
     images = torch.stack([shapes.views[int(row)] for row in rows])
     if seen is None:
         seen = torch.arange(images.shape[1]).expand(len(rows), -1)
-    return Batch(rows, images, seen, torch.from_numpy(shapes.shapes.labels)[rows])
+    return ViewBatch(rows, images, seen, torch.from_numpy(shapes.shapes.labels)[rows])
 
 
 class ShapeData(ViewData):
@@ -180,8 +180,8 @@ class ShapeData(ViewData):
         """Which of the rows make the steps of training, a function of (seed, epoch, step)."""
         return Shuffled(len(rows), size=self.hparams["batch_size"], seed=seed)
 
-    def batch(self, rows: Int64[Tensor, " B"], seen: Int64[Tensor, "B K"] | None = None) -> Batch:
-        """Shapes by their places, with the views that are seen of each; None is all of them."""
+    def batch(self, rows: Int64[Tensor, " B"], seen: Int64[Tensor, "B K"] | None = None) -> Any:
+        """Shapes by their places, with the views that are seen of each; None is all of them. An app may add to it."""
         return view_batch(self.whole, rows, seen)
 
     def some_views(self, count: int, *key: int) -> Int64[Tensor, "B K"]:
@@ -229,7 +229,7 @@ class Whole(Dataset):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, index: int) -> ViewBatch:
         if index >= len(self.rows):
             raise IndexError(index)
         return self.data.batch(self.rows[index])

@@ -68,7 +68,7 @@ def vectors(**tensors: Tensor) -> None:
         raise ValueError(f"leading dimensions do not broadcast: {_shapes(tensors)}") from None
 
 
-def points(**tensors: Tensor) -> None:
+def rows(**tensors: Tensor) -> None:
     """Refuse what is not two lists of vectors, (B, D) and (P, D)."""
     floating(**tensors)
     for name, tensor in tensors.items():
@@ -79,7 +79,7 @@ def points(**tensors: Tensor) -> None:
 
 def batch(**tensors: Tensor) -> None:
     """Refuse what is not a batch of at least one embedding, (B, D): the mean of an empty one is not defined."""
-    points(**tensors)
+    rows(**tensors)
     for name, tensor in tensors.items():
         if not len(tensor):
             raise ValueError(f"{name} has shape {tuple(tensor.shape)}; expected (B, D) with B ≥ 1")

@@ -39,7 +39,7 @@ def decode(u: Float[Tensor, "N D"], *, c: Scalar) -> Float[ndarray, "M 4"]:
     >>> decode(u, c=1.0)[:, :2].tolist()
     [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
     """
-    checks.points(u=u)
+    checks.rows(u=u)
     if len(u) < 2:
         raise ValueError(f"u has {len(u)} points; expected at least two")
     u = u.detach()

@@ -53,7 +53,7 @@ def delta_hyperbolicity(
     >>> delta_hyperbolicity(square).relative
     1.0
     """
-    checks.points(points=points)
+    checks.rows(points=points)
     checks.finite(points=points)
     if space is None and len(points) != points.shape[1]:
         raise ValueError(f"points has shape {tuple(points.shape)}; expected a space, or a square matrix of distances")

@@ -59,7 +59,7 @@ def reconstruction(
     >>> reconstruction(line, torch.tensor([[2, 0]]), space=Euclidean()).mean_rank
     2.0
     """
-    checks.points(points=points)
+    checks.rows(points=points)
     count = len(points)
     if ancestors.is_floating_point() or ancestors.is_complex() or ancestors.dtype == torch.bool:
         raise TypeError(f"ancestors has dtype {ancestors.dtype}; expected integers")

@@ -5,6 +5,9 @@ indices of the embeddings for anchors and of the second batch (or the same one) 
 negatives) for triplets, or (anchors, positives, anchors, negatives) for pairs.
 """
 
+from collections.abc import Callable
+from functools import wraps
+
 import torch
 from jaxtyping import Bool, Integer
 from torch import Tensor, nn
@@ -44,8 +47,24 @@ def check_arguments(indices_tuple: object, ref_emb: object, ref_labels: object) 
         raise ValueError("ref_emb and ref_labels go together; expected both or neither")
 
 
-def refuse_pairs(loss: nn.Module, **given: object) -> None:
-    """Refuse pairs and second batches for a loss that compares embeddings with its proxies."""
-    for name, value in given.items():
-        if value is not None:
-            raise ValueError(f"{name} is given to {type(loss).__name__}, which compares with proxies; expected None")
+def compares_with_proxies(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Let forward(self, embeddings, labels), of a loss without pairs, be called with pairs, to refuse them by name."""
+
+    @wraps(forward)
+    def call(
+        self: nn.Module,
+        embeddings: Tensor,
+        labels: Tensor,
+        indices_tuple: Indices | None = None,
+        ref_emb: Tensor | None = None,
+        ref_labels: Tensor | None = None,
+    ) -> Tensor:
+        for name, value in {"indices_tuple": indices_tuple, "ref_emb": ref_emb, "ref_labels": ref_labels}.items():
+            if value is not None:
+                raise ValueError(
+                    f"{name} is given to {type(self).__name__}, which compares with proxies; expected None"
+                )
+        checks.batch(embeddings=embeddings)
+        return forward(self, embeddings, labels)
+
+    return call

@@ -155,8 +155,8 @@ class BatchTransportLoss(nn.Module):
     ) -> Tensor:
         """The loss of embeddings (B, D) with labels (B,) against a second batch, or against themselves.
 
-        The plan has mass on the pairs of `indices_tuple` alone, which a miner of pytorch-metric-learning names
-        (`geomdml.losses._mined`); they must be enough for a plan with uniform marginals. None: all pairs.
+        The plan has mass on the pairs of `indices_tuple` alone, which a miner of pytorch-metric-learning names;
+        they must be enough for a plan with uniform marginals. None: all pairs.
         """
         return self.terms(embeddings, labels, indices_tuple, ref_emb, ref_labels).total
 

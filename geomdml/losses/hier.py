@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from geomdml._core import checks
-from geomdml.losses._mined import Indices, refuse_pairs
+from geomdml.losses._mined import compares_with_proxies
 from geomdml.losses.functional import hierarchical_triplet
 from geomdml.spaces import Hyperbolic, in_tangent_chart
 
@@ -67,17 +67,9 @@ class HIERLoss(nn.Module):
         self.neighbors, self.triplets_per_point = neighbors, triplets_per_point
         self.margin, self.temperature = margin, temperature
 
-    def forward(
-        self,
-        embeddings: Float[Tensor, "N D"],
-        labels: Int[Tensor, " N"],
-        indices_tuple: Indices | None = None,
-        ref_emb: Tensor | None = None,
-        ref_labels: Tensor | None = None,
-    ) -> Float[Tensor, ""]:
-        """The loss of a batch; pairs, which pytorch-metric-learning's other arguments are for, are refused."""
-        refuse_pairs(self, indices_tuple=indices_tuple, ref_emb=ref_emb, ref_labels=ref_labels)
-        checks.batch(embeddings=embeddings)
+    @compares_with_proxies
+    def forward(self, embeddings: Float[Tensor, "N D"], labels: Int[Tensor, " N"]) -> Float[Tensor, ""]:
+        """The loss of a batch. Of pytorch-metric-learning's other arguments, all but None is refused."""
         labels = checks.labels(len(embeddings), device=embeddings.device, labels=labels)
         with torch.autocast(embeddings.device.type, enabled=False):
             with torch.no_grad():

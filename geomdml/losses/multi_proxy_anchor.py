@@ -3,8 +3,7 @@
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from geomdml._core import checks
-from geomdml.losses._mined import Indices, refuse_pairs
+from geomdml.losses._mined import compares_with_proxies
 from geomdml.losses.functional import in_mean_units, proxy_anchor, soft_triple_similarity
 from geomdml.losses.proxies import Proxies
 from geomdml.spaces import Euclidean, Space, in_unbounded_chart
@@ -56,17 +55,9 @@ class MultiProxyAnchorLoss(nn.Module):
         self.proxies = Proxies(num_classes, in_features, centers_per_class=centers_per_class, radius=1.0)
         self.gamma, self.scale, self.margin = gamma, scale, margin
 
-    def forward(
-        self,
-        embeddings: Float[Tensor, "B D"],
-        labels: Int[Tensor, " B"],
-        indices_tuple: Indices | None = None,
-        ref_emb: Tensor | None = None,
-        ref_labels: Tensor | None = None,
-    ) -> Float[Tensor, ""]:
-        """The loss of a batch; pairs, which pytorch-metric-learning's other arguments are for, are refused."""
-        refuse_pairs(self, indices_tuple=indices_tuple, ref_emb=ref_emb, ref_labels=ref_labels)
-        checks.batch(embeddings=embeddings)
+    @compares_with_proxies
+    def forward(self, embeddings: Float[Tensor, "B D"], labels: Int[Tensor, " B"]) -> Float[Tensor, ""]:
+        """The loss of a batch. Of pytorch-metric-learning's other arguments, all but None is refused."""
         dist = self.proxies.distances(embeddings, self.space)
         similarity = 1 + soft_triple_similarity(in_mean_units(dist), gamma=self.gamma)
         return proxy_anchor(similarity, labels, scale=self.scale, margin=self.margin)

@@ -3,8 +3,7 @@
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from geomdml._core import checks
-from geomdml.losses._mined import Indices, refuse_pairs
+from geomdml.losses._mined import compares_with_proxies
 from geomdml.losses.functional import Reduction, in_mean_units, soft_triple, soft_triple_similarity
 from geomdml.losses.proxies import Proxies
 from geomdml.spaces import Euclidean, Space, in_unbounded_chart
@@ -59,17 +58,9 @@ class SoftTripleLoss(nn.Module):
         self.gamma, self.scale, self.margin = gamma, scale, margin
         self.relative, self.reduction = relative, reduction
 
-    def forward(
-        self,
-        embeddings: Float[Tensor, "B D"],
-        labels: Int[Tensor, " B"] | Float[Tensor, "B C"],
-        indices_tuple: Indices | None = None,
-        ref_emb: Tensor | None = None,
-        ref_labels: Tensor | None = None,
-    ) -> Tensor:
-        """The loss of a batch; pairs, which pytorch-metric-learning's other arguments are for, are refused."""
-        refuse_pairs(self, indices_tuple=indices_tuple, ref_emb=ref_emb, ref_labels=ref_labels)
-        checks.batch(embeddings=embeddings)
+    @compares_with_proxies
+    def forward(self, embeddings: Float[Tensor, "B D"], labels: Int[Tensor, " B"] | Float[Tensor, "B C"]) -> Tensor:
+        """The loss of a batch. Of pytorch-metric-learning's other arguments, all but None is refused."""
         return soft_triple(
             self._distances(embeddings),
             labels,

@@ -61,7 +61,7 @@ class _Collected(Metric):
         Raises:
             ValueError, TypeError: shapes or dtypes that do not match, each other or earlier batches; an index below 0.
         """
-        checks.points(embeddings=embeddings)
+        checks.rows(embeddings=embeddings)
         checks.labels(len(embeddings), labels=labels)
         if indices is None:
             indices = torch.full_like(labels, -1, dtype=torch.long)

@@ -212,7 +212,7 @@ class HyperbolicIndex:
 
     def _tensor(self, points: Tensor | np.ndarray) -> Tensor:
         tensor = torch.from_numpy(np.array(points)) if isinstance(points, np.ndarray) else points
-        checks.points(points=tensor)
+        checks.rows(points=tensor)
         if tensor.shape[1] != self.dim:
             raise ValueError(f"points has shape {tuple(tensor.shape)}; expected (N, {self.dim})")
         tensor = tensor.detach().cpu().float()

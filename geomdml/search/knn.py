@@ -52,7 +52,7 @@ def knn(
     >>> distances, indices
     (tensor([[0.5000, 0.5000, 1.5000]]), tensor([[1, 3, 2]]))
     """
-    checks.points(query=query, gallery=gallery)
+    checks.rows(query=query, gallery=gallery)
     if isinstance(k, bool) or not isinstance(k, int):
         raise TypeError(f"k is a {type(k).__name__}; expected an integer")
     if not 0 <= k <= len(gallery):

@@ -56,7 +56,7 @@ def exact(
     problem = Problem(cost.to(a).reshape(plan.shape), a.reshape(-1, 1, n), b.reshape(-1, 1, m), least, MET)
     solution = Solution(plan, f.unsqueeze(-2), g.unsqueeze(-2), found[3], off / A.sum(-1))
     value = enveloped(problem, least, *solution[:3]).reshape(batch)
-    plan, f, g, iterations, error = refusing(problem, solution, 'sinkhorn with grad="implicit"')
+    plan, f, g, iterations, error = refusing(problem, solution, "plan, f and g", 'sinkhorn with grad="implicit"')
     return Transport(
         plan=plan.reshape(cost.shape),
         value=value,

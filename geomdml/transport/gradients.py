@@ -63,7 +63,7 @@ def enveloped(problem: Problem, value: Tensor, plan: Tensor, f: Tensor, g: Tenso
     return Differentiable.apply(lambda *inputs: value, gradient, problem.cost, problem.a, problem.b)
 
 
-def refusing(problem: Problem, found: Solution, instead: str) -> Solution:
+def refusing(problem: Problem, found: Solution, what: str, instead: str) -> Solution:
     """The solution, whose plan and potentials raise where a gradient by the problem's cost, a or b is asked of them.
 
     Were they constant, a loss made of them and of something else would train without what they were to give.
@@ -73,7 +73,7 @@ def refusing(problem: Problem, found: Solution, instead: str) -> Solution:
         return found
 
     def refuse(grad: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
-        raise NotImplementedError(f"plan, linear, f and g have no gradient here; expected {instead} or their .detach()")
+        raise NotImplementedError(f"{what} have no gradient here; expected {instead} or their .detach()")
 
     return found._replace(
         **{

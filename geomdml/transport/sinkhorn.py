@@ -136,7 +136,7 @@ def sinkhorn(
     if grad != "none":
         value = enveloped(given, value, found.plan, f, g)
     if grad == "envelope":
-        found = refusing(given, found._replace(f=f, g=g), 'grad="implicit", grad="unroll"')
+        found = refusing(given, found._replace(f=f, g=g), "plan, linear, f and g", 'grad="implicit", grad="unroll"')
         f, g = found.f, found.g
 
     def per_problem(array: Any, dtype: torch.dtype) -> Tensor:

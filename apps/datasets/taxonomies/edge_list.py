@@ -17,7 +17,7 @@ MOST_BYTES = 2**30
 Row = tuple[str, str]
 
 
-def load(path: Path, *, mending: Mending = Mending()) -> Taxonomy:  # noqa: B008
+def load(path: Path, *, mending: Mending = Mending()) -> Taxonomy:
     """Columns child and parent by a header of these names (or id1, id2), else the first two; further ones are ignored.
 
     A row without a parent declares a node. Where there are such rows, a parent without a row of its own is unknown.

@@ -8,7 +8,7 @@ from apps.datasets.class_folders import printable
 from apps.datasets.taxonomies.taxonomy import Mending, Taxonomy, taxonomy
 
 
-def load(root: Path, *, mending: Mending = Mending()) -> Taxonomy:  # noqa: B008
+def load(root: Path, *, mending: Mending = Mending()) -> Taxonomy:
     """Each folder is a node, named by its path from `root`, which is the root; files are no nodes.
 
     Links, and names that start with a dot, are passed over.

@@ -10,7 +10,7 @@ MOST_BYTES = 200 * 2**20
 TOKEN = re.compile(r"\s+|\[[^\]]*\]|([(),;])|('(?:[^']|'')*'|[^\s()\[\]':;,]+)|:\s*([^\s()\[\]':;,]*)")
 
 
-def load(path: Path, *, mending: Mending = Mending()) -> Taxonomy:  # noqa: B008
+def load(path: Path, *, mending: Mending = Mending()) -> Taxonomy:
     """The first tree of a file; lengths of branches are ignored. Nodes without a name are numbered.
 
     Raises:

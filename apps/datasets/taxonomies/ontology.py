@@ -8,7 +8,7 @@ from apps.datasets.taxonomies.taxonomy import Mending, Taxonomy, taxonomy
 MOST_BYTES = 2**30
 
 
-def load(path: Path, *, mending: Mending = Mending()) -> Taxonomy:  # noqa: B008
+def load(path: Path, *, mending: Mending = Mending()) -> Taxonomy:
     """The terms that are not obsolete and their is-a relations; imports of other ontologies are not followed.
 
     A node is named by the term's name and its identifier.

@@ -124,7 +124,7 @@ def taxonomy(
     edges: Edges,
     *,
     known: Iterable[str] | None = None,
-    mending: Mending = Mending(),  # noqa: B008
+    mending: Mending = Mending(),
 ) -> Taxonomy:
     """A taxonomy of edges (child, parent), refused or mended where they are not as they should be.
 

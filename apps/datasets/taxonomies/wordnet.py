@@ -20,7 +20,7 @@ class Synset(NamedTuple):
     parents: tuple[str, ...]
 
 
-def load(part: Part = "nouns", root: str | Path | None = None, *, mending: Mending = Mending()) -> Taxonomy:  # noqa: B008
+def load(part: Part = "nouns", root: str | Path | None = None, *, mending: Mending = Mending()) -> Taxonomy:
     """The nouns (82,115 synsets) or the verbs (13,767), named as is usual: first word, n or v, number of its sense.
 
     Args:

@@ -36,7 +36,7 @@ class Items(NamedTuple):
             raise ValueError("gallery and gallery_labels go together; expected both or neither")
         leave_one_out = gallery is None
         gallery = query if gallery is None else gallery
-        checks.points(query=query, gallery=gallery)
+        checks.rows(query=query, gallery=gallery)
         checks.finite(query=query, gallery=gallery)
         if by_matrix:
             shape = len(query), len(gallery)

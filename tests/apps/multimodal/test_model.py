@@ -8,7 +8,7 @@ from torch.nn.functional import one_hot
 from torch.testing import assert_close
 
 from apps.multimodal import heads
-from apps.multimodal.data import Batch
+from apps.multimodal.data import ViewPointBatch
 from apps.multimodal.labels import strength
 from apps.multimodal.model import RESHAPERS, Method, Multimodal, accuracies
 from geomdml.losses import SoftTripleLoss
@@ -24,7 +24,7 @@ def made(method: str, **settings) -> Multimodal:
 
 
 @pytest.fixture(scope="module")
-def batch() -> Batch:
+def batch() -> ViewPointBatch:
     """A class is told by how bright its images are, and by how long its points lie."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(12) % 3
@@ -32,10 +32,10 @@ def batch() -> Batch:
     images = (70 * labels[:, None, None, None, None] + noise).to(torch.uint8)
     stretched = 1 + labels[:, None, None] * torch.tensor([1.0, 0.0, 0.0])
     points = torch.randn(12, 10, 3, generator=generator) * stretched
-    return Batch(torch.arange(12), images, torch.arange(2).expand(12, -1), points, labels)
+    return ViewPointBatch(torch.arange(12), images, torch.arange(2).expand(12, -1), points, labels)
 
 
-def train(model: Multimodal, batch: Batch, steps: int) -> list[float]:
+def train(model: Multimodal, batch: ViewPointBatch, steps: int) -> list[float]:
     optimizer, scheduler = model.optimiser(steps)
     losses = []
     for step in range(steps):
