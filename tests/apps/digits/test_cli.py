@@ -14,7 +14,7 @@ import torch
 from apps.compare.harness import Trial
 from apps.datasets import cifar10
 from apps.digits.__main__ import main
-from apps.digits.data import Batch, DigitsData
+from apps.digits.data import DigitBatch, DigitsData
 from apps.digits.experiment import CANDIDATES, OF_MODEL, DigitsExperiment
 from apps.digits.model import Digits
 
@@ -189,7 +189,7 @@ def test_every_candidate_trains_and_all_have_as_many_settings(root):
             data.shape, data.mean, data.std, loss=space.get("loss", [name])[0], loss_args=loss, two_batches=True
         )
         batch = data.parts["train"].of(torch.arange(20))
-        assert bool(made.loss(**made.pairs(Batch(batch.pixels, batch.labels))).isfinite())
+        assert bool(made.loss(**made.pairs(DigitBatch(batch.pixels, batch.labels))).isfinite())
 
 
 def test_what_diverges_in_a_comparison_scores_nothing(root):

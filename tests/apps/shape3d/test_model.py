@@ -9,7 +9,7 @@ from apps.networks.view_backbone import ViewBackbone
 from apps.shape3d.baselines import linear_probe
 from apps.shape3d.losses import CentreLoss, MetricLoss, Name
 from apps.shape3d.model import Shape3D
-from apps.training.shape_data import Batch
+from apps.training.shape_data import ViewBatch
 from geomdml.spaces import Euclidean, Hyperbolic
 
 CLASSES = ("bed", "chair", "lamp")
@@ -17,13 +17,13 @@ SMALL = {"weights": "none", "widths": (16, 8), "dropout": 0.0}
 
 
 @pytest.fixture
-def batch() -> Batch:
+def batch() -> ViewBatch:
     rng = torch.Generator().manual_seed(0)
     labels = torch.arange(6) % 3
     bright = 60 * labels + 60  # a class is told by how bright it is
     noise = torch.randint(0, 60, (6, 4, 1, 32, 32), generator=rng)
     images = (bright[:, None, None, None, None] + noise).to(torch.uint8)
-    return Batch(torch.arange(6), images, torch.arange(4).expand(6, -1), labels)
+    return ViewBatch(torch.arange(6), images, torch.arange(4).expand(6, -1), labels)
 
 
 @pytest.mark.parametrize("kind", ["max", "mean", "attention"])

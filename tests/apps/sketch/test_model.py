@@ -8,7 +8,7 @@ from apps.networks.pair_losses import pair_loss
 from apps.sketch.data import Both
 from apps.sketch.losses import CrossModalLoss, Side
 from apps.sketch.model import SIDES, SketchToShape
-from apps.training.shape_data import Batch
+from apps.training.shape_data import ViewBatch
 from geomdml.losses import BatchTransportLoss
 from geomdml.nn import HyperbolicHead
 from geomdml.spaces import Euclidean, Hyperbolic
@@ -31,12 +31,12 @@ def sides(count: int = 6, dtype=torch.double) -> tuple[Side, Side]:
 def batch() -> Both:
     rng = torch.Generator().manual_seed(0)
 
-    def part(views: int) -> Batch:
+    def part(views: int) -> ViewBatch:
         labels = torch.arange(6) % 3
         bright = (60 * labels + 60)[:, None, None, None, None]
         noise = torch.randint(0, 60, (6, views, 1, 32, 32), generator=rng)
         images, seen = (bright + noise).to(torch.uint8), torch.arange(views).expand(6, -1)[:, :2]
-        return Batch(torch.arange(6), images, seen, labels)
+        return ViewBatch(torch.arange(6), images, seen, labels)
 
     sketches, shapes = part(3), part(4)
     return Both(sketches._replace(seen=sketches.seen[:, :1]), shapes)
