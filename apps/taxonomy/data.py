@@ -15,6 +15,7 @@ from apps.datasets.registry import load_taxonomy
 from apps.datasets.taxonomies.taxonomy import Mending, Taxonomy
 from apps.datasets.taxonomies.wordnet import Part
 from apps.taxonomy.negatives import Negatives
+from apps.taxonomy.relatives import Relatives
 from apps.training.loading import TrainingLoader
 from apps.training.sampling import Shuffled, seed_of
 
@@ -34,6 +35,7 @@ class TaxonomyData(L.LightningDataModule):
         batch_size: Pairs a step.
         negatives: Nodes that are no ancestors, drawn for each pair.
         power: Negatives are drawn by degree to this power: 0 is uniformly, 1 by degree.
+        relatives: Share of them that is drawn from the nodes below the node's ancestors instead.
         steps: Steps an epoch.
         validated: Nodes whose ancestors are looked for at a validation.
         seed: Seed of the batches.
@@ -51,6 +53,7 @@ class TaxonomyData(L.LightningDataModule):
         batch_size: int = 512,
         negatives: int = 50,
         power: float = 0.75,
+        relatives: float = 0.5,
         steps: int = 250,
         validated: int = 500,
         seed: int = 0,
@@ -63,6 +66,8 @@ class TaxonomyData(L.LightningDataModule):
                 raise ValueError(f"--data.{option} = {value}; expected at least 1")
         if not 0 <= power <= 2:
             raise ValueError(f"--data.power = {power}; expected 0 (uniform) to 2")
+        if not 0 <= relatives <= 1:
+            raise ValueError(f"--data.relatives = {relatives}; expected a share, 0 to 1")
 
     @cached_property
     def taxonomy(self) -> Taxonomy:
@@ -89,7 +94,13 @@ class TaxonomyData(L.LightningDataModule):
         """The batches of training, each a function of (seed, epoch, step)."""
         h = self.hparams
         return PairBatches(
-            self.taxonomy, size=h["batch_size"], negatives=h["negatives"], power=h["power"], steps=h["steps"], seed=seed
+            self.taxonomy,
+            size=h["batch_size"],
+            negatives=h["negatives"],
+            power=h["power"],
+            relatives=h["relatives"],
+            steps=h["steps"],
+            seed=seed,
         )
 
     def train_dataloader(self) -> DataLoader:
@@ -117,8 +128,19 @@ class PairBatches:
         ValueError: there are no negatives for any node.
     """
 
-    def __init__(self, taxonomy: Taxonomy, *, size: int, negatives: int, power: float, steps: int, seed: int) -> None:
+    def __init__(
+        self,
+        taxonomy: Taxonomy,
+        *,
+        size: int,
+        negatives: int,
+        power: float,
+        steps: int,
+        seed: int,
+        relatives: float = 0.0,
+    ) -> None:
         self.negatives = Negatives(taxonomy.ancestors, len(taxonomy), power=power)
+        self.relatives, self.near = Relatives(taxonomy.ancestors, len(taxonomy)), round(relatives * negatives)
         self.pairs = taxonomy.ancestors[torch.from_numpy(self.negatives.left > 0)[taxonomy.ancestors[:, 0]]]
         if not len(self.pairs):
             raise ValueError(
@@ -143,7 +165,11 @@ class PairBatches:
         passes, place = divmod(epoch * self.steps + step, len(self.rows))
         pairs = self.pairs[self.rows.batch(passes, place)]
         rng = np.random.default_rng(seed_of(self.seed, epoch, step))
-        return torch.cat([pairs, self.negatives.draw(pairs[:, 0], self.drawn, rng)], 1)
+        drawn = self.negatives.draw(pairs[:, 0], self.drawn, rng)
+        if self.near:
+            drawn = drawn[:, torch.from_numpy(rng.permutation(self.drawn))]  # they come in order
+            drawn[:, : self.near] = self.relatives.draw(pairs[:, 0], drawn[:, : self.near], rng)
+        return torch.cat([pairs, drawn], 1)
 
 
 class _AsTheyAre(Dataset):

@@ -7,12 +7,13 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from apps.taxonomy.polar_adam import PolarAdam
 from apps.taxonomy.rows import RowAdam
 from apps.training.divergence import check_finite
 from apps.training.loading import data_of
 from apps.training.module import AppModule
 from geomdml import poincare
-from geomdml.hierarchy import Reconstruction, reconstruction
+from geomdml.hierarchy import Reconstruction, nested_balls, reconstruction
 from geomdml.losses import ClosureLoss
 from geomdml.spaces import Euclidean, Hyperbolic
 
@@ -29,12 +30,16 @@ class TaxonomyEmbedding(AppModule):
         c: Absolute curvature.
         learn_c: Learn it, from c on.
         temperature: Of the loss; the paper has 1.
-        optimizer: "adam", "adagrad" or "sgd"; each touches only the points that a step uses.
+        optimizer: "polar" (Adam in steps of hyperbolic length; needs the tangent chart), "adam", "adagrad" or "sgd";
+            each touches only the points that a step uses. None is "polar" in the tangent chart, else "adam".
         lr: Learning rate.
         burn_in: Steps at the start with a tenth of it.
-        final_lr: Share of the learning rate that is left at the end; it falls linearly.
-        start: Standard deviation of the coordinates at the start.
+        final_lr: Share of the learning rate that is left at the end; it falls by the same factor at each step.
+        initial: "balls" starts from a tree of the taxonomy, placed by construction (`geomdml.hierarchy.nested_balls`),
+            "random" from normal coordinates. None is "balls" in hyperbolic space of two dimensions or more.
+        start: Standard deviation of random coordinates.
         euclidean_steps: Steps of the Euclidean embedding beside which a test shows this one; 0 leaves it out.
+        euclidean_lr: Its learning rate, of Adam.
         seed: Seed of the run.
     """
 
@@ -46,12 +51,14 @@ class TaxonomyEmbedding(AppModule):
         c: float = 1.0,
         learn_c: bool = False,
         temperature: float = 1.0,
-        optimizer: Literal["adam", "adagrad", "sgd"] = "adam",
-        lr: float = 0.3,
+        optimizer: Literal["polar", "adam", "adagrad", "sgd"] | None = None,
+        lr: float = 0.1,
         burn_in: int = 0,
         final_lr: float = 0.01,
+        initial: Literal["balls", "random"] | None = None,
         start: float = 1e-3,
         euclidean_steps: int = 1500,
+        euclidean_lr: float = 0.3,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -61,6 +68,13 @@ class TaxonomyEmbedding(AppModule):
                 raise ValueError(f"--model.{option} = {value}; expected a number above 0")
         if space == "euclidean" and learn_c:
             raise ValueError("--model.learn_c with --model.space euclidean; expected a hyperbolic space")
+        if optimizer == "polar" and space != "tangent":
+            raise ValueError(f"--model.optimizer polar with --model.space {space}; expected the tangent chart")
+        if initial == "balls" and (space == "euclidean" or dim < 2):
+            raise ValueError(
+                f"--model.initial balls with --model.space {space} and --model.dim {dim}; expected a hyperbolic space "
+                "of two dimensions or more"
+            )
         self.space = Euclidean() if space == "euclidean" else Hyperbolic(c, chart=space, learnable=learn_c)
         self.loss = ClosureLoss(space=self.space, temperature=temperature)
         generator = torch.Generator().manual_seed(seed)
@@ -68,6 +82,23 @@ class TaxonomyEmbedding(AppModule):
             nodes, dim, sparse=True, _weight=start * torch.randn(nodes, dim, generator=generator)
         )
         self.found: Reconstruction | None = None
+
+    def setup(self, stage: str) -> None:
+        h = self.hparams
+        if (
+            stage == "fit"
+            and (h["initial"] or ("balls" if h["space"] != "euclidean" and h["dim"] > 1 else "")) == "balls"
+        ):
+            self.place(data_of(self.trainer).taxonomy.edges)
+
+    @torch.no_grad()
+    def place(self, edges: Int64[Tensor, "E 2"]) -> None:
+        """Move the points to nested balls."""
+        assert isinstance(self.space, Hyperbolic)
+        count, dim = self.points.weight.shape
+        v = nested_balls(edges, dim, count=count, c=float(self.space.c), seed=self.hparams["seed"])
+        tangent = v.to(self.points.weight)
+        self.points.weight.copy_(self.space.project(self.space.expmap0(tangent)))
 
     @property
     def embeddings(self) -> Float[Tensor, "N D"]:
@@ -127,12 +158,17 @@ class TaxonomyEmbedding(AppModule):
     def lr_share(self, step: int, steps: float) -> float:
         """The share of the learning rate at a step."""
         h = self.hparams
-        falling = max(h["final_lr"], 1 - (1 - h["final_lr"]) * step / max(1, steps))
+        falling = h["final_lr"] ** min(1.0, step / max(1, steps))
         return falling * (0.1 if step < h["burn_in"] else 1.0)
 
     def make_optimizer(self) -> torch.optim.Optimizer:
-        kinds = {"adam": RowAdam, "adagrad": torch.optim.Adagrad, "sgd": torch.optim.SGD}
-        return kinds[self.hparams["optimizer"]](self.parameters(), lr=self.hparams["lr"])
+        lr, kind = self.hparams["lr"], self.hparams["optimizer"]
+        others = [each for each in self.parameters() if each is not self.points.weight]
+        if kind == "polar" or (kind is None and self.hparams["space"] == "tangent"):
+            assert isinstance(self.space, Hyperbolic)
+            return PolarAdam(self.points.weight, others, space=self.space, lr=lr)
+        kinds = {None: RowAdam, "adam": RowAdam, "adagrad": torch.optim.Adagrad, "sgd": torch.optim.SGD}
+        return kinds[kind](self.parameters(), lr=lr)
 
     def optimiser(self, steps: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
         optimizer = self.make_optimizer()

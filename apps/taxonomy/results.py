@@ -71,12 +71,14 @@ class Results(Callback):
 @torch.inference_mode(False)
 @torch.enable_grad()
 def trained_in_euclidean_space(model: TaxonomyEmbedding, data: TaxonomyData, steps: int) -> TaxonomyEmbedding:
-    """The same batches, optimizer and schedule in Euclidean space of the same dimension."""
-    other = TaxonomyEmbedding(**model.settings | {"space": "euclidean", "learn_c": False})
+    """The same batches and schedule in Euclidean space of the same dimension, by Adam from random points."""
+    lr = model.hparams["euclidean_lr"]
+    plain = {"space": "euclidean", "learn_c": False, "optimizer": "adam", "initial": "random", "lr": lr}
+    other = TaxonomyEmbedding(**model.settings | plain)
     optimizer, batches = other.make_optimizer(), data.batches(model.hparams["seed"])
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = model.hparams["lr"] * other.lr_share(step, steps)
+            group["lr"] = lr * other.lr_share(step, steps)
         optimizer.zero_grad()
         other(batches.batch(*divmod(step, len(batches)))).backward()
         optimizer.step()

@@ -1,6 +1,6 @@
 """Adam on the rows that a step uses: the others, and their moments, are not touched."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -34,6 +34,10 @@ class RowAdam(torch.optim.Optimizer):
                     self._step(parameter, group)
         return loss
 
+    def metric(self, parameter: Tensor, rows: Tensor) -> Callable[[Tensor], Tensor]:
+        """The map, its own transpose, from steps of length 1 to changes of these rows, and from gradients back."""
+        return lambda values: values
+
     def _step(self, parameter: Tensor, group: dict) -> None:
         state = self.state[parameter]
         if not state:
@@ -47,11 +51,13 @@ class RowAdam(torch.optim.Optimizer):
             mean, square = (state[name].index_select(0, rows) for name in ("mean", "square"))
         else:
             rows, values, mean, square = None, grad, state["mean"], state["square"]
+        metric = self.metric(parameter, parameter if rows is None else parameter.index_select(0, rows))
+        values = metric(values)
         first, second = group["betas"]
         mean.lerp_(values, 1 - first)
         square.mul_(second).addcmul_(values, values, value=1 - second)
         corrected = (square / (1 - second ** state["step"])).sqrt_().add_(group["eps"])
-        change = mean / corrected * (-group["lr"] / (1 - first ** state["step"]))
+        change = metric(mean / corrected * (-group["lr"] / (1 - first ** state["step"])))
         if rows is None:
             parameter.add_(change)
             return

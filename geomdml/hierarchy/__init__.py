@@ -4,6 +4,7 @@ from geomdml.hierarchy.closure import closure
 from geomdml.hierarchy.clustering import dasgupta_cost, decode, dendrogram_purity
 from geomdml.hierarchy.distortion import Distortion, distortion
 from geomdml.hierarchy.hyperbolicity import Hyperbolicity, delta_hyperbolicity
+from geomdml.hierarchy.nested_balls import nested_balls
 from geomdml.hierarchy.reconstruction import Reconstruction, reconstruction
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "delta_hyperbolicity",
     "dendrogram_purity",
     "distortion",
+    "nested_balls",
     "reconstruction",
 ]
