@@ -12,6 +12,7 @@ from apps.taxonomy.rows import RowAdam
 from apps.training.divergence import check_finite
 from apps.training.loading import data_of
 from apps.training.module import AppModule
+from apps.training.restore import restore
 from geomdml import poincare
 from geomdml.hierarchy import Reconstruction, nested_balls, reconstruction
 from geomdml.losses import ClosureLoss
@@ -34,9 +35,10 @@ class TaxonomyEmbedding(AppModule):
             each touches only the points that a step uses. None is "polar" in the tangent chart, else "adam".
         lr: Learning rate.
         burn_in: Steps at the start with a tenth of it.
-        final_lr: Share of the learning rate that is left at the end; it falls by the same factor at each step.
-        initial: "balls" starts from a tree of the taxonomy, placed by construction (`geomdml.hierarchy.nested_balls`),
-            "random" from normal coordinates. None is "balls" in hyperbolic space of two dimensions or more.
+        final_lr: Share of the learning rate that is left at the end; it falls linearly.
+        initial: Where the points start: "balls", a tree of the taxonomy placed by construction
+            (`geomdml.hierarchy.nested_balls`); "random", normal coordinates; or the checkpoint of another run on the
+            same taxonomy. None is "balls" in hyperbolic space of two dimensions or more, else "random".
         start: Standard deviation of random coordinates.
         euclidean_steps: Steps of the Euclidean embedding beside which a test shows this one; 0 leaves it out.
         euclidean_lr: Its learning rate, of Adam.
@@ -55,7 +57,7 @@ class TaxonomyEmbedding(AppModule):
         lr: float = 0.1,
         burn_in: int = 0,
         final_lr: float = 0.01,
-        initial: Literal["balls", "random"] | None = None,
+        initial: str | None = None,
         start: float = 1e-3,
         euclidean_steps: int = 1500,
         euclidean_lr: float = 0.3,
@@ -84,21 +86,31 @@ class TaxonomyEmbedding(AppModule):
         self.found: Reconstruction | None = None
 
     def setup(self, stage: str) -> None:
-        h = self.hparams
-        if (
-            stage == "fit"
-            and (h["initial"] or ("balls" if h["space"] != "euclidean" and h["dim"] > 1 else "")) == "balls"
-        ):
+        if stage == "fit":
             self.place(data_of(self.trainer).taxonomy.edges)
 
     @torch.no_grad()
     def place(self, edges: Int64[Tensor, "E 2"]) -> None:
-        """Move the points to nested balls."""
-        assert isinstance(self.space, Hyperbolic)
-        count, dim = self.points.weight.shape
-        v = nested_balls(edges, dim, count=count, c=float(self.space.c), seed=self.hparams["seed"])
-        tangent = v.to(self.points.weight)
-        self.points.weight.copy_(self.space.project(self.space.expmap0(tangent)))
+        """Move the points to where they start.
+
+        Raises:
+            ValueError: a checkpoint of another number of nodes or dimensions, or of another space.
+        """
+        h, points = self.hparams, self.points.weight
+        initial = h["initial"] or ("balls" if h["space"] != "euclidean" and h["dim"] > 1 else "random")
+        if initial == "balls":
+            assert isinstance(self.space, Hyperbolic)
+            tangent = nested_balls(edges, h["dim"], count=len(points), c=float(self.space.c), seed=h["seed"])
+            points.copy_(self.space.project(self.space.expmap0(tangent.to(points))))
+        elif initial != "random":
+            other, _, _ = restore(initial, TaxonomyEmbedding)
+            for option in ("nodes", "dim", "space"):
+                if other.hparams[option] != h[option]:
+                    raise ValueError(
+                        f"--model.initial {initial} has {option} {other.hparams[option]}, and this run {h[option]}; "
+                        "expected a checkpoint of the same taxonomy and space"
+                    )
+            points.copy_(other.embeddings)
 
     @property
     def embeddings(self) -> Float[Tensor, "N D"]:
@@ -158,7 +170,7 @@ class TaxonomyEmbedding(AppModule):
     def lr_share(self, step: int, steps: float) -> float:
         """The share of the learning rate at a step."""
         h = self.hparams
-        falling = h["final_lr"] ** min(1.0, step / max(1, steps))
+        falling = max(h["final_lr"], 1 - (1 - h["final_lr"]) * step / max(1, steps))
         return falling * (0.1 if step < h["burn_in"] else 1.0)
 
     def make_optimizer(self) -> torch.optim.Optimizer:

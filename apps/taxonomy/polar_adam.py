@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from apps.taxonomy.rows import RowAdam
 from geomdml.spaces import Hyperbolic
@@ -27,8 +27,8 @@ class PolarAdam(RowAdam):
 
     def __init__(
         self,
-        points: nn.Parameter,
-        others: Iterable[nn.Parameter] = (),
+        points: Tensor,
+        others: Iterable[Tensor] = (),
         *,
         space: Hyperbolic,
         lr: float,

@@ -16,7 +16,8 @@ __all__ = ["nested_balls"]
 
 _DIRECTIONS = 128  # in which a place is looked for; more pack little closer
 _MOST_CHILDREN = 256  # packed at once: the time to pack k balls grows as k²
-_ROOM = 1.02  # radii are packed so much wider that rounding does not make balls touch
+_TOP = 0.25  # the radius of the ball round all, and
+_ROOM = 1.05  # how much wider a ball is than what is in it, for which a half-space fits between the two
 
 
 def nested_balls(
@@ -24,10 +25,11 @@ def nested_balls(
 ) -> Float64[Tensor, "N dim"]:
     """Points of which each is nearer to all its ancestors in a tree than to any other node.
 
-    In the upper half-space, a ball of the boundary carries a hemisphere, a hyperbolic plane. Every node gets a ball,
-    within its parent's, apart from its siblings' and not over its parent's centre, and lies where its hemisphere
-    reflects the origin. What is within the hemisphere is nearer to the node than to the origin, and what is outside is
-    farther; so a root at the origin is nearer than all nodes that are not above. Balls are packed from the leaves up;
+    In the upper half-space, what is nearer to a point (x, t) than to the origin (0, 1) is a half-space over a ball of
+    the boundary, and for small t that is about the ball round x of radius √t. Every node gets a ball, within its
+    parent's, apart from its siblings' and not over its parent's x, and t is chosen so that its half-space fits into
+    its ball and holds the balls of its children. So a node is in the half-spaces of its ancestors and in no other: it
+    is nearer to them than to a root at the origin, and farther from all others. Balls are packed from the leaves up;
     those of all leaves are equally wide.
 
     Args:
@@ -61,16 +63,16 @@ def nested_balls(
     parents = _parents(edges, count)
     centres, log_radii = _balls(parents, dim - 1, np.random.default_rng(seed))
     square = np.square(centres).sum(1)
-    log_height = 2 * log_radii - np.log1p(square)
-    height = np.exp(log_height)
-    foot = centres * (1 - height)[:, None]  # below the image of the origin, (0, 1)
-    square = np.square(foot).sum(1) + np.square(height)
-    direction = np.concatenate([2 * foot, 1 - square[:, None]], 1)
-    length = np.linalg.norm(direction, axis=1, keepdims=True)
-    log_cosh = (np.log1p(square) - math.log(2) - log_height).clip(min=0.0)
+    log_t = 2 * (log_radii + math.log(_TOP / math.sqrt(_ROOM))) - np.log1p(square)
+    square += np.exp(2 * log_t)
+    direction = np.concatenate([2 * centres, 1 - square[:, None]], 1)
+    log_cosh = np.log1p(square) - math.log(2) - log_t
     radius = log_cosh + np.log1p(np.sqrt(-np.expm1(-2 * log_cosh)))
     scale = radius / (2 * math.sqrt(float(c)))
-    points = scale[:, None] * np.divide(direction, length, where=length > 0, out=np.zeros_like(direction))
+    points = scale[:, None] * direction / np.linalg.norm(direction, axis=1, keepdims=True)
+    roots = np.flatnonzero(parents < 0)
+    if len(roots) == 1:
+        points[roots] = 0.0
     return torch.from_numpy(points).to(edges.device)
 
 
@@ -91,7 +93,7 @@ def _parents(edges: Tensor, count: int | None) -> Int[ndarray, " N"]:
 
 
 def _balls(parents: ndarray, m: int, rng: np.random.Generator) -> tuple[Float[ndarray, "N m"], Float[ndarray, " N"]]:
-    """Centres and log-radii of nested balls within the unit ball of flat space."""
+    """Centres of nested balls within that of radius _TOP round 0, and the logarithms of their radii as shares of it."""
     children, top = _children(parents)
     order = [top]
     for node in order:
@@ -101,12 +103,12 @@ def _balls(parents: ndarray, m: int, rng: np.random.Generator) -> tuple[Float[nd
         if below := np.array(children[node], dtype=int)[np.argsort(-log_radii[children[node]], kind="stable")].tolist():
             widest = log_radii[below[0]]
             places, radius = _pack(np.exp(log_radii[below] - widest), m, rng)
-            offsets[below] = places / radius
-            log_radii[node] = widest + np.log(radius)
+            offsets[below] = places / (_ROOM * radius)
+            log_radii[node] = widest + np.log(_ROOM * radius)
     log_radii -= log_radii[top]
     centres = np.zeros_like(offsets)
     for node in order:
-        centres[children[node]] = centres[node] + np.exp(log_radii[node]) * offsets[children[node]]
+        centres[children[node]] = centres[node] + _TOP * np.exp(log_radii[node]) * offsets[children[node]]
     return centres[: len(parents)], log_radii[: len(parents)]
 
 
@@ -128,7 +130,6 @@ def _children(parents: ndarray) -> tuple[list[list[int]], int]:
 def _pack(radii: ndarray, m: int, rng: np.random.Generator) -> tuple[Float[ndarray, "k m"], float]:
     """Centres of balls with these radii, descending, that lie apart and not over the origin, and the radius of a ball
     round all: each as near to the origin as it can be in the best of some directions."""
-    radii = _ROOM * radii
     centres = np.zeros((len(radii), m))
     for i, radius in enumerate(radii):
         ways = np.array([[1.0], [-1.0]]) if m == 1 else rng.normal(size=(_DIRECTIONS, m))
