@@ -130,6 +130,7 @@ def test_a_run_that_is_stopped_goes_on_to_the_numbers_of_an_unbroken_one(root, t
         ("--model.learn_c", "true"),
         ("--model.optimizer", "adagrad"),
         ("--model.optimizer", "sgd", "--model.lr", "1", "--model.burn_in", "5"),
+        ("--model.initial", "random", "--model.optimizer", "adam", "--model.lr", "0.3", "--data.relatives", "0"),
         ("--model.dim", "3", "--data.power", "0"),
         ("--model.dim", "1"),
     ],

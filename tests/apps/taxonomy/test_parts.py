@@ -1,4 +1,4 @@
-"""Negatives that exclude ancestors exactly, batches that are functions of the step, and an optimizer of rows."""
+"""Negatives that exclude ancestors exactly, batches that are functions of the step, and optimizers of rows."""
 
 import numpy as np
 import pytest
@@ -10,8 +10,11 @@ from apps.datasets.taxonomies.taxonomy import taxonomy
 from apps.taxonomy.data import PairBatches
 from apps.taxonomy.model import TaxonomyEmbedding
 from apps.taxonomy.negatives import UNIT, Negatives
+from apps.taxonomy.polar_adam import PolarAdam
+from apps.taxonomy.relatives import Relatives
 from apps.taxonomy.rows import RowAdam
 from geomdml.hierarchy import closure
+from geomdml.spaces import Hyperbolic
 
 TREE = closure(torch.stack([torch.arange(1, 31), (torch.arange(1, 31) - 1) // 2], 1))
 
@@ -111,3 +114,68 @@ def test_points_of_the_ball_stay_inside():
     model.keep_inside()
     assert float(model.embeddings[1].norm()) < 1
     assert torch.isfinite(model.radii).all()
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 7), st.integers(0, 6)).filter(lambda e: e[0] > e[1]), min_size=1),
+    st.integers(0, 9),
+)
+def test_relatives_are_exactly_the_nodes_below_an_ancestor_that_are_not_above_the_node(edges, seed):
+    ancestors = closure(torch.tensor(edges))
+    relatives, rng = Relatives(ancestors, 8), np.random.default_rng(seed)
+    for node in ancestors[:, 0].unique().tolist():
+        above = ancestors[ancestors[:, 0] == node, 1]
+        near = set(ancestors[torch.isin(ancestors[:, 1], above), 0].tolist()) - {node, *above.tolist()}
+        drawn = relatives.draw(torch.tensor([node]), torch.full((1, 400), -1), rng)[0].tolist()
+        assert set(drawn) - {-1} == near
+
+
+def test_a_share_of_the_negatives_are_relatives():
+    edges = torch.stack([torch.arange(1, 31), (torch.arange(1, 31) - 1) // 2], 1)
+    tree = taxonomy("tree", [(str(child), str(parent)) for child, parent in edges.tolist()])
+
+    def negatives(share: float) -> torch.Tensor:
+        made = PairBatches(tree, size=8, negatives=10, power=0.0, steps=50, seed=0, relatives=share)
+        return torch.cat([batch for batch in made])
+
+    above = torch.zeros(31, 31, dtype=torch.bool)
+    above[tuple(tree.ancestors.T)] = True
+    for share in (0.0, 0.5, 1.0):
+        rows = negatives(share)
+        assert not bool(above[rows[:, :1], rows[:, 2:]].any())
+    siblings = [
+        float((above[rows[:, :1]] & above[rows[:, 2:]]).sum(-1).float().mean()) for rows in map(negatives, (0.0, 1.0))
+    ]
+    assert siblings[1] > siblings[0] + 0.3  # common ancestors of a node and its negatives
+
+
+@given(st.floats(0.01, 12.0), st.floats(0.05, 4.0), st.integers(2, 6), st.integers(0, 99))
+def test_polar_adam_turns_a_point_by_a_length_half_way_to_it_and_moves_it_outwards_as_adam_does(half, c, dim, seed):
+    generator = torch.Generator().manual_seed(seed)
+    radial = torch.nn.functional.normalize(torch.randn(dim, generator=generator, dtype=torch.float64), dim=0)
+    start = radial * half / c**0.5
+    points = torch.nn.Parameter(start[None].clone())
+    optimizer = PolarAdam(points, space=Hyperbolic(c), lr=1.0)
+    change = optimizer.metric(points, points.detach())
+    across = torch.randn(dim, generator=generator, dtype=torch.float64)
+    across -= (across @ radial) * radial
+    torch.testing.assert_close(change(radial[None])[0], radial)
+    torch.testing.assert_close(
+        change(across[None])[0], across * half / np.sinh(half)
+    )  # by angle, |across|·√c/sinh(r/2)
+
+
+def test_polar_adam_is_adam_at_the_origin_and_for_other_parameters():
+    start = torch.randn(3, 2, generator=torch.Generator().manual_seed(0)) * 1e-6
+    first, second = (torch.nn.Embedding(3, 2, sparse=True, _weight=start.clone()) for _ in range(2))
+    other, same = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
+    polar = PolarAdam(first.weight, [other], space=Hyperbolic(1.0), lr=1e-9)
+    adam = RowAdam([second.weight, same], lr=1e-9, betas=(0.9, 0.99))
+    rows, weight = torch.tensor([0, 2]), torch.tensor([[1.0, -2.0], [0.5, 3.0]])
+    for optimizer, table, extra in ((polar, first, other), (adam, second, same)):
+        for _ in range(5):
+            optimizer.zero_grad()
+            ((table(rows) * weight).sum() + extra.sum()).backward()
+            optimizer.step()
+    torch.testing.assert_close(first.weight, second.weight, rtol=1e-6, atol=0)
+    assert torch.equal(other, same)
