@@ -23,6 +23,7 @@ from apps.compare.study import GIVEN, Study, run_study
 from apps.io.packages import FetchError
 from apps.training.checkpoints import Checkpoints, WholeFiles, newest
 from apps.training.distributed import SharedBatchNorm
+from apps.training.module import AppModule
 from apps.training.progress import Progress
 
 EXPECTED_WARNINGS = (
@@ -51,18 +52,16 @@ class AppCLI(LightningCLI):
 
     def __init__(
         self,
+        model_class: type[AppModule],
         *args: Any,
         results: Callback,
-        monitor: str,
         predictions: Callback | None = None,
-        shown: Mapping[str, str] = MappingProxyType({}),
-        links: Mapping[str, str] = MappingProxyType({}),
         studies: Mapping[str, Study] = MappingProxyType({}),
         **kwargs: Any,
     ) -> None:
-        self.monitor, self.shown, self.links, self.studies = monitor, shown, links, studies
+        self.arguments_from_data, self.studies = model_class.arguments_from_data(), studies
         self.results = [results] if predictions is None else [results, predictions]
-        super().__init__(*args, **kwargs)
+        super().__init__(model_class, *args, **kwargs)
 
     def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
         """Lightning makes a subcommand of a method of its trainer; a study is one by the options of `run_study`."""
@@ -94,8 +93,8 @@ class AppCLI(LightningCLI):
         parser.add_argument(
             "--checkpoint_every", type=int, default=200, help="Steps between two checkpoints within an epoch."
         )
-        for source, target in self.links.items():
-            parser.link_arguments(f"data.{source}", f"model.{target}", apply_on="instantiate")
+        for name in self.arguments_from_data:
+            parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
         parser.link_arguments("seed_everything", "model.seed")
         parser.link_arguments("seed_everything", "data.seed")
 
@@ -111,12 +110,12 @@ class AppCLI(LightningCLI):
         log = CSVLogger(out, name="")
         kwargs["logger"] = [log, TensorBoardLogger(out, name="", version=log.version)]
         # Without validation scores the last checkpoint is the best.
-        monitor = self.monitor if getattr(self.datamodule, "validates", True) else None
+        monitor = self.model.monitor if getattr(self.datamodule, "validates", True) else None
         self.checkpoints = Checkpoints(monitor=monitor, every=self._get(self.config, "checkpoint_every"))
         progress = [RichProgressBar()] if sys.stdout.isatty() else []
         kwargs["callbacks"] = [
             *progress,
-            Progress(shown=self.shown),
+            Progress(shown=self.model.shown),
             self.checkpoints,
             *self.results,
         ]
@@ -143,14 +142,11 @@ class AppCLI(LightningCLI):
 
 
 def run(
-    model_class: type,
+    model_class: type[AppModule],
     data_class: type,
     *,
     results: Callback,
     predictions: Callback | None = None,
-    monitor: str,
-    shown: Mapping[str, str],
-    links: Mapping[str, str],
     studies: Mapping[str, Study] = MappingProxyType({}),
     args: list[str] | None = None,
 ) -> None:
@@ -159,11 +155,9 @@ def run(
     With GEOMDML_TRACEBACK set, the whole traceback is shown instead.
 
     Args:
-        model_class, data_class: the app's modules; both have an argument `seed`.
+        model_class, data_class: the app's modules; both have an argument `seed`, and arguments of the model that have
+            no default are properties of the data.
         results: what is done at the end of a test.
-        monitor: the logged validation score, higher is better, that chooses the best checkpoint.
-        shown: what a line an epoch says, {its words: the name of a logged value}.
-        links: properties of the data that are arguments of the model, {property: argument}.
         studies: the subcommands that compare, {name: study}.
         args: the command line; None is the process's.
     """
@@ -178,9 +172,6 @@ def run(
             data_class,
             results=results,
             predictions=predictions,
-            monitor=monitor,
-            shown=shown,
-            links=links,
             studies=studies,
             args=args,
             seed_everything_default=0,

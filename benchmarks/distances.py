@@ -8,12 +8,9 @@ peak at a small size, is left out and says so. Tables, figures and plots go to `
 """
 
 import argparse
-import os
-import platform
 import statistics
 import sys
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +21,7 @@ from torch import Tensor
 
 from benchmarks import distance_report
 from benchmarks.implementations import IMPLEMENTATIONS, C, Implementation
+from benchmarks.machine import machine
 from benchmarks.measuring import available, in_own_process
 from geomdml import tangent
 
@@ -86,24 +84,6 @@ def cost(name: str, size: Size, device: str, tf32: bool, seconds: float) -> Reco
     return {"name": name, "tf32": tf32, "size": size} | ({"failed": result["failed"]} if "failed" in result else result)
 
 
-def machine(device: str) -> dict[str, str]:
-    """What the figures depend on."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    cpu = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor())
-    facts = {"CPU": f"{cpu}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"}
-    if hasattr(os, "getloadavg"):
-        facts["load before the run"] = f"{os.getloadavg()[0]:.1f}"
-    if device == "cuda":
-        facts["GPU"] = torch.cuda.get_device_name()
-    for package in ("torch", "geoopt", "hypll"):
-        try:
-            facts[package] = version(package)
-        except PackageNotFoundError:
-            facts[package] = "not installed"
-    return facts
-
-
 def size_of(text: str) -> Size:
     b, p, d = map(int, text.split("x"))
     return b, p, d
@@ -126,7 +106,8 @@ def main() -> None:
     products = [False, True] if options.device == "cuda" else [False]  # float32 or TF32
 
     console = Console(width=None if sys.stdout.isatty() else 120)
-    results: Record = {"machine": machine(options.device), "accuracy": [], "cost": []}
+    gpu = torch.cuda.get_device_name() if options.device == "cuda" else ""
+    results: Record = {"machine": machine(torch.get_num_threads(), gpu=gpu), "accuracy": [], "cost": []}
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     jobs = len(radii) + len(sizes) * len(options.only)
     try:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.distance_report import figure, memory
-from benchmarks.distances import machine
+from benchmarks.machine import machine
 from benchmarks.measuring import in_own_process
 
 EFFORTS = {"flat": [1], "hnsw": [32, 128, 512], "ivfpq": [8, 32, 128]}
@@ -37,7 +37,7 @@ def main() -> None:
     console, table = Console(width=130), Table(title=title)
     for i, column in enumerate(HEADER):
         table.add_column(column, justify="right" if i else "left")
-    results: dict[str, Any] = {"machine": machine("cpu") | {"threads": options.threads}, "indices": {}}
+    results: dict[str, Any] = {"machine": machine(options.threads) | {"threads": options.threads}, "indices": {}}
     options.out.mkdir(parents=True, exist_ok=True)
     for kind in options.only:
         asked = {"kind": kind, "count": count, "dim": options.dim, "intrinsic": intrinsic, "queries": queries}

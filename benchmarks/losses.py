@@ -13,11 +13,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.distance_report import figure, memory, times
-from benchmarks.distances import machine
+from benchmarks.machine import machine
 from benchmarks.measuring import available, in_own_process
 from benchmarks.one_loss import BAR, BASE, BROADCASTS, LOSSES, OURS, Size
 
@@ -100,7 +101,7 @@ def main() -> None:
     seconds = options.seconds or (0.1 if options.quick else 2.0)
 
     console = Console(width=None if sys.stdout.isatty() else 130)
-    results: Record = {"machine": machine("cpu"), "cost": []}
+    results: Record = {"machine": machine(torch.get_num_threads()), "cost": []}
     markdown = ["# Losses", "\n".join(f"- {key}: {value}" for key, value in results["machine"].items())]
     options.out.mkdir(parents=True, exist_ok=True)
     for size in sizes:

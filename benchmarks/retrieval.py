@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.distance_report import figure, memory
-from benchmarks.distances import machine
+from benchmarks.machine import machine
 from benchmarks.measuring import available, in_own_process
 from benchmarks.one_retrieval import BASE, NAIVE, WAYS
 
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/bench"))
     options = parser.parse_args()
     console = Console(width=170)
-    results: dict[str, Any] = {"machine": machine("cpu") | {"threads": options.threads}, "cost": []}
+    results: dict[str, Any] = {"machine": machine(options.threads) | {"threads": options.threads}, "cost": []}
     options.out.mkdir(parents=True, exist_ok=True)
     for count in [QUICK] if options.quick else options.sizes:
         records: list[dict[str, Any]] = []

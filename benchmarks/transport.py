@@ -12,10 +12,8 @@ import argparse
 import csv
 import json
 import os
-import platform
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +21,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.distance_report import figure
+from benchmarks.machine import machine
 from benchmarks.transport_solvers import OURS, PLAIN, SOLVERS
 
 Record = dict[str, Any]
+PACKAGES = ("torch", "POT", "ott-jax", "jax", "geomloss")
 KINDS = ["2-d", "64-d", "uniform"]
 SIZES = [(1, 64), (1, 256), (1, 1024), (1, 2048), (64, 64)]  # problems, n
 SHARES = [0.1, 0.01, 0.002]  # reg over the largest cost
@@ -60,21 +60,6 @@ def problems(size: str) -> tuple[int, int]:
     """(problems, n) of "N" or "BxN"."""
     *batch, n = map(int, size.split("x"))
     return (batch[0] if batch else 1), n
-
-
-def machine(threads: int) -> dict[str, str]:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    cpu = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor())
-    facts = {"CPU": f"{cpu}, {os.cpu_count()} cores, {threads} threads"}
-    if hasattr(os, "getloadavg"):
-        facts["load before the run"] = f"{os.getloadavg()[0]:.1f}"
-    for package in ("torch", "POT", "ott-jax", "jax", "geomloss"):
-        try:
-            facts[package] = version(package)
-        except PackageNotFoundError:
-            facts[package] = "not installed"
-    return facts
 
 
 def rows(records: list[Record]) -> tuple[list[str], list[list[str]]]:
@@ -134,7 +119,10 @@ def main() -> None:
     sizes = options.sizes or ([(1, 64), (8, 16)] if options.quick else SIZES)
 
     console = Console(width=None if sys.stdout.isatty() else 240)
-    results: Record = {"machine": machine(options.threads), "records": []}
+    results: Record = {
+        "machine": machine(options.threads, PACKAGES),
+        "records": [],
+    }
     try:
         for batch, n in sizes:
             for kind in options.kinds:

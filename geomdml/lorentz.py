@@ -28,6 +28,7 @@ from geomdml import poincare
 from geomdml._core import all_pairs as pairs
 from geomdml._core import checks, one_to_one, polar
 from geomdml._core.autograd import Smooth
+from geomdml._core.checks import Numbers, Scalar
 from geomdml._core.numerics import (
     TensorOptions,
     asinh_ratio,
@@ -35,8 +36,6 @@ from geomdml._core.numerics import (
     chord,
     curvature,
     direction,
-    half_sine,
-    law_of_cosines,
     log_cosh,
     log_sinh,
     norm,
@@ -45,10 +44,8 @@ from geomdml._core.numerics import (
     sinh_ratio,
     wide,
 )
-from geomdml._core.polar import apart_on_hyperboloid
 
 __all__ = [
-    "Scalar",
     "dist",
     "expmap",
     "from_ball",
@@ -69,22 +66,16 @@ def __dir__() -> list[str]:
     return __all__
 
 
-Scalar = float | Float[Tensor, ""]
-
-
 def inner(X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:
     """The Lorentz product ⟨X, Y⟩ = −X₀Y₀ + Σ XᵢYᵢ, at most −1/c.
 
-    Args:
-        X, Y: (..., D) space components of points; leading dimensions broadcast.
-        c: absolute curvature, > 0.
+    Args: X, Y, c: as of `dist`.
 
     Returns:
         (...) products, at least float32; −inf beyond the largest float. They are −cosh(√c·d)/c with the distance d, for
         the two terms of the definition cancel: −c⟨X, X⟩ = 1 at any radius.
 
-    Raises:
-        ValueError, TypeError: as `dist`.
+    Raises: ValueError, TypeError: as `dist`.
 
     Source: Nickel and Kiela (2018) section 3.
 
@@ -92,26 +83,21 @@ def inner(X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], *, c: Sc
     >>> float(inner(X, X, c=1.0)), float(inner(X, torch.zeros(2), c=1.0))  # −1, −X₀
     (-1.0, -5.099019527435303)
     """
-    checks.vectors(X=X, Y=Y)
-    checks.positive(c=c)
+    c64 = checks.curved(c, X=X, Y=Y)
     checks.finite(X=X, Y=Y)
-    c64 = curvature(c, X)
     return (-torch.cosh(c64.sqrt() * dist(wide(X), wide(Y), c=c64)) / c64).to(**result_form(X, Y))
 
 
 def pairwise_inner(X: Float[Tensor, "B D"], Y: Float[Tensor, "P D"], *, c: Scalar) -> Float[Tensor, "B P"]:
     """All Lorentz products between two lists of points, by one matrix product in float64.
 
-    Args:
-        X, Y: (B, D) and (P, D) space components of points.
-        c: absolute curvature, > 0.
+    Args: X, Y, c: as of `pairwise_dist`.
 
     Returns:
         (B, P) products, at least float32. Their error is 1e-16 X₀Y₀: for A ≤ 8 they rank as distances do, to the digits
         of float32; see the module's docstring.
 
-    Raises:
-        ValueError, TypeError: as `dist`.
+    Raises: ValueError, TypeError: as `dist`.
 
     Source: as `inner`.
 
@@ -148,30 +134,23 @@ def dist(X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], *, c: Sca
     >>> dist(X, torch.zeros(2), c=1.0)  # asinh 5
     tensor(2.3124)
     """
-    checks.vectors(X=X, Y=Y)
-    checks.positive(c=c)
+    c64 = checks.curved(c, X=X, Y=Y)
     checks.finite(X=X, Y=Y)
-    return _one_to_one(X, Y, curvature(c, X))
+    return _one_to_one(X, Y, c64)
 
 
 def pairwise_dist(X: Float[Tensor, "B D"], Y: Float[Tensor, "P D"], *, c: Scalar) -> Float[Tensor, "B P"]:
-    """All hyperbolic distances between two lists of points, in O(B·P) memory.
+    """The `dist` of all pairs of two lists of points, in O(B·P) memory.
 
-    Args:
-        X, Y: (B, D) and (P, D) space components of points.
-        c: absolute curvature, > 0.
+    Args: X, Y, c: as of `dist`, but X and Y are (B, D) and (P, D).
 
-    Returns:
-        (B, P) distances, at least float32.
+    Returns: (B, P) distances, at least float32.
 
-    Raises:
-        ValueError, TypeError: as `dist`.
+    Raises: ValueError, TypeError: as `dist`. Source: as `dist`.
 
-    Source: as `dist`.
-
-    >>> X = torch.tensor([[0.5, 0.0], [0.0, 0.5]])
-    >>> pairwise_dist(X, X, c=0.5).diagonal()
-    tensor([0., 0.])
+    >>> X, origin = torch.tensor([[3.0, 4.0]]), torch.zeros(1, 2)
+    >>> pairwise_dist(X, origin, c=1.0)
+    tensor([[2.3124]])
     """
     checks.rows(X=X, Y=Y)
     checks.positive(c=c)
@@ -184,16 +163,13 @@ def mobius_add(
 ) -> Float[Tensor, "*#batch D"]:
     """Translation X ⊕ Y: the point Y under the Lorentz boost that takes the origin to X.
 
-    Args:
-        X, Y: (..., D) space components of points; leading dimensions broadcast.
-        c: absolute curvature, > 0.
+    Args: X, Y, c: as of `dist`.
 
     Returns:
         (..., D) space components, at least float32, and at most as long as those of `from_tangent`; exactly 0 where
         Y = −X.
 
-    Raises:
-        ValueError, TypeError: as `dist`.
+    Raises: ValueError, TypeError: as `dist`.
 
     Source: Y + √c (Y₀ + √c⟨X, Y⟩/(1 + √c X₀)) X, the boost; computed by the triangle of the origin, X and X ⊕ Y.
 
@@ -201,10 +177,8 @@ def mobius_add(
     >>> mobius_add(X, torch.zeros(2), c=1.0), mobius_add(-X, X, c=1.0)
     (tensor([3., 4.]), tensor([0., 0.]))
     """
-    checks.vectors(X=X, Y=Y)
-    checks.positive(c=c)
+    c64 = checks.curved(c, X=X, Y=Y)
     checks.finite(X=X, Y=Y)
-    c64 = curvature(c, X)
     return _in_range(polar.translate(X, Y, c64, *[polar.LORENTZ] * 3), c64, result_form(X, Y))
 
 
@@ -212,76 +186,60 @@ def expmap(X: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: S
     """exp_X(v): the point reached from X along the tangent vector v at X; its distance from X is 2‖v‖.
 
     Args:
-        X: (..., D) space components of points.
-        v: (..., D) tangent vectors at X, carried back to the origin (see the module's docstring); leading dimensions
-            broadcast.
-        c: absolute curvature, > 0.
+        X, c: as of `dist`.
+        v: as of `geomdml.tangent.expmap`.
 
     Returns:
         (..., D) space components, at least float32, and at most as long as those of `from_tangent`: X ⊕ exp_0(v).
         Where v leads back to the origin, X and the way along v cancel: the error there is 1e-14 ‖X‖.
 
-    Raises:
-        ValueError, TypeError: as `dist`.
+    Raises: ValueError, TypeError: as `dist`.
 
     Source: as `geomdml.tangent.expmap`.
 
     >>> expmap(torch.tensor([3.0, 4.0]), torch.zeros(2), c=1.0)
     tensor([3., 4.])
     """
-    checks.vectors(X=X, v=v)
-    checks.positive(c=c)
+    c64 = checks.curved(c, X=X, v=v)
     checks.finite(X=X, v=v)
-    c64 = curvature(c, X)
     return _in_range(polar.translate(X, v, c64, polar.LORENTZ, polar.TANGENT, polar.LORENTZ), c64, result_form(X, v))
 
 
 def logmap(X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
     """log_X(Y), the tangent vector at X that leads to Y: the inverse of `expmap`, of length ‖·‖ = d(X, Y)/2.
 
-    Args:
-        X, Y: (..., D) space components of points; leading dimensions broadcast.
-        c: absolute curvature, > 0.
+    Args: X, Y, c: as of `dist`.
 
     Returns:
         (..., D) tangent vectors at X, carried back to the origin, at least float32; exactly 0 where Y = X.
 
-    Raises:
-        ValueError, TypeError: as `dist`.
+    Raises: ValueError, TypeError: as `dist`.
 
     Source: log_0((−X) ⊕ Y), as `expmap`.
 
     >>> logmap(torch.tensor([3.0, 4.0]), torch.tensor([3.0, 4.0]), c=1.0)
     tensor([0., 0.])
     """
-    checks.vectors(X=X, Y=Y)
-    checks.positive(c=c)
+    c64 = checks.curved(c, X=X, Y=Y)
     checks.finite(X=X, Y=Y)
-    c64 = curvature(c, X)
     v = polar.translate(-X, Y, c64, polar.LORENTZ, polar.LORENTZ, polar.TANGENT)
     return v.to(**result_form(X, Y))
 
 
 def geodesic(
-    X: Float[Tensor, "*#batch D"],
-    Y: Float[Tensor, "*#batch D"],
-    t: float | Float[Tensor, "*#batch"],
-    *,
-    c: Scalar,
+    X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], t: Numbers, *, c: Scalar
 ) -> Float[Tensor, "*#batch D"]:
     """The point at t·d(X, Y) from X on the geodesic through X, at t = 0, and Y, at t = 1.
 
     Args:
-        X, Y: (..., D) space components of points; leading dimensions broadcast.
-        t: a number, or (...) numbers that broadcast to the leading dimensions.
-        c: absolute curvature, > 0.
+        X, Y, c: as of `dist`.
+        t: as of `geomdml.tangent.geodesic`.
 
     Returns:
         (..., D) space components, at least float32, and at most as long as those of `from_tangent`. Where the geodesic
         passes the origin, the error is 1e-14 of ‖X‖ or ‖Y‖.
 
-    Raises:
-        ValueError, TypeError: as `dist`; t not finite.
+    Raises: ValueError, TypeError: as `dist`; t not finite.
 
     Source: (sinh((1 − t)δ) X + sinh(tδ) Y)/sinh δ, δ = √c d(X, Y), walked from the nearer end.
 
@@ -290,11 +248,9 @@ def geodesic(
     tensor([[3., 4.],
             [0., 0.]])
     """
-    checks.vectors(X=X, Y=Y)
+    c64 = checks.curved(c, X=X, Y=Y)
     checks.numbers(torch.broadcast_shapes(X.shape, Y.shape)[:-1], t=t)
-    checks.positive(c=c)
     checks.finite(X=X, Y=Y)
-    c64 = curvature(c, X)
     return _in_range(polar.geodesic(X, Y, t, c64, polar.LORENTZ), c64, result_form(X, Y))
 
 
@@ -305,14 +261,12 @@ def midpoint(
 
     Args:
         X: (..., N, D) space components of points.
-        weights: (..., N), not below 0, their sums above 0; equal by default. Leading dimensions broadcast.
-        c: absolute curvature, > 0.
+        weights, c: as of `geomdml.poincare.midpoint`.
 
     Returns:
         (..., D) space components, at least float32. Where points cancel, the error is 1e-14 of the longest of them.
 
-    Raises:
-        ValueError, TypeError: as `dist`; weights that cannot be.
+    Raises: ValueError, TypeError: as `dist`; weights that cannot be.
 
     Source: as `geomdml.poincare.midpoint`, which it is in this chart.
 
@@ -320,14 +274,9 @@ def midpoint(
     >>> midpoint(X, torch.tensor([1.0, 1.0, 0.0]), c=1.0)
     tensor([3., 4.])
     """
-    checks.vectors(X=X)
-    if X.ndim < 2 or X.shape[-2] == 0:
-        raise ValueError(f"X has shape {tuple(X.shape)}; expected points in the last two dimensions, (..., N, D)")
-    weights = torch.ones(X.shape[-2], device=X.device) if weights is None else weights
-    checks.weights(X.shape[:-1], weights=weights)
-    checks.positive(c=c)
+    c64 = checks.curved(c, X=X)
+    weights = checks.weights(weights, X=X)
     checks.finite(X=X)
-    c64 = curvature(c, X)
     return _in_range(polar.midpoint(X, weights, c64, polar.LORENTZ), c64, result_form(X))
 
 
@@ -351,10 +300,9 @@ def from_tangent(u: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "
     >>> from_tangent(torch.tensor([0.5, 0.0]), c=1.0)  # sinh 1
     tensor([1.1752, 0.0000])
     """
-    checks.vectors(u=u)
-    checks.positive(c=c)
+    c64 = checks.curved(c, u=u)
     checks.finite(u=u)
-    form, c64, u64 = result_form(u), curvature(c, u), wide(u)
+    form, u64 = result_form(u), wide(u)
     farthest = torch.asinh(c64.detach().sqrt().clamp(max=1.0) * torch.finfo(form["dtype"]).max ** 0.9)
     A = 2 * c64.sqrt() * norm(u64)
     short = farthest / A.clamp(min=farthest)  # 1 but for points too far out
@@ -364,26 +312,20 @@ def from_tangent(u: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "
 def to_tangent(X: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
     """The tangent vector at the origin of a point, asinh(√c‖X‖) X̂/(2√c): the inverse of `from_tangent`.
 
-    Args:
-        X: (..., D) space components of points.
-        c: absolute curvature, > 0.
+    Args: X, c: as of `dist`.
 
     Returns:
         (..., D) tangent vectors at the origin, at least float32.
 
-    Raises:
-        ValueError, TypeError: as `from_tangent`.
-
-    Source: as `from_tangent`.
+    Raises: ValueError, TypeError: as `from_tangent`. Source: as `from_tangent`.
 
     >>> to_tangent(torch.tensor([1.1752, 0.0000]), c=1.0)
     tensor([0.5000, 0.0000])
     """
-    checks.vectors(X=X)
-    checks.positive(c=c)
+    c64 = checks.curved(c, X=X)
     checks.finite(X=X)
     X64 = wide(X)
-    return (asinh_ratio(curvature(c, X).sqrt() * norm(X64)) * X64 / 2).to(**result_form(X))
+    return (asinh_ratio(c64.sqrt() * norm(X64)) * X64 / 2).to(**result_form(X))
 
 
 def from_ball(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
@@ -404,34 +346,26 @@ def from_ball(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#b
     >>> from_ball(torch.tensor([0.5, 0.0]), c=1.0)
     tensor([1.3333, 0.0000])
     """
-    checks.vectors(x=x)
-    checks.positive(c=c)
+    c64 = checks.curved(c, x=x)
     poincare.inside(c, x=x)
-    return (2 * wide(x) / boundary_gap(wide(x), curvature(c, x))).to(**result_form(x))
+    return (2 * wide(x) / boundary_gap(wide(x), c64)).to(**result_form(x))
 
 
 def to_ball(X: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
     """The point X/(1 + √(1 + c‖X‖²)) of the Poincaré ball, at most the last float inside: the inverse of `from_ball`.
 
-    Args:
-        X: (..., D) space components of points.
-        c: absolute curvature, > 0.
+    Args: X, c: as of `dist`.
 
     Returns:
         (..., D) points of the ball, at least float32.
 
-    Raises:
-        ValueError, TypeError: as `dist`.
-
-    Source: as `from_ball`.
+    Raises: ValueError, TypeError: as `dist`. Source: as `from_ball`.
 
     >>> to_ball(torch.tensor([1.3333, 0.0000]), c=1.0)
     tensor([0.5000, 0.0000])
     """
-    checks.vectors(X=X)
-    checks.positive(c=c)
+    c64 = checks.curved(c, X=X)
     checks.finite(X=X)
-    c64 = curvature(c, X)
     x = Smooth.apply(_stereographic, _stereographic_gradient, wide(X), c64)
     return round_inside(x, c64, result_form(X))
 
@@ -463,19 +397,13 @@ def _cosh(X: Tensor, c: Tensor) -> Tensor:
 
 def _value(X: Tensor, Y: Tensor, c: Tensor) -> Tensor:
     """Distances one to one, of float64 points."""
-    return _law_of_cosines(X, Y, c)[0] / c.sqrt()
-
-
-def _law_of_cosines(X: Tensor, Y: Tensor, c: Tensor) -> tuple[Tensor, ...]:
-    """δ, A, B, A − B and log sin(θ/2)."""
-    A, B = (torch.asinh(c.sqrt() * norm(Z).squeeze(-1)) for Z in (X, Y))
-    apart, log_sine = apart_on_hyperboloid(X, Y, A, B, c), half_sine(X, Y).log()
-    return law_of_cosines(A, B, apart, log_sine), A, B, apart, log_sine
+    return polar.third_side(X, Y, c, polar.LORENTZ)[0] / c.sqrt()
 
 
 def _gradient(grad: Tensor, X: Tensor, Y: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The gradient of `_value`: ∂d/∂X = (sinh(A − B)/cosh A · X̂ + sinh B (X̂ − Ŷ))/sinh δ, where nothing cancels."""
-    delta, A, B, apart, log_sine = _law_of_cosines(X, Y, c)
+    delta, A, B, apart, sine = polar.third_side(X, Y, c, polar.LORENTZ)
+    log_sine = sine.log()
     (X_hat, _), (Y_hat, _) = direction(X), direction(Y)
     grad = torch.where(delta > 0, grad, 0.0)  # the sub-gradient 0 at duplicates
     delta = torch.where(delta > 0, delta, 1.0)

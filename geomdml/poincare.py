@@ -16,6 +16,7 @@ from torch import Tensor
 from geomdml._core import all_pairs as pairs
 from geomdml._core import checks, one_to_one
 from geomdml._core.autograd import Smooth
+from geomdml._core.checks import Numbers, Scalar
 from geomdml._core.numerics import (
     across,
     asinh_ratio,
@@ -31,7 +32,6 @@ from geomdml._core.numerics import (
 )
 
 __all__ = [
-    "Scalar",
     "conformal_factor",
     "dist",
     "dist0",
@@ -56,7 +56,6 @@ def __dir__() -> list[str]:
     return __all__
 
 
-Scalar = float | Float[Tensor, ""]
 _LONGEST_STEP = 100.0  # √c times half a distance: from any float inside, such a step ends at the boundary
 
 
@@ -78,9 +77,8 @@ def conformal_factor(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tenso
     >>> float(conformal_factor(torch.tensor([0.6, 0.0], dtype=torch.float64), c=1.0))
     3.125
     """
-    checks.vectors(x=x)
-    checks.positive(c=c)
-    gap = _gap("x", wide(x), curvature(c, x))
+    c64 = checks.curved(c, x=x)
+    gap = _gap("x", wide(x), c64)
     return (2 / gap).squeeze(-1).to(**result_form(x))
 
 
@@ -103,10 +101,9 @@ def project(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     tensor([[0.5000, 0.0000],
             [0.6000, 0.8000]])
     """
-    checks.vectors(x=x)
-    checks.positive(c=c)
+    c64 = checks.curved(c, x=x)
     checks.finite(x=x)
-    c64, x64 = curvature(c, x), wide(x)
+    x64 = wide(x)
     length = c64.sqrt() * norm(x64)
     outside = boundary_gap(x64.detach(), c64.detach()) <= 0
     onto_boundary = x64 / torch.where(outside, length, 1.0)
@@ -131,10 +128,8 @@ def expmap0(v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     >>> expmap0(torch.tensor([0.5, 0.0]), c=1.0)
     tensor([0.4621, 0.0000])
     """
-    checks.vectors(v=v)
-    checks.positive(c=c)
+    c64 = checks.curved(c, v=v)
     checks.finite(v=v)
-    c64 = curvature(c, v)
     return round_inside(_exp0(wide(v), c64), c64, result_form(v))
 
 
@@ -156,9 +151,8 @@ def logmap0(y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     >>> logmap0(torch.tensor([0.4621, 0.0000]), c=1.0)
     tensor([0.5000, 0.0000])
     """
-    checks.vectors(y=y)
-    checks.positive(c=c)
-    c64, y64 = curvature(c, y), wide(y)
+    c64 = checks.curved(c, y=y)
+    y64 = wide(y)
     return _log0(y64, _gap("y", y64, c64), c64).to(**result_form(y))
 
 
@@ -184,11 +178,9 @@ def expmap(x: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: S
     >>> expmap(torch.tensor([0.5, 0.0]), torch.tensor([-0.5, 0.0]), c=1.0)
     tensor([-0.1168,  0.0000])
     """
-    checks.vectors(x=x, v=v)
-    checks.positive(c=c)
+    c64 = checks.curved(c, x=x, v=v)
     checks.finite(v=v)
-    form, c64 = result_form(x, v), curvature(c, x)
-    x, v = wide(x), wide(v)
+    form, x, v = result_form(x, v), wide(x), wide(v)
     return round_inside(_exp(x, v, across(x, v), _gap("x", x, c64), c64), c64, form)
 
 
@@ -211,10 +203,8 @@ def logmap(x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], *, c: S
     >>> logmap(torch.tensor([0.5, 0.0]), torch.tensor([-0.5, 0.0]), c=1.0)  # (1 − ‖x‖²) d/2, d = 4 artanh(1/2)
     tensor([-0.8240,  0.0000])
     """
-    checks.vectors(x=x, y=y)
-    checks.positive(c=c)
-    form, c64 = result_form(x, y), curvature(c, x)
-    x, y = wide(x), wide(y)
+    c64 = checks.curved(c, x=x, y=y)
+    form, x, y = result_form(x, y), wide(x), wide(y)
     scale, step = _log(x, y, _gap("x", x, c64), _gap("y", y, c64), c64)
     return (scale * step).to(**form)
 
@@ -242,18 +232,15 @@ def mobius_add(
     >>> mobius_add(-x, x, c=1.0)
     tensor([0., 0.])
     """
-    checks.vectors(x=x, y=y)
-    checks.positive(c=c)
-    c64, x64, y64 = curvature(c, x), wide(x), wide(y)
+    c64 = checks.curved(c, x=x, y=y)
+    x64, y64 = wide(x), wide(y)
     gap_x, gap_y = _gap("x", x64, c64), _gap("y", y64, c64)
     w = x64 + y64
     square_w = c64 * (w * w).sum(-1, keepdim=True)
     return round_inside((gap_x * w + square_w * x64) / (square_w + gap_x * gap_y), c64, result_form(x, y))
 
 
-def mobius_scalar_mul(
-    r: float | Float[Tensor, "*#batch"], x: Float[Tensor, "*#batch D"], *, c: Scalar
-) -> Float[Tensor, "*#batch D"]:
+def mobius_scalar_mul(r: Numbers, x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
     """Möbius scalar multiple r ⊗ x = exp_0(r log_0 x): the point r times as far from the origin, on the line of x.
 
     Args:
@@ -274,10 +261,9 @@ def mobius_scalar_mul(
     >>> mobius_scalar_mul(2, torch.tensor([0.5, 0.0]), c=1.0)  # tanh(2 artanh(1/2))
     tensor([0.8000, 0.0000])
     """
-    checks.vectors(x=x)
+    c64 = checks.curved(c, x=x)
     checks.numbers(x.shape[:-1], r=r)
-    checks.positive(c=c)
-    c64, x64 = curvature(c, x), wide(x)
+    x64 = wide(x)
     log = _log0(x64, _gap("x", x64, c64), c64)
     return round_inside(_exp0(_column(r, x64) * log, c64), c64, result_form(x))
 
@@ -305,11 +291,10 @@ def mobius_matvec(M: Float[Tensor, "E D"], x: Float[Tensor, "*#batch D"], *, c: 
     tensor([0.0000, 0.8000])
     """
     checks.rows(M=M)
-    checks.vectors(x=x)
+    c64 = checks.curved(c, x=x)
     checks.same_length(M=M, x=x)
-    checks.positive(c=c)
     checks.finite(M=M)
-    c64, x64 = curvature(c, x), wide(x)
+    x64 = wide(x)
     log = _log0(x64, _gap("x", x64, c64), c64)
     return round_inside(_exp0(log @ wide(M).T, c64), c64, result_form(M, x))
 
@@ -337,11 +322,9 @@ def gyration(
     >>> gyration(x, y, torch.tensor([17.0, 0.0]), c=1.0)
     tensor([15., -8.])
     """
-    checks.vectors(x=x, y=y, v=v)
-    checks.positive(c=c)
+    c64 = checks.curved(c, x=x, y=y, v=v)
     checks.finite(v=v)
-    form, c64 = result_form(x, y, v), curvature(c, x)
-    x, y = wide(x), wide(y)
+    form, x, y = result_form(x, y, v), wide(x), wide(y)
     return _gyrate(x, y, _gap("x", x, c64), _gap("y", y, c64), wide(v), c64).to(**form)
 
 
@@ -366,21 +349,15 @@ def parallel_transport(
     >>> parallel_transport(torch.zeros(2), torch.tensor([0.5, 0.0]), torch.tensor([0.0, 1.0]), c=1.0)
     tensor([0.0000, 0.7500])
     """
-    checks.vectors(x=x, y=y, v=v)
-    checks.positive(c=c)
+    c64 = checks.curved(c, x=x, y=y, v=v)
     checks.finite(v=v)
-    form, c64 = result_form(x, y, v), curvature(c, x)
-    x, y = wide(x), wide(y)
+    form, x, y = result_form(x, y, v), wide(x), wide(y)
     gap_x, gap_y = _gap("x", x, c64), _gap("y", y, c64)
     return (gap_y / gap_x * _gyrate(y, -x, gap_y, gap_x, wide(v), c64)).to(**form)
 
 
 def geodesic(
-    x: Float[Tensor, "*#batch D"],
-    y: Float[Tensor, "*#batch D"],
-    t: float | Float[Tensor, "*#batch"],
-    *,
-    c: Scalar,
+    x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], t: Numbers, *, c: Scalar
 ) -> Float[Tensor, "*#batch D"]:
     """γ(t) = x ⊕ (t ⊗ (−x ⊕ y)): the point at t·d(x, y) from x on the geodesic through x, at t = 0, and y, at t = 1.
 
@@ -407,10 +384,9 @@ def geodesic(
             [ 0.0000,  0.0000],
             [-0.5000,  0.0000]])
     """
-    checks.vectors(x=x, y=y)
+    c64 = checks.curved(c, x=x, y=y)
     checks.numbers(torch.broadcast_shapes(x.shape, y.shape)[:-1], t=t)
-    checks.positive(c=c)
-    form, c64 = result_form(x, y), curvature(c, x)
+    form = result_form(x, y)
     x, y, t = wide(x), wide(y), _column(t, x)
     gap_x, gap_y = _gap("x", x, c64), _gap("y", y, c64)
     beyond = (t < 0) | (t > 1)
@@ -452,13 +428,8 @@ def midpoint(
     >>> midpoint(torch.tensor([[0.5, 0.0], [0.5, 0.0], [-0.5, 0.0]]), torch.tensor([1.0, 0.0, 1.0]), c=1.0)
     tensor([0., 0.])
     """
-    checks.vectors(x=x)
-    if x.ndim < 2 or x.shape[-2] == 0:
-        raise ValueError(f"x has shape {tuple(x.shape)}; expected points in the last two dimensions, (..., N, D)")
-    weights = torch.ones(x.shape[-2], device=x.device) if weights is None else weights
-    checks.weights(x.shape[:-1], weights=weights)
-    checks.positive(c=c)
-    c64, x64, w = curvature(c, x), wide(x), wide(weights)
+    c64 = checks.curved(c, x=x)
+    x64, w = wide(x), wide(checks.weights(weights, x=x))
     u = (w / w.sum(-1, keepdim=True)).unsqueeze(-1) / _gap("x", x64, c64)
     U = u.sum(-2)
     mean = (u * x64).sum(-2) / U
@@ -469,24 +440,19 @@ def midpoint(
 def dist0(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:
     """Distance from the origin, (2/√c) artanh(√c‖x‖).
 
-    Args:
-        x: (..., D) points inside the ball.
-        c: absolute curvature, > 0.
+    Args: x, c: as of `dist`.
 
-    Returns:
-        (...) distances, at least float32.
+    Returns: (...) distances, at least float32.
 
-    Raises:
-        ValueError, TypeError: a point outside the ball, a dtype that is not real floating point, c ≤ 0.
+    Raises: ValueError, TypeError: as `dist`.
 
     Source: CHEST (arXiv 2510.05643) equation (2) at x = 0.
 
     >>> dist0(expmap0(torch.tensor([3.0, 4.0]), c=0.01), c=0.01)
     tensor(10.)
     """
-    checks.vectors(x=x)
-    checks.positive(c=c)
-    c64, x64 = curvature(c, x), wide(x)
+    c64 = checks.curved(c, x=x)
+    x64 = wide(x)
     artanh = _artanh(c64.sqrt() * norm(x64), _gap("x", x64, c64))
     return (2 * artanh / c64.sqrt()).squeeze(-1).to(**result_form(x))
 
@@ -511,26 +477,19 @@ def dist(x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], *, c: Sca
     >>> dist(x, torch.zeros(2), c=1.0)  # 2 artanh(1/2)
     tensor(1.0986)
     """
-    checks.vectors(x=x, y=y)
-    checks.positive(c=c)
+    c64 = checks.curved(c, x=x, y=y)
     inside(c, x=x, y=y)
-    return _one_to_one(x, y, curvature(c, x))
+    return _one_to_one(x, y, c64)
 
 
 def pairwise_dist(x: Float[Tensor, "B D"], y: Float[Tensor, "P D"], *, c: Scalar) -> Float[Tensor, "B P"]:
-    """All hyperbolic distances between two lists of points, in O(B·P) memory.
+    """The `dist` of all pairs of two lists of points, in O(B·P) memory.
 
-    Args:
-        x, y: (B, D) and (P, D) points inside the ball.
-        c: absolute curvature, > 0.
+    Args: x, y, c: as of `dist`, but x and y are (B, D) and (P, D).
 
-    Returns:
-        (B, P) distances, at least float32.
+    Returns: (B, P) distances, at least float32.
 
-    Raises:
-        ValueError, TypeError: as `dist`.
-
-    Source: as `dist`.
+    Raises: ValueError, TypeError: as `dist`. Source: as `dist`.
 
     >>> x = torch.tensor([[0.5, 0.0], [0.0, 0.5]])
     >>> pairwise_dist(x, x, c=0.5).diagonal()

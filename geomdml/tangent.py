@@ -27,25 +27,22 @@ from geomdml import poincare
 from geomdml._core import all_pairs as pairs
 from geomdml._core import checks, one_to_one, polar
 from geomdml._core.autograd import Differentiable
+from geomdml._core.checks import Numbers, Scalar
 from geomdml._core.numerics import (
     LOG2,
     across,
     asinh_exp,
     curvature,
-    difference_of_norms,
     direction,
     half_sine,
-    law_of_cosines,
     log_cosh,
     log_sinh,
-    norm,
     result_form,
     wide,
 )
 from geomdml._core.polar import log_sinh_ratio
 
 __all__ = [
-    "Scalar",
     "dist",
     "expmap",
     "from_ball",
@@ -63,14 +60,11 @@ def __dir__() -> list[str]:
     return __all__
 
 
-Scalar = float | Float[Tensor, ""]
-
-
 def dist(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:
-    """Hyperbolic distance between points given by their tangent vectors; leading dimensions broadcast.
+    """Hyperbolic distance between points given by their tangent vectors.
 
     Args:
-        u, v: (..., D) tangent vectors at the origin.
+        u, v: (..., D) points, by their tangent vectors at the origin; leading dimensions broadcast.
         c: absolute curvature, > 0.
 
     Returns:
@@ -87,30 +81,25 @@ def dist(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Sca
     >>> float(dist(u, -u, c=1.0))
     20.0
     """
-    checks.vectors(u=u, v=v)
-    checks.positive(c=c)
+    c64 = checks.curved(c, u=u, v=v)
     checks.finite(u=u, v=v)
-    return _one_to_one(u, v, curvature(c, u))
+    return _one_to_one(u, v, c64)
 
 
 def pairwise_dist(u: Float[Tensor, "B D"], v: Float[Tensor, "P D"], *, c: Scalar) -> Float[Tensor, "B P"]:
-    """All distances between two lists of points given by their tangent vectors, in O(B·P) memory.
+    """The `dist` of all pairs of two lists of points, in O(B·P) memory.
 
-    Args:
-        u, v: (B, D) and (P, D) tangent vectors at the origin.
-        c: absolute curvature, > 0.
+    Args: u, v, c: as of `dist`, but u and v are (B, D) and (P, D).
 
-    Returns:
-        (B, P) distances, at least float32.
+    Returns: (B, P) distances, at least float32.
 
-    Raises:
-        ValueError, TypeError: as `dist`.
+    Raises: ValueError, TypeError: as `dist`.
 
     Source: the hyperbolic law of cosines; see the module's docstring.
 
-    >>> u = torch.tensor([[0.5, 0.0], [0.0, 0.5]])
-    >>> pairwise_dist(u, u, c=0.5).diagonal()
-    tensor([0., 0.])
+    >>> pairwise_dist(torch.tensor([[0.5, 0.0], [0.0, 2.0]]), torch.zeros(1, 2), c=1.0)  # 2‖u‖
+    tensor([[1.],
+            [4.]])
     """
     checks.rows(u=u, v=v)
     checks.positive(c=c)
@@ -123,21 +112,19 @@ def from_ball(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#b
 
     Args:
         x: (..., D) points inside the ball.
-        c: absolute curvature, > 0.
+        c: as of `dist`.
 
     Returns:
         (..., D) tangent vectors at the origin, at least float32.
 
-    Raises:
-        ValueError, TypeError: as `dist`; a point outside the ball.
+    Raises: ValueError, TypeError: as `dist`; a point outside the ball.
 
     Source: `geomdml.poincare.logmap0`.
 
     >>> from_ball(torch.tensor([0.5, 0.0]), c=1.0)
     tensor([0.5493, 0.0000])
     """
-    checks.vectors(x=x)
-    checks.positive(c=c)
+    checks.curved(c, x=x)
     poincare.inside(c, x=x)
     return poincare.logmap0(x, c=c)
 
@@ -152,16 +139,14 @@ def to_ball(u: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     Returns:
         (..., D) points of the ball, at least float32.
 
-    Raises:
-        ValueError, TypeError: as `dist`.
+    Raises: ValueError, TypeError: as `dist`.
 
     Source: CHEST (arXiv 2510.05643) equation (4), `geomdml.poincare.expmap0`.
 
     >>> to_ball(torch.tensor([0.5, 0.0]), c=1.0)
     tensor([0.4621, 0.0000])
     """
-    checks.vectors(u=u)
-    checks.positive(c=c)
+    checks.curved(c, u=u)
     checks.finite(u=u)
     return poincare.expmap0(u, c=c)
 
@@ -171,15 +156,12 @@ def mobius_add(
 ) -> Float[Tensor, "*#batch D"]:
     """Möbius addition u ⊕ v: the point v carried along by the translation that takes the origin to u.
 
-    Args:
-        u, v: (..., D) tangent vectors at the origin; leading dimensions broadcast.
-        c: absolute curvature, > 0.
+    Args: u, v, c: as of `dist`.
 
     Returns:
         (..., D) tangent vectors at the origin, at least float32; exactly 0 where v = −u.
 
-    Raises:
-        ValueError, TypeError: as `dist`.
+    Raises: ValueError, TypeError: as `dist`.
 
     Source: `geomdml.poincare.mobius_add` in this chart, by the triangle of the origin, u and u ⊕ v.
 
@@ -187,27 +169,24 @@ def mobius_add(
     >>> mobius_add(u, u, c=1.0), mobius_add(-u, u, c=1.0)
     (tensor([6., 8.]), tensor([0., 0.]))
     """
-    checks.vectors(u=u, v=v)
-    checks.positive(c=c)
+    c64 = checks.curved(c, u=u, v=v)
     checks.finite(u=u, v=v)
-    return polar.translate(u, v, curvature(c, u), *[polar.TANGENT] * 3).to(**result_form(u, v))
+    return polar.translate(u, v, c64, *[polar.TANGENT] * 3).to(**result_form(u, v))
 
 
 def expmap(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
     """exp_u(v): the point reached from u along the tangent vector v at u; its distance from u is 2‖v‖.
 
     Args:
-        u: (..., D) points, by their tangent vectors at the origin.
+        u, c: as of `dist`.
         v: (..., D) tangent vectors at u, carried back to the origin (see the module's docstring); leading dimensions
             broadcast.
-        c: absolute curvature, > 0.
 
     Returns:
         (..., D) points, by their tangent vectors at the origin, at least float32: u ⊕ v, for translations carry vectors
         along geodesics through the origin.
 
-    Raises:
-        ValueError, TypeError: as `dist`.
+    Raises: ValueError, TypeError: as `dist`.
 
     Source: Ganea et al. (2018) theorem 4: transport from the origin is the differential of the translation.
 
@@ -220,15 +199,12 @@ def expmap(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: S
 def logmap(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
     """log_u(v), the tangent vector at u that leads to v: the inverse of `expmap`, of length ‖·‖ = d(u, v)/2.
 
-    Args:
-        u, v: (..., D) points, by their tangent vectors at the origin; leading dimensions broadcast.
-        c: absolute curvature, > 0.
+    Args: u, v, c: as of `dist`.
 
     Returns:
         (..., D) tangent vectors at u, carried back to the origin, at least float32: (−u) ⊕ v, exactly 0 where v = u.
 
-    Raises:
-        ValueError, TypeError: as `dist`.
+    Raises: ValueError, TypeError: as `dist`.
 
     Source: as `expmap`.
 
@@ -240,25 +216,19 @@ def logmap(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: S
 
 
 def geodesic(
-    u: Float[Tensor, "*#batch D"],
-    v: Float[Tensor, "*#batch D"],
-    t: float | Float[Tensor, "*#batch"],
-    *,
-    c: Scalar,
+    u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], t: Numbers, *, c: Scalar
 ) -> Float[Tensor, "*#batch D"]:
     """The point at t·d(u, v) from u on the geodesic through u, at t = 0, and v, at t = 1.
 
     Args:
-        u, v: (..., D) points, by their tangent vectors at the origin; leading dimensions broadcast.
+        u, v, c: as of `dist`.
         t: a number, or (...) numbers that broadcast to the leading dimensions.
-        c: absolute curvature, > 0.
 
     Returns:
         (..., D) points, by their tangent vectors at the origin, at least float32. Where the geodesic passes the
         origin, the error is 1e-14 of ‖u‖ or ‖v‖.
 
-    Raises:
-        ValueError, TypeError: as `dist`; t not finite.
+    Raises: ValueError, TypeError: as `dist`; t not finite.
 
     Source: u ⊕ t·((−u) ⊕ v), Ganea et al. (2018) section 2.4, walked from the nearer end.
 
@@ -267,11 +237,10 @@ def geodesic(
     tensor([[ 1.5000,  2.0000],
             [-1.5000, -2.0000]])
     """
-    checks.vectors(u=u, v=v)
+    c64 = checks.curved(c, u=u, v=v)
     checks.numbers(torch.broadcast_shapes(u.shape, v.shape)[:-1], t=t)
-    checks.positive(c=c)
     checks.finite(u=u, v=v)
-    return polar.geodesic(u, v, t, curvature(c, u), polar.TANGENT).to(**result_form(u, v))
+    return polar.geodesic(u, v, t, c64, polar.TANGENT).to(**result_form(u, v))
 
 
 def midpoint(
@@ -281,45 +250,36 @@ def midpoint(
 
     Args:
         u: (..., N, D) points, by their tangent vectors at the origin.
-        weights: (..., N), not below 0, their sums above 0; equal by default. Leading dimensions broadcast.
-        c: absolute curvature, > 0.
+        weights, c: as of `geomdml.poincare.midpoint`.
 
     Returns:
         (..., D) points, by their tangent vectors at the origin, at least float32. Where points cancel, the error is
         1e-14 of the longest of them.
 
-    Raises:
-        ValueError, TypeError: as `dist`; weights that cannot be.
+    Raises: ValueError, TypeError: as `dist`; weights that cannot be.
 
     Source: as `geomdml.poincare.midpoint`.
 
     >>> midpoint(torch.tensor([[300.0, 0.0], [100.0, 0.0], [7.0, 9.0]]), torch.tensor([1.0, 1.0, 0.0]), c=0.5)
     tensor([200.,   0.])
     """
-    checks.vectors(u=u)
-    if u.ndim < 2 or u.shape[-2] == 0:
-        raise ValueError(f"u has shape {tuple(u.shape)}; expected points in the last two dimensions, (..., N, D)")
-    weights = torch.ones(u.shape[-2], device=u.device) if weights is None else weights
-    checks.weights(u.shape[:-1], weights=weights)
-    checks.positive(c=c)
+    c64 = checks.curved(c, u=u)
+    weights = checks.weights(weights, u=u)
     checks.finite(u=u)
-    return polar.midpoint(u, weights, curvature(c, u), polar.TANGENT).to(**result_form(u))
+    return polar.midpoint(u, weights, c64, polar.TANGENT).to(**result_form(u))
 
 
 def lca_depth(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:
     """Depth of the lowest common ancestor: the distance from the origin to the geodesic segment between two points.
 
-    Args:
-        u, v: (..., D) tangent vectors at the origin; leading dimensions broadcast.
-        c: absolute curvature, > 0.
+    Args: u, v, c: as of `dist`.
 
     Returns:
         (...) depths, at least float32: the length of the perpendicular from the origin where its foot lies on the
         segment, else the distance of the nearer end. (The published HypHC code takes the whole geodesic: 0 for u and
         2u/3, NaN at u = 0.)
 
-    Raises:
-        ValueError, TypeError: as `dist`.
+    Raises: ValueError, TypeError: as `dist`.
 
     Source: Chami et al., "From trees to continuous embeddings and back" (2020), section 4.1, on the segment.
 
@@ -327,29 +287,22 @@ def lca_depth(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c
     >>> float(lca_depth(u, 2 * u / 3, c=1.0)), float(lca_depth(u, -u, c=1.0))
     (2.0, 0.0)
     """
-    checks.vectors(u=u, v=v)
-    checks.positive(c=c)
+    c64 = checks.curved(c, u=u, v=v)
     checks.finite(u=u, v=v)
     form = result_form(u, v)
     u, v = torch.broadcast_tensors(wide(u), wide(v))
-    return Differentiable.apply(_depth, _depth_gradient, u, v, curvature(c, u)).to(**form)
+    return Differentiable.apply(_depth, _depth_gradient, u, v, c64).to(**form)
 
 
 def _value(u: Tensor, v: Tensor, c: Tensor) -> Tensor:
     """Distances one to one, of float64 vectors."""
-    return _law_of_cosines(u, v, c)[0] / c.sqrt()
-
-
-def _law_of_cosines(u: Tensor, v: Tensor, c: Tensor) -> tuple[Tensor, ...]:
-    """δ, A, B, A − B and s."""
-    A, B = (2 * c.sqrt() * norm(w).squeeze(-1) for w in (u, v))
-    apart, sine = 2 * c.sqrt() * difference_of_norms(u, v), half_sine(u, v)
-    return law_of_cosines(A, B, apart, sine.log()), A, B, apart, sine**2
+    return polar.third_side(u, v, c, polar.TANGENT)[0] / c.sqrt()
 
 
 def _gradient(grad: Tensor, u: Tensor, v: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The gradient of `_value`, in closed form: finite where the formula's own derivative is not."""
-    delta, A, B, apart, s = _law_of_cosines(u, v, c)
+    delta, A, B, apart, sine = polar.third_side(u, v, c, polar.TANGENT)
+    s = sine**2
     (u_hat, u_length), (v_hat, v_length) = direction(u), direction(v)
     grad = torch.where(delta > 0, grad, 0.0)  # the sub-gradient 0 at duplicates
     log_sinh_delta = log_sinh(torch.where(delta > 0, delta, 1.0))
@@ -392,11 +345,12 @@ def _foot(u: Tensor, v: Tensor, c: Tensor) -> _Foot:
 
     The numerator is sinh(A − B)/(cosh A cosh B) + 2s tanh B: near-duplicates do not cancel.
     """
-    delta, A, B, apart, s = _law_of_cosines(u, v, c)
+    delta, A, B, apart, sine = polar.third_side(u, v, c, polar.TANGENT)
+    s = sine**2
     rise = LOG2 + log_cosh(torch.minimum(A, B)) + log_sinh(torch.maximum(A, B)) + s.log()
     inside = (torch.minimum(A, B) > 0) & (delta > 0) & (rise > log_sinh(apart.abs()))
     log_delta = log_sinh(torch.where(inside, delta, 1.0))
-    log_sine = LOG2 + half_sine(u, v).log() + half_sine(u, -v).log()  # of θ
+    log_sine = LOG2 + sine.log() + half_sine(u, -v).log()  # of θ
     height = asinh_exp(torch.where(inside, log_sinh(A) + log_sinh(B) + log_sine - log_delta, 0.0))
     steep = torch.sign(apart) * torch.exp(log_sinh(apart.abs()) - log_cosh(A) - log_cosh(B))
 

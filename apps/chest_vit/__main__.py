@@ -27,23 +27,7 @@ def train(words: list[str] | None) -> None:
     from apps.chest_vit.studies.commands import STUDIES
     from apps.cli import run
 
-    run(
-        CHEST,
-        RetrievalData,
-        results=Results(),
-        predictions=Predictions(),
-        monitor="val/H/Recall@1",
-        shown={
-            "validation Recall@1 E": "val/E/Recall@1",
-            "H": "val/H/Recall@1",
-            "radius": "val/radius/p05",
-            "to": "val/radius/p95",
-            "clipped": "val/radius/clipped",
-        },
-        links={"num_classes": "num_classes"},
-        studies=STUDIES,
-        args=words,
-    )
+    run(CHEST, RetrievalData, results=Results(), predictions=Predictions(), studies=STUDIES, args=words)
 
 
 if __name__ == "__main__":

@@ -70,6 +70,14 @@ class CHEST(AppModule):
         seed: Seed of everything random inside a step (triplets, dropout).
     """
 
+    monitor = "val/H/Recall@1"
+    shown = {
+        "validation Recall@1 E": "val/E/Recall@1",
+        "H": "val/H/Recall@1",
+        "radius": "val/radius/p05",
+        "to": "val/radius/p95",
+        "clipped": "val/radius/clipped",
+    }
     mean: Tensor
     std: Tensor
     trained_steps: Tensor

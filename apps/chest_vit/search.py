@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.console import Console, JustifyMethod
 from rich.progress import track
 from rich.table import Table
@@ -20,9 +19,8 @@ from apps.datasets.files import decode, text
 from apps.evaluation import embedding_files as embeddings
 from apps.io.packages import FetchError
 from apps.report.figures import image_address
+from apps.report.templates import render_template
 from geomdml.search import knn
-
-TEMPLATES = Path(__file__).parent
 
 
 class Neighbour(NamedTuple):
@@ -108,9 +106,12 @@ def show(neighbours: Sequence[Neighbour], output: str) -> None:
 
 def write(path: Path, name: str, query: Tensor, output: str, neighbours: Sequence[Neighbour]) -> Path:
     """A page of images that needs no other file."""
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
-    page = environment.get_template("search.html.j2").render(
-        name=text(name), image=image_address(query), output=output, neighbours=neighbours
+    page = render_template(
+        Path(__file__).with_name("search.html.j2"),
+        name=text(name),
+        image=image_address(query),
+        output=output,
+        neighbours=neighbours,
     )
     path.write_text(page, encoding="utf-8")
     return path

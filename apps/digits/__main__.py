@@ -9,16 +9,8 @@ from apps.digits.results import Results
 
 
 def main(args: list[str] | None = None) -> None:
-    run(
-        Digits,
-        DigitsData,
-        results=Results(),
-        monitor="val/mAP",
-        shown={"validation mAP": "val/mAP", "Recall@1": "val/Recall@1"},
-        links={"shape": "shape", "mean": "mean", "std": "std"},
-        studies={"compare": Study(with_trainer(DigitsExperiment))},
-        args=args,
-    )
+    studies = {"compare": Study(with_trainer(DigitsExperiment))}
+    run(Digits, DigitsData, results=Results(), studies=studies, args=args)
 
 
 if __name__ == "__main__":

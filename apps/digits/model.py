@@ -37,6 +37,8 @@ class Digits(AppModule):
         seed: Seed of the run.
     """
 
+    monitor = "val/mAP"
+    shown = {"validation mAP": "val/mAP", "Recall@1": "val/Recall@1"}
     mean: Tensor
     std: Tensor
 

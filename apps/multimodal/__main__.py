@@ -9,16 +9,8 @@ from apps.multimodal.results import Results
 
 
 def main(args: list[str] | None = None) -> None:
-    run(
-        Multimodal,
-        MultimodalData,
-        results=Results(),
-        monitor="val/fused",
-        shown={"validation accuracy fused": "val/fused", "views": "val/views", "points": "val/points"},
-        links={"classes": "classes"},
-        studies={"compare": Study(with_trainer(MultimodalExperiment))},
-        args=args,
-    )
+    studies = {"compare": Study(with_trainer(MultimodalExperiment))}
+    run(Multimodal, MultimodalData, results=Results(), studies=studies, args=args)
 
 
 if __name__ == "__main__":

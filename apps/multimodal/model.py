@@ -72,6 +72,9 @@ class Multimodal(AppModule):
         seed: Seed of everything random inside a step.
     """
 
+    monitor = "val/fused"
+    shown = {"validation accuracy fused": "val/fused", "views": "val/views", "points": "val/points"}
+
     def __init__(
         self,
         classes: tuple[str, ...],

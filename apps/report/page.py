@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Integer
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from apps.report import figures
 from apps.report.disk import disk_sample, project_to_disk
 from apps.report.figures import Illustration
 from apps.report.gallery import NEIGHBOURS, Gallery, gallery
+from apps.report.templates import render_template
 from geomdml.spaces import Space
 
 LEAST_DISK_POINTS = 100
@@ -156,14 +156,8 @@ def render(report: Report) -> str:
             disk = disk_illustration(report, charted[0])
         except ImportError:
             no_disk = NO_UMAP
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return templates.get_template("report.html.j2").render(
+    return render_template(
+        Path(__file__).with_name("report.html.j2"),
         report=report,
         rows=list(table_cells(report.table)),
         broken=[output.name for output in report.outputs if output not in whole]

@@ -24,16 +24,8 @@ def train(words: list[str] | None) -> None:
     from apps.shape3d.results import Results
     from apps.training.shape_data import ShapeData
 
-    run(
-        Shape3D,
-        ShapeData,
-        results=Results(),
-        monitor="val/mAP",
-        shown={"validation mAP": "val/mAP", "accuracy": "val/accuracy"},
-        links={"classes": "classes"},
-        studies={"compare": Study(with_trainer(ShapeExperiment))},
-        args=words,
-    )
+    studies = {"compare": Study(with_trainer(ShapeExperiment))}
+    run(Shape3D, ShapeData, results=Results(), studies=studies, args=words)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,9 @@ class Shape3D(AppModule):
         seed: Seed of everything random inside a step.
     """
 
+    monitor = "val/mAP"
+    shown = {"validation mAP": "val/mAP", "accuracy": "val/accuracy"}
+
     def __init__(
         self,
         classes: tuple[str, ...],

@@ -23,16 +23,8 @@ def train(words: list[str] | None) -> None:
     from apps.sketch.model import SketchToShape
     from apps.sketch.results import Results
 
-    run(
-        SketchToShape,
-        SketchData,
-        results=Results(),
-        monitor="val/mAP",
-        shown={"validation mAP": "val/mAP", "NN": "val/NN"},
-        links={"classes": "classes"},
-        studies={"compare": Study(with_trainer(SketchExperiment))},
-        args=words,
-    )
+    studies = {"compare": Study(with_trainer(SketchExperiment))}
+    run(SketchToShape, SketchData, results=Results(), studies=studies, args=words)
 
 
 if __name__ == "__main__":

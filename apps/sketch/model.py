@@ -71,6 +71,8 @@ class SketchToShape(AppModule):
         seed: Seed of everything random inside a step.
     """
 
+    monitor = "val/mAP"
+    shown = {"validation mAP": "val/mAP", "NN": "val/NN"}
     branches: Any  # {side: Branch}
 
     def __init__(

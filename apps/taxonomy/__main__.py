@@ -21,15 +21,7 @@ def train(words: list[str] | None) -> None:
     from apps.taxonomy.model import TaxonomyEmbedding
     from apps.taxonomy.results import Results
 
-    run(
-        TaxonomyEmbedding,
-        TaxonomyData,
-        results=Results(),
-        monitor="val/MAP",
-        shown={"MAP of a sample": "val/MAP", "mean rank": "val/mean_rank"},
-        links={"nodes": "nodes"},
-        args=words,
-    )
+    run(TaxonomyEmbedding, TaxonomyData, results=Results(), args=words)
 
 
 if __name__ == "__main__":

@@ -45,6 +45,9 @@ class TaxonomyEmbedding(AppModule):
         seed: Seed of the run.
     """
 
+    monitor = "val/MAP"
+    shown = {"MAP of a sample": "val/MAP", "mean rank": "val/mean_rank"}
+
     def __init__(
         self,
         nodes: int,

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from torch import Tensor
 
 from apps.datasets.taxonomies.taxonomy import Taxonomy
 from apps.io.atomic import write_file
 from apps.report.page import Curve, curve_illustrations
+from apps.report.templates import render_template
 from apps.taxonomy.model import TaxonomyEmbedding
 from apps.taxonomy.scores import COLUMNS, Scores, cells
 from geomdml.search import knn
@@ -30,14 +30,8 @@ def write_report(
     curves: Sequence[Curve],
 ) -> Path:
     """Write the report of an embedding whose ancestors were ranked (`model.found`)."""
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = templates.get_template("report.html.j2").render(
+    page = render_template(
+        Path(__file__).with_name("report.html.j2"),
         title=f"Taxonomy: {taxonomy.title}",
         columns=COLUMNS,
         rows=[(name, cells(row)) for name, row in rows.items()],

@@ -1,7 +1,9 @@
 """What the models of all apps have in common."""
 
 import inspect
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import lightning as L
 import torch
@@ -12,12 +14,24 @@ class AppModule(L.LightningModule):
 
     Lightning's command line writes more into `hparams` than a module's own arguments, so `Model(**model.hparams)` fails
     where `Model(**model.settings)` works.
+
+    Attributes:
+        monitor: the logged validation score, higher is better, that chooses the best checkpoint.
+        shown: what a line an epoch says, {its words: the name of a logged value}.
     """
+
+    monitor: ClassVar[str] = ""
+    shown: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     @classmethod
     def arguments(cls) -> list[str]:
         """The names of the arguments."""
         return list(inspect.signature(cls).parameters)
+
+    @classmethod
+    def arguments_from_data(cls) -> list[str]:
+        """The arguments without a default: they are properties of the data, of the same names."""
+        return [name for name, one in inspect.signature(cls).parameters.items() if one.default is one.empty]
 
     def optimiser(self, steps: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
         """The optimiser, and the schedule of its learning rates over a training of so many steps."""

@@ -13,7 +13,13 @@ from contextvars import ContextVar
 from numbers import Real
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
+
+from geomdml._core.numerics import curvature
+
+Scalar = float | Float[Tensor, ""]
+Numbers = float | Float[Tensor, "*#batch"]
 
 _validation: ContextVar[bool | None] = ContextVar("geomdml_validation", default=None)
 
@@ -66,6 +72,13 @@ def vectors(**tensors: Tensor) -> None:
         torch.broadcast_shapes(*(tensor.shape for tensor in tensors.values()))
     except RuntimeError:
         raise ValueError(f"leading dimensions do not broadcast: {_shapes(tensors)}") from None
+
+
+def curved(c: Scalar, **tensors: Tensor) -> Tensor:
+    """Refuse what is not `vectors` and an absolute curvature above zero; the latter in float64, beside the vectors."""
+    vectors(**tensors)
+    positive(c=c)
+    return curvature(c, next(iter(tensors.values())))
 
 
 def rows(**tensors: Tensor) -> None:
@@ -132,15 +145,23 @@ def numbers(shape: torch.Size, **values: int | float | Tensor) -> None:
             raise ValueError(f"{name} = {value}; expected a finite number")
 
 
-def weights(shape: torch.Size, **values: Tensor) -> None:
-    """Refuse weights that do not broadcast to `shape`, are below 0 or not finite, or sum to 0 in the last dimension."""
-    for name, value in values.items():
-        floating(**{name: value})
-        numbers(shape, **values)
-        if value.shape[-1:] != shape[-1:]:
-            raise ValueError(f"{name} has shape {tuple(value.shape)}; expected one for each of {shape[-1]} points")
-        if values_are_checked(value) and not bool(((value >= 0).all(-1) & (value > 0).any(-1)).all()):
-            raise ValueError(f"{name} has values below 0, or nothing above 0; expected weights of a mean")
+def weights(given: Tensor | None, **points: Tensor) -> Tensor:
+    """Weights of (..., N, D) points, 1 where none are given.
+
+    Refused is what is not points, and weights that do not broadcast to them, are below 0, not finite or sum to 0.
+    """
+    ((name, x),) = points.items()
+    if x.ndim < 2 or x.shape[-2] == 0:
+        raise ValueError(f"{name} has shape {tuple(x.shape)}; expected points in the last two dimensions, (..., N, D)")
+    if given is None:
+        return torch.ones(x.shape[-2], device=x.device)
+    floating(weights=given)
+    numbers(x.shape[:-1], weights=given)
+    if given.shape[-1:] != x.shape[-2:-1]:
+        raise ValueError(f"weights has shape {tuple(given.shape)}; expected one for each of {x.shape[-2]} points")
+    if values_are_checked(given) and not bool(((given >= 0).all(-1) & (given > 0).any(-1)).all()):
+        raise ValueError("weights has values below 0, or nothing above 0; expected weights of a mean")
+    return given
 
 
 def positive(**values: int | float | Tensor) -> None:

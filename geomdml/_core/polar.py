@@ -98,6 +98,13 @@ class Widened(Function):
         return grad.clamp(-limit, limit).to(ctx.device, ctx.dtype)  # type: ignore[attr-defined]
 
 
+def third_side(x: Tensor, y: Tensor, c: Tensor, chart: Coordinates) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The distance δ of two points at unit curvature, A, B, A − B and sin(θ/2), one to one, of float64 vectors."""
+    A, B = (chart.radius(norm(z).squeeze(-1), c) for z in (x, y))
+    apart, sine = chart.apart(x, y, A, B, c), half_sine(x, y)
+    return law_of_cosines(A, B, apart, sine.log()), A, B, apart, sine
+
+
 def translate(x: Tensor, y: Tensor, c: Tensor, of_x: Coordinates, of_y: Coordinates, out: Coordinates) -> Tensor:
     """The point y carried along by the translation that takes the origin to x; each in its chart."""
     x, y = tell_apart(*torch.broadcast_tensors(Widened.apply(x), Widened.apply(y)))

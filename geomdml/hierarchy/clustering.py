@@ -11,7 +11,7 @@ from torch import Tensor
 
 from geomdml import tangent
 from geomdml._core import checks
-from geomdml.tangent import Scalar
+from geomdml._core.checks import Scalar
 
 __all__ = ["dasgupta_cost", "decode", "dendrogram_purity"]
 

@@ -1,12 +1,13 @@
 """Batch-wise optimal transport loss in any space."""
 
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
 from geomdml._core import checks
+from geomdml._core.signatures import takes_arguments_of
 from geomdml.losses._mined import Indices, check_arguments, chosen_pairs
 from geomdml.losses.functional import Reduction, batch_transport
 from geomdml.metric_matrix import (
@@ -104,7 +105,11 @@ class BatchTransportLoss(nn.Module):
         ref_emb: Float[Tensor, "P D"] | None = None,
         ref_labels: Integer[Tensor, " P"] | None = None,
     ) -> BatchTransportTerms:
-        """The loss, its parts, and the measures of its plan; arguments as of the call."""
+        """The loss of embeddings (B, D) with labels (B,) against a second batch, or themselves, and its measures.
+
+        The plan has mass on the pairs of `indices_tuple` alone, which a miner of pytorch-metric-learning names;
+        they must be enough for a plan with uniform marginals. None: all pairs.
+        """
         check_arguments(indices_tuple, ref_emb, ref_labels)
         against_itself = ref_emb is None
         if ref_emb is None or ref_labels is None:
@@ -145,20 +150,10 @@ class BatchTransportLoss(nn.Module):
             positive_share=(uniform * same).sum(),
         )
 
-    def forward(
-        self,
-        embeddings: Float[Tensor, "B D"],
-        labels: Integer[Tensor, " B"],
-        indices_tuple: Indices | None = None,
-        ref_emb: Float[Tensor, "P D"] | None = None,
-        ref_labels: Integer[Tensor, " P"] | None = None,
-    ) -> Tensor:
-        """The loss of embeddings (B, D) with labels (B,) against a second batch, or against themselves.
-
-        The plan has mass on the pairs of `indices_tuple` alone, which a miner of pytorch-metric-learning names;
-        they must be enough for a plan with uniform marginals. None: all pairs.
-        """
-        return self.terms(embeddings, labels, indices_tuple, ref_emb, ref_labels).total
+    @takes_arguments_of(terms)
+    def forward(self, *batch: Any, **named: Any) -> Tensor:
+        """The loss of a batch; arguments as of `terms`."""
+        return self.terms(*batch, **named).total
 
 
 def _relative_entropy(plan: Tensor, uniform: Tensor) -> Tensor:

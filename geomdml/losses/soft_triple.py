@@ -35,8 +35,10 @@ class SoftTripleLoss(nn.Module):
     >>> import torch
     >>> from geomdml.spaces import Hyperbolic
     >>> loss = SoftTripleLoss(5, 8, centers_per_class=2, space=Hyperbolic(c=0.5))
-    >>> loss(torch.randn(4, 8), torch.tensor([0, 1, 2, 3])).shape
-    torch.Size([])
+    >>> loss(torch.randn(4, 8), torch.tensor([0, 1, 2, 3])).ndim
+    0
+    >>> loss.logits(torch.randn(4, 8)).shape
+    torch.Size([4, 5])
     """
 
     def __init__(

@@ -5,12 +5,13 @@ Every score follows from where a query's relevant items stand (`geomdml.metrics.
 
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float, Integer, Shaped
 from torch import Tensor
 
+from geomdml._core.signatures import takes_arguments_of
 from geomdml.metrics.query_scores import QueryScores, RetrievalScores
 from geomdml.metrics.ranking import MEMORY, rank
 from geomdml.metrics.ranking.ranks import Items, Ranks, Ties
@@ -19,82 +20,6 @@ from geomdml.spaces import Space
 __all__ = ["Score", "retrieval", "retrieval_by_query"]
 
 Score = Literal["recall", "r_precision", "map_at_r", "mean_ap"]
-
-
-def retrieval(
-    query: Float[Tensor, "Q D"],
-    labels: Integer[Tensor, " Q"] | Shaped[Tensor, "Q P"],
-    gallery: Float[Tensor, "P D"] | None = None,
-    gallery_labels: Integer[Tensor, " P"] | None = None,
-    *,
-    space: Space | None = None,
-    ks: Collection[int] = (1, 2, 4, 8),
-    scores: Collection[Score] = ("recall", "r_precision", "map_at_r"),
-    ties: Ties = "expected",
-    memory_limit: int | float = MEMORY,
-) -> RetrievalScores:
-    """How well the nearest neighbours of the queries share their class, or are relevant by a matrix.
-
-    With R relevant items (those of the query's class, or of its row) in the gallery, rel(i) the relevance at rank i and
-    P(i) the share of relevant items among the first i:
-
-    - `recall`: for each k, the share of queries with a relevant item among the first k; 1 from k = P on.
-    - `r_precision`: P(R).
-    - `map_at_r`: Σ P(i)·rel(i) / R over i ≤ R.
-    - `mean_ap`: the same over the whole list. It alone needs the whole order, and so is not a default.
-
-    Args:
-        query, labels: (Q, D) embeddings and their classes, integers of any size; or, in place of classes, a (Q, P)
-            matrix of relevance, dense or sparse: an item is relevant where it is not 0.
-        gallery, gallery_labels: (P, D) embeddings to search. Without them each query searches all the others: it
-            is left out itself, by its index, and embeddings equal to it are not. With a matrix there are no
-            gallery_labels.
-        space: whose `pairwise_dist` ranks; None is Euclidean.
-        ks: the k of Recall@k.
-        scores: which scores to compute.
-        ties: how items at exactly equal distances are ranked. "expected" is the exact mean over all their orders;
-            "optimistic" has the relevant ones first, "pessimistic" last; "index" has them as they are stored, the
-            one rule under which the order of the gallery matters. Equal embeddings always tie.
-        memory_limit: bytes to work in, beside the embeddings and a copy of the gallery. Less of it is slower only where
-            classes have more than 32 items.
-
-    Returns:
-        Means over the queries with R > 0, and the number of these: a query alone in its class is left out.
-
-    Raises:
-        ValueError: shapes that do not match, NaN or infinite embeddings or distances, no query with a relevant
-            item, an unknown score or tie rule, a k < 1, memory that is too little for one query.
-        TypeError: embeddings that are not floating point, labels or ks that are not integers.
-
-    In `Euclidean` and `Hyperbolic` spaces it costs little more than one matrix product in float32, with the same exact
-    scores (`geomdml.metrics.ranking.counting`); in others, and for large classes, distances are sorted.
-
-    Source: MAP@R from Musgrave et al., "A metric learning reality check" (2020), section 3.2; expectations under
-    ties as in McSherry and Najork, "Computing information retrieval performance measures efficiently in the
-    presence of tied scores" (2008).
-
-    >>> embeddings = torch.tensor([[0.0], [1.0], [3.0], [10.0], [11.0]])
-    >>> result = retrieval(embeddings, torch.tensor([0, 0, 1, 1, 1]), ks=(1, 3), scores=("recall", "r_precision"))
-    >>> result.recall
-    {1: 0.8, 3: 1.0}
-    >>> result.r_precision, result.map_at_r, result.queries
-    (0.8, None, 5)
-    >>> relevance = torch.zeros(5, 5)
-    >>> relevance[0, 2] = 1  # the second nearest of the first
-    >>> retrieval(embeddings, relevance, scores=("mean_ap",)).mean_ap
-    0.5
-    """
-    return retrieval_by_query(
-        query,
-        labels,
-        gallery,
-        gallery_labels,
-        space=space,
-        ks=ks,
-        scores=scores,
-        ties=ties,
-        memory_limit=memory_limit,
-    ).mean()
 
 
 def retrieval_by_query(
@@ -155,6 +80,62 @@ def retrieval_by_query(
         map_at_r=found.get("map_at_r"),
         mean_ap=found.get("mean_ap"),
     )
+
+
+@takes_arguments_of(retrieval_by_query)
+def retrieval(*items: Any, **options: Any) -> RetrievalScores:
+    """How well the nearest neighbours of the queries share their class, or are relevant by a matrix.
+
+    With R relevant items (those of the query's class, or of its row) in the gallery, rel(i) the relevance at rank i and
+    P(i) the share of relevant items among the first i:
+
+    - `recall`: for each k, the share of queries with a relevant item among the first k; 1 from k = P on.
+    - `r_precision`: P(R).
+    - `map_at_r`: Σ P(i)·rel(i) / R over i ≤ R.
+    - `mean_ap`: the same over the whole list. It alone needs the whole order, and so is not a default.
+
+    Args:
+        query, labels: (Q, D) embeddings and their classes, integers of any size; or, in place of classes, a (Q, P)
+            matrix of relevance, dense or sparse: an item is relevant where it is not 0.
+        gallery, gallery_labels: (P, D) embeddings to search. Without them each query searches all the others: it
+            is left out itself, by its index, and embeddings equal to it are not. With a matrix there are no
+            gallery_labels.
+        space: whose `pairwise_dist` ranks; None is Euclidean.
+        ks: the k of Recall@k.
+        scores: which scores to compute.
+        ties: how items at exactly equal distances are ranked. "expected" is the exact mean over all their orders;
+            "optimistic" has the relevant ones first, "pessimistic" last; "index" has them as they are stored, the
+            one rule under which the order of the gallery matters. Equal embeddings always tie.
+        memory_limit: bytes to work in, beside the embeddings and a copy of the gallery. Less of it is slower only where
+            classes have more than 32 items.
+
+    Returns:
+        Means over the queries with R > 0, and the number of these: a query alone in its class is left out.
+
+    Raises:
+        ValueError: shapes that do not match, NaN or infinite embeddings or distances, no query with a relevant
+            item, an unknown score or tie rule, a k < 1, memory that is too little for one query.
+        TypeError: embeddings that are not floating point, labels or ks that are not integers.
+
+    In `Euclidean` and `Hyperbolic` spaces it costs little more than one matrix product in float32, with the same exact
+    scores (`geomdml.metrics.ranking.counting`); in others, and for large classes, distances are sorted.
+
+    Source: MAP@R from Musgrave et al., "A metric learning reality check" (2020), section 3.2; expectations under
+    ties as in McSherry and Najork, "Computing information retrieval performance measures efficiently in the
+    presence of tied scores" (2008).
+
+    >>> embeddings = torch.tensor([[0.0], [1.0], [3.0], [10.0], [11.0]])
+    >>> result = retrieval(embeddings, torch.tensor([0, 0, 1, 1, 1]), ks=(1, 3), scores=("recall", "r_precision"))
+    >>> result.recall
+    {1: 0.8, 3: 1.0}
+    >>> result.r_precision, result.map_at_r, result.queries
+    (0.8, None, 5)
+    >>> relevance = torch.zeros(5, 5)
+    >>> relevance[0, 2] = 1  # the second nearest of the first
+    >>> retrieval(embeddings, relevance, scores=("mean_ap",)).mean_ap
+    0.5
+    """
+    return retrieval_by_query(*items, **options).mean()
 
 
 def _score_functions(

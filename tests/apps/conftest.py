@@ -10,7 +10,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from apps.io import workers
-from tests.apps.boxes import boxes
+from tests.apps.boxes import box, boxes
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +28,24 @@ def own_cache(tmp_path_factory):
         patch.setenv("GEOMDML_DATA", str(tmp_path_factory.mktemp("cache")))
         patch.setattr(workers, "cores", lambda: 1)
         yield
+
+
+@pytest.fixture
+def four_boxes(tmp_path, monkeypatch) -> Path:
+    """A folder of four meshes in two classes, with an empty cache and work in this process alone."""
+    monkeypatch.setenv("GEOMDML_DATA", str(tmp_path / "cache"))
+    monkeypatch.setattr(workers, "cores", lambda: 1)
+    for i in range(4):
+        box(tmp_path / "set" / "ab"[i % 2] / f"{i}.off", (1, 2, 3 + i))
+    return tmp_path / "set"
+
+
+@pytest.fixture(scope="module")
+def finished(request, root, tmp_path_factory) -> Path:
+    """The folder of a small run of the module's `app`."""
+    app, folder = request.module.app, tmp_path_factory.mktemp("runs")
+    app("fit", root, folder, *app.options)
+    return folder / "version_0"
 
 
 def save_image(path: Path, label: int, index: int = 0) -> None:

@@ -59,6 +59,13 @@ def run(*arguments: object, folder: Path, **kwargs) -> tuple[int, str]:
     return process.exitcode, (folder / "output.txt").read_text()
 
 
+def finish(*arguments: object, folder: Path) -> Path:
+    """The run's folder, after a process of the app in which nothing failed."""
+    code, output = run(*arguments, folder=folder)
+    assert code == 0, output
+    return folder / "runs/version_0"
+
+
 def ranks(count: int) -> list[dict[str, str]]:
     """The environments of so many processes that work together."""
     with socket.socket() as free:

@@ -65,9 +65,6 @@ def run(*words: str) -> None:
         Line,
         Points,
         results=apps.cli.Callback(),
-        monitor="",
-        shown={},
-        links={},
         studies={"rummage": Study(with_trainer(Slopes), about="Look for slopes.")},
         args=list(words),
     )

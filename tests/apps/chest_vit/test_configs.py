@@ -42,8 +42,6 @@ def parsed(*configs: str):
         CHEST,
         RetrievalData,
         results=Results(),
-        monitor="",
-        links={"num_classes": "num_classes"},
         run=False,
         args=arguments,
     ).config

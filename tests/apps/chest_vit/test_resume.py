@@ -4,31 +4,15 @@ import json
 import signal
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from tests.apps.processes import run
+from tests.apps.processes import finish, run
 
 SMOKE = Path(__file__).parents[3] / "apps/chest_vit/configs/smoke.yaml"
 # 2 epochs of 5 steps; checkpoints after steps 2, 4, 5 (validation), 6, 8 and 10 (validation).
 SMALL = ("--data.steps", 5, "--data.classes_per_batch", 3, "--checkpoint_every", 2, "--data.validation", 0.3)
 SMALL += ("--trainer.log_every_n_steps", 1, "--trainer.max_epochs", 2, "--trainer.accelerator", "cpu")
-
-
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory) -> Path:
-    """Fourteen classes of four images, each class a colour."""
-    root = tmp_path_factory.mktemp("images")
-    for label in range(14):
-        folder = root / f"class-{label:02}"
-        folder.mkdir()
-        for index in range(4):
-            colour = np.random.default_rng(label).integers(0, 255, 3)
-            noise = np.random.default_rng((label, index)).normal(0, 20, (24, 24, 3))
-            Image.fromarray(np.clip(colour + noise, 0, 255).astype(np.uint8)).save(folder / f"{index}.png")
-    return root
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +23,7 @@ def fit(tree):
 @pytest.fixture(scope="module")
 def unbroken(fit, tmp_path_factory) -> Path:
     """The folder of a run that nothing befell."""
-    folder = tmp_path_factory.mktemp("unbroken")
-    code, output = run(*fit, folder=folder)
-    assert code == 0, output
-    return folder / "runs/version_0"
+    return finish(*fit, folder=tmp_path_factory.mktemp("unbroken"))
 
 
 def last(folder: Path, version: int) -> dict:

@@ -1,9 +1,7 @@
 """The app through its command line, on a small folder in MNIST's layout: real files, real runs."""
 
 import csv
-import json
 import pickle
-import re
 import struct
 from pathlib import Path
 
@@ -13,13 +11,13 @@ import torch
 
 from apps.compare.harness import Trial
 from apps.datasets import cifar10
-from apps.digits.__main__ import main
 from apps.digits.data import DigitBatch, DigitsData
 from apps.digits.experiment import CANDIDATES, OF_MODEL, DigitsExperiment
 from apps.digits.model import Digits
+from tests.apps.command_line import App, assert_complete, assert_same_weights, results
 
-CONFIGS = Path(__file__).parents[3] / "apps/digits/configs"
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's; a user's process shows or hides them by its own rules
+app = App("digits")
 
 
 @pytest.fixture(scope="module")
@@ -41,47 +39,20 @@ def root(tmp_path_factory) -> Path:
     return folder
 
 
-def app(command, root, folder, *arguments, config="smoke"):
-    main(
-        [
-            command,
-            "--config",
-            str(CONFIGS / f"{config}.yaml"),
-            "--data.root",
-            str(root),
-            "--out",
-            str(folder),
-            *arguments,
-        ]
-    )
-
-
-@pytest.fixture(scope="module")
-def finished(root, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("runs")
-    app("fit", root, folder)
-    return folder / "version_0"
-
-
 def test_a_run_leaves_its_scores_report_and_checkpoints(finished):
-    found = json.loads((finished / "results.json").read_text())
+    assert_complete(finished)
+    found = results(finished)
     assert list(found["scores"]) == ["raw pixels", "untrained network", "trained network"]
     assert set(found["scores"]["trained network"]) == {"Recall@1", "FT", "ST", "E", "DCG", "mAP", "kNN", "SVM"}
     assert found["scores"]["trained network"]["mAP"] > found["scores"]["untrained network"]["mAP"]
     assert found["facts"]["images"].startswith("train 200, validation 100, test 100")
-    for name in ("report.html", "metrics.csv", "config.yaml", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
-        assert (finished / name).stat().st_size > 0
     header = (finished / "metrics.csv").read_text().splitlines()[0]
     assert {"plan/entropy", "plan/positive_mass", "val/mAP"} <= set(header.split(","))
 
 
-def test_a_checkpoint_tests_to_the_same_scores_and_predicts(finished, root, tmp_path):
-    checkpoint = finished / "checkpoints/best.ckpt"
-    torch.load(checkpoint, weights_only=True)
-    main(["test", "--config", str(finished / "config.yaml"), "--ckpt_path", str(checkpoint), "--out", str(tmp_path)])
-    first, second = (json.loads((run / "results.json").read_text()) for run in (finished, tmp_path / "version_0"))
-    assert first["scores"] == second["scores"]
-    main(["predict", "--config", str(finished / "config.yaml"), "--ckpt_path", str(checkpoint), "--out", str(tmp_path)])
+def test_a_checkpoint_tests_to_the_same_scores_and_predicts(finished, tmp_path):
+    app.assert_tests_to_the_same_scores(finished, tmp_path)
+    app.after("predict", finished, tmp_path)
     with np.load(tmp_path / "version_1/embeddings.npz", allow_pickle=False) as found:
         assert found["embeddings"].shape == (100, 16)
         assert np.array_equal(found["labels"], np.arange(100) % 10)
@@ -89,23 +60,16 @@ def test_a_checkpoint_tests_to_the_same_scores_and_predicts(finished, root, tmp_
 
 def test_the_same_seed_gives_the_same_run_and_resuming_goes_on(finished, root, tmp_path):
     app("fit", root, tmp_path)
-    first, second = (json.loads((run / "results.json").read_text()) for run in (finished, tmp_path / "version_0"))
-    assert first["scores"] == second["scores"]
+    assert results(tmp_path / "version_0")["scores"] == results(finished)["scores"]
     app("fit", root, tmp_path, "--trainer.max_epochs", "1")
     app("fit", root, tmp_path, "--ckpt_path", str(tmp_path / "version_1/checkpoints/last.ckpt"))
-    whole, resumed = (
-        torch.load(tmp_path / f"version_{n}/checkpoints/last.ckpt", weights_only=True)["state_dict"] for n in (0, 2)
-    )
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)  # bitwise
-
-
-COMPARE = ("--candidates", "[transport,n_pairs]", "--seeds", "2", "--budget", "2", "--search_steps", "3")
+    assert_same_weights(tmp_path / "version_0", tmp_path / "version_2")
 
 
 def test_compare_writes_its_tables_and_goes_on(root, tmp_path, capsys):
-    arguments = (*COMPARE, "--moments", "[2]", "--folder", str(tmp_path / "compare"), "--reference", "n_pairs")
-    app("compare", root, tmp_path, *arguments)
-    assert len(list((tmp_path / "compare").rglob("*.json"))) == 2 * (2 + 2)
+    chosen = ("--candidates", "[transport,n_pairs]", "--seeds", "2", "--budget", "2", "--search_steps", "3")
+    files, printed = app.compare_twice(capsys, root, tmp_path, *chosen, "--moments", "[2]", "--reference", "n_pairs")
+    assert len(files) == 2 * (2 + 2) and "mAP above n_pairs" in printed
     with (tmp_path / "compare/results.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert {(line["candidate"], line["seed"]) for line in lines} == {
@@ -118,35 +82,29 @@ def test_compare_writes_its_tables_and_goes_on(root, tmp_path, capsys):
         "6",
         "12",
     ]
-    assert "mAP above n_pairs" in capsys.readouterr().out
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "compare").rglob("*.json")}
-    app("compare", root, tmp_path, *arguments)
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "compare").rglob("*.json")} == before
 
 
 @pytest.mark.parametrize(
-    ("message", "arguments"),
+    ("line", "message"),
     [
-        ("is missing, with and without .gz", ("fit", "--data.root", "nowhere")),
-        ("data_batch_1 is missing", ("fit", "--data.name", "cifar10")),
-        ("--data.batch_size = 1; expected at least 2", ("fit", "--data.batch_size", "1")),
-        ("batches of 5000 images from 200", ("fit", "--data.batch_size", "5000")),
-        ("loss 'transport' has no setting 'margn'", ("fit", "--model.loss_args", "{margn: 1}")),
-        ("there is no candidate 'tripplet'", ("compare", "--candidates", "[tripplet]")),
-        ("--model.lr = -1", ("fit", "--model.lr", "-1")),
-        ("too small for two convolutions", ("fit", "--data.root", "TINY")),
+        ("fit --data.root nowhere", "is missing, with and without .gz"),
+        ("fit --data.name cifar10", "data_batch_1 is missing"),
+        ("fit --data.batch_size 1", "--data.batch_size = 1; expected at least 2"),
+        ("fit --data.batch_size 5000", "batches of 5000 images from 200"),
+        ("fit --model.loss_args '{margn: 1}'", "loss 'transport' has no setting 'margn'"),
+        ("compare --candidates [tripplet]", "there is no candidate 'tripplet'"),
+        ("fit --model.lr -1", "--model.lr = -1"),
+        ("fit --data.root TINY", "too small for two convolutions"),
     ],
 )
-def test_a_mistake_gets_one_clear_line(root, tmp_path, monkeypatch, message, arguments):
+def test_a_mistake_gets_one_clear_line(root, tmp_path, monkeypatch, line, message):
     monkeypatch.chdir(tmp_path)
     tiny = tmp_path / "TINY"
     tiny.mkdir()
     for part in ("train", "t10k"):
         (tiny / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">4B3I", 0, 0, 8, 3, 300, 9, 9) + bytes(300 * 81))
         (tiny / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">4BI", 0, 0, 8, 1, 300) + bytes(range(10)) * 30)
-    with pytest.raises(SystemExit) as exit:
-        app(arguments[0], root, tmp_path, *arguments[1:])
-    assert re.match(rf"error: [^\n]*{re.escape(message)}[^\n]*$", str(exit.value))
+    app.assert_refused(line, message, root, tmp_path)
 
 
 def test_what_diverges_says_so(root, tmp_path):
@@ -173,7 +131,7 @@ def test_cifar10_runs_through(tmp_path):
     (tmp_path / cifar10.META).write_bytes(pickle.dumps({b"label_names": names}, protocol=2))
     small = ("--data.validation", "50", "--data.batch_size", "50", "--trainer.max_epochs", "2")
     app("fit", tmp_path, tmp_path / "runs", *small, config="cifar10")
-    found = json.loads((tmp_path / "runs/version_0/results.json").read_text())
+    found = results(tmp_path / "runs/version_0")
     assert found["facts"]["images"].startswith("train 150, validation 50, test 40")
 
 

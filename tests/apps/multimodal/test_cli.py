@@ -1,8 +1,6 @@
 """The app through its command line, on a folder of small meshes: real files, real runs."""
 
 import json
-import re
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,58 +8,38 @@ from PIL import Image
 
 from apps.compare.harness import Trial
 from apps.multimodal import plots
-from apps.multimodal.__main__ import main
 from apps.multimodal.data import MultimodalData
 from apps.multimodal.experiment import MultimodalExperiment
 from apps.multimodal.model import Multimodal
+from tests.apps.command_line import App, assert_complete, assert_same_weights, results
 
-CONFIGS = Path(__file__).parents[3] / "apps/multimodal/configs"
 # Lightning's warnings: a user's process shows or hides them by its own rules
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("own_cache")]
 SMALL = {"views": 4, "size": 32, "train_views": 2, "points": 32, "train_points": 16, "batch_size": 4}
-
-
-def app(command, root, folder, *arguments, config="smoke"):
-    path = str(CONFIGS / f"{config}.yaml")
-    main([command, "--config", path, "--data.root", str(root), "--out", str(folder), *arguments])
-
-
-@pytest.fixture(scope="module")
-def finished(root, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("runs")
-    app("fit", root, folder, "--data.validation", "0.3")
-    return folder / "version_0"
+app = App("multimodal", fit=("--data.validation", "0.3"))
 
 
 def test_a_run_leaves_its_scores_report_and_checkpoints(finished):
-    found = json.loads((finished / "results.json").read_text())
+    assert_complete(finished)
+    found = results(finished)
     assert list(found["scores"]) == ["fused", "views", "points"]
     retrieved = {"Recall@1", "FT", "ST", "E", "DCG", "mAP"}
     assert all(set(row) == {"accuracy", "kNN", "SVM"} | retrieved for row in found["scores"].values())
     assert found["facts"]["data"].endswith("30 shapes in 3 classes; 1 broken and left out")
     assert "points: α = " in found["facts"]["reshaping at this checkpoint"]
-    for name in ("metrics.csv", "config.yaml", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
-        assert (finished / name).stat().st_size > 0
     page = (finished / "report.html").read_text()
     for words in ("difficulty, nats", "accuracy on validation shapes", "Class relation", "share moved to the class"):
         assert words in page
 
 
 def test_a_checkpoint_tests_to_the_same_scores(finished, tmp_path):
-    checkpoint = finished / "checkpoints/best.ckpt"
-    torch.load(checkpoint, weights_only=True)
-    main(["test", "--config", str(finished / "config.yaml"), "--ckpt_path", str(checkpoint), "--out", str(tmp_path)])
-    first, second = (json.loads((run / "results.json").read_text()) for run in (finished, tmp_path / "version_0"))
-    assert first["scores"] == second["scores"]
+    app.assert_tests_to_the_same_scores(finished, tmp_path)
 
 
 def test_the_same_seed_gives_the_same_run(root, tmp_path):
     for _ in range(2):
         app("fit", root, tmp_path, "--model.method", "ogm_ge")  # with noise of its own
-    first, second = (
-        torch.load(tmp_path / f"version_{n}/checkpoints/last.ckpt", weights_only=True)["state_dict"] for n in (0, 1)
-    )
-    assert all(torch.equal(first[name], second[name]) for name in first)  # bitwise
+    assert_same_weights(tmp_path / "version_0", tmp_path / "version_1")
 
 
 @pytest.mark.parametrize(
@@ -77,23 +55,15 @@ def test_methods_heads_and_spaces_by_option(root, tmp_path, options):
     names = ("method", "fusion", "head", "space")
     words = [word for name, value in zip(names, options, strict=True) for word in (f"--model.{name}", value)]
     app("fit", root, tmp_path, *words, "--trainer.max_epochs", "1")
-    found = json.loads((tmp_path / "version_0/results.json").read_text())
+    found = results(tmp_path / "version_0")
     alone = options[0] in ("views", "points")
     assert list(found["scores"]) == (["fused", options[0]] if alone else ["fused", "views", "points"])
 
 
-COMPARE = ("--candidates", "[reshaping,smoothing,points]", "--seeds", "2", "--budget", "1", "--search_steps", "3")
-
-
 def test_compare_writes_its_tables_and_goes_on(root, tmp_path, capsys):
-    arguments = (*COMPARE, "--moments", "[2]", "--folder", str(tmp_path / "compare"), "--reference", "points")
-    app("compare", root, tmp_path, *arguments)
-    files = list((tmp_path / "compare").rglob("*.json"))
-    assert len(files) == 3 * (1 + 2)
-    assert "accuracy above points" in capsys.readouterr().out
-    before = {path: path.stat().st_mtime_ns for path in files}
-    app("compare", root, tmp_path, *arguments)
-    assert {path: path.stat().st_mtime_ns for path in files} == before
+    chosen = ("--candidates", "[reshaping,smoothing,points]", "--seeds", "2", "--budget", "1", "--search_steps", "3")
+    files, printed = app.compare_twice(capsys, root, tmp_path, *chosen, "--moments", "[2]", "--reference", "points")
+    assert len(files) == 3 * (1 + 2) and "accuracy above points" in printed
     [found] = (tmp_path / "compare/final").glob("reshaping-seed0-*.json")
     scores = json.loads(found.read_text())["history"][-1]["scores"]
     assert (tmp_path / "compare/table.md").is_file()
@@ -151,24 +121,22 @@ def test_shapes_are_scaled_along_their_axes_and_points_moved(root):
 
 
 @pytest.mark.parametrize(
-    ("message", "arguments"),
+    ("line", "message"),
     [
-        ("'nowhere' does not exist", ("fit", "--data.root", "nowhere")),
-        ("--data.train_points = 99 of 32 points", ("fit", "--data.train_points", "99")),
-        ("--data.scale = 1;", ("fit", "--data.scale", "1")),
-        ("the number of points is 1000000", ("fit", "--data.points", "1000000")),
-        ("--data.train_views = 9 of 4 views", ("fit", "--data.train_views", "9")),
-        ("1 of 31 shapes", ("fit", "--data.strict", "true")),
-        ("--model.head is 'soft_triple'", ("fit", "--model.method", "ogm_ge", "--model.head", "soft_triple")),
-        ("there is no candidate 'resheping'", ("compare", "--candidates", "[resheping]")),
-        ("--model.point_widths = []", ("fit", "--model.point_widths", "[]")),
+        ("fit --data.root nowhere", "'nowhere' does not exist"),
+        ("fit --data.train_points 99", "--data.train_points = 99 of 32 points"),
+        ("fit --data.scale 1", "--data.scale = 1;"),
+        ("fit --data.points 1000000", "the number of points is 1000000"),
+        ("fit --data.train_views 9", "--data.train_views = 9 of 4 views"),
+        ("fit --data.strict true", "1 of 31 shapes"),
+        ("fit --model.method ogm_ge --model.head soft_triple", "--model.head is 'soft_triple'"),
+        ("compare --candidates [resheping]", "there is no candidate 'resheping'"),
+        ("fit --model.point_widths []", "--model.point_widths = []"),
     ],
 )
-def test_a_mistake_gets_one_clear_line(root, tmp_path, monkeypatch, message, arguments):
+def test_a_mistake_gets_one_clear_line(root, tmp_path, monkeypatch, line, message):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as exit:
-        app(arguments[0], root, tmp_path, *arguments[1:])
-    assert re.match(rf"error: [^\n]*{re.escape(message)}[^\n]*$", str(exit.value))
+    app.assert_refused(line, message, root, tmp_path)
 
 
 @pytest.mark.parametrize("config", ["furniture", "compare"])

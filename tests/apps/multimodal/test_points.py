@@ -7,20 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.datasets import mesh_folder
-from apps.io import workers
 from apps.multimodal.points import Cloud, sample, sample_cached
 from apps.shapes import cache as shape_cache
 from apps.shapes.meshes import Mesh, MeshFile, unit
 from tests.apps.boxes import box
-
-
-@pytest.fixture
-def root(tmp_path, monkeypatch):
-    monkeypatch.setenv("GEOMDML_DATA", str(tmp_path / "cache"))
-    monkeypatch.setattr(workers, "cores", lambda: 1)
-    for i in range(4):
-        box(tmp_path / "set" / "ab"[i % 2] / f"{i}.off", (1, 2, 3 + i))
-    return tmp_path / "set"
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.sampled_from((1e-6, 1.0, 1e6)))
@@ -52,42 +42,42 @@ def test_points_are_uniform_by_area():
     np.testing.assert_allclose(np.cov(small.T, bias=True), covariance, atol=0.002)
 
 
-def test_points_are_a_function_of_the_content(root, tmp_path):
+def test_points_are_a_function_of_the_content(four_boxes, tmp_path):
     box(tmp_path / "elsewhere.off", (1, 2, 3))
     first, second, other = (
-        Cloud(64)(MeshFile(p)) for p in (root / "a/0.off", tmp_path / "elsewhere.off", root / "b/1.off")
+        Cloud(64)(MeshFile(p)) for p in (four_boxes / "a/0.off", tmp_path / "elsewhere.off", four_boxes / "b/1.off")
     )
     assert np.array_equal(first, second) and not np.array_equal(first, other)
     assert first.dtype == np.float32 and bool((np.linalg.norm(first, axis=1) <= 1 + 1e-6).all())
 
 
-def test_sampled_once_and_anew_where_a_mesh_has_changed(root, monkeypatch, capsys):
+def test_sampled_once_and_anew_where_a_mesh_has_changed(four_boxes, monkeypatch, capsys):
     made = []
     monkeypatch.setattr(
         Cloud, "__call__", lambda self, source, make=Cloud.__call__: made.append(1) or make(self, source)
     )
     cloud = Cloud(16)
-    first = sample_cached(mesh_folder.load(root), cloud)
+    first = sample_cached(mesh_folder.load(four_boxes), cloud)
     assert len(made) == 4 and "sampling set-" in capsys.readouterr().err
     for i, source in enumerate(first.shapes.sources):
         assert torch.equal(first.points[i], torch.from_numpy(Cloud(16)(source)))
     made.clear()
-    box(root / "a/0.off", (3, 2, 1))
-    (root / "b/1.off").rename(root / "b/moved.off")
-    again = sample_cached(mesh_folder.load(root), cloud)
+    box(four_boxes / "a/0.off", (3, 2, 1))
+    (four_boxes / "b/1.off").rename(four_boxes / "b/moved.off")
+    again = sample_cached(mesh_folder.load(four_boxes), cloud)
     assert len(made) == 1 and len(again.points) == 4
     assert [again.shapes.names.index(name) for name in ("a/0.off", "b/moved.off")] == [0, 3]
     assert torch.equal(again.points[3], first.points[2])
-    sample_cached(mesh_folder.load(root), Cloud(17))
+    sample_cached(mesh_folder.load(four_boxes), Cloud(17))
     assert len(made) == 1 + 4
 
 
-def test_broken_meshes_are_named_and_left_out(root, caplog):
-    (root / "a/0.off").write_text("OFF\n3 1 0\n0 0 0\n")
-    found = sample_cached(mesh_folder.load(root), Cloud(8))
+def test_broken_meshes_are_named_and_left_out(four_boxes, caplog):
+    (four_boxes / "a/0.off").write_text("OFF\n3 1 0\n0 0 0\n")
+    found = sample_cached(mesh_folder.load(four_boxes), Cloud(8))
     assert len(found.points) == 3 and found.broken[0].startswith("a/0.off cannot be read")
     with pytest.raises(ValueError, match=r"1 of 4 shapes of set-.* are broken: a/0\.off"):
-        sample_cached(mesh_folder.load(root), Cloud(8), strict=True)
+        sample_cached(mesh_folder.load(four_boxes), Cloud(8), strict=True)
 
 
 @pytest.mark.parametrize("count", [0, -1, shape_cache.SHOWN * 10**6])

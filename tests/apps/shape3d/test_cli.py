@@ -1,62 +1,40 @@
 """The app through its command line, on a folder of small meshes: real files, real runs."""
 
 import csv
-import json
-import re
-from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
 from apps.shape3d.__main__ import main
+from tests.apps.command_line import App, assert_complete, assert_same_weights, results
 
-CONFIGS = Path(__file__).parents[3] / "apps/shape3d/configs"
 # Lightning's warnings: a user's process shows or hides them by its own rules
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("own_cache")]
-
-
-def app(command, root, folder, *arguments, config="smoke"):
-    path = str(CONFIGS / f"{config}.yaml")
-    main([command, "--config", path, "--data.root", str(root), "--out", str(folder), *arguments])
-
-
-@pytest.fixture(scope="module")
-def finished(root, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("runs")
-    app("fit", root, folder, "--data.validation", "0.3")
-    return folder / "version_0"
+app = App("shape3d", fit=("--data.validation", "0.3"))
 
 
 def test_a_run_leaves_its_scores_report_and_checkpoints(finished):
-    found = json.loads((finished / "results.json").read_text())
+    assert_complete(finished)
+    found = results(finished)
     assert list(found["scores"]) == ["frozen features", "linear probe", "trained network"]
     retrieved = {"Recall@1", "FT", "ST", "E", "DCG", "mAP"}
     assert set(found["scores"]["trained network"]) == {"accuracy", "kNN", "SVM"} | retrieved
     assert set(found["scores"]["linear probe"]) == {"accuracy"} | retrieved
     assert found["facts"]["data"].endswith("30 shapes in 3 classes; 1 broken and left out")
     assert found["facts"]["split"].startswith("train 14, validation 6, test 10")
-    for name in ("metrics.csv", "config.yaml", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
-        assert (finished / name).stat().st_size > 0
     page = (finished / "report.html").read_text()
     assert "Precision against recall" in page and "Confusion matrix" in page
 
 
 def test_a_checkpoint_tests_to_the_same_scores(finished, tmp_path):
-    checkpoint = finished / "checkpoints/best.ckpt"
-    torch.load(checkpoint, weights_only=True)
-    main(["test", "--config", str(finished / "config.yaml"), "--ckpt_path", str(checkpoint), "--out", str(tmp_path)])
-    first, second = (json.loads((run / "results.json").read_text()) for run in (finished, tmp_path / "version_0"))
-    assert first["scores"] == second["scores"]
+    app.assert_tests_to_the_same_scores(finished, tmp_path)
 
 
 def test_the_same_seed_gives_the_same_run(root, tmp_path):
     for _ in range(2):
         app("fit", root, tmp_path, "--model.loss", "centre")
-    first, second = (
-        torch.load(tmp_path / f"version_{n}/checkpoints/last.ckpt", weights_only=True)["state_dict"] for n in (0, 1)
-    )
-    assert all(torch.equal(first[name], second[name]) for name in first)  # bitwise
+    assert_same_weights(tmp_path / "version_0", tmp_path / "version_1")
 
 
 def test_predict_names_classes_and_what_is_broken(finished, root, tmp_path):
@@ -85,43 +63,31 @@ def test_search_finds_the_shape_itself_first(finished, root, tmp_path, capsys, g
         assert image.size == (5 * 64 + 4 * 4, 64)
 
 
-COMPARE = ("--candidates", "[transport,centre]", "--seeds", "2", "--budget", "2", "--search_steps", "3")
-
-
 def test_compare_writes_its_tables_and_goes_on(root, tmp_path, capsys):
-    arguments = (*COMPARE, "--moments", "[2]", "--folder", str(tmp_path / "compare"), "--reference", "centre")
-    app("compare", root, tmp_path, *arguments)
-    assert len(list((tmp_path / "compare").rglob("*.json"))) == 2 * (2 + 2)
-    assert "mAP above centre" in capsys.readouterr().out
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "compare").rglob("*.json")}
-    app("compare", root, tmp_path, *arguments)
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "compare").rglob("*.json")} == before
+    chosen = ("--candidates", "[transport,centre]", "--seeds", "2", "--budget", "2", "--search_steps", "3")
+    files, printed = app.compare_twice(capsys, root, tmp_path, *chosen, "--moments", "[2]", "--reference", "centre")
+    assert len(files) == 2 * (2 + 2) and "mAP above centre" in printed
 
 
 @pytest.mark.parametrize(
-    ("message", "arguments"),
+    ("line", "message"),
     [
-        ("'nowhere' does not exist", ("fit", "--data.root", "nowhere")),
-        ("--data.train_views = 9 of 4 views", ("fit", "--data.train_views", "9")),
-        ("batches of 500 images from 20", ("fit", "--data.batch_size", "500")),
-        ("loss 'transport' has no setting 'margn'", ("fit", "--model.loss_args", "{margn: 1}")),
-        (
-            "loss 'softmax' has no setting 'margin'",
-            ("fit", "--model.loss", "softmax", "--model.loss_args", "{margin: 1}"),
-        ),
-        ("loss 'chest' does not work in", ("fit", "--model.loss", "chest")),
-        ("--model.frozen = 9", ("fit", "--model.frozen", "9")),
-        ("--model.frozen counts the blocks", ("fit", "--model.backbone", "resnet10t", "--model.frozen", "3")),
-        ("there is no candidate 'tripplet'", ("compare", "--candidates", "[tripplet]")),
-        ("--model.lr = -1", ("fit", "--model.lr", "-1")),
-        ("1 of 31 shapes", ("fit", "--data.strict", "true")),
+        ("fit --data.root nowhere", "'nowhere' does not exist"),
+        ("fit --data.train_views 9", "--data.train_views = 9 of 4 views"),
+        ("fit --data.batch_size 500", "batches of 500 images from 20"),
+        ("fit --model.loss_args '{margn: 1}'", "loss 'transport' has no setting 'margn'"),
+        ("fit --model.loss softmax --model.loss_args '{margin: 1}'", "loss 'softmax' has no setting 'margin'"),
+        ("fit --model.loss chest", "loss 'chest' does not work in"),
+        ("fit --model.frozen 9", "--model.frozen = 9"),
+        ("fit --model.backbone resnet10t --model.frozen 3", "--model.frozen counts the blocks"),
+        ("compare --candidates [tripplet]", "there is no candidate 'tripplet'"),
+        ("fit --model.lr -1", "--model.lr = -1"),
+        ("fit --data.strict true", "1 of 31 shapes"),
     ],
 )
-def test_a_mistake_gets_one_clear_line(root, tmp_path, monkeypatch, message, arguments):
+def test_a_mistake_gets_one_clear_line(root, tmp_path, monkeypatch, line, message):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as exit:
-        app(arguments[0], root, tmp_path, *arguments[1:])
-    assert re.match(rf"error: [^\n]*{re.escape(message)}[^\n]*$", str(exit.value))
+    app.assert_refused(line, message, root, tmp_path)
 
 
 @pytest.mark.parametrize("command", ["predict", "search"])

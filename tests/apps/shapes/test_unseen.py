@@ -4,14 +4,12 @@ import numpy as np
 import pytest
 
 from apps.datasets import mesh_folder
-from apps.io import workers
 from apps.multimodal.points import Cloud, sample
 from apps.shape3d import render as sheet
 from apps.shape3d.trained import _Rendering
 from apps.shapes.meshes import MeshError, MeshFile, decode, unit
 from apps.shapes.rendering import Look, render, ring
 from apps.shapes.views import render_cached
-from tests.apps.boxes import box
 
 LOOK = Look(ring(3), 16)
 BOX = [[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)]
@@ -46,25 +44,16 @@ UNSEEN = {
 }
 
 
-@pytest.fixture
-def root(tmp_path, monkeypatch):
-    monkeypatch.setenv("GEOMDML_DATA", str(tmp_path / "cache"))
-    monkeypatch.setattr(workers, "cores", lambda: 1)
-    for i in range(4):
-        box(tmp_path / "set" / "ab"[i % 2] / f"{i}.off", (1, 2, 3 + i))
-    return tmp_path / "set"
-
-
 @pytest.mark.parametrize("content", UNSEEN.values(), ids=UNSEEN)
-def test_a_shape_that_no_view_shows_is_left_out_and_named(root, content, caplog):
-    (root / "a" / "unseen.obj").write_bytes(content)
+def test_a_shape_that_no_view_shows_is_left_out_and_named(four_boxes, content, caplog):
+    (four_boxes / "a" / "unseen.obj").write_bytes(content)
     for _ in range(2):  # rendered, then from the cache
-        result = render_cached(mesh_folder.load(root), LOOK)
+        result = render_cached(mesh_folder.load(four_boxes), LOOK)
         (broken,) = result.broken
         assert broken.startswith("a/unseen.obj cannot be seen in any of 3 views of 16 pixels")
         assert len(result.shapes) == 4 and "1 of 5 shapes" in caplog.text
     with pytest.raises(ValueError, match=r"a/unseen\.obj cannot be seen"):
-        render_cached(mesh_folder.load(root), LOOK, strict=True)
+        render_cached(mesh_folder.load(four_boxes), LOOK, strict=True)
 
 
 def test_one_view_that_shows_it_is_enough():

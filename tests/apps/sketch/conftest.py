@@ -7,10 +7,11 @@ import pytest
 from PIL import Image, ImageDraw
 
 from apps.io import workers
+from tests.apps.command_line import App
 
-CONFIGS = Path(__file__).parents[3] / "apps/sketch/configs"
 CLASSES = {"plate": (4, 0.3, 4), "stick": (0.5, 5, 0.5), "tower": (1, 3, 1)}
 MODELS, SKETCHES, TESTED = 4, 6, 2  # of each class
+app = App("sketch")
 
 
 def box(path: Path, size: np.ndarray) -> None:
@@ -66,13 +67,6 @@ def alone(tmp_path_factory):
         patch.setenv("GEOMDML_DATA", str(tmp_path_factory.mktemp("cache")))
         patch.setattr(workers, "cores", lambda: 1)
         yield
-
-
-def app(command: str, root: Path, folder: Path, *arguments: str, config: str = "smoke") -> None:
-    from apps.sketch.__main__ import main
-
-    path = str(CONFIGS / f"{config}.yaml")
-    main([command, "--config", path, "--data.root", str(root), "--out", str(folder), *arguments])
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,11 @@
 """The app through its command line, on a small folder in SHREC's layout: real files, real runs."""
 
-import json
 import re
 
 import pytest
-import torch
 
 from apps.sketch.__main__ import main
+from tests.apps.command_line import assert_complete, assert_same_weights, results
 from tests.apps.sketch.conftest import CLASSES, MODELS, SKETCHES, TESTED, app, shrec13, sketch
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's; a user's process shows or hides them by its own rules
@@ -14,65 +13,50 @@ SCORES = {"NN", "FT", "ST", "E", "DCG", "mAP"}
 
 
 def test_a_run_leaves_its_scores_report_and_checkpoints(finished):
-    found = json.loads((finished / "results.json").read_text())
+    assert_complete(finished)
+    found = results(finished)
     names = [f"{who}, {way}" for who in ("frozen features", "trained") for way in ("sketch → shape", "shape → sketch")]
     assert list(found["scores"]) == ["chance, sketch → shape", *names]
     assert found["scores"]["chance, sketch → shape"] == {"NN": pytest.approx(100 / 3)}
     assert all(set(found["scores"][name]) == SCORES for name in names)
     assert found["facts"]["data"].endswith("18 sketches, 12 shapes, 3 classes")
     assert found["facts"]["sketches"].startswith("8 train, 4 validation, 6 test")
-    for name in ("metrics.csv", "config.yaml", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
-        assert (finished / name).stat().st_size > 0
     page = (finished / "report.html").read_text()
     assert "Precision against recall" in page and page.count('class="query"') >= 6
 
 
 def test_a_checkpoint_tests_to_the_same_scores(finished, tmp_path):
-    checkpoint = finished / "checkpoints/best.ckpt"
-    torch.load(checkpoint, weights_only=True)
-    main(["test", "--config", str(finished / "config.yaml"), "--ckpt_path", str(checkpoint), "--out", str(tmp_path)])
-    first, second = (json.loads((run / "results.json").read_text()) for run in (finished, tmp_path / "version_0"))
-    assert first["scores"] == second["scores"]
+    app.assert_tests_to_the_same_scores(finished, tmp_path)
 
 
 def test_the_same_seed_gives_the_same_run_with_contours_and_chest(root, tmp_path):
     of_chest = ("--model.loss", "chest", "--model.space", "hyperbolic", "--data.contours", "0.5")
     for _ in range(2):
         app("fit", root, tmp_path, *of_chest, "--data.validation", "0")
-    first, second = (
-        torch.load(tmp_path / f"version_{n}/checkpoints/last.ckpt", weights_only=True)["state_dict"] for n in (0, 1)
-    )
-    assert all(torch.equal(first[name], second[name]) for name in first)  # bitwise
+    assert_same_weights(tmp_path / "version_0", tmp_path / "version_1")
 
 
 def test_compare_writes_its_tables_and_goes_on(root, tmp_path, capsys):
     chosen = ("--candidates", "[transport,chest]", "--seeds", "2", "--budget", "2", "--search_steps", "2")
-    arguments = (*chosen, "--moments", "[1]", "--folder", str(tmp_path / "compare"), "--reference", "transport")
-    app("compare", root, tmp_path, *arguments)
-    assert len(list((tmp_path / "compare").rglob("*.json"))) == 2 * (2 + 2)
-    assert "mAP above transport" in capsys.readouterr().out
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "compare").rglob("*.json")}
-    app("compare", root, tmp_path, *arguments)
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "compare").rglob("*.json")} == before
+    files, printed = app.compare_twice(capsys, root, tmp_path, *chosen, "--moments", "[1]", "--reference", "transport")
+    assert len(files) == 2 * (2 + 2) and "mAP above transport" in printed
 
 
 @pytest.mark.parametrize(
-    ("message", "arguments"),
+    ("line", "message"),
     [
-        ("'nowhere' does not exist", ("fit", "--data.root", "nowhere")),
-        ("--data.train_views = 9 of 4 views", ("fit", "--data.train_views", "9")),
-        ("classes_per_batch = 9", ("fit", "--data.classes_per_batch", "9")),
-        ("--data.contours = 1.5", ("fit", "--data.contours", "1.5")),
-        ("loss 'transport' has no setting 'margn'", ("fit", "--model.loss_args", "{margn: 1}")),
-        ("loss 'chest' does not work in", ("fit", "--model.loss", "chest")),
-        ("there is no candidate 'tripplet'", ("compare", "--candidates", "[tripplet]")),
+        ("fit --data.root nowhere", "'nowhere' does not exist"),
+        ("fit --data.train_views 9", "--data.train_views = 9 of 4 views"),
+        ("fit --data.classes_per_batch 9", "classes_per_batch = 9"),
+        ("fit --data.contours 1.5", "--data.contours = 1.5"),
+        ("fit --model.loss_args '{margn: 1}'", "loss 'transport' has no setting 'margn'"),
+        ("fit --model.loss chest", "loss 'chest' does not work in"),
+        ("compare --candidates [tripplet]", "there is no candidate 'tripplet'"),
     ],
 )
-def test_a_mistake_gets_one_clear_line(root, tmp_path, monkeypatch, message, arguments):
+def test_a_mistake_gets_one_clear_line(root, tmp_path, monkeypatch, line, message):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as exit:
-        app(arguments[0], root, tmp_path, *arguments[1:])
-    assert re.match(rf"error: [^\n]*{re.escape(message)}[^\n]*$", str(exit.value))
+    app.assert_refused(line, message, root, tmp_path)
 
 
 @pytest.mark.parametrize("config", ["shrec13", "shrec14"])

@@ -13,10 +13,11 @@ from safetensors import safe_open
 
 from apps.taxonomy.__main__ import main
 from apps.taxonomy.model import TaxonomyEmbedding
+from tests.apps.command_line import App, assert_complete, results
 
-CONFIGS = Path(__file__).parents[3] / "apps/taxonomy/configs"
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's; a user's process shows or hides them by its own rules
 SMALL = ("--data.root_synset", "null", "--data.validated", "30", "--data.batch_size", "32")
+app = App("taxonomy", fit=(*SMALL, "--data.steps", "200", "--model.lr", "0.1"))
 
 
 @pytest.fixture(scope="module")
@@ -27,27 +28,14 @@ def root(tmp_path_factory) -> Path:
     return path
 
 
-def app(command: str, root: Path, folder: Path, *arguments: str) -> None:
-    config = ("--config", str(CONFIGS / "smoke.yaml"), "--data.root", str(root), "--out", str(folder))
-    main([command, *config, *SMALL, *arguments])
-
-
-@pytest.fixture(scope="module")
-def finished(root, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("runs")
-    app("fit", root, folder, "--data.steps", "200", "--model.lr", "0.1")
-    return folder / "version_0"
-
-
 def test_a_run_leaves_its_scores_report_and_checkpoints(finished):
-    found = json.loads((finished / "results.json").read_text())
+    assert_complete(finished)
+    found = results(finished)
     trained, euclidean = found["scores"].values()
     assert list(found["scores"]) == ["trained embedding, 2-d", "Euclidean, 2-d, 20 steps"]
     assert trained["map"] > 65 > 40 > euclidean["map"] and trained["mean_rank"] < 6 < 10 < euclidean["mean_rank"]
     assert 0 < trained["distortion"] < 1 and 0.5 < trained["correlation"] <= 1
     assert found["facts"]["size"].startswith("63 nodes, 62 edges, 258 pairs")
-    for name in ("metrics.csv", "config.yaml", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
-        assert (finished / name).stat().st_size > 0
     with (finished / "metrics.csv").open() as file:
         assert {"loss", "val/MAP", "val/mean_rank", "radius/depth_0", "radius/depth_5"} <= set(next(csv.reader(file)))
 
@@ -68,24 +56,19 @@ def test_names_cannot_leave_the_page_they_are_shown_in(tmp_path):
     root.write_text(
         "".join(f"</script><img src=x>{node},<b>{node // 2}\n<b>{node},</script><img src=x>1\n" for node in range(2, 9))
     )
-    app("fit", root, tmp_path, "--trainer.max_epochs", "1", "--data.steps", "2")
+    app("fit", root, tmp_path, *SMALL, "--trainer.max_epochs", "1", "--data.steps", "2")
     page = (tmp_path / "version_0/report.html").read_text()
     assert page.count("</script>") == 2 and "<img src=x>" not in page and "<b>" not in page
 
 
-def test_a_checkpoint_tests_to_the_same_scores(finished, root, tmp_path):
-    checkpoint = finished / "checkpoints/best.ckpt"
-    torch.load(checkpoint, weights_only=True)
-    main(["test", "--config", str(finished / "config.yaml"), "--ckpt_path", str(checkpoint), "--out", str(tmp_path)])
-    first, second = (json.loads((run / "results.json").read_text()) for run in (finished, tmp_path / "version_0"))
-    assert first["scores"] == second["scores"]
+def test_a_checkpoint_tests_to_the_same_scores(finished, tmp_path):
+    app.assert_tests_to_the_same_scores(finished, tmp_path)
 
 
 def test_predict_writes_every_form(finished, tmp_path):
-    checkpoint = finished / "checkpoints/best.ckpt"
-    main(["predict", "--config", str(finished / "config.yaml"), "--ckpt_path", str(checkpoint), "--out", str(tmp_path)])
+    app.after("predict", finished, tmp_path)
     folder = tmp_path / "version_0"
-    wanted = torch.load(checkpoint, weights_only=True)["state_dict"]["points.weight"]
+    wanted = torch.load(finished / "checkpoints/best.ckpt", weights_only=True)["state_dict"]["points.weight"]
     with safe_open(folder / "embeddings.safetensors", "pt") as file:
         assert torch.equal(file.get_tensor("embeddings"), wanted)
         assert file.get_tensor("edges").shape == (62, 2)
@@ -99,7 +82,7 @@ def test_predict_writes_every_form(finished, tmp_path):
 
 
 def test_a_run_that_is_stopped_goes_on_to_the_numbers_of_an_unbroken_one(root, tmp_path, monkeypatch):
-    app("fit", root, tmp_path)
+    app("fit", root, tmp_path, *SMALL)
     step = TaxonomyEmbedding.training_step
 
     def stopped(self, batch, batch_idx):
@@ -109,9 +92,9 @@ def test_a_run_that_is_stopped_goes_on_to_the_numbers_of_an_unbroken_one(root, t
 
     with monkeypatch.context() as patch, pytest.raises(SystemExit) as stop:
         patch.setattr(TaxonomyEmbedding, "training_step", stopped)
-        app("fit", root, tmp_path)
+        app("fit", root, tmp_path, *SMALL)
     assert stop.value.code == 128 + signal.SIGTERM
-    app("fit", root, tmp_path, "--ckpt_path", str(tmp_path / "version_1/checkpoints/last.ckpt"))
+    app("fit", root, tmp_path, *SMALL, "--ckpt_path", str(tmp_path / "version_1/checkpoints/last.ckpt"))
     whole, part, resumed = (
         torch.load(tmp_path / f"version_{n}/checkpoints/last.ckpt", weights_only=True) for n in range(3)
     )
@@ -137,7 +120,7 @@ def test_a_run_that_is_stopped_goes_on_to_the_numbers_of_an_unbroken_one(root, t
     ids=lambda options: " ".join(options),
 )
 def test_spaces_and_optimizers_learn(root, tmp_path, options):
-    app("fit", root, tmp_path, "--model.euclidean_steps", "0", *options)
+    app("fit", root, tmp_path, *SMALL, "--model.euclidean_steps", "0", *options)
     with (tmp_path / "version_0/metrics.csv").open() as file:
         scores = [float(row["val/MAP"]) for row in csv.DictReader(file) if row["val/MAP"]]
     assert scores[-1] > 15  # of random points: 11
@@ -178,6 +161,6 @@ def test_mistakes_end_with_one_line(root, tmp_path):
         (("--data.power", "3"), r"--data\.power = 3"),
     ):
         with pytest.raises(SystemExit, match=message):
-            app("fit", root, tmp_path, *arguments)
+            app("fit", root, tmp_path, *SMALL, *arguments)
     with pytest.raises(SystemExit, match="no command 'train': one of fit"):
         main(["train"])

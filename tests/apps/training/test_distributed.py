@@ -21,7 +21,7 @@ from apps.training.sampling import ClassBalanced
 from geomdml.losses import CHESTLoss, PairwiseCrossEntropyLoss
 from geomdml.nn import HyperbolicHead
 from geomdml.spaces import Hyperbolic
-from tests.apps.processes import FORKS, ranks, run, start
+from tests.apps.processes import FORKS, finish, ranks, run, start
 
 SMOKE = Path(__file__).parents[3] / "apps/chest_vit/configs/smoke.yaml"
 
@@ -153,10 +153,7 @@ def first_step(folder: Path) -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="module")
 def one(fit, tmp_path_factory) -> Path:
     """The folder of the run of one process."""
-    folder = tmp_path_factory.mktemp("one")
-    code, output = run(*fit, folder=folder)
-    assert code == 0, output
-    return folder / "runs/version_0"
+    return finish(*fit, folder=tmp_path_factory.mktemp("one"))
 
 
 def assert_same_scores(ours: Path, theirs: Path) -> None:

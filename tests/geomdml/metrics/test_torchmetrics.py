@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import textwrap
 
 import pytest
 import torch
@@ -13,6 +12,7 @@ from torchmetrics import MetricCollection
 from geomdml import metrics
 from geomdml.metrics import RetrievalMetric, ShrecMetric, retrieval, shrec
 from geomdml.spaces import Hyperbolic
+from tests.geomdml.two_processes import run_two
 
 ALL = ("recall", "r_precision", "map_at_r", "mean_ap")
 
@@ -222,14 +222,7 @@ def test_two_processes_are_one(tmp_path):
         (batches(x.double(), labels, split), batches(y.double(), gallery_labels, [nothing, torch.arange(25)])),
     ]
     torch.save(problems, tmp_path / "problems.pt")
-    command = [sys.executable, "-c", textwrap.dedent(PROCESS)]
-    running = [
-        subprocess.Popen([*command, str(rank), str(tmp_path)], stderr=subprocess.PIPE, text=True) for rank in (0, 1)
-    ]
-    for process in running:
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors[-3000:]
-    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    first, second = run_two(PROCESS, tmp_path)
     space, expected = Hyperbolic(0.5), []
     for items in ((x, labels), (x, labels), (x.double(), labels, y.double(), gallery_labels)):
         expected += [named(retrieval(*items, space=space, ties="index")), named(shrec(*items, space=space))]

@@ -1,13 +1,10 @@
 """Two processes with half the samples each keep the state of one with all of them."""
 
-import subprocess
-import sys
-import textwrap
-
 import torch
 from torch.testing import assert_close
 
 from geomdml.reshaping import LabelReshaper
+from tests.geomdml.two_processes import run_two
 
 PROCESS = """
     import datetime, sys
@@ -35,17 +32,7 @@ def test_two_processes_are_one(tmp_path):
         logits = [s * torch.randn(8, 3, generator=generator) for s in (3.0, 1.0)]
         batches.append((logits, torch.randint(3, (8,), generator=generator), split))
     torch.save(batches, tmp_path / "batches.pt")
-    command = [sys.executable, "-c", textwrap.dedent(PROCESS)]
-    running = [
-        subprocess.Popen([*command, str(rank), str(tmp_path)], stderr=subprocess.PIPE, text=True) for rank in (0, 1)
-    ]
-    for process in running:
-        _, errors = process.communicate(timeout=600)
-        assert process.returncode == 0, errors[-3000:]
-
-    (first, targets_first), (second, targets_second) = (
-        torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)
-    )
+    (first, targets_first), (second, targets_second) = run_two(PROCESS, tmp_path)
     for name in ("sums", "counts"):
         assert torch.equal(first[name], second[name])
     alone = LabelReshaper(3, 2)
