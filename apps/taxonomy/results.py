@@ -41,6 +41,11 @@ class Results(Callback):
         model, taxonomy, h = pl_module.cpu().eval(), data.taxonomy, pl_module.hparams
         steps = h["euclidean_steps"]
         rows = {f"trained embedding, {h['dim']}-d": scores(model, taxonomy, pl_module.found)}
+        if h["space"] != "euclidean" and h["dim"] > 1:
+            placed = TaxonomyEmbedding(**model.settings | {"initial": "balls"})
+            placed.place(taxonomy.edges)
+            name = f"placed by construction, {h['dim']}-d, not trained"
+            rows[name] = scores(placed, taxonomy, placed.reconstruct(taxonomy.ancestors))
         if steps and h["space"] != "euclidean":
             name = f"Euclidean, {h['dim']}-d, {steps:,} steps"
             euclidean = trained_in_euclidean_space(model, data, steps)

@@ -31,9 +31,14 @@ def root(tmp_path_factory) -> Path:
 def test_a_run_leaves_its_scores_report_and_checkpoints(finished):
     assert_complete(finished)
     found = results(finished)
-    trained, euclidean = found["scores"].values()
-    assert list(found["scores"]) == ["trained embedding, 2-d", "Euclidean, 2-d, 20 steps"]
-    assert trained["map"] > 65 > 40 > euclidean["map"] and trained["mean_rank"] < 6 < 10 < euclidean["mean_rank"]
+    trained, placed, euclidean = found["scores"].values()
+    assert list(found["scores"]) == [
+        "trained embedding, 2-d",
+        "placed by construction, 2-d, not trained",
+        "Euclidean, 2-d, 20 steps",
+    ]
+    assert placed["map"] == pytest.approx(100) and placed["mean_rank"] == 1  # the data are a tree
+    assert trained["map"] > 98 > 40 > euclidean["map"] and trained["mean_rank"] < 1.1 < 10 < euclidean["mean_rank"]
     assert 0 < trained["distortion"] < 1 and 0.5 < trained["correlation"] <= 1
     assert found["facts"]["size"].startswith("63 nodes, 62 edges, 258 pairs")
     with (finished / "metrics.csv").open() as file:
@@ -152,6 +157,29 @@ def test_check_says_what_is_there(root, capsys, tmp_path):
         main(["check", "--data.root", str(tmp_path / "none.csv")])
 
 
+def test_a_run_starts_from_the_points_of_another(finished, root, tmp_path):
+    earlier = str(finished / "checkpoints/best.ckpt")
+    tiny = (
+        *SMALL,
+        "--data.steps",
+        "1",
+        "--trainer.max_epochs",
+        "1",
+        "--model.lr",
+        "1e-9",
+        "--model.euclidean_steps",
+        "0",
+    )
+    app("fit", root, tmp_path, *tiny, "--model.initial", earlier)
+    first, second = (
+        torch.load(folder / "checkpoints/best.ckpt", weights_only=True)["state_dict"]["points.weight"]
+        for folder in (finished, tmp_path / "version_0")
+    )
+    torch.testing.assert_close(first, second, rtol=0, atol=1e-6)
+    with pytest.raises(SystemExit, match="has dim 2, and this run 3; expected a checkpoint of the same taxonomy"):
+        app("fit", root, tmp_path, *tiny, "--model.initial", earlier, "--model.dim", "3")
+
+
 def test_mistakes_end_with_one_line(root, tmp_path):
     for arguments, message in (
         (("--data.steps", "0"), r"error: --data\.steps = 0"),
@@ -159,6 +187,10 @@ def test_mistakes_end_with_one_line(root, tmp_path):
         (("--model.space", "euclidean", "--model.learn_c", "true"), "expected a hyperbolic space"),
         (("--data.root_synset", "n99"), "no node 'n99'"),
         (("--data.power", "3"), r"--data\.power = 3"),
+        (("--data.relatives", "2"), r"--data\.relatives = 2"),
+        (("--model.space", "ball", "--model.optimizer", "polar"), "expected the tangent chart"),
+        (("--model.initial", "balls", "--model.dim", "1"), "expected a hyperbolic space of two dimensions or more"),
+        (("--model.initial", "nowhere.ckpt"), "'nowhere.ckpt' does not exist"),
     ):
         with pytest.raises(SystemExit, match=message):
             app("fit", root, tmp_path, *SMALL, *arguments)
