@@ -193,6 +193,26 @@ def power_of_two(x: Tensor) -> Tensor:
     return (exponent.clamp(1, 2046) << 52).view(torch.float64)
 
 
+def product_width(*inputs: Tensor) -> int:
+    """How many dimensions a matrix product of such inputs adds up at a time, for `add_product`.
+
+    A product adds its terms one after another, so that its rounding grows with their number: to 1e-14 at 2,048, which a
+    float64 result would show.
+    """
+    return 128 if result_dtype(*inputs) == torch.float64 else max(1, inputs[0].shape[-1])
+
+
+def add_product(
+    start: Tensor, x: Tensor, y: Tensor, width: int, *, beta: float = 1.0, alpha: float, out: Tensor | None = None
+) -> Tensor:
+    """beta · start + alpha · x yᵀ of (B, D) and (P, D), some dimensions at a time."""
+    first, *others = zip(x.split(width, 1), y.split(width, 1), strict=True)
+    result = torch.addmm(start, first[0], first[1].T, beta=beta, alpha=alpha, out=out)
+    for part, other in others:
+        result.addmm_(part, other.T, alpha=alpha)
+    return result
+
+
 def tolerated_loss(*inputs: Tensor) -> float:
     """How far a squared distance may cancel, as a share of ‖x‖² + ‖y‖², before its digits are missed in the result.
 
