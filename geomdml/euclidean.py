@@ -9,9 +9,11 @@ from torch import Tensor
 
 from geomdml._core import autograd, checks
 from geomdml._core.numerics import (
+    add_product,
     direction,
     home,
     norm,
+    product_width,
     result_dtype,
     result_form,
     tolerated_loss,
@@ -83,12 +85,12 @@ def _empty(x: Tensor, y: Tensor, *_: Any) -> Tensor:
 
 @autograd.operator("euclidean_distances(Tensor x, Tensor y, bool squared) -> Tensor", _empty)
 def _distances(x: Tensor, y: Tensor, squared: bool) -> Tensor:
-    result, tolerated = _empty(x, y), tolerated_loss(x, y)
+    result, tolerated, width = _empty(x, y), tolerated_loss(x, y), product_width(x, y)
     rows = [(i, *_squares(x[i])) for i in _blocks(x)]
     for j in _blocks(y):
         column, column_squares = _squares(y[j])
         for i, row, row_squares in rows:
-            tile = torch.addmm(row_squares + column_squares.T, row, column.T, alpha=-2.0)
+            tile = add_product(row_squares + column_squares.T, row, column, width, alpha=-2.0)
             near = _find_cancelled(tile, row_squares, column_squares, tolerated)
             tile.masked_fill_(near, 0.0)
             if not squared:

@@ -80,6 +80,16 @@ def log_cosh(x: Tensor) -> Tensor:
     return x.abs() + torch.log1p(torch.exp(-2 * x.abs())) - LOG2
 
 
+def log_add(a: Tensor, b: Tensor) -> Tensor:
+    """log(eᵃ + eᵇ), the same to the last bit wherever a number stands in a tensor.
+
+    At the end of a tensor, where no SIMD register is full, torch.logaddexp rounds otherwise than before it; so do sinh,
+    cosh, atanh and hypot. Distances one to one do without them, so that equal distances tie.
+    """
+    larger = torch.maximum(a, b)
+    return larger + torch.log1p(torch.exp(torch.where(larger > -torch.inf, torch.minimum(a, b) - larger, 0.0)))
+
+
 def asinh_exp(p: Tensor) -> Tensor:
     """asinh(exp(p)): for p > 0 as p + log(1 + √(1 + exp(−2p))), where exp(p) may be too large for a number."""
     large = p > 0
@@ -94,7 +104,7 @@ def law_of_cosines(A: Tensor, B: Tensor, apart: Tensor, log_sine: Tensor) -> Ten
     Both terms are positive, so that nothing cancels; in logarithms, so that nothing overflows.
     """
     across = log_sinh(A) + log_sinh(B) + 2 * log_sine
-    return 2 * asinh_exp(torch.logaddexp(2 * log_sinh(apart.abs() / 2), across) / 2)
+    return 2 * asinh_exp(log_add(2 * log_sinh(apart.abs() / 2), across) / 2)
 
 
 def sinh_half_squared(A: Tensor, B: Tensor, s: Tensor) -> Tensor:
@@ -191,6 +201,28 @@ def power_of_two(x: Tensor) -> Tensor:
     """
     exponent = (x.contiguous().view(torch.int64) >> 52) + 1  # biased by 1023; the mantissa falls away
     return (exponent.clamp(1, 2046) << 52).view(torch.float64)
+
+
+def product_width(*inputs: Tensor) -> int:
+    """How many dimensions a matrix product of such inputs adds up at a time, for `add_product`.
+
+    A product adds its terms one after another, so that its rounding grows with their number: to 1e-14 at 2,048, which a
+    float64 result would show.
+    """
+    return 64 if result_dtype(*inputs) == torch.float64 else max(1, inputs[0].shape[-1])
+
+
+def add_product(
+    start: Tensor, x: Tensor, y: Tensor, width: int, *, beta: float = 1.0, alpha: float, out: Tensor | None = None
+) -> Tensor:
+    """beta · start + alpha · x yᵀ of (B, D) and (P, D), some dimensions at a time."""
+    first, *others = zip(x.split(width, 1), y.split(width, 1), strict=True)
+    result = torch.addmm(start, first[0], first[1].T, beta=beta, alpha=alpha, out=out)
+    if others:  # addmm_ would go on adding to the sum term by term
+        product = torch.empty_like(result)
+        for part, other in others:
+            result.add_(torch.mm(part, other.T, out=product), alpha=alpha)
+    return result
 
 
 def tolerated_loss(*inputs: Tensor) -> float:

@@ -51,9 +51,15 @@ def log_sinh_ratio(A: Tensor) -> Tensor:
 
 
 def apart_on_hyperboloid(X: Tensor, Y: Tensor, A: Tensor, B: Tensor, c: Tensor) -> Tensor:
-    """A − B, one to one; for near-duplicates from tanh((A − B)/2) = (sinh A − sinh B)/(cosh A + cosh B)."""
-    tanh = c.sqrt() * difference_of_norms(X, Y) / (torch.cosh(A) + torch.cosh(B))
-    return torch.where(tanh.abs() < 0.5, 2 * torch.atanh(tanh), A - B)
+    """A − B, one to one; for near-duplicates from tanh((A − B)/2) = (sinh A − sinh B)/(cosh A + cosh B).
+
+    Without torch's cosh and atanh, for the reason that `log_add` has.
+    """
+    twice_cosh = torch.exp(A) + torch.exp(-A) + torch.exp(B) + torch.exp(-B)
+    tanh = 2 * c.sqrt() * difference_of_norms(X, Y) / twice_cosh
+    small = tanh.abs() < 0.5
+    safe = torch.where(small, tanh, 0.0)
+    return torch.where(small, torch.log1p(2 * safe / (1 - safe)), A - B)
 
 
 FARTHEST = 690.0  # the radius at which points of the Lorentz model leave float64

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from geomdml._core import checks
 from geomdml._core.numerics import result_dtype
+from geomdml.search._ties import bounds, tied
 from geomdml.search._unique_rows import distinct
 from geomdml.spaces import Euclidean, Space
 
@@ -29,8 +30,8 @@ def knn(
 ) -> Neighbours:
     """The k nearest points of a gallery for each query, exact, those at equal distances in the order of their indices.
 
-    Equal points of the gallery are at exactly equal distances. Memory is bounded: whatever Q and P are, 2²² distances
-    at a time, beside the result and two copies of the gallery.
+    Equal points of the gallery are at exactly equal distances, and float64 distances that agree to 1e-13 are equal.
+    Memory is bounded: whatever Q and P are, 2²² distances at a time, beside the result and two copies of the gallery.
 
     Args:
         query, gallery: (Q, D) and (P, D) points in the space's chart; either may be empty.
@@ -132,9 +133,12 @@ def _smallest(distances: Tensor, indices: Tensor, k: int) -> Neighbours:
     """The first k of each row by distance, and then as they stand."""
     if 0 < 8 * k < distances.shape[1]:
         # What is nearer than the k-th, and the first of those level with it: faster than to sort all.
-        last = distances.kthvalue(k, dim=1, keepdim=True).values
-        nearer, level = distances < last, distances == last
+        low, high = bounds(distances.kthvalue(k, dim=1, keepdim=True).values)
+        nearer = distances < low
+        level = (distances <= high) & ~nearer
+        if distances.dtype == torch.float64:  # where they are level but for their last bits
+            distances = distances.where(~level, distances.where(level, torch.inf).amin(1, keepdim=True))
         wanted = nearer | (level & (level.cumsum(1) <= k - nearer.sum(1, keepdim=True)))
         distances, indices = (x[wanted].view(len(x), k) for x in (distances, indices))
-    distances, order = distances.sort(dim=1, stable=True)
+    distances, order = tied(distances).sort(dim=1, stable=True)
     return Neighbours(distances[:, :k], indices.gather(1, order[:, :k]))

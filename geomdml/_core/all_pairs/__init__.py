@@ -25,7 +25,7 @@ from torch import Tensor
 from geomdml._core import autograd
 from geomdml._core.all_pairs import float64, twofloat
 from geomdml._core.all_pairs.rows import Rows, Slopes, polar
-from geomdml._core.numerics import result_dtype, tolerated_loss, unequal_entries, wide
+from geomdml._core.numerics import product_width, result_dtype, tolerated_loss, unequal_entries, wide
 
 __all__ = ["ChartKernel", "Rows", "operator", "polar"]
 
@@ -47,6 +47,7 @@ def distances(chart: ChartKernel, x: Tensor, y: Tensor, c: Tensor, keep: bool) -
     x and y are of the dtype of the result.
     """
     result, kept = _empty(x, y, c, keep)
+    tolerated, width = tolerated_loss(x, y), product_width(x, y)
     rows = [(i, chart.rows(x[i], c)) for i in _blocks(x)]
     for j in _blocks(y):
         column = chart.rows(y[j], c)
@@ -55,7 +56,7 @@ def distances(chart: ChartKernel, x: Tensor, y: Tensor, c: Tensor, keep: bool) -
             if twofloat.is_needed(x, y):
                 result[i, j], near = twofloat.values(row, column, c, x.device)
             else:
-                result[i, j], near = float64.values(row, column, c, tolerated_loss(x, y), q)
+                result[i, j], near = float64.values(row, column, c, tolerated, width, q)
             if len(q):
                 q.masked_fill_(near, torch.inf)
             result[i, j].masked_fill_(near, 0.0)

@@ -6,14 +6,17 @@ import torch
 from torch import Tensor
 
 from geomdml._core.all_pairs.rows import Rows, Slopes
-from geomdml._core.numerics import LARGEST_RADIUS, asinh_root, sinh_half_difference
+from geomdml._core.numerics import LARGEST_RADIUS, add_product, asinh_root, sinh_half_difference
 
 
-def values(row: Rows, column: Rows, c: Tensor, tolerated: float, kept: Tensor) -> tuple[Tensor, Tensor]:
-    """Distances, and where they are not to be trusted: s below `tolerated`. q goes to `kept`, if that is not empty."""
+def values(row: Rows, column: Rows, c: Tensor, tolerated: float, width: int, kept: Tensor) -> tuple[Tensor, Tensor]:
+    """Distances, and where they are not to be trusted: s below `tolerated`. q goes to `kept`, if that is not empty.
+
+    The unit vectors are multiplied `width` dimensions at a time.
+    """
     a, b = _Factors.of(row), _Factors.of(column)
     out, scaled = kept if len(kept) else None, row.unit * a.sinh
-    share = torch.addmm(a.sinh, scaled, column.unit.T, beta=0.5, alpha=-0.5, out=out)  # sinh A · s
+    share = add_product(a.sinh, scaled, column.unit, width, beta=0.5, alpha=-0.5, out=out)  # sinh A · s
     near = share < tolerated * a.sinh
     apart = _apart(a, b)
     q = share.mul_(b.sinh.T).addcmul_(apart, apart)

@@ -43,9 +43,16 @@ class Slopes(NamedTuple):
 
 
 def polar(x: Tensor) -> tuple[Tensor, Tensor]:
-    """x/‖x‖ and ‖x‖ in float64; `direction` takes more care, which only norms need whose square leaves float64."""
+    """x/‖x‖ and ‖x‖ in float64; `direction` takes more care, which only norms need whose square leaves float64.
+
+    The squares of float64 points are added up in pairs: one after another, as `vector_norm` does, they would lose
+    digits in many dimensions.
+    """
     unit = wide(x)
-    length = torch.linalg.vector_norm(unit, dim=-1, keepdim=True)
-    if x.dtype == torch.float64 and not bool(length.isfinite().all()):
-        return direction(unit)
+    if x.dtype == torch.float64:
+        length = (unit * unit).sum(-1, keepdim=True).sqrt_()
+        if not bool(length.isfinite().all()):
+            return direction(unit)
+    else:
+        length = torch.linalg.vector_norm(unit, dim=-1, keepdim=True)
     return torch.div(unit, torch.where(length > 0, length, 1.0), out=None if unit is x else unit), length

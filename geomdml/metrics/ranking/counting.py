@@ -16,6 +16,7 @@ from torch import Tensor
 from geomdml.metrics.ranking.ranks import Items, Ranks, Ties, ranks_of_hits
 from geomdml.metrics.ranking.screening import Products
 from geomdml.search._matched_pairs import OneToOne
+from geomdml.search._ties import bounds, tied
 
 __all__ = ["ByCounting", "COLUMNS", "Doubts", "FEW", "Hits", "QUERIES"]
 
@@ -102,7 +103,7 @@ class ByCounting:
         distance = (
             distance[:, None, :].where(equal & there[:, None, :], torch.inf).amin(-1).masked_fill(~there, torch.inf)
         )
-        distance, order = distance.sort(dim=1, stable=True)
+        distance, order = tied(distance).sort(dim=1, stable=True)
         before = torch.searchsorted(distance, distance)
         if self.ties == "index":
             before = torch.arange(distance.shape[1], device=rows.device).repeat(len(rows), 1)
@@ -135,9 +136,10 @@ class ByCounting:
 
     def _measure(self, rows: Tensor, doubts: Doubts, hits: Hits, closer: Tensor, tied: Tensor) -> None:
         row, item, hit = doubts
-        distance, bound, relevant = self._distances(rows[row], item), hits.distance[row, hit], hits.item[row, hit]
-        equal = (distance == bound) | (self.which[item] == self.which[relevant])
-        nearer = (distance < bound) & ~equal
+        distance, relevant = self._distances(rows[row], item), hits.item[row, hit]
+        low, high = bounds(hits.distance[row, hit])
+        equal = (low <= distance) & (distance <= high) | (self.which[item] == self.which[relevant])
+        nearer = (distance < low) & ~equal
         if self.ties == "index":
             nearer, equal = nearer | (equal & (item < relevant)), torch.zeros_like(equal)
         closer.index_put_((row, hit), nearer.long(), accumulate=True)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from geomdml.metrics.ranking.ranks import Items, Ranks, Ties, ranks_of_hits
+from geomdml.search._ties import bounds, tied
 from geomdml.spaces import Space
 
 __all__ = ["BYTES", "BySorting"]
@@ -64,10 +65,10 @@ class BySorting:
         if self.items.leave_one_out:
             dist[torch.arange(len(rows), device=dist.device), self.place[rows]] = torch.inf
         if self.ties == "index":
-            dist = dist.argsort(dim=-1, stable=True).argsort(dim=-1).double()
+            dist = tied(dist).argsort(dim=-1, stable=True).argsort(dim=-1).double()
         most = int(relevant.max())
         columns, there = self.relevant.items(rows)
-        hits = _smallest(dist.gather(1, columns).masked_fill(~there, torch.inf), most)
+        hits = tied(_smallest(dist.gather(1, columns).masked_fill(~there, torch.inf), most))
         return _counts(dist, hits, relevant[:, None], self.depth(most)).ordered(self.ties)
 
 
@@ -76,31 +77,34 @@ def _counts(dist: Tensor, hits: Tensor, relevant: Tensor, depth: int) -> Ranks:
 
     One item of the list more than `depth` is looked at, to see whether a block of ties goes on behind it.
     """
+    low, high = bounds(hits)
     if hits.shape[1] <= _FEW and _LONG <= dist.shape[1] <= 64 * depth:  # the list is long, and much of it is asked for
-        closer, level = _compare(dist, hits)
+        closer, level = _compare(dist, low, high)
         return ranks_of_hits(closer, (level - _level(hits)).clamp(min=0), hits, relevant)
     nearest = _smallest(dist, min(depth + 1, dist.shape[-1]))
     last = nearest[:, -1:]
-    hits = hits[:, : max(1, int((hits <= last).sum(-1).max()))].contiguous()
-    closer, within = torch.searchsorted(nearest, hits), torch.searchsorted(nearest, hits, right=True)
-    cut = ((hits == last) & (closer < depth)).any(-1)
-    within[cut] = within[cut].where(hits[cut] != last[cut], (dist[cut] <= last[cut]).sum(-1, keepdim=True))
+    inside = max(1, int((low <= last).sum(-1).max()))
+    hits, low, high = (x[:, :inside].contiguous() for x in (hits, low, high))
+    closer, within = torch.searchsorted(nearest, low), torch.searchsorted(nearest, high, right=True)
+    level = (low <= last) & (last <= high)
+    cut = (level & (closer < depth)).any(-1)
+    behind = (dist[cut] <= bounds(last[cut])[1]).sum(-1, keepdim=True)
+    within[cut] = within[cut].where(~level[cut], behind)
     return ranks_of_hits(closer, (within - closer - _level(hits)).clamp(min=0), hits, relevant)
 
 
-def _compare(dist: Tensor, hits: Tensor) -> tuple[Tensor, Tensor]:
-    """How many of a row are closer than each hit, and how many as far: what costs less than to sort a long row.
+def _compare(dist: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """How many of a row are below each `low`, and how many from there up to `high`: faster than to sort a long row.
 
     On a CPU, NumPy counts the true ones of one row many times faster than those of each row of a matrix.
     """
     if dist.device.type != "cpu":
-        columns = hits.unbind(1)
-        closer = torch.stack([(dist < hit[:, None]).sum(1) for hit in columns], 1)
-        return closer, torch.stack([(dist <= hit[:, None]).sum(1) for hit in columns], 1) - closer
-    counts = np.empty((2, *hits.shape), np.int64)
-    for i, (row, bounds) in enumerate(zip(dist.numpy(), hits.numpy(), strict=True)):
-        for j, bound in enumerate(bounds):
-            counts[:, i, j] = np.count_nonzero(row < bound), np.count_nonzero(row <= bound)
+        closer = torch.stack([(dist < bound[:, None]).sum(1) for bound in low.unbind(1)], 1)
+        return closer, torch.stack([(dist <= bound[:, None]).sum(1) for bound in high.unbind(1)], 1) - closer
+    counts = np.empty((2, *low.shape), np.int64)
+    for i, (row, lows, highs) in enumerate(zip(dist.numpy(), low.numpy(), high.numpy(), strict=True)):
+        for j, (least, most) in enumerate(zip(lows, highs, strict=True)):
+            counts[:, i, j] = np.count_nonzero(row < least), np.count_nonzero(row <= most)
     closer, within = torch.from_numpy(counts)
     return closer, within - closer
 

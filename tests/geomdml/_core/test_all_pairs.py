@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from geomdml import poincare, tangent
 from geomdml._core import all_pairs as pairs
 from geomdml._core.all_pairs import twofloat
-from geomdml.testing import laws, strategies
+from geomdml.spaces import Euclidean, Hyperbolic
+from geomdml.testing import laws, oracle, strategies
 from geomdml.testing.laws import BALL, TANGENT
+from geomdml.testing.primitives import relative_error
 
 CHARTS = pytest.mark.parametrize(
     ("chart", "f", "draw"),
@@ -143,3 +145,29 @@ def test_the_device_decides_and_float64_stays_float64(monkeypatch):
         assert twofloat.is_needed(gpu, gpu) is expected
     monkeypatch.setattr(torch.Tensor, "device", torch.device("mps"))
     assert twofloat.is_needed(gpu, gpu)
+
+
+@pytest.mark.parametrize(
+    ("space", "exact"),
+    [
+        (Hyperbolic(1.0, chart="tangent"), oracle.tangent_dist),
+        (Hyperbolic(1.0, chart="ball"), oracle.dist),
+        (Hyperbolic(1.0, chart="lorentz"), oracle.hyperboloid_dist),
+        (Euclidean(), oracle.euclidean_dist),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize(("count", "radius"), [(4, 1e-6), (12, 2.0), (24, 0.1)])
+def test_float64_keeps_its_digits_in_many_dimensions(space, exact, count: int, radius: float):
+    """Coordinates that are 0 or all the same round the same way, so that a plain sum of 2,048 terms drifts.
+
+    Matrix products of few and of many rows add up in ways of their own.
+    """
+    draw = torch.Generator().manual_seed(0)
+    u = (torch.rand(count, 2048, generator=draw) > 0.4).double()
+    u *= radius / u.norm(dim=1, keepdim=True)
+    x = Hyperbolic(1.0).to(space.chart, u) if isinstance(space, Hyperbolic) else u
+    matrix = space.pairwise_dist(x, x)
+    error = (matrix - space.dist(x[:, None], x)).abs() / matrix
+    for i, j in ((0, 1), divmod(int(error.nan_to_num().argmax()), count)):
+        assert relative_error(matrix[i, j], exact(x[i].tolist(), x[j].tolist(), c=1.0)) <= 4e-15

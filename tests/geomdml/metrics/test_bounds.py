@@ -44,16 +44,11 @@ def blocks(place: list[int], labels: list[int], query: int, gallery: list[int]) 
     return [[labels[j] == labels[query] for j in block] for _, block in grouped]
 
 
-# Hyperbolic distances in float64 may differ in their last bit by their place in a tile, which breaks ties.
-MEASURED = [
-    (space, dtype)
-    for space in SPACES
-    for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-    if dtype != torch.float64 or not isinstance(space, Hyperbolic)
-]
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-@pytest.mark.parametrize(("space", "dtype"), MEASURED, ids=repr)
+@pytest.mark.parametrize("space", SPACES, ids=repr)
+@pytest.mark.parametrize("dtype", DTYPES, ids=repr)
 @given(st.lists(st.tuples(st.integers(-1, 1), st.integers(0, 1)), min_size=2, max_size=6), st.integers(0, 3))
 def test_scores_are_the_mean_over_all_orders_in_every_space_and_dtype(space, dtype, items, queries):
     place, labels = map(list, zip(*items, strict=True))
