@@ -16,6 +16,7 @@ def main(args: list[str] | None = None) -> None:
         monitor="val/mAP",
         shown={"validation mAP": "val/mAP", "Recall@1": "val/Recall@1"},
         links={"shape": "shape", "mean": "mean", "std": "std"},
+        fixed=("shape",),
         studies={"compare": Study(with_trainer(DigitsExperiment))},
         args=args,
     )

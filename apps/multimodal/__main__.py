@@ -16,6 +16,7 @@ def main(args: list[str] | None = None) -> None:
         monitor="val/fused",
         shown={"validation accuracy fused": "val/fused", "views": "val/views", "points": "val/points"},
         links={"classes": "classes"},
+        fixed=("classes",),
         studies={"compare": Study(with_trainer(MultimodalExperiment))},
         args=args,
     )

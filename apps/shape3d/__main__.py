@@ -31,6 +31,7 @@ def train(words: list[str] | None) -> None:
         monitor="val/mAP",
         shown={"validation mAP": "val/mAP", "accuracy": "val/accuracy"},
         links={"classes": "classes"},
+        fixed=("classes",),
         studies={"compare": Study(with_trainer(ShapeExperiment))},
         args=words,
     )

@@ -28,6 +28,7 @@ def train(words: list[str] | None) -> None:
         monitor="val/MAP",
         shown={"MAP of a sample": "val/MAP", "mean rank": "val/mean_rank"},
         links={"nodes": "nodes"},
+        fixed=("nodes",),
         args=words,
     )
 

@@ -33,6 +33,10 @@ class WholeFiles(TorchCheckpointIO):
         torch.save(checkpoint, buffer)
         write_file(Path(path), lambda part: part.write_bytes(buffer.getbuffer()), sync=True)
 
+    def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        checkpoint = super().load_checkpoint(*args, **kwargs)
+        return {"pytorch-lightning_version": L.__version__, **checkpoint}  # weights alone do not say it
+
 
 class Checkpoints(Checkpoint):
     """Keeps best.ckpt, of the highest score, and last.ckpt, to go on from, in checkpoints/ of the run's folder.

@@ -6,6 +6,8 @@ from typing import Any
 import lightning as L
 import torch
 
+from geomdml.spaces import Hyperbolic
+
 
 class AppModule(L.LightningModule):
     """Can be made again from its own arguments, and trains under `optimiser`; a subclass calls `save_hyperparameters`.
@@ -31,3 +33,10 @@ class AppModule(L.LightningModule):
     def settings(self) -> dict[str, Any]:
         """The arguments that this module was made with."""
         return {name: self.hparams[name] for name in self.arguments()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The curvature that this module was made with stays, where it is not learned: it is an option, no weight."""
+        own = self.state_dict()
+        for name, module in self.named_modules(remove_duplicate=False):
+            if isinstance(module, Hyperbolic) and (key := f"{name}.c") in own:
+                checkpoint["state_dict"][key] = own[key]
