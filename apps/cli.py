@@ -17,8 +17,10 @@ from types import MappingProxyType
 from typing import Any
 
 import lightning as L
+import torch
+from jsonargparse.typing import register_type
 from lightning.fabric.plugins import CheckpointIO
-from lightning.pytorch.callbacks import Callback, ProgressBar, RichProgressBar
+from lightning.pytorch.callbacks import Callback, ProgressBar, RichProgressBar, StochasticWeightAveraging
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.strategies import FSDPStrategy
@@ -28,7 +30,7 @@ from apps.compare.study import GIVEN, Study, run_study
 from apps.io.packages import FetchError
 from apps.training.checkpoints import Checkpoints, WholeFiles, newest
 from apps.training.distributed import SharedBatchNorm
-from apps.training.given import GivenOptimiser, check_data, check_options
+from apps.training.given import GivenOptions, check_data, check_options
 from apps.training.progress import Progress
 from apps.training.restore import Saved, misfit, read_checkpoint
 from apps.training.trusted import TRUST, trusted_class_paths, trusted_packages
@@ -49,6 +51,8 @@ PLAIN = {
     "PytorchStreamReader": "the checkpoint is damaged, or no checkpoint",
     "Early stopping conditioned on metric": "trainer.callbacks: EarlyStopping watches a value that is not logged",
 }
+
+register_type(torch.device)  # an argument of Lightning's callbacks, which a config has to hold
 
 
 class AppParser(LightningArgumentParser):
@@ -209,11 +213,12 @@ class AppCLI(LightningCLI):
         # Without validation scores the last checkpoint is the best.
         monitor = self.monitor if getattr(self.datamodule, "validates", True) else None
         self.checkpoints = Checkpoints(monitor=monitor, every=self._get(self.config, "checkpoint_every"))
-        bar = given["enable_progress_bar"] and not any(isinstance(each, ProgressBar) for each in callbacks)
+        bars: list[Callback] = [each for each in callbacks if isinstance(each, ProgressBar)]
+        kwargs["enable_progress_bar"] = bool(bars) or given["enable_progress_bar"]
         kwargs["callbacks"] = [
-            *([RichProgressBar()] if bar and sys.stdout.isatty() else []),
+            *([RichProgressBar()] if sys.stdout.isatty() and given["enable_progress_bar"] and not bars else []),
             Progress(shown=self.shown),
-            GivenOptimiser(),
+            GivenOptions(),
             self.checkpoints,
             *self.results,
             *callbacks,
@@ -237,7 +242,13 @@ class AppCLI(LightningCLI):
                     flush=True,
                 )
             return
-        self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=self.checkpoints.best, verbose=False)
+        best = self.checkpoints.best
+        if _averaged(self.trainer):
+            best = best.with_name("averaged.ckpt")
+            self.trainer.save_checkpoint(best)
+            if self.trainer.is_global_zero:
+                print(f"averaged weights: {best}; the test is theirs", flush=True)
+        self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best, verbose=False)
 
 
 def run(
@@ -303,7 +314,7 @@ def run(
             error = ValueError(f"{PLAIN['DataLoader worker']} ({error})")
         if os.environ.get("GEOMDML_TRACEBACK"):
             raise
-        sys.exit(f"error: {_first(error)}")
+        sys.exit(f"error: {_of_class(_first(error))}")
     except RuntimeError as error:
         plain = next((plain for name, plain in PLAIN.items() if name in str(error)), None)
         if plain is None or os.environ.get("GEOMDML_TRACEBACK"):
@@ -311,9 +322,24 @@ def run(
         sys.exit(f"error: {plain} ({str(error).partition(chr(10))[0]})")
 
 
+def _of_class(error: BaseException) -> str:
+    """What to say of an error; where jsonargparse lists all that a class might have been, the line on the one given."""
+    found = re.search(r"Problem with given class_path '(\S+)':\s+(?:- )?([^\n]+)", str(error))
+    return f"{found[1]}: {found[2]}" if found else str(error)
+
+
 def _listed(value: Any) -> list[Any]:
     """The values of an option of the trainer that takes one, several or none."""
     return list(value) if isinstance(value, list | tuple) else [] if value in (None, True) else [value]
+
+
+def _averaged(trainer: L.Trainer) -> bool:
+    """Whether the weights are those of a stochastic weight averaging that came to its end: no score chose them."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return any(
+        isinstance(each, StochasticWeightAveraging) and each.n_averaged and trainer.current_epoch > each.swa_end
+        for each in callbacks
+    )
 
 
 def _check_trainer(given: Mapping[str, Any], plugins: list[Any]) -> None:
@@ -326,6 +352,11 @@ def _check_trainer(given: Mapping[str, Any], plugins: list[Any]) -> None:
         raise ValueError("--trainer.logger false: the log is the folder of the run; leave it out")
     if given["enable_checkpointing"] is False:
         raise ValueError("--trainer.enable_checkpointing false: a fit is tested from a checkpoint; leave it out")
+    if given["fast_dev_run"]:
+        raise ValueError(
+            "--trainer.fast_dev_run: it has no folder for its report; expected --trainer.max_epochs 1 "
+            "--trainer.limit_train_batches 2 --trainer.limit_val_batches 2 --trainer.limit_test_batches 2"
+        )
     for plugin in plugins:
         if isinstance(plugin, CheckpointIO):
             raise ValueError(

@@ -4,12 +4,14 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 
+from apps.training.loading import data_of
 from apps.training.module import AppModule
 from apps.training.restore import Saved, misfit
 
 FOR_SPEED = {"weights": "none", "compile": False, "grad_checkpointing": False}  # they do not change what fits
+OF_SCHEDULE = ("base_lrs", "gamma")
 SHOWN = 60
 
 
@@ -79,16 +81,27 @@ def check_data(given: Mapping[str, Any], saved: Saved) -> None:
         )
 
 
-class GivenOptimiser(Callback):
-    """Keeps the learning rates, weight decay and the like that are given, where training goes on with other ones.
+class GivenOptions(Callback):
+    """Keeps the learning rates, weight decay, patience and the like that are given, where training goes on.
 
-    A checkpoint carries those of its optimiser. A schedule goes on from where it is, in proportion to the rate given.
+    A checkpoint carries those of its optimiser and of early stopping. A schedule goes on from where it is, in
+    proportion to the rate that is given. Early stopping looks at the scores when they are there, after a validation:
+    at the end of the epoch a run that goes on from the checkpoint of a validation has none.
     """
 
     def __init__(self) -> None:
         self.changed = False
         self.groups: list[list[dict[str, Any]]] = []
-        self.schedules: list[dict[str, Any]] = []
+        self.schedules: list[tuple[Any, dict[str, Any]]] = []
+        self.patience: dict[EarlyStopping, int] = {}
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Before a callback has its state of the checkpoint, and before early stopping chooses when to look."""
+        validates = getattr(data_of(trainer), "validates", True) and trainer.limit_val_batches != 0
+        for each in stopping(trainer):
+            self.patience[each] = each.patience
+            if each._check_on_train_epoch_end is None:
+                each._check_on_train_epoch_end = not validates
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """The optimisers as they were made, before the state of the checkpoint is loaded."""
@@ -97,8 +110,8 @@ class GivenOptimiser(Callback):
             for optimizer in trainer.optimizers
         ]
         self.schedules = [
-            {name: value for name, value in vars(config.scheduler).items() if name in ("base_lrs", "gamma")}
-            for config in trainer.lr_scheduler_configs
+            (each.scheduler, {name: value for name, value in vars(each.scheduler).items() if name in OF_SCHEDULE})
+            for each in trainer.lr_scheduler_configs
         ]
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -106,14 +119,24 @@ class GivenOptimiser(Callback):
         self.changed = isinstance(pl_module, AppModule) and bool(changed_options(pl_module.settings, stored))
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        for each, patience in self.patience.items():
+            each.patience = patience
+            if 0 < each.wait_count >= patience:  # it had stopped before
+                trainer.should_stop = True
         if not self.changed:  # then all is bitwise as it was saved
             return
         for optimizer, given in zip(trainer.optimizers, self.groups, strict=True):
             for group, own in zip(optimizer.param_groups, given, strict=True):
                 rate = group["lr"] * own["initial_lr"] / group["initial_lr"]
                 group.update(own, lr=rate)
-        for config, schedule in zip(trainer.lr_scheduler_configs, self.schedules, strict=True):
-            vars(config.scheduler).update(schedule)
+        for scheduler, schedule in self.schedules:
+            vars(scheduler).update(schedule)
+
+
+def stopping(trainer: L.Trainer) -> list[EarlyStopping]:
+    """The callbacks of a trainer that stop it early."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return [each for each in callbacks if isinstance(each, EarlyStopping)]
 
 
 def _fits(model: AppModule, saved: Saved, resumes: bool) -> bool:
