@@ -46,7 +46,8 @@ def read_checkpoint(path: str | Path, app: str) -> Saved:
     path = Path(path)
     expected = f"expected a checkpoint of {app}, such as runs/version_0/checkpoints/best.ckpt"
     if not path.is_file():
-        raise ValueError(f"{str(path)!r} {'is a folder' if path.exists() else 'does not exist'}; {expected}")
+        found = "is a folder" if path.is_dir() else "is no file" if path.exists() else "does not exist"
+        raise ValueError(f"{str(path)!r} {found}; {expected}")
     try:
         content = _read(path)
     except (OSError, ValueError) as error:
