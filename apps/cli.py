@@ -20,7 +20,13 @@ import lightning as L
 import torch
 from jsonargparse.typing import register_type
 from lightning.fabric.plugins import CheckpointIO
-from lightning.pytorch.callbacks import Callback, ProgressBar, RichProgressBar, StochasticWeightAveraging
+from lightning.pytorch.callbacks import (
+    Callback,
+    ProgressBar,
+    RichProgressBar,
+    StochasticWeightAveraging,
+    WeightAveraging,
+)
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.strategies import FSDPStrategy
@@ -242,6 +248,9 @@ class AppCLI(LightningCLI):
                     flush=True,
                 )
             return
+        for each in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(each, WeightAveraging):
+                each._average_model = None  # it would load the last step's weights instead of the checkpoint's mean
         best = self.checkpoints.best
         if _averaged(self.trainer):
             best = best.with_name("averaged.ckpt")
