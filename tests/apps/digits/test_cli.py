@@ -17,6 +17,7 @@ from apps.digits.__main__ import main
 from apps.digits.data import DigitBatch, DigitsData
 from apps.digits.experiment import CANDIDATES, OF_MODEL, DigitsExperiment
 from apps.digits.model import Digits
+from tests.apps.options import assert_options_win
 
 CONFIGS = Path(__file__).parents[3] / "apps/digits/configs"
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's; a user's process shows or hides them by its own rules
@@ -73,6 +74,10 @@ def test_a_run_leaves_its_scores_report_and_checkpoints(finished):
         assert (finished / name).stat().st_size > 0
     header = (finished / "metrics.csv").read_text().splitlines()[0]
     assert {"plan/entropy", "plan/positive_mass", "val/mAP"} <= set(header.split(","))
+
+
+def test_options_beside_a_checkpoint_win_or_are_refused(finished, tmp_path):
+    assert_options_win(main, finished, tmp_path, "--model.widths", "[24, 12]")
 
 
 def test_a_checkpoint_tests_to_the_same_scores_and_predicts(finished, root, tmp_path):

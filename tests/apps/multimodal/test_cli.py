@@ -14,6 +14,7 @@ from apps.multimodal.__main__ import main
 from apps.multimodal.data import MultimodalData
 from apps.multimodal.experiment import MultimodalExperiment
 from apps.multimodal.model import Multimodal
+from tests.apps.options import assert_options_win
 
 CONFIGS = Path(__file__).parents[3] / "apps/multimodal/configs"
 # Lightning's warnings: a user's process shows or hides them by its own rules
@@ -45,6 +46,10 @@ def test_a_run_leaves_its_scores_report_and_checkpoints(finished):
     page = (finished / "report.html").read_text()
     for words in ("difficulty, nats", "accuracy on validation shapes", "Class relation", "share moved to the class"):
         assert words in page
+
+
+def test_options_beside_a_checkpoint_win_or_are_refused(finished, tmp_path):
+    assert_options_win(main, finished, tmp_path, "--model.dim", "24")
 
 
 def test_a_checkpoint_tests_to_the_same_scores(finished, tmp_path):

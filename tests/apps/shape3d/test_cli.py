@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from apps.shape3d.__main__ import main
+from tests.apps.options import assert_options_win
 
 CONFIGS = Path(__file__).parents[3] / "apps/shape3d/configs"
 # Lightning's warnings: a user's process shows or hides them by its own rules
@@ -40,6 +41,10 @@ def test_a_run_leaves_its_scores_report_and_checkpoints(finished):
         assert (finished / name).stat().st_size > 0
     page = (finished / "report.html").read_text()
     assert "Precision against recall" in page and "Confusion matrix" in page
+
+
+def test_options_beside_a_checkpoint_win_or_are_refused(finished, tmp_path):
+    assert_options_win(main, finished, tmp_path, "--model.widths", "[24, 12]")
 
 
 def test_a_checkpoint_tests_to_the_same_scores(finished, tmp_path):

@@ -13,6 +13,7 @@ from safetensors import safe_open
 
 from apps.taxonomy.__main__ import main
 from apps.taxonomy.model import TaxonomyEmbedding
+from tests.apps.options import assert_options_win
 
 CONFIGS = Path(__file__).parents[3] / "apps/taxonomy/configs"
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's; a user's process shows or hides them by its own rules
@@ -71,6 +72,10 @@ def test_names_cannot_leave_the_page_they_are_shown_in(tmp_path):
     app("fit", root, tmp_path, "--trainer.max_epochs", "1", "--data.steps", "2")
     page = (tmp_path / "version_0/report.html").read_text()
     assert page.count("</script>") == 2 and "<img src=x>" not in page and "<b>" not in page
+
+
+def test_options_beside_a_checkpoint_win_or_are_refused(finished, tmp_path):
+    assert_options_win(main, finished, tmp_path, "--model.dim", "24")
 
 
 def test_a_checkpoint_tests_to_the_same_scores(finished, root, tmp_path):
