@@ -162,6 +162,8 @@ class AppCLI(LightningCLI):
             super().parse_arguments(parser, args)
             return
         self.saved = read_checkpoint(path, self.app)
+        if command == "fit" and not chosen.get("config"):
+            print("no config: the trainer has its own defaults, such as max_epochs; a run's are in its config.yaml")
         own, defaults = self._subcommand_parsers[command], self._defaults(self.saved)
         if unknown := defaults.keys() - own.get_defaults().keys():
             raise ValueError(f"{misfit(self.saved, self.app)}: it has --{min(unknown)}, which {command} has not")
