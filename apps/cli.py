@@ -10,6 +10,7 @@ import os
 import pickle
 import re
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -118,7 +119,14 @@ class AppCLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         if subcommand not in self.studies:
-            super()._run_subcommand(subcommand)
+            try:
+                super()._run_subcommand(subcommand)
+            except (KeyError, TypeError, AttributeError) as error:
+                steps = traceback.extract_tb(error.__traceback__)
+                if not any(step.filename.endswith("checkpoint_connector.py") for step in steps):
+                    raise
+                path = self._get(self.config, "ckpt_path")
+                raise ValueError(f"{path!r} cannot be restored: {type(error).__name__} {error}") from error
             return
         run_study(
             self.studies[subcommand],

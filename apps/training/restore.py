@@ -99,6 +99,9 @@ def _read(path: Path) -> Any:
         raise ValueError("it is an old pickle" if start.startswith(PICKLE) else "torch did not write it")
     if not zipfile.is_zipfile(path):  # what lists the archive's files is at its end
         raise ValueError("it is truncated")
+    with zipfile.ZipFile(path) as archive:
+        if damaged := archive.testzip():  # torch does not compare the sums
+            raise ValueError(f"it is damaged ({damaged})")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

@@ -117,6 +117,12 @@ def test_a_test_needs_no_classes_of_the_training_unless_the_app_says_so(finished
     )
 
 
+def test_training_goes_on_from_a_file_in_the_working_folder(finished):
+    Path("some.ckpt").write_bytes(last(finished).read_bytes())
+    run("fit", "--ckpt_path", "some.ckpt", "--trainer.max_epochs", 3, "--out", "runs")
+    assert torch.load(last(Path("runs/version_0")), weights_only=True)["global_step"] == 3 * BATCHES
+
+
 def test_weights_alone_are_tested_and_not_gone_on_from(finished):
     saved = torch.load(best(finished), weights_only=True)
     parts = ("state_dict", "hyper_parameters", "datamodule_hyper_parameters")
@@ -130,11 +136,27 @@ def legacy(path: Path, saved: dict) -> None:
     torch.save({}, path, _use_new_zipfile_serialization=False)
 
 
+def flipped(path: Path, saved: dict) -> None:
+    """One bit of a weight."""
+    content = bytearray(Path("good.ckpt").read_bytes())
+    content[content.index(saved["state_dict"]["layer.weight"].numpy().tobytes())] ^= 1
+    path.write_bytes(content)
+
+
 def changed(part: str, **values):
     def write(path: Path, saved: dict) -> None:
         torch.save(saved | {part: saved[part] | values}, path)
 
     return write
+
+
+@pytest.mark.parametrize("command", ["fit", "test"])
+@pytest.mark.parametrize(
+    "parts", [{"loops": {}}, {"loops": 3}, {"callbacks": 3}, {"pytorch-lightning_version": "0.1"}], ids=str
+)
+def test_what_lightning_cannot_restore_gets_one_line_with_its_name(finished, command, parts):
+    torch.save(torch.load(last(finished), weights_only=True) | parts, "some.ckpt")
+    assert error(command, "--ckpt_path", "some.ckpt", "--out", "runs").startswith("'some.ckpt' cannot be restored: ")
 
 
 @pytest.mark.parametrize("command", ["fit", "test"])
@@ -145,6 +167,7 @@ def changed(part: str, **values):
         (lambda path, saved: path.write_text("a text"), "cannot be read: torch did not write it"),
         (legacy, "cannot be read: it is an old pickle"),
         (lambda path, saved: path.write_bytes(Path("good.ckpt").read_bytes()[:-500]), "cannot be read: it is truncate"),
+        (flipped, "cannot be read: it is damaged"),
         (lambda path, saved: path.mkdir(), "is a folder; expected a checkpoint of tests.apps"),
         (lambda path, saved: None, "does not exist; expected a checkpoint of tests.apps"),
         (lambda path, saved: path.symlink_to("/dev/null"), "is no file; expected a checkpoint of tests.apps"),
