@@ -4,12 +4,10 @@ import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from apps.chest_vit.data import RetrievalData
 from apps.chest_vit.model import CHEST
-from apps.networks import pretrained
 from apps.training.restore import restore
 
 # Neither is needed to use a network; the weights are those of the checkpoint.
@@ -51,9 +49,7 @@ class Embedder(nn.Module):
 def load(path: str | Path) -> Trained:
     """The network of a checkpoint, which runs no code and fetches nothing; raises as `restore`."""
     model, settings, data = restore(path, CHEST, **AS_TRAINED)
-    mean, std = pretrained.normalisation(model.backbone, settings["weights"])
-    model.mean.copy_(255 * torch.tensor(mean).view(3, 1, 1))
-    model.std.copy_(255 * torch.tensor(std).view(3, 1, 1))
+    model.normalise_for(settings["weights"])
     return Trained(model, data)
 
 

@@ -1,7 +1,6 @@
 """The losses that can take the place of CHEST's halves and of its regulariser, by name or by class."""
 
 import inspect
-import os
 from importlib import import_module
 from typing import Any
 
@@ -10,6 +9,7 @@ from pytorch_metric_learning.distances import CosineSimilarity
 from pytorch_metric_learning.losses import BaseMetricLossFunction
 from torch import Tensor, nn
 
+from apps.training.trusted import TRUST, trusted_packages
 from geomdml.losses import CHESTLoss
 from geomdml.losses.functional import in_mean_units
 from geomdml.losses.proxies import Proxies
@@ -27,9 +27,6 @@ NAMED: dict[str, dict[str, Any]] = {
     "pairwise_cross_entropy": {"class_path": "geomdml.losses.PairwiseCrossEntropyLoss"},
     "hier": {"class_path": "geomdml.losses.HIERLoss"},
 }
-# A checkpoint may name a class, and importing a module runs it: these two packages, and those that the user trusts.
-TRUSTED = ("geomdml", "pytorch_metric_learning")
-TRUST = "GEOMDML_LOSSES"
 
 
 class RelativeDistance(SpaceDistance):
@@ -108,7 +105,7 @@ def start_proxies(loss: CHESTLoss, head: HyperbolicHead, features: Tensor, label
 
 def _class(path: str, own: str) -> type[nn.Module]:
     module, _, name = path.rpartition(".")
-    trusted = (*TRUSTED, *os.environ.get(TRUST, "").replace(",", " ").split())
+    trusted = trusted_packages()
     if not module:
         raise ValueError(f"no loss is called {path!r}; expected {', '.join((own, *NAMED))} or the path of a class")
     if module.partition(".")[0] not in trusted:

@@ -205,6 +205,17 @@ class CHEST(AppModule):
             with distributed.whole_parameters(self.trainer):
                 self._start_proxies()
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        if weights := checkpoint["hyper_parameters"].get("weights"):
+            self.normalise_for(weights)  # with --model.weights none too: nothing is fetched, and images are as trained
+
+    @torch.no_grad()
+    def normalise_for(self, weights: str) -> None:
+        """Take the mean and deviation of pixels that a backbone with these weights expects."""
+        for buffer, values in zip((self.mean, self.std), pretrained.normalisation(self.backbone, weights), strict=True):
+            buffer.copy_(255 * torch.tensor(values).view(3, 1, 1))
+
     def terms(self, features: Tensor, labels: Tensor) -> CHESTTerms:
         """The loss of a batch's features (B, D), and its parts; never in half precision."""
         with torch.autocast(features.device.type, enabled=False):

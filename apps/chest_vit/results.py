@@ -100,8 +100,10 @@ class Results(AfterTest):
 def class_similarities(model: CHEST, data: RetrievalData) -> list[Similarities]:
     """Similarities of training images to their own class and to the others, in hyperbolic space (figure 3).
 
-    None where the hyperbolic half has no proxies of SoftTriple.
+    None where the hyperbolic half has no proxies of SoftTriple, or where the data to test have other training classes.
     """
+    if data.num_classes != model.hparams["num_classes"]:
+        return []
     if model.loss.proxies is None or model.loss.eta_h == 0 or model.loss.hyperbolic is not None:
         return []
     loader = data.whole_train_dataloader()

@@ -39,6 +39,7 @@ class Digits(AppModule):
 
     monitor = "val/mAP"
     shown = {"validation mAP": "val/mAP", "Recall@1": "val/Recall@1"}
+    fixed = ("shape",)
     mean: Tensor
     std: Tensor
 

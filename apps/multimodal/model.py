@@ -74,6 +74,7 @@ class Multimodal(AppModule):
 
     monitor = "val/fused"
     shown = {"validation accuracy fused": "val/fused", "views": "val/views", "points": "val/points"}
+    fixed = ("classes",)
 
     def __init__(
         self,

@@ -52,6 +52,7 @@ class Shape3D(AppModule):
 
     monitor = "val/mAP"
     shown = {"validation mAP": "val/mAP", "accuracy": "val/accuracy"}
+    fixed = ("classes",)
 
     def __init__(
         self,

@@ -47,6 +47,7 @@ class TaxonomyEmbedding(AppModule):
 
     monitor = "val/MAP"
     shown = {"MAP of a sample": "val/MAP", "mean rank": "val/mean_rank"}
+    fixed = ("nodes",)
 
     def __init__(
         self,

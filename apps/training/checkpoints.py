@@ -33,6 +33,10 @@ class WholeFiles(TorchCheckpointIO):
         torch.save(checkpoint, buffer)
         write_file(Path(path), lambda part: part.write_bytes(buffer.getbuffer()), sync=True)
 
+    def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        checkpoint = super().load_checkpoint(*args, **kwargs)
+        return {"pytorch-lightning_version": L.__version__, **checkpoint}  # weights alone do not say it
+
 
 class Checkpoints(Checkpoint):
     """Keeps best.ckpt, of the highest score, and last.ckpt, to go on from, in checkpoints/ of the run's folder.
@@ -71,7 +75,7 @@ class Checkpoints(Checkpoint):
         if trainer.state.fn == "fit" and trainer.ckpt_path:
             self.saved = checkpoint["global_step"]
             self.score = checkpoint["callbacks"].get(self.state_key, {}).get("score")
-            self._take_along(Path(trainer.ckpt_path), trainer)
+            self._take_along(Path(trainer.ckpt_path).absolute(), trainer)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.signals.listen()  # not before: Lightning sets handlers of its own after on_fit_start
@@ -155,7 +159,7 @@ class Checkpoints(Checkpoint):
             for each, name in ((source, self.last), (best, self.best)):
                 if each.is_file():
                     link(each, name)
-            carry_metrics(source.parents[1] / "metrics.csv", trainer, self.saved)
+            carry_metrics(source.parent.parent / "metrics.csv", trainer, self.saved)
 
     def _stop(self, trainer: L.Trainer) -> bool:
         received = self.signals.received is not None

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 import lightning as L
 import torch
 
+from geomdml.spaces import Hyperbolic
+
 
 class AppModule(L.LightningModule):
     """Can be made again from its own arguments, and trains under `optimiser`; a subclass calls `save_hyperparameters`.
@@ -18,10 +20,12 @@ class AppModule(L.LightningModule):
     Attributes:
         monitor: the logged validation score, higher is better, that chooses the best checkpoint.
         shown: what a line an epoch says, {its words: the name of a logged value}.
+        fixed: those of the arguments without a default in which data to test must be as those of the training.
     """
 
     monitor: ClassVar[str] = ""
     shown: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    fixed: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def arguments(cls) -> list[str]:
@@ -45,3 +49,10 @@ class AppModule(L.LightningModule):
     def settings(self) -> dict[str, Any]:
         """The arguments that this module was made with."""
         return {name: self.hparams[name] for name in self.arguments()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The curvature that this module was made with stays, where it is not learned: it is an option, no weight."""
+        own = self.state_dict()
+        for name, module in self.named_modules(remove_duplicate=False):
+            if isinstance(module, Hyperbolic) and (key := f"{name}.c") in own:
+                checkpoint["state_dict"][key] = own[key]

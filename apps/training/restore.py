@@ -2,7 +2,7 @@
 
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -21,22 +21,33 @@ class Restored(NamedTuple, Generic[Model]):
     data: dict[str, Any]
 
 
-def restore(path: str | Path, model_class: type[Model], **instead: Any) -> Restored[Model]:
-    """The network of a checkpoint that a fit of `model_class` wrote.
+class Saved(NamedTuple):
+    """What a checkpoint holds: the weights, the arguments of the model and of its data, the state of the optimiser.
 
-    The checkpoint is read as numbers and names alone: no code in it is run.
+    groups: the groups of parameters of the optimiser; none where only weights were saved.
+    """
+
+    path: Path
+    weights: Mapping[str, Any]
+    settings: dict[str, Any]
+    data: dict[str, Any]
+    groups: Sequence[Mapping[str, Any]]
+
+
+def read_checkpoint(path: str | Path, app: str) -> Saved:
+    """What is in a checkpoint that a fit wrote; it is read as numbers and names alone: no code in it is run.
 
     Args:
-        instead: arguments of `model_class` to use instead of those in the checkpoint, such as weights="none".
+        app: the package of the app, such as "apps.digits", for the message.
 
     Raises:
-        ValueError: the file is missing, empty, damaged or no checkpoint; another app wrote it, or another version of
-            this one that the network does not fit. One line, which names the file.
+        ValueError: the file is missing, empty, damaged or no checkpoint. One line, which names the file.
     """
-    path, app = Path(path), model_class.__module__.rpartition(".")[0]
+    path = Path(path)
     expected = f"expected a checkpoint of {app}, such as runs/version_0/checkpoints/best.ckpt"
     if not path.is_file():
-        raise ValueError(f"{str(path)!r} {'is a folder' if path.exists() else 'does not exist'}; {expected}")
+        found = "is a folder" if path.is_dir() else "is no file" if path.exists() else "does not exist"
+        raise ValueError(f"{str(path)!r} {found}; {expected}")
     try:
         content = _read(path)
     except (OSError, ValueError) as error:
@@ -47,13 +58,35 @@ def restore(path: str | Path, model_class: type[Model], **instead: Any) -> Resto
         {name: value for name, value in content[part].items() if not str(name).startswith("_")} for part in PARTS[1:]
     )
     try:
-        model = model_class(**(settings | instead))
-        model.load_state_dict(content["state_dict"])
+        groups = [group for state in content.get("optimizer_states", ()) for group in state["param_groups"]]
+    except (TypeError, KeyError):
+        groups = []
+    return Saved(path, content["state_dict"], settings, data, groups)
+
+
+def restore(path: str | Path, model_class: type[Model], **instead: Any) -> Restored[Model]:
+    """The network of a checkpoint that a fit of `model_class` wrote.
+
+    Args:
+        instead: arguments of `model_class` to use instead of those in the checkpoint, such as weights="none".
+
+    Raises:
+        ValueError: as `read_checkpoint`; another app wrote it, or another version of this one that the network does not
+            fit. One line, which names the file.
+    """
+    app = model_class.__module__.rpartition(".")[0]
+    saved = read_checkpoint(path, app)
+    try:
+        model = model_class(**(saved.settings | instead))
+        model.load_state_dict(saved.weights)
     except (TypeError, KeyError, AttributeError, RuntimeError, ValueError) as error:
-        raise ValueError(
-            f"{str(path)!r} does not fit this version of {app}, or another app wrote it: {_first_line(error)}"
-        ) from error
-    return Restored(model.eval(), settings, data)
+        raise ValueError(f"{misfit(saved, app)}: {_first_line(error)}") from error
+    return Restored(model.eval(), saved.settings, saved.data)
+
+
+def misfit(saved: Saved, app: str) -> str:
+    """What to say of a checkpoint that is none of this app's."""
+    return f"{str(saved.path)!r} does not fit this version of {app}, or another app wrote it"
 
 
 def _read(path: Path) -> Any:
@@ -66,6 +99,9 @@ def _read(path: Path) -> Any:
         raise ValueError("it is an old pickle" if start.startswith(PICKLE) else "torch did not write it")
     if not zipfile.is_zipfile(path):  # what lists the archive's files is at its end
         raise ValueError("it is truncated")
+    with zipfile.ZipFile(path) as archive:
+        if damaged := archive.testzip():  # torch does not compare the sums
+            raise ValueError(f"it is damaged ({damaged})")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

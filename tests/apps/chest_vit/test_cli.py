@@ -4,6 +4,7 @@ import inspect
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,10 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from apps.chest_vit.__main__ import main
 from apps.chest_vit.data import RetrievalData
 from apps.chest_vit.model import CHEST
+from tests.apps.options import assert_options_win
 
 ROOT = Path(__file__).parents[3]
 SMOKE = ROOT / "apps/chest_vit/configs/smoke.yaml"
@@ -78,6 +81,25 @@ def test_a_checkpoint_is_plain_data_and_tests_to_the_same_scores(finished, tree)
     app("test", "--config", folder / "config.yaml", "--ckpt_path", checkpoint, folder=folder.parents[1])
     first, second = (json.loads((folder.parent / f"version_{k}/results.json").read_text()) for k in (0, 1))
     assert first["scores"] == second["scores"]
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's; a user's process shows or hides them by its own rules
+def test_options_beside_a_checkpoint_win_or_are_refused(finished, tmp_path):
+    assert_options_win(main, finished[0], tmp_path, "--model.dim", "24")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_curvature_that_is_given_and_classes_that_are_others_need_no_training(finished, tree, tmp_path):
+    words = ("--ckpt_path", str(finished[0] / "checkpoints/best.ckpt"), "--out", str(tmp_path / "runs"))
+    main(["predict", *words, "--model.c", "5"])
+    with safe_open(tmp_path / "runs/version_0/embeddings.safetensors", "pt") as file:
+        assert file.metadata()["c"] == "5.0"
+    for label in range(8):  # 4 train and 4 are tested; the run had more
+        (tmp_path / "fewer").mkdir(exist_ok=True)
+        shutil.copytree(tree / f"class-{label:02}", tmp_path / f"fewer/class-{label:02}")
+    main(["test", *words, "--data.root", str(tmp_path / "fewer"), "--data.validation", "0"])
+    found = json.loads((tmp_path / "runs/version_1/results.json").read_text())
+    assert found["facts"]["classes"].startswith("train 4, ")
 
 
 def test_a_checkpoint_that_would_run_code_is_refused(finished, tmp_path):

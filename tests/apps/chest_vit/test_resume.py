@@ -91,4 +91,4 @@ def test_there_is_no_last_checkpoint_before_the_first_run(fit, tmp_path):
 def test_a_damaged_checkpoint_is_named(fit, tmp_path):
     (tmp_path / "half.ckpt").write_bytes(b"PK\x03\x04 and no more")
     code, output = run(*fit, "--ckpt_path", "half.ckpt", folder=tmp_path)
-    assert code == 1 and output.startswith("error: the checkpoint is damaged, or no checkpoint"), output
+    assert code == 1 and output.startswith("error: 'half.ckpt' cannot be read: it is truncated"), output

@@ -11,10 +11,12 @@ import torch
 
 from apps.compare.harness import Trial
 from apps.datasets import cifar10
+from apps.digits.__main__ import main
 from apps.digits.data import DigitBatch, DigitsData
 from apps.digits.experiment import CANDIDATES, OF_MODEL, DigitsExperiment
 from apps.digits.model import Digits
 from tests.apps.command_line import App, assert_complete, assert_same_weights, results
+from tests.apps.options import assert_options_win
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's; a user's process shows or hides them by its own rules
 app = App("digits")
@@ -48,6 +50,10 @@ def test_a_run_leaves_its_scores_report_and_checkpoints(finished):
     assert found["facts"]["images"].startswith("train 200, validation 100, test 100")
     header = (finished / "metrics.csv").read_text().splitlines()[0]
     assert {"plan/entropy", "plan/positive_mass", "val/mAP"} <= set(header.split(","))
+
+
+def test_options_beside_a_checkpoint_win_or_are_refused(finished, tmp_path):
+    assert_options_win(main, finished, tmp_path, "--model.widths", "[24, 12]")
 
 
 def test_a_checkpoint_tests_to_the_same_scores_and_predicts(finished, tmp_path):

@@ -7,11 +7,11 @@ import torch
 from PIL import Image
 
 from apps.compare.harness import Trial
-from apps.multimodal import plots
 from apps.multimodal.data import MultimodalData
 from apps.multimodal.experiment import MultimodalExperiment
 from apps.multimodal.model import Multimodal
 from tests.apps.command_line import App, assert_complete, assert_same_weights, results
+from tests.apps.options import assert_options_win
 
 # Lightning's warnings: a user's process shows or hides them by its own rules
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("own_cache")]
@@ -30,6 +30,10 @@ def test_a_run_leaves_its_scores_report_and_checkpoints(finished):
     page = (finished / "report.html").read_text()
     for words in ("difficulty, nats", "accuracy on validation shapes", "Class relation", "share moved to the class"):
         assert words in page
+
+
+def test_options_beside_a_checkpoint_win_or_are_refused(finished, tmp_path):
+    assert_options_win(main, finished, tmp_path, "--model.dim", "24")
 
 
 def test_a_checkpoint_tests_to_the_same_scores(finished, tmp_path):

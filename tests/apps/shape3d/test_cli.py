@@ -8,6 +8,7 @@ from PIL import Image
 
 from apps.shape3d.__main__ import main
 from tests.apps.command_line import App, assert_complete, assert_same_weights, results
+from tests.apps.options import assert_options_win
 
 # Lightning's warnings: a user's process shows or hides them by its own rules
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("own_cache")]
@@ -25,6 +26,10 @@ def test_a_run_leaves_its_scores_report_and_checkpoints(finished):
     assert found["facts"]["split"].startswith("train 14, validation 6, test 10")
     page = (finished / "report.html").read_text()
     assert "Precision against recall" in page and "Confusion matrix" in page
+
+
+def test_options_beside_a_checkpoint_win_or_are_refused(finished, tmp_path):
+    assert_options_win(main, finished, tmp_path, "--model.widths", "[24, 12]")
 
 
 def test_a_checkpoint_tests_to_the_same_scores(finished, tmp_path):

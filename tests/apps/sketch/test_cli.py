@@ -6,6 +6,7 @@ import pytest
 
 from apps.sketch.__main__ import main
 from tests.apps.command_line import assert_complete, assert_same_weights, results
+from tests.apps.options import assert_options_win
 from tests.apps.sketch.conftest import CLASSES, MODELS, SKETCHES, TESTED, app, shrec13, sketch
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's; a user's process shows or hides them by its own rules
@@ -23,6 +24,10 @@ def test_a_run_leaves_its_scores_report_and_checkpoints(finished):
     assert found["facts"]["sketches"].startswith("8 train, 4 validation, 6 test")
     page = (finished / "report.html").read_text()
     assert "Precision against recall" in page and page.count('class="query"') >= 6
+
+
+def test_options_beside_a_checkpoint_win_or_are_refused(finished, tmp_path):
+    assert_options_win(main, finished, tmp_path, "--model.sketch_widths", "[24, 8]")
 
 
 def test_a_checkpoint_tests_to_the_same_scores(finished, tmp_path):

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from apps.taxonomy.__main__ import main
 from apps.taxonomy.model import TaxonomyEmbedding
 from tests.apps.command_line import App, assert_complete, results
+from tests.apps.options import assert_options_win
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's; a user's process shows or hides them by its own rules
 SMALL = ("--data.root_synset", "null", "--data.validated", "30", "--data.batch_size", "32")
@@ -64,6 +65,10 @@ def test_names_cannot_leave_the_page_they_are_shown_in(tmp_path):
     app("fit", root, tmp_path, *SMALL, "--trainer.max_epochs", "1", "--data.steps", "2")
     page = (tmp_path / "version_0/report.html").read_text()
     assert page.count("</script>") == 2 and "<img src=x>" not in page and "<b>" not in page
+
+
+def test_options_beside_a_checkpoint_win_or_are_refused(finished, tmp_path):
+    assert_options_win(main, finished, tmp_path, "--model.dim", "24")
 
 
 def test_a_checkpoint_tests_to_the_same_scores(finished, tmp_path):

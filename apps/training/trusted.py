@@ -1,0 +1,32 @@
+"""The packages whose classes a config or a checkpoint may name: importing a module runs it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from jsonargparse import set_parsing_settings
+from jsonargparse._common import parsing_settings
+
+TRUST = "GEOMDML_LOSSES"
+TRUSTED = ("geomdml", "pytorch_metric_learning")
+OF_LIGHTNING = ("lightning", "pytorch_lightning", "torch.optim")  # what the options of its command line take
+
+
+def trusted_packages() -> tuple[str, ...]:
+    """Our own packages, and those that the variable GEOMDML_LOSSES names, divided by commas or spaces."""
+    return (*TRUSTED, *os.environ.get(TRUST, "").replace(",", " ").split())
+
+
+@contextmanager
+def trusted_class_paths() -> Iterator[None]:
+    """Refuse, before it is imported, whatever a command line or a config names outside these packages and Lightning.
+
+    Raises:
+        ValueError: the variable GEOMDML_LOSSES has a word that is no name of a package.
+    """
+    before = dict(parsing_settings)  # jsonargparse can add to its settings, and not take back
+    set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=[*trusted_packages(), *OF_LIGHTNING])
+    try:
+        yield
+    finally:
+        parsing_settings.update(before)
