@@ -46,9 +46,9 @@ def scores(folder: Path) -> dict[str, float]:
     return {name: float(value) for name, value in rows[-1].items() if name.startswith("test/")}
 
 
-def error(*words: object, **kwargs) -> str:
+def error(*words: object) -> str:
     with pytest.raises(SystemExit) as end:
-        run(*words, **kwargs)
+        run(*words)
     assert isinstance(end.value.code, str) and end.value.code.startswith("error: ") and "\n" not in end.value.code
     return end.value.code.removeprefix("error: ")
 

@@ -7,6 +7,8 @@ import torch
 from PIL import Image
 
 from apps.compare.harness import Trial
+from apps.multimodal import plots
+from apps.multimodal.__main__ import main
 from apps.multimodal.data import MultimodalData
 from apps.multimodal.experiment import MultimodalExperiment
 from apps.multimodal.model import Multimodal
