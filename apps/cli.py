@@ -32,7 +32,6 @@ EXPECTED_WARNINGS = (
     r".*smaller than the logging interval.*",
     r".*module\(s\) in eval mode at the start of training.*",  # the frozen part of a backbone
     r".*Total length of `list` across ranks is zero.*",  # no validation, as asked for
-    r".*your dataloader is not resumable.*",  # it is: apps.training.loading
     r".*recommended to use `self.log\(.*sync_dist=True.*",  # every process logs the scores of all the data
 )
 # What other libraries say in many lines, in one.
