@@ -16,7 +16,6 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.strategies import FSDPStrategy
 
 from apps.compare.study import GIVEN, Study, run_study
@@ -24,6 +23,8 @@ from apps.io.packages import FetchError
 from apps.training.checkpoints import Checkpoints, WholeFiles, newest
 from apps.training.distributed import SharedBatchNorm
 from apps.training.progress import Progress
+from apps.training.run_folder import BesideIt, RunFolder
+from apps.training.signals import exit_at_signals
 
 EXPECTED_WARNINGS = (
     r".*does not have many workers which may be a bottleneck.*",
@@ -107,8 +108,8 @@ class AppCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         out = Path(self._get(self.config, "out"))
-        log = CSVLogger(out, name="")
-        kwargs["logger"] = [log, TensorBoardLogger(out, name="", version=log.version)]
+        folder = RunFolder(out)
+        kwargs["logger"] = [folder, BesideIt(folder)]
         # Without validation scores the last checkpoint is the best.
         monitor = self.monitor if getattr(self.datamodule, "validates", True) else None
         self.checkpoints = Checkpoints(monitor=monitor, every=self._get(self.config, "checkpoint_every"))
@@ -172,26 +173,27 @@ def run(
     for message in EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message)
     try:
-        AppCLI(
-            model_class,
-            data_class,
-            results=results,
-            predictions=predictions,
-            monitor=monitor,
-            shown=shown,
-            links=links,
-            studies=studies,
-            args=args,
-            seed_everything_default=0,
-            trainer_defaults={
-                "num_sanity_val_steps": 0,
-                "log_every_n_steps": 10,
-                "enable_model_summary": False,
-                "enable_progress_bar": sys.stdout.isatty(),
-                "use_distributed_sampler": False,
-            },
-            parser_kwargs={"prog": f"python -m {model_class.__module__.rsplit('.', 1)[0]}"},
-        )
+        with exit_at_signals():
+            AppCLI(
+                model_class,
+                data_class,
+                results=results,
+                predictions=predictions,
+                monitor=monitor,
+                shown=shown,
+                links=links,
+                studies=studies,
+                args=args,
+                seed_everything_default=0,
+                trainer_defaults={
+                    "num_sanity_val_steps": 0,
+                    "log_every_n_steps": 10,
+                    "enable_model_summary": False,
+                    "enable_progress_bar": sys.stdout.isatty(),
+                    "use_distributed_sampler": False,
+                },
+                parser_kwargs={"prog": f"python -m {model_class.__module__.rsplit('.', 1)[0]}"},
+            )
     except (ValueError, OSError, FetchError, pickle.UnpicklingError) as error:
         if isinstance(error, ConnectionResetError):  # how a death shows that hits a worker while it hands over a batch
             error = ValueError(f"{PLAIN['DataLoader worker']} ({error})")

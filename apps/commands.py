@@ -4,6 +4,8 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
+from apps.training.signals import exit_at_signals
+
 
 def run_command(
     package: str,
@@ -24,7 +26,8 @@ def run_command(
     words = list(sys.argv[1:] if args is None else args)
     first = words[0] if words else ""
     if first in own:
-        import_module(f"{package}.{first}").main(words[1:])
+        with exit_at_signals():
+            import_module(f"{package}.{first}").main(words[1:])
     elif first in lightning or first.startswith("-"):
         train(None if args is None else words)
     else:
