@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.strategies import FSDPStrategy
 
+from apps.commands import NO_HOME
 from apps.compare.study import GIVEN, Study, run_study
 from apps.io.packages import FetchError
 from apps.training.checkpoints import Checkpoints, WholeFiles, newest
@@ -39,6 +40,7 @@ EXPECTED_WARNINGS = (
 PLAIN = {
     "DataLoader worker": "a process that prepares images died (killed for its memory, perhaps): lower --data.workers",
     "PytorchStreamReader": "the checkpoint is damaged, or no checkpoint",
+    NO_HOME: "a path begins with ~ and there is no home folder; expected a whole path",
 }
 
 

@@ -6,6 +6,8 @@ from importlib import import_module
 
 from apps.training.signals import exit_at_signals
 
+NO_HOME = "Could not determine home directory"  # in pathlib's RuntimeError
+
 
 def run_command(
     package: str,
@@ -26,8 +28,13 @@ def run_command(
     words = list(sys.argv[1:] if args is None else args)
     first = words[0] if words else ""
     if first in own:
-        with exit_at_signals():
-            import_module(f"{package}.{first}").main(words[1:])
+        try:
+            with exit_at_signals():
+                import_module(f"{package}.{first}").main(words[1:])
+        except RuntimeError as error:
+            if NO_HOME not in str(error):
+                raise
+            sys.exit("error: a path begins with ~ and there is no home folder; expected a whole path")
     elif first in lightning or first.startswith("-"):
         train(None if args is None else words)
     else:

@@ -18,6 +18,7 @@ from apps.chest_vit.checkpoint import Trained, fingerprint, load
 from apps.chest_vit.data import RetrievalData
 from apps.datasets.files import decode, text
 from apps.evaluation import embedding_files as embeddings
+from apps.io.atomic import write_file
 from apps.io.packages import FetchError
 from apps.report.figures import image_address
 from geomdml.search import knn
@@ -112,7 +113,7 @@ def write(path: Path, name: str, query: Tensor, output: str, neighbours: Sequenc
     page = environment.get_template("search.html.j2").render(
         name=text(name), image=image_address(query), output=output, neighbours=neighbours
     )
-    path.write_text(page, encoding="utf-8")
+    write_file(path, lambda part: part.write_text(page, encoding="utf-8"))
     return path
 
 

@@ -34,7 +34,17 @@ def cache_folder() -> Path:
 
     It need not exist yet. The user's cache folder is the platform's: $XDG_CACHE_HOME or ~/.cache,
     ~/Library/Caches on macOS, %LOCALAPPDATA% on Windows.
+
+    Raises:
+        FetchError: the user has no home folder, and no other place is named.
     """
+    try:
+        return _cache_folder()
+    except RuntimeError as error:  # pathlib's: neither $HOME is set nor does the system know one
+        raise FetchError("there is no home folder to keep a cache in; name a place by $GEOMDML_DATA") from error
+
+
+def _cache_folder() -> Path:
     if chosen := os.environ.get("GEOMDML_DATA"):
         return Path(chosen).expanduser().absolute()
     if sys.platform == "win32":

@@ -24,8 +24,8 @@ class TrainingLoader(DataLoader):
     begun to prepare images. So nothing begins here until the first batch is asked for, and the trainer is then asked
     for epoch and step. To Lightning it says that it resumes by having a state, which is empty.
 
-    Several processes divide each batch: a model whose loss compares samples, or standardises them, gathers what it makes
-    of its part (`apps.training.distributed.gather`), so that all compute the loss of the whole batch.
+    Several processes divide each batch: a model whose loss compares samples, or standardises them, gathers what it
+    makes of its part (`apps.training.distributed.gather`), so that all compute the loss of the whole batch.
 
     Args:
         dataset: maps the items of a process's part of a batch to what the model is given.

@@ -56,8 +56,8 @@ def tree(root: Path) -> Path:
 DATA: dict[str, tuple[Callable[[Path], Path], tuple[object, ...]]] = {
     "chest_vit": (images, ("--data.steps", 3, "--data.classes_per_batch", 4, "--data.validation", 0.3)),
     "digits": (idx, ("--data.limit", 200, "--data.batch_size", 32)),
-    "multimodal": (meshes, ("--data.validation", 0.3, "--data.batch_size", 5)),
-    "shape3d": (meshes, ("--data.validation", 0.3, "--data.batch_size", 5)),
+    "multimodal": (meshes, ("--data.validation", 0.3, "--data.batch_size", 4)),
+    "shape3d": (meshes, ("--data.validation", 0.3, "--data.batch_size", 4)),
     "sketch": (shrec13, ()),
     "taxonomy": (
         tree,
