@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from apps.io.atomic import Aside
+from apps.io.atomic import Aside, naming
 
 FILES = ("embeddings.safetensors", "embeddings.parquet")
 TYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "I64": np.dtype("<i8")}
@@ -82,20 +82,25 @@ class Writer:
             "part": list(self.table.parts[place]),
         }
         for name, array in vectors.items():
-            self.tensors.write(name, self.written, array)
+            with naming(self.paths[0]):
+                self.tensors.write(name, self.written, array)
             columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(array.reshape(-1)), array.shape[1])
-        self.rows.write_table(pa.table(columns, schema=self.rows.schema))
+        with naming(self.paths[1]):
+            self.rows.write_table(pa.table(columns, schema=self.rows.schema))
         self.written = place.stop
 
     def close(self) -> list[Path]:
         """Finish the files and give them their names."""
         if self.written != len(self.table.names) or self.rows is None or self.tensors is None:
             raise ValueError(f"{self.written} embeddings for {len(self.table.names)} images")
-        self.rows.close()
-        self.tensors.write("labels", 0, np.asarray(self.table.labels))
-        self.tensors.file.close()
-        for unfinished in self.unfinished:
-            unfinished.finish()
+        with naming(self.paths[0]):
+            self.tensors.write("labels", 0, np.asarray(self.table.labels))
+            self.tensors.file.close()
+        with naming(self.paths[1]):
+            self.rows.close()
+        for path, unfinished in zip(self.paths, self.unfinished, strict=True):
+            with naming(path):
+                unfinished.finish()
         return self.paths
 
     def discard(self) -> None:
@@ -115,10 +120,12 @@ class Writer:
             name: ("F32", (len(self.table.names), width)) for name, width in widths.items()
         }
         shapes["labels"] = ("I64", (len(self.table.names),))
-        self.tensors = _Tensors(self.unfinished[0].part, shapes, self.about | lists)
+        with naming(self.paths[0]):
+            self.tensors = _Tensors(self.unfinished[0].part, shapes, self.about | lists)
         texts = [("path", pa.string()), ("label", pa.int64()), ("class", pa.string()), ("part", pa.string())]
         vectors = [(name, pa.list_(pa.float32(), width)) for name, width in widths.items()]
-        self.rows = pq.ParquetWriter(self.unfinished[1].part, pa.schema([*texts, *vectors], metadata=self.about))
+        with naming(self.paths[1]):
+            self.rows = pq.ParquetWriter(self.unfinished[1].part, pa.schema([*texts, *vectors], metadata=self.about))
 
 
 def read(path: str | Path) -> Embeddings:

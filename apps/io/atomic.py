@@ -75,22 +75,25 @@ def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
     """
     unfinished = Aside(Path(os.path.realpath(path)))
     try:
-        if path.exists() and not path.is_file():
-            yield path
-            return
-        unfinished.path.parent.mkdir(parents=True, exist_ok=True)
-        yield unfinished.part
-        unfinished.finish(sync=sync)
-    except OSError as error:
-        raise unwritten(path, error) from error
+        with naming(path):
+            if path.exists() and not path.is_file():
+                yield path
+                return
+            unfinished.path.parent.mkdir(parents=True, exist_ok=True)
+            yield unfinished.part
+            unfinished.finish(sync=sync)
     finally:
         unfinished.discard()
 
 
-def unwritten(path: Path, error: OSError) -> OSError:
-    """The error that says which file could not be written."""
-    reason = error.strerror or error
-    return OSError(f"{path} could not be written: {reason}; what was there before is whole")
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Within, an OSError says which file could not be written, and why."""
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else error
+        raise OSError(f"{path} could not be written: {reason}; what was there before is whole") from error
 
 
 def make_folder(folder: Path, make: Callable[[Path], None]) -> None:

@@ -92,13 +92,13 @@ def main(args: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(args)
     try:
         found = read(chosen.scores)
+        with matplotlib.rc_context(STYLE):
+            for name, figure in (("accuracy", accuracies(found)), ("difficulty", difficulties(found))):
+                path = chosen.out / f"multimodal-{name}.png"
+                write_file(path, partial(figure.savefig, dpi=110, metadata={"Software": None}))
+                print(path)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
-    with matplotlib.rc_context(STYLE):
-        for name, figure in (("accuracy", accuracies(found)), ("difficulty", difficulties(found))):
-            path = chosen.out / f"multimodal-{name}.png"
-            write_file(path, partial(figure.savefig, dpi=110, metadata={"Software": None}))
-            print(path)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-"""In every app: runs that are struck down within an epoch, for real, end with the numbers of an unbroken one."""
+"""In every app: what is struck down, for real, goes on to the numbers of what is not, and leaves no part of a file."""
 
+import csv
 import json
 import signal
 from pathlib import Path
@@ -86,3 +87,102 @@ def test_stopped_and_killed_within_epochs_a_run_ends_as_an_unbroken_one(app, fit
     assert (runs[3] / "metrics.csv").read_text() == (unbroken / "metrics.csv").read_text()
     results = [json.loads((folder / "results.json").read_text()) for folder in (runs[3], unbroken)]
     assert results[0] == results[1]
+
+
+STOPS = ("SIGTERM", "SIGINT", "SIGKILL")
+# Two candidates of each study; a trial of the search, where there is one, has two steps.
+ONE_SETTING = ("--budget", 1, "--search_steps", 2, "--moments", "[]", "--seeds", 1, "--trainer.max_epochs", 1)
+STUDIES = {
+    "chest_vit ablate": "[H, E]",
+    "chest_vit compare": "[SoftTriple, triplet]",
+    "digits compare": "[transport, n_pairs]",
+    "multimodal compare": "[joint, points]",
+    "shape3d compare": "[softmax, triplet]",
+    "sketch compare": "[triplet, contrastive]",
+}
+
+
+@pytest.mark.parametrize(("app", "study"), [name.split() for name in STUDIES], indirect=["app"])
+def test_a_study_goes_on_with_the_trials_it_has(app, study, data, cache, tmp_path):
+    """Stopped in a trial, and then killed in its last one, a study ends with the scores of one that was not."""
+    chosen = ("--candidates", STUDIES[f"{app} {study}"], *ONE_SETTING)
+
+    def words(folder: str) -> tuple[object, ...]:
+        return command(app, study, data, *chosen, "--folder", folder)
+
+    code, output = run(*words("whole"), app=app, folder=tmp_path, environment=cache)
+    assert code == 0, output
+    trials = sorted(path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*.json"))
+    assert len(trials) >= 2
+    for stop, step in zip(STOPS, (1, 1, 4), strict=True):
+        struck = {"strike": stop, "step": step} if stop != "SIGINT" else {"strike": stop, "step": 1, "within": WRITTEN}
+        code, output = run(*words("struck"), app=app, folder=tmp_path, environment=cache, **struck)
+        assert code == (-9 if stop == "SIGKILL" else 128 + signal.Signals[stop]), output
+        assert "Traceback" not in output and not list(tmp_path.rglob("*.part*"))
+    done = {path: path.stat().st_mtime_ns for path in (tmp_path / "struck").rglob("*.json")}
+    code, output = run(*words("struck"), app=app, folder=tmp_path, environment=cache)
+    assert code == 0, output
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+    rows = [list(csv.reader((tmp_path / folder / "results.csv").open())) for folder in ("whole", "struck")]
+    assert rows[0] == rows[1] and len(rows[0]) > 2
+
+
+WRITTEN = "apps.io.atomic:Aside.finish"  # a file is written, and has not yet its name
+# The commands after a fit, what they write, and the number of the file at which they are struck.
+AFTERWARDS = {
+    "chest_vit predict": ("embeddings.safetensors", "embeddings.parquet"),
+    "digits predict": ("embeddings.npz",),
+    "taxonomy predict": ("embeddings.safetensors", "embeddings.parquet", "vectors.tsv", "metadata.tsv"),
+}
+
+
+@pytest.mark.parametrize(("app", "name"), [name.split() for name in AFTERWARDS], indirect=["app"])
+def test_a_prediction_is_whole_or_not_there(app, name, unbroken, cache, tmp_path):
+    config, checkpoint = unbroken / "config.yaml", unbroken / "checkpoints/best.ckpt"
+    words = (name, "--config", config, "--ckpt_path", checkpoint)
+    files = AFTERWARDS[f"{app} {name}"]
+    for version, stop in enumerate(STOPS):
+        code, output = run(*words, app=app, folder=tmp_path, strike=stop, step=1, within=WRITTEN, environment=cache)
+        assert code == (-9 if stop == "SIGKILL" else 128 + signal.Signals[stop]), output
+        folder = tmp_path / f"runs/version_{version}"
+        assert folder.is_dir() and not any((folder / file).exists() for file in files)
+        assert "Traceback" not in output and (stop == "SIGKILL" or not list(tmp_path.rglob("*.part*")))
+    code, output = run(*words, app=app, folder=tmp_path, environment=cache)
+    assert code == 0, output
+    assert all((tmp_path / "runs/version_3" / file).stat().st_size > 0 for file in files)
+
+
+@pytest.mark.parametrize("app", ["shape3d"], indirect=True)
+def test_the_table_of_a_prediction_stays_until_the_next_is_whole(app, unbroken, data, cache, tmp_path):
+    table = tmp_path / "predictions.csv"
+    table.write_text("of last week")
+    words = ("predict", "--ckpt_path", unbroken / "checkpoints/best.ckpt", "--meshes", data, "--out", table)
+    between = {"step": 3, "within": "apps.shape3d.trained:Trained.outputs"}
+    for stop in STOPS:
+        code, output = run(*words, app=app, folder=tmp_path, strike=stop, environment=cache, **between)
+        assert code == (-9 if stop == "SIGKILL" else 128 + signal.Signals[stop]), output
+        assert table.read_text() == "of last week"
+        assert "Traceback" not in output and (stop == "SIGKILL" or not list(tmp_path.glob(".*")))
+    code, output = run(*words, app=app, folder=tmp_path, environment=cache)
+    assert code == 0, output
+    assert len(table.read_text().splitlines()) == 1 + 31
+
+
+@pytest.mark.parametrize("app", ["shape3d"], indirect=True)
+def test_rendering_goes_on_where_it_was(app, data, tmp_path):
+    environment = {"GEOMDML_DATA": str(tmp_path / "cache")}
+    words, kept = ("check", "--data.root", data, "--size", 16), {"SIGTERM": 5, "SIGINT": 10, "SIGKILL": 10}
+    for stop in STOPS:  # each in the sixth shape that it renders; of those not yet on the disk a SIGKILL loses all
+        struck = {"strike": stop, "step": 6, "within": "apps.shapes.store:Store.add"}
+        code, output = run(*words, app=app, folder=tmp_path, environment=environment, **struck)
+        assert code == (-9 if stop == "SIGKILL" else 128 + signal.Signals[stop]), output
+        [index] = (tmp_path / "cache").rglob("index.jsonl")
+        assert "Traceback" not in output and len(index.read_text().splitlines()) == 1 + kept[stop]
+    code, output = run(*words, app=app, folder=tmp_path, environment=environment)
+    assert code == 0 and "30 shapes in 3 classes" in output, output
+    [images] = (tmp_path / "cache").rglob("views.u8")
+    whole = {"GEOMDML_DATA": str(tmp_path / "whole")}
+    code, output = run(*words, app=app, folder=tmp_path, environment=whole)
+    assert code == 0, output
+    [others] = (tmp_path / "whole").rglob("views.u8")
+    assert images.read_bytes() == others.read_bytes()
