@@ -1,6 +1,5 @@
 """In every app: what is struck down, for real, goes on to the numbers of what is not, and leaves no part of a file."""
 
-import csv
 import json
 import signal
 from pathlib import Path
@@ -123,8 +122,8 @@ def test_a_study_goes_on_with_the_trials_it_has(app, study, data, cache, tmp_pat
     code, output = run(*words("struck"), app=app, folder=tmp_path, environment=cache)
     assert code == 0, output
     assert {path: path.stat().st_mtime_ns for path in done} == done
-    rows = [list(csv.reader((tmp_path / folder / "results.csv").open())) for folder in ("whole", "struck")]
-    assert rows[0] == rows[1] and len(rows[0]) > 2
+    scores = [(tmp_path / folder / "results.csv").read_text() for folder in ("whole", "struck")]
+    assert scores[0] == scores[1] and len(scores[0].splitlines()) > 2
 
 
 WRITTEN = "apps.io.atomic:Aside.finish"  # a file is written, and has not yet its name
@@ -150,6 +149,26 @@ def test_a_prediction_is_whole_or_not_there(app, name, unbroken, cache, tmp_path
     code, output = run(*words, app=app, folder=tmp_path, environment=cache)
     assert code == 0, output
     assert all((tmp_path / "runs/version_3" / file).stat().st_size > 0 for file in files)
+
+
+@pytest.mark.parametrize("app", ["chest_vit"], indirect=True)
+def test_an_exported_network_is_whole_or_not_there(app, unbroken, cache, tmp_path):
+    words = ("export", "--checkpoint", unbroken / "checkpoints/best.ckpt", "--to", "torch", "--out", "network.pt2")
+    code, output = run(*words, app=app, folder=tmp_path, strike="SIGTERM", step=1, within=WRITTEN, environment=cache)
+    assert code == 128 + signal.SIGTERM and "Traceback" not in output, output
+    assert [path.name for path in tmp_path.iterdir()] == ["output.txt"]
+
+
+@pytest.mark.parametrize("app", ["chest_vit"], indirect=True)
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_prediction_on_a_full_disk_gets_one_line_and_leaves_nothing(app, batch, unbroken, cache, tmp_path):
+    words = ("predict", "--config", unbroken / "config.yaml", "--ckpt_path", unbroken / "checkpoints/best.ckpt")
+    full = {"strike": "disk", "step": batch, "within": "apps.evaluation.embedding_files:Writer.add"}
+    code, output = run(*words, "--data.eval_batch", 8, app=app, folder=tmp_path, environment=cache, **full)
+    assert code == 1 and "Traceback" not in output, output
+    [error] = [line for line in output.splitlines() if line.startswith("error:")]
+    assert "runs/version_0/embeddings." in error and "could not be written: File too large" in error
+    assert not [path for path in tmp_path.rglob("*") if "embeddings" in path.name]
 
 
 @pytest.mark.parametrize("app", ["shape3d"], indirect=True)
