@@ -25,7 +25,7 @@ class RunFolder(CSVLogger):
     def version(self) -> int:
         if self._version is None:
             number = self._get_next_version()
-            while rank_zero_only.rank == 0 and not _made(Path(self.root_dir) / f"version_{number}"):
+            while getattr(rank_zero_only, "rank", 0) == 0 and not _made(Path(self.root_dir) / f"version_{number}"):
                 number += 1
             self._version = number
         return int(self._version)
