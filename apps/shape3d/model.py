@@ -144,6 +144,9 @@ class Shape3D(AppModule):
         check_finite(total, "the loss", step=self.global_step + 1)
         return {"loss": total, **parts}
 
+    def on_train_start(self) -> None:
+        self.on_train_epoch_start()  # which Lightning leaves out where a run resumes within an epoch
+
     def on_train_epoch_start(self) -> None:
         second_stage = 0 < self.hparams["softmax_epochs"] <= self.current_epoch
         for part in (self.backbone.last, self.pooling):

@@ -205,3 +205,31 @@ def test_rendering_goes_on_where_it_was(app, data, tmp_path):
     assert code == 0, output
     [others] = (tmp_path / "whole").rglob("views.u8")
     assert images.read_bytes() == others.read_bytes()
+
+
+# Options under which a resumed run could go astray, and the step in which the run is stopped.
+OPTIONS: list[tuple[str, tuple[object, ...], int]] = [
+    ("digits", ("--trainer.accumulate_grad_batches", 2), 1),
+    ("digits", ("--trainer.val_check_interval", 2), 2),
+    ("digits", ("--trainer.limit_train_batches", 2, "--trainer.reload_dataloaders_every_n_epochs", 1), 3),
+    ("digits", ("--model.optimizer", "sgd", "--model.lr_decay", 0.5, "--trainer.gradient_clip_val", 0.1), 5),
+    ("shape3d", ("--model.softmax_epochs", 1, "--model.frozen", 5, "--model.pooling", "attention"), 5),
+    ("multimodal", ("--model.method", "ogm_ge"), 2),
+    ("taxonomy", ("--model.optimizer", "sgd", "--model.burn_in", 4, "--model.learn_c", "true"), 4),
+]
+
+
+@pytest.mark.parametrize(("app", "options", "step"), OPTIONS, indirect=["app"], ids=lambda v: str(v) if v else "")
+def test_resuming_is_bitwise_under_other_options(app, options, step, fit, cache, tmp_path):
+    for folder, words in (("whole", fit), ("parts", fit)):
+        (tmp_path / folder).mkdir()
+        struck = {"strike": "SIGTERM", "step": step} if folder == "parts" else {}
+        code, output = run(*words, *options, app=app, folder=tmp_path / folder, environment=cache, **struck)
+        assert code == (128 + signal.SIGTERM if struck else 0), output
+    parts = tmp_path / "parts"
+    code, output = run(*fit, *options, "--ckpt_path", "last", app=app, folder=parts, environment=cache)
+    assert code == 0, output
+    assert last(parts / "runs/version_0")["global_step"] == step
+    ours, theirs = last(parts / "runs/version_1"), last(tmp_path / "whole/runs/version_0")
+    for part in ("global_step", "state_dict", "optimizer_states", "lr_schedulers"):
+        assert equal(ours[part], theirs[part]), part

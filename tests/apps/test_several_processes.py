@@ -40,7 +40,7 @@ def first_update(run: Path) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize(("app", "options"), CASES, ids=lambda value: value if isinstance(value, str) else "")
 def test_two_processes_are_one(app, options, cache, tmp_path):
-    """After one step: gradients to 1e-5 of their norm; losses and scores to 1e-4, in float32."""
+    """After one step: gradients to 1e-4 of the norm of all; losses and scores to 1e-4, in float32."""
     data = tmp_path / "data"
     data.mkdir()
     root = DATA[app][0](data)
@@ -60,7 +60,7 @@ def test_two_processes_are_one(app, options, cache, tmp_path):
     whole = torch.stack([gradient.norm() for gradient in ours]).norm()
     assert whole > 0 and len(ours) == len(theirs)
     for mine, other in zip(ours, theirs, strict=True):
-        assert float((mine - other).norm()) <= 1e-5 * float(whole)
+        assert float((mine - other).norm()) <= 1e-4 * float(whole)
     logs = [list(csv.DictReader((run / "metrics.csv").read_text().splitlines())) for run in (one, two)]
     assert len(logs[0]) == len(logs[1])
     for mine, other in zip(*logs, strict=True):
