@@ -124,6 +124,17 @@ def test_a_study_goes_on_with_the_trials_it_has(app, study, data, cache, tmp_pat
     assert {path: path.stat().st_mtime_ns for path in done} == done
     scores = [(tmp_path / folder / "results.csv").read_text() for folder in ("whole", "struck")]
     assert scores[0] == scores[1] and len(scores[0].splitlines()) > 2
+    assert not (tmp_path / "runs").exists()  # a study is no run
+
+
+@pytest.mark.parametrize("app", ["digits"], indirect=True)
+def test_outside_of_training_a_signal_ends_the_process_at_once(app, unbroken, cache, tmp_path):
+    words = ("test", "--config", unbroken / "config.yaml", "--ckpt_path", unbroken / "checkpoints/best.ckpt")
+    for stop in ("SIGTERM", "SIGINT"):
+        struck = {"strike": stop, "step": 1, "within": "apps.digits.model:Digits.test_step"}
+        code, output = run(*words, app=app, folder=tmp_path, environment=cache, **struck)
+        assert code == 128 + signal.Signals[stop] and "Traceback" not in output, output
+        assert not list(tmp_path.rglob("results.json"))
 
 
 WRITTEN = "apps.io.atomic:Aside.finish"  # a file is written, and has not yet its name

@@ -7,6 +7,8 @@ import pytest
 from lightning.pytorch.utilities import rank_zero_only
 
 from apps.training.run_folder import BesideIt, RunFolder
+from tests.apps.processes import start
+from tests.apps.small_data import DATA, command
 
 
 def test_runs_that_start_at_the_same_moment_get_different_folders(tmp_path):
@@ -42,3 +44,19 @@ def test_a_place_that_is_no_folder_is_an_error(tmp_path):
     (tmp_path / "runs").touch()
     with pytest.raises(OSError, match="runs"):
         RunFolder(tmp_path / "runs").log_dir  # noqa: B018
+
+
+def test_two_fits_that_are_started_together_keep_apart(tmp_path):
+    (tmp_path / "data").mkdir()
+    data = DATA["digits"][0](tmp_path / "data")
+    words = command("digits", "fit", data, "--trainer.max_epochs", 1, "--out", tmp_path / "runs")
+    runs = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        runs.append(start(*words, app="digits", folder=tmp_path / name))
+    for run in runs:
+        run.join(300)
+    assert [run.exitcode for run in runs] == [0, 0]
+    folders = sorted((tmp_path / "runs").iterdir())
+    assert [folder.name for folder in folders] == ["version_0", "version_1"]
+    assert all((folder / "results.json").is_file() and (folder / "metrics.csv").is_file() for folder in folders)
