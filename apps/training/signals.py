@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -43,9 +44,11 @@ class Signals:
 def exit_at_signals() -> Iterator[None]:
     """Within, Ctrl-C and SIGTERM raise SystemExit, so that what is unfinished is removed on the way out.
 
-    The code is 128 plus the signal's number, whatever handlers the process has inherited.
+    The code is 128 plus the signal's number, whatever handlers the process has inherited. Outside of the main thread,
+    which alone receives signals, nothing is changed.
     """
-    before = {number: signal.signal(number, _exit) for number in HANDLED}
+    handled = HANDLED if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, _exit) for number in handled}
     try:
         yield
     finally:
