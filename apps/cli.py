@@ -18,9 +18,8 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.strategies import FSDPStrategy
 
-from apps.commands import NO_HOME
 from apps.compare.study import GIVEN, Study, run_study
-from apps.io.packages import FetchError
+from apps.io.packages import NO_HOME, FetchError
 from apps.training.checkpoints import Checkpoints, WholeFiles, newest
 from apps.training.distributed import SharedBatchNorm
 from apps.training.progress import Progress

@@ -4,9 +4,8 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
+from apps.io.packages import NO_HOME
 from apps.training.signals import exit_at_signals
-
-NO_HOME = "Could not determine home directory"  # in pathlib's RuntimeError
 
 
 def run_command(

@@ -17,6 +17,7 @@ from apps.io.atomic import make_folder
 UNPACKED_BYTES = 2**30
 UNPACKED_FILES = 50_000
 PATIENCE_S = 900
+NO_HOME = "Could not determine home directory"  # in the RuntimeError of pathlib
 COMPLAINT = re.compile(r"^(npm error |E: )")
 REMEDY = {
     "npm": "install npm (on Debian: apt-get install npm)",
