@@ -72,7 +72,7 @@ def make_once(folder: Path, make: Callable[[Path], None]) -> Path:
     """
     try:
         make_folder(folder, make)
-    except OSError as error:
+    except (OSError, NotImplementedError) as error:  # the latter where the disk knows no locks
         raise FetchError(
             f"{folder} cannot be made ({error}): make room there, or name another place by $GEOMDML_DATA"
         ) from error

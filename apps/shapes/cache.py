@@ -70,7 +70,7 @@ def make_cached(shapes: Shapes, recipe: Recipe, *, strict: bool = False) -> tupl
             with FileLock(folder / ".lock"), store() as opened:
                 _make_missing(shapes, keys, recipe, opened)
                 contents = opened.contents
-    except OSError as error:
+    except (OSError, NotImplementedError) as error:  # the latter where the disk knows no locks
         raise FetchError(
             f"{recipe.name} cannot be kept in {folder} ({error}): make room there, or name another place by "
             "$GEOMDML_DATA"

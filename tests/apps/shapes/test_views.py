@@ -199,6 +199,15 @@ def test_a_cache_on_a_read_only_disk_can_be_used(root, count, tmp_path, monkeypa
             render_cached(mesh_folder.load(root), Look(ring(3), 8))
 
 
+def test_a_disk_without_locks_is_named(root, count, monkeypatch):
+    def unsupported(*_, **__):
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr(shape_cache, "FileLock", unsupported)
+    with pytest.raises(FetchError, match=r"does not appear to support flock.*GEOMDML_DATA"):
+        render_cached(mesh_folder.load(root), LOOK)
+
+
 PROGRAM = """
 import sys
 from apps.io import workers
