@@ -91,37 +91,34 @@ def test_stopped_and_killed_within_epochs_a_run_ends_as_an_unbroken_one(app, fit
 STOPS = ("SIGTERM", "SIGINT", "SIGKILL")
 # Two candidates of each study; a trial of the search, where there is one, has two steps.
 ONE_SETTING = ("--budget", 1, "--search_steps", 2, "--moments", "[]", "--seeds", 1, "--trainer.max_epochs", 1)
-STUDIES = {
-    "chest_vit ablate": "[H, E]",
-    "chest_vit compare": "[SoftTriple, triplet]",
-    "digits compare": "[transport, n_pairs]",
-    "multimodal compare": "[joint, points]",
-    "shape3d compare": "[softmax, triplet]",
-    "sketch compare": "[triplet, contrastive]",
-}
+STUDIES = [
+    ("chest_vit", "ablate", "[H, E]", "SIGTERM"),
+    ("chest_vit", "compare", "[SoftTriple, triplet]", "SIGKILL"),
+    ("digits", "compare", "[transport, n_pairs]", "SIGINT"),
+    ("multimodal", "compare", "[joint, points]", "SIGTERM"),
+    ("shape3d", "compare", "[softmax, triplet]", "SIGKILL"),
+    ("sketch", "compare", "[triplet, contrastive]", "SIGINT"),
+]
 
 
-@pytest.mark.parametrize(("app", "study"), [name.split() for name in STUDIES], indirect=["app"])
-def test_a_study_goes_on_with_the_trials_it_has(app, study, data, cache, tmp_path):
-    """Stopped in a trial, and then killed in its last one, a study ends with the scores of one that was not."""
-    chosen = ("--candidates", STUDIES[f"{app} {study}"], *ONE_SETTING)
+@pytest.mark.parametrize(("app", "study", "candidates", "stop"), STUDIES, indirect=["app"])
+def test_a_study_goes_on_with_the_trials_it_has(app, study, candidates, stop, data, cache, tmp_path):
+    """Struck down within a trial, once some are done, a study ends with the scores of one that was not."""
+    chosen = ("--candidates", candidates, *ONE_SETTING)
 
     def words(folder: str) -> tuple[object, ...]:
         return command(app, study, data, *chosen, "--folder", folder)
 
     code, output = run(*words("whole"), app=app, folder=tmp_path, environment=cache)
     assert code == 0, output
-    trials = sorted(path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*.json"))
-    assert len(trials) >= 2
-    for stop, step in zip(STOPS, (1, 1, 4), strict=True):
-        struck = {"strike": stop, "step": step} if stop != "SIGINT" else {"strike": stop, "step": 1, "within": WRITTEN}
-        code, output = run(*words("struck"), app=app, folder=tmp_path, environment=cache, **struck)
-        assert code == (-9 if stop == "SIGKILL" else 128 + signal.Signals[stop]), output
-        assert "Traceback" not in output and not list(tmp_path.rglob("*.part*"))
+    struck = {"strike": stop, "step": 5}  # in the third trial, or the second where nothing is searched
+    code, output = run(*words("struck"), app=app, folder=tmp_path, environment=cache, **struck)
+    assert code == (-9 if stop == "SIGKILL" else 128 + signal.Signals[stop]), output
+    assert "Traceback" not in output and not list(tmp_path.rglob("*.part*"))
     done = {path: path.stat().st_mtime_ns for path in (tmp_path / "struck").rglob("*.json")}
     code, output = run(*words("struck"), app=app, folder=tmp_path, environment=cache)
     assert code == 0, output
-    assert {path: path.stat().st_mtime_ns for path in done} == done
+    assert done and {path: path.stat().st_mtime_ns for path in done} == done
     scores = [(tmp_path / folder / "results.csv").read_text() for folder in ("whole", "struck")]
     assert scores[0] == scores[1] and len(scores[0].splitlines()) > 2
     assert not (tmp_path / "runs").exists()  # a study is no run
@@ -138,20 +135,18 @@ def test_outside_of_training_a_signal_ends_the_process_at_once(app, unbroken, ca
 
 
 WRITTEN = "apps.io.atomic:Aside.finish"  # a file is written, and has not yet its name
-# The commands after a fit, what they write, and the number of the file at which they are struck.
-AFTERWARDS = {
-    "chest_vit predict": ("embeddings.safetensors", "embeddings.parquet"),
-    "digits predict": ("embeddings.npz",),
-    "taxonomy predict": ("embeddings.safetensors", "embeddings.parquet", "vectors.tsv", "metadata.tsv"),
-}
+# What `predict` writes, and what strikes it.
+PREDICTIONS = [
+    ("chest_vit", STOPS, ("embeddings.safetensors", "embeddings.parquet")),
+    ("digits", ("SIGTERM",), ("embeddings.npz",)),
+    ("taxonomy", ("SIGINT",), ("embeddings.safetensors", "embeddings.parquet", "vectors.tsv", "metadata.tsv")),
+]
 
 
-@pytest.mark.parametrize(("app", "name"), [name.split() for name in AFTERWARDS], indirect=["app"])
-def test_a_prediction_is_whole_or_not_there(app, name, unbroken, cache, tmp_path):
-    config, checkpoint = unbroken / "config.yaml", unbroken / "checkpoints/best.ckpt"
-    words = (name, "--config", config, "--ckpt_path", checkpoint)
-    files = AFTERWARDS[f"{app} {name}"]
-    for version, stop in enumerate(STOPS):
+@pytest.mark.parametrize(("app", "stops", "files"), PREDICTIONS, indirect=["app"])
+def test_a_prediction_is_whole_or_not_there(app, stops, files, unbroken, cache, tmp_path):
+    words = ("predict", "--config", unbroken / "config.yaml", "--ckpt_path", unbroken / "checkpoints/best.ckpt")
+    for version, stop in enumerate(stops):
         code, output = run(*words, app=app, folder=tmp_path, strike=stop, step=1, within=WRITTEN, environment=cache)
         assert code == (-9 if stop == "SIGKILL" else 128 + signal.Signals[stop]), output
         folder = tmp_path / f"runs/version_{version}"
@@ -159,7 +154,7 @@ def test_a_prediction_is_whole_or_not_there(app, name, unbroken, cache, tmp_path
         assert "Traceback" not in output and (stop == "SIGKILL" or not list(tmp_path.rglob("*.part*")))
     code, output = run(*words, app=app, folder=tmp_path, environment=cache)
     assert code == 0, output
-    assert all((tmp_path / "runs/version_3" / file).stat().st_size > 0 for file in files)
+    assert all((tmp_path / f"runs/version_{len(stops)}" / file).stat().st_size > 0 for file in files)
 
 
 @pytest.mark.parametrize("app", ["chest_vit"], indirect=True)
