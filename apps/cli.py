@@ -3,6 +3,7 @@
 An app that compares declares its studies (`apps.compare.study.Study`), and each is a subcommand under its name.
 """
 
+import errno
 import logging
 import os
 import pickle
@@ -200,12 +201,19 @@ def run(
             error = ValueError(f"{PLAIN['DataLoader worker']} ({error})")
         if os.environ.get("GEOMDML_TRACEBACK"):
             raise
-        sys.exit(f"error: {_first(error)}")
+        sys.exit(f"error: {_in_words(_first(error))}")
     except RuntimeError as error:
         plain = next((plain for name, plain in PLAIN.items() if name in str(error)), None)
         if plain is None or os.environ.get("GEOMDML_TRACEBACK"):
             raise
         sys.exit(f"error: {plain} ({str(error).partition(chr(10))[0]})")
+
+
+def _in_words(error: BaseException) -> str:
+    """What an error says; of a full disk, which names no file, what to do too."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+        return f"a file could not be written: {error.strerror}; make room, or name another place with --out"
+    return str(error)
 
 
 def _first(error: BaseException) -> BaseException:

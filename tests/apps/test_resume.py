@@ -10,6 +10,7 @@ import torch
 
 from tests.apps.processes import APPS, finish, run
 from tests.apps.small_data import DATA, command
+from tests.apps.small_disk import small_disk
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +176,14 @@ def test_a_prediction_on_a_full_disk_gets_one_line_and_leaves_nothing(app, batch
     [error] = [line for line in output.splitlines() if line.startswith("error:")]
     assert "runs/version_0/embeddings." in error and "could not be written: File too large" in error
     assert not [path for path in tmp_path.rglob("*") if "embeddings" in path.name]
+
+
+@pytest.mark.parametrize("app", ["digits"], indirect=True)
+def test_a_fit_that_has_no_room_to_begin_says_so(app, fit, cache, tmp_path):
+    with small_disk(tmp_path / "disk", 4096):
+        code, output = run(*fit, "--out", "disk", app=app, folder=tmp_path, environment=cache)
+    assert code == 1 and "Traceback" not in output, output
+    assert "error: a file could not be written: No space left on device; make room, or name another place" in output
 
 
 @pytest.mark.parametrize("app", ["shape3d"], indirect=True)
