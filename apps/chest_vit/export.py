@@ -54,7 +54,9 @@ def write(trained: Trained, path: Path, to: str) -> float:
     program = _program(network, side)
     with replacing(path) as part:
         if to == "torch":
-            torch.export.save(program, part)
+            buffer = io.BytesIO()  # a disk that fills up is then an OSError, not a crash inside torch's writer
+            torch.export.save(program, buffer)
+            part.write_bytes(buffer.getbuffer())
         else:
             _to_onnx(program, part)
         difference = _difference(network, part, to, side)

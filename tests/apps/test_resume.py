@@ -164,6 +164,10 @@ def test_an_exported_network_is_whole_or_not_there(app, unbroken, cache, tmp_pat
     code, output = run(*words, app=app, folder=tmp_path, strike="SIGTERM", step=1, within=WRITTEN, environment=cache)
     assert code == 128 + signal.SIGTERM and "Traceback" not in output, output
     assert [path.name for path in tmp_path.iterdir()] == ["output.txt"]
+    with small_disk(tmp_path / "disk", 40_960) as disk:
+        code, output = run(*words[:-1], disk / "network.pt2", app=app, folder=tmp_path, environment=cache)
+        assert code == 1 and "network.pt2 could not be written: No space left on device" in output, output
+        assert not list(disk.iterdir())
 
 
 @pytest.mark.parametrize("app", ["chest_vit"], indirect=True)
