@@ -4,6 +4,7 @@ An app that compares declares its studies (`apps.compare.study.Study`), and each
 """
 
 import contextlib
+import errno
 import io
 import logging
 import os
@@ -29,18 +30,19 @@ from lightning.pytorch.callbacks import (
     WeightAveraging,
 )
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.strategies import FSDPStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from apps.compare.study import GIVEN, Study, run_study
-from apps.io.packages import FetchError
+from apps.io.packages import NO_HOME, FetchError
 from apps.training.checkpoints import Checkpoints, WholeFiles, newest
 from apps.training.distributed import SharedBatchNorm
 from apps.training.given import GivenOptions, check_data, check_options
 from apps.training.module import AppModule
 from apps.training.progress import Progress
 from apps.training.restore import Saved, misfit, read_checkpoint
+from apps.training.run_folder import BesideIt, RunFolder
+from apps.training.signals import exit_at_signals
 from apps.training.trusted import TRUST, trusted_class_paths, trusted_packages
 
 EXPECTED_WARNINGS = (
@@ -50,7 +52,6 @@ EXPECTED_WARNINGS = (
     r".*smaller than the logging interval.*",
     r".*module\(s\) in eval mode at the start of training.*",  # the frozen part of a backbone
     r".*Total length of `list` across ranks is zero.*",  # no validation, as asked for
-    r".*your dataloader is not resumable.*",  # it is: apps.training.loading
     r".*recommended to use `self.log\(.*sync_dist=True.*",  # every process logs the scores of all the data
 )
 # What other libraries say in many lines, in one.
@@ -58,6 +59,7 @@ PLAIN = {
     "DataLoader worker": "a process that prepares images died (killed for its memory, perhaps): lower --data.workers",
     "PytorchStreamReader": "the checkpoint is damaged, or no checkpoint",
     "Early stopping conditioned on metric": "trainer.callbacks: EarlyStopping watches a value that is not logged",
+    NO_HOME: "a path begins with ~ and there is no home folder; expected a whole path",
 }
 
 register_type(torch.device)  # an argument of Lightning's callbacks, which a config has to hold
@@ -221,9 +223,9 @@ class AppCLI(LightningCLI):
         callbacks, loggers, plugins = (_listed(given[name]) for name in ("callbacks", "logger", "plugins"))
         _check_trainer(given, plugins)
         out = Path(self._get(self.config, "out"))
-        log = CSVLogger(out, name="")
+        folder = RunFolder(out)
         # Ours come first: the folder of a run is that of its first logger.
-        kwargs["logger"] = [log, TensorBoardLogger(out, name="", version=log.version), *loggers]
+        kwargs["logger"] = [folder, BesideIt(folder), *loggers]
         # Without validation scores the last checkpoint is the best.
         monitor = self.model.monitor if getattr(self.datamodule, "validates", True) else None
         self.checkpoints = Checkpoints(monitor=monitor, every=self._get(self.config, "checkpoint_every"))
@@ -296,7 +298,7 @@ def run(
     words = sys.argv[1:] if args is None else args
     trains = bool(words) and words[0] in ("fit", *studies)  # then a config is what it is: code
     try:
-        with contextlib.nullcontext() if trains else trusted_class_paths():
+        with exit_at_signals(), contextlib.nullcontext() if trains else trusted_class_paths():
             AppCLI(
                 model_class,
                 data_class,
@@ -320,7 +322,7 @@ def run(
             error = ValueError(f"{PLAIN['DataLoader worker']} ({error})")
         if os.environ.get("GEOMDML_TRACEBACK"):
             raise
-        sys.exit(f"error: {_of_class(_first(error))}")
+        sys.exit(f"error: {_in_words(_first(error))}")
     except RuntimeError as error:
         plain = next((plain for name, plain in PLAIN.items() if name in str(error)), None)
         if plain is None or os.environ.get("GEOMDML_TRACEBACK"):
@@ -328,8 +330,14 @@ def run(
         sys.exit(f"error: {plain} ({str(error).partition(chr(10))[0]})")
 
 
-def _of_class(error: BaseException) -> str:
-    """What to say of an error; where jsonargparse lists all that a class might have been, the line on the one given."""
+def _in_words(error: BaseException) -> str:
+    """What to say of an error.
+
+    Of a full disk, which names no file, what to do too; where jsonargparse lists all that a class might have been, the
+    line on the one given.
+    """
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+        return f"a file could not be written: {error.strerror}; make room, or name another place with --out"
     found = re.search(r"Problem with given class_path '(\S+)':\s+(?:- )?([^\n]+)", str(error))
     return f"{found[1]}: {found[2]}" if found else str(error)
 

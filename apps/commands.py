@@ -4,6 +4,9 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
+from apps.io.packages import NO_HOME
+from apps.training.signals import exit_at_signals
+
 
 def run_command(
     package: str,
@@ -24,7 +27,13 @@ def run_command(
     words = list(sys.argv[1:] if args is None else args)
     first = words[0] if words else ""
     if first in own:
-        import_module(f"{package}.{first}").main(words[1:])
+        try:
+            with exit_at_signals():
+                import_module(f"{package}.{first}").main(words[1:])
+        except RuntimeError as error:
+            if NO_HOME not in str(error):
+                raise
+            sys.exit("error: a path begins with ~ and there is no home folder; expected a whole path")
     elif first in lightning or first.startswith("-"):
         train(None if args is None else words)
     else:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from apps.chest_vit.checkpoint import Embedder, Trained, load
+from apps.io.atomic import replacing
 from apps.io.packages import FetchError
 
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
@@ -47,20 +48,20 @@ def write(trained: Trained, path: Path, to: str) -> float:
 
     Raises:
         ValueError: the network cannot be exported, or its embeddings differ by more than 1e-5; no file is left.
+        OSError: the file cannot be written.
     """
     network, side = Embedder(trained.model).eval(), trained.data["size"]
     program = _program(network, side)
-    try:
+    with replacing(path) as part:
         if to == "torch":
-            torch.export.save(program, path)
+            buffer = io.BytesIO()  # a disk that fills up is then an OSError, not a crash inside torch's writer
+            torch.export.save(program, buffer)
+            part.write_bytes(buffer.getbuffer())
         else:
-            _to_onnx(program, path)
-        difference = _difference(network, path, to, side)
+            _to_onnx(program, part)
+        difference = _difference(network, part, to, side)
         if not difference <= TOLERANCE:
             raise ValueError(f"the exported network differs by {difference:.1e}; expected at most {TOLERANCE:g}")
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
     return difference
 
 

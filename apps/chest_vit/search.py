@@ -17,6 +17,7 @@ from apps.chest_vit.checkpoint import Trained, fingerprint, load
 from apps.chest_vit.data import RetrievalData
 from apps.datasets.files import decode, text
 from apps.evaluation import embedding_files as embeddings
+from apps.io.atomic import write_file
 from apps.io.packages import FetchError
 from apps.report.figures import image_address
 from apps.report.templates import render_template
@@ -113,7 +114,7 @@ def write(path: Path, name: str, query: Tensor, output: str, neighbours: Sequenc
         output=output,
         neighbours=neighbours,
     )
-    path.write_text(page, encoding="utf-8")
+    write_file(path, lambda part: part.write_text(page, encoding="utf-8"))
     return path
 
 

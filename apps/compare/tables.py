@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from apps.compare.harness import Comparison, Run
+from apps.io.atomic import replacing, write_file
 from apps.report.figures import COLOURS, DASHES, STYLE
 
 Rows = list[tuple[str, list[str]]]
@@ -31,7 +32,6 @@ def write_comparison(
         more: an app's own tables.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     tables: list[Titled] = [
         (f"{comparison.score} on {scored_on(comparison)} data, by step", *by_moment(comparison)),
         ("Scores at the end", *at_the_end(comparison)),
@@ -45,7 +45,8 @@ def write_comparison(
         _print(title, columns, rows)
     paths = [folder / name for name in ("results.csv", "table.md", "curves.png")]
     write_csv(comparison, paths[0])
-    paths[1].write_text("\n".join(markdown(*table) for table in tables), encoding="utf-8")
+    text = "\n".join(markdown(*table) for table in tables)
+    write_file(paths[1], lambda part: part.write_text(text, encoding="utf-8"))
     draw(comparison, paths[2])
     return paths
 
@@ -120,7 +121,7 @@ def markdown(title: str, columns: Sequence[str], rows: Rows) -> str:
 
 def write_csv(comparison: Comparison, path: Path) -> None:
     """Every score of every final run, one a line."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["candidate", "seed", "step", "epoch", "score", "value"])
         for name, runs in comparison.finals.items():
@@ -150,7 +151,7 @@ def draw(comparison: Comparison, path: Path) -> None:
         figure.legend(
             *by_step.get_legend_handles_labels(), loc="outside lower center", ncols=4, handlelength=3.5, frameon=False
         )
-        figure.savefig(path, dpi=110, metadata={"Software": None})
+        write_file(path, lambda part: figure.savefig(part, dpi=110, metadata={"Software": None}))
 
 
 def _band(axes: Axes, x: np.ndarray, values: np.ndarray, index: int, name: str) -> None:

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from apps.datasets.image_arrays import ImageArrays, ImageSplit, hold_out
 from apps.datasets.registry import ARRAYS, ArrayName, describe, load_arrays
+from apps.training.loading import TrainingLoader
 from apps.training.options import check_at_least
 from apps.training.sampling import Shuffled
 
@@ -93,7 +94,8 @@ class DigitsData(L.LightningDataModule):
         return Shuffled(len(self.parts["train"]), size=self.hparams["batch_size"], seed=seed)
 
     def train_dataloader(self) -> DataLoader:
-        return _loader(self.parts["train"], self.batches(self.hparams["seed"]))
+        batches = self.batches(self.hparams["seed"])
+        return TrainingLoader(Drawn(self.parts["train"]), batches, trainer=self.trainer)
 
     def whole_train_dataloader(self) -> DataLoader:
         """The training images once, in order: what classifiers learn on."""
@@ -109,14 +111,15 @@ class DigitsData(L.LightningDataModule):
         return self._evaluation("test")
 
     def _evaluation(self, part: str) -> DataLoader:
-        return _loader(self.parts[part], InOrder(len(self.parts[part]), self.hparams["eval_batch"]))
+        rows = InOrder(len(self.parts[part]), self.hparams["eval_batch"])
+        return DataLoader(Drawn(self.parts[part]), sampler=rows, batch_size=None)
 
 
 DigitsData.__doc__ = (DigitsData.__doc__ or "").format(arrays=describe(ARRAYS))
 
 
 class Drawn(Dataset):
-    """Batches of images by index tensors."""
+    """Batches of images by index tensors; drawing them from memory is faster than a worker's pipe."""
 
     def __init__(self, images: ImageArrays) -> None:
         self.images = images
@@ -137,11 +140,6 @@ class InOrder(Sampler[Tensor]):
 
     def __iter__(self):
         return iter(self.parts)
-
-
-def _loader(images: ImageArrays, sampler: Sampler[Tensor]) -> DataLoader:
-    """Drawing from memory is faster than a worker's pipe: there are no workers."""
-    return DataLoader(Drawn(images), sampler=sampler, batch_size=None)
 
 
 def _limited(images: ImageArrays, limit: int, seed: int) -> ImageArrays:

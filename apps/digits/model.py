@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from apps.digits.data import DigitBatch
 from apps.evaluation.scores import Collector, pair_scores, shrec_scores
 from apps.networks.pair_losses import Name, pair_loss
+from apps.training import distributed
 from apps.training.divergence import check_finite
 from apps.training.module import AppModule
 from geomdml.losses import BatchTransportLoss
@@ -82,11 +83,11 @@ class Digits(AppModule):
         return nn.functional.normalize(vectors) if self.hparams["unit"] else vectors
 
     def pairs(self, batch: DigitBatch) -> dict[str, Any]:
-        """What a step hands to the loss by name: embeddings and labels of one batch, or of two."""
-        embeddings = self(batch.images)
+        """What a step hands to the loss by name: embeddings and labels of one batch, or of two; of all processes."""
+        embeddings, labels = distributed.gather(self(batch.images)), distributed.gather(batch.labels)
         if not self.hparams["two_batches"]:
-            return {"embeddings": embeddings, "labels": batch.labels}
-        (first, second), (labels, ref_labels) = embeddings.chunk(2), batch.labels.chunk(2)
+            return {"embeddings": embeddings, "labels": labels}
+        (first, second), (labels, ref_labels) = embeddings.chunk(2), labels.chunk(2)
         return {"embeddings": first, "labels": labels, "ref_emb": second, "ref_labels": ref_labels}
 
     def step(self, batch: DigitBatch) -> dict[str, Tensor]:

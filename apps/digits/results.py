@@ -13,6 +13,7 @@ from apps.digits.data import DigitsData
 from apps.digits.model import Digits
 from apps.evaluation.classifiers import classification
 from apps.evaluation.scores import Collector, shrec_scores
+from apps.io.atomic import write_file
 from apps.report.page import Output, Report, Table
 from apps.report.results import AfterTest, Scores, curves
 from geomdml.spaces import Euclidean
@@ -76,11 +77,11 @@ class Results(AfterTest):
         self.predicted.add(**outputs)
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        folder = Path(trainer.log_dir or ".")
-        folder.mkdir(parents=True, exist_ok=True)
-        found = self.predicted.take()
-        np.savez(folder / "embeddings.npz", embeddings=found["embeddings"].cpu(), labels=found["labels"].cpu())
-        print(f"embeddings and labels of the test images: {folder / 'embeddings.npz'}", flush=True)
+        path = Path(trainer.log_dir or ".") / "embeddings.npz"
+        found = {name: tensor.cpu().numpy() for name, tensor in self.predicted.take().items()}
+        if trainer.is_global_zero:
+            write_file(path, lambda part: np.savez(part, allow_pickle=False, **found))
+            print(f"embeddings and labels of the test images: {path}", flush=True)
 
 
 @torch.no_grad()

@@ -1,7 +1,10 @@
 """Embeddings in files: safetensors for programs, parquet for tables, both written as the embeddings come."""
 
+import errno
 import json
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from apps.io.atomic import Aside
+from apps.io.atomic import Aside, naming
 
 FILES = ("embeddings.safetensors", "embeddings.parquet")
 TYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "I64": np.dtype("<i8")}
@@ -44,8 +47,11 @@ class Writer:
     each output and `labels` (N,); its metadata is `about`, with `names`, `classes` and `parts` as JSON. The parquet
     file has a row an image: path, label, class, part and a list of float32 for each output; `about` is in its schema.
 
+    The room of the safetensors file is set aside at the first batch: on a disk that is too small no more are computed.
+
     Raises:
         ValueError: a file is there already; more or fewer rows than the table has.
+        OSError: they cannot be written; `discard` then removes what there is of them.
     """
 
     def __init__(self, folder: Path, table: Table, about: Mapping[str, str]) -> None:
@@ -56,7 +62,7 @@ class Writer:
         folder.mkdir(parents=True, exist_ok=True)
         self.unfinished = [Aside(path) for path in self.paths]
         self.table, self.about, self.written = table, dict(about), 0
-        self.arrays: dict[str, np.memmap] = {}
+        self.tensors: _Tensors | None = None
         self.rows: pq.ParquetWriter | None = None
 
     def add(self, **outputs: Tensor) -> None:
@@ -68,7 +74,7 @@ class Writer:
             raise ValueError(f"{place.stop} embeddings for {len(self.table.names)} images")
         if self.rows is None:
             self._open({name: array.shape[1] for name, array in vectors.items()})
-        assert self.rows is not None
+        assert self.rows is not None and self.tensors is not None
         columns: dict[str, Any] = {
             "path": list(self.table.names[place]),
             "label": pa.array(self.table.labels[place], pa.int64()),
@@ -76,29 +82,35 @@ class Writer:
             "part": list(self.table.parts[place]),
         }
         for name, array in vectors.items():
-            self.arrays[name][place] = array
+            with naming(self.paths[0]):
+                self.tensors.write(name, self.written, array)
             columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(array.reshape(-1)), array.shape[1])
-        self.rows.write_table(pa.table(columns, schema=self.rows.schema))
+        with naming(self.paths[1]):
+            self.rows.write_table(pa.table(columns, schema=self.rows.schema))
         self.written = place.stop
 
     def close(self) -> list[Path]:
         """Finish the files and give them their names."""
-        if self.written != len(self.table.names) or self.rows is None:
+        if self.written != len(self.table.names) or self.rows is None or self.tensors is None:
             raise ValueError(f"{self.written} embeddings for {len(self.table.names)} images")
-        self.rows.close()
-        self.arrays["labels"][:] = self.table.labels
-        for array in self.arrays.values():
-            array.flush()
-        self.arrays.clear()
-        for unfinished in self.unfinished:
-            unfinished.finish()
+        with naming(self.paths[0]):
+            self.tensors.write("labels", 0, np.asarray(self.table.labels))
+            self.tensors.file.close()
+        with naming(self.paths[1]):
+            self.rows.close()
+        for path, unfinished in zip(self.paths, self.unfinished, strict=True):
+            with naming(path):
+                unfinished.finish()
         return self.paths
 
     def discard(self) -> None:
-        """Remove what is unfinished."""
-        if self.rows is not None:
-            self.rows.close()
-        self.arrays.clear()
+        """Remove what is unfinished, also where the disk is full."""
+        with suppress(OSError):
+            if self.rows is not None:
+                self.rows.close()
+        with suppress(OSError):
+            if self.tensors is not None:
+                self.tensors.file.close()
         for unfinished in self.unfinished:
             unfinished.discard()
 
@@ -108,10 +120,12 @@ class Writer:
             name: ("F32", (len(self.table.names), width)) for name, width in widths.items()
         }
         shapes["labels"] = ("I64", (len(self.table.names),))
-        self.arrays = _tensors(self.unfinished[0].part, shapes, self.about | lists)
+        with naming(self.paths[0]):
+            self.tensors = _Tensors(self.unfinished[0].part, shapes, self.about | lists)
         texts = [("path", pa.string()), ("label", pa.int64()), ("class", pa.string()), ("part", pa.string())]
         vectors = [(name, pa.list_(pa.float32(), width)) for name, width in widths.items()]
-        self.rows = pq.ParquetWriter(self.unfinished[1].part, pa.schema([*texts, *vectors], metadata=self.about))
+        with naming(self.paths[1]):
+            self.rows = pq.ParquetWriter(self.unfinished[1].part, pa.schema([*texts, *vectors], metadata=self.about))
 
 
 def read(path: str | Path) -> Embeddings:
@@ -135,22 +149,39 @@ def read(path: str | Path) -> Embeddings:
     return Embeddings(vectors, names, about)
 
 
-def _tensors(path: Path, shapes: Mapping[str, tuple[str, tuple[int, ...]]], about: dict[str, str]) -> dict[str, Any]:
-    """A safetensors file of these tensors, mapped into memory to be filled.
+class _Tensors:
+    """A safetensors file of these tensors, whose rows are written as they come.
 
     Its format: the length of a header, the header in JSON, and then the tensors one after another.
     """
-    header: dict[str, Any] = {"__metadata__": about}
-    end = 0
-    for name, (kind, shape) in shapes.items():
-        start, end = end, end + TYPES[kind].itemsize * int(np.prod(shape))
-        header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [start, end]}
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        file.truncate(8 + len(text) + end)
-    return {
-        name: np.memmap(path, TYPES[kind], "r+", 8 + len(text) + header[name]["data_offsets"][0], shape)
-        for name, (kind, shape) in shapes.items()
-    }
+
+    def __init__(self, path: Path, shapes: Mapping[str, tuple[str, tuple[int, ...]]], about: dict[str, str]) -> None:
+        header: dict[str, Any] = {"__metadata__": about}
+        end = 0
+        for name, (kind, shape) in shapes.items():
+            start, end = end, end + TYPES[kind].itemsize * int(np.prod(shape))
+            header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [start, end]}
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)
+        self.types = {name: TYPES[kind] for name, (kind, _) in shapes.items()}
+        self.starts = {name: 8 + len(text) + header[name]["data_offsets"][0] for name in shapes}
+        self.file = path.open("wb")
+        _set_aside(self.file.fileno(), 8 + len(text) + end)
+        self.file.write(len(text).to_bytes(8, "little") + text)
+
+    def write(self, name: str, row: int, rows: np.ndarray) -> None:
+        """Put rows into a tensor, from `row` on. Through a map of the file a full disk would end the process."""
+        width = self.types[name].itemsize * int(np.prod(rows.shape[1:]))
+        self.file.seek(self.starts[name] + row * width)
+        self.file.write(np.ascontiguousarray(rows, self.types[name]).tobytes())
+        self.file.flush()
+
+
+def _set_aside(file: int, size: int) -> None:
+    """Have the disk keep room for a file, where it can do so."""
+    if hasattr(os, "posix_fallocate"):  # not on macOS and Windows
+        try:
+            os.posix_fallocate(file, 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise

@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from filelock import FileLock
 class Aside:
     """A file beside `path` to write to, `part`, until `finish` puts it there or `discard` removes it.
 
-    Its name has the process's number, so that two processes can write the same file: the last to finish wins.
+    Its name has the process's number, so that two processes can write the same file: the last to finish wins. It ends
+    as that of `path`: libraries choose the format by it.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -25,7 +27,7 @@ class Aside:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.part = path, path.with_name(f".{path.name}.{os.getpid()}.part")
+        self.path, self.part = path, path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
 
     def finish(self, *, sync: bool = False) -> None:
         """Rename the part to `path`; with `sync` only when its content is on the disk. Raises OSError."""
@@ -54,16 +56,44 @@ def write_file(path: Path, write: Callable[[Path], Any], *, sync: bool = False) 
     ...     [(path.name, path.read_text()) for path in Path(folder).glob("new/*")]
     [('greeting', 'hello')]
     """
-    aside = Aside(path)
+    with replacing(path, sync=sync) as part:
+        write(part)
+
+
+@contextmanager
+def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
+    """A file beside `path` to write within the block, at whose end it is put in its place; see `write_file`.
+
+    What a link leads to is replaced, and a device or pipe is written to as it is.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with replacing(Path(folder) / "greeting") as part:
+    ...         _ = part.write_text("hello")
+    ...     (Path(folder) / "greeting").read_text()
+    'hello'
+    """
+    unfinished = Aside(Path(os.path.realpath(path)))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(aside.part)
-        aside.finish(sync=sync)
-    except OSError as error:
-        reason = error.strerror or error
-        raise OSError(f"{path} could not be written: {reason}; what was there before is whole") from error
+        with naming(path):
+            if path.exists() and not path.is_file():
+                yield path
+                return
+            unfinished.path.parent.mkdir(parents=True, exist_ok=True)
+            yield unfinished.part
+            unfinished.finish(sync=sync)
     finally:
-        aside.discard()
+        unfinished.discard()
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Within, an OSError says which file could not be written, and why."""
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else error
+        raise OSError(f"{path} could not be written: {reason}; what was there before is whole") from error
 
 
 def make_folder(folder: Path, make: Callable[[Path], None]) -> None:

@@ -17,6 +17,7 @@ from apps.io.atomic import make_folder
 UNPACKED_BYTES = 2**30
 UNPACKED_FILES = 50_000
 PATIENCE_S = 900
+NO_HOME = "Could not determine home directory"  # in the RuntimeError of pathlib
 COMPLAINT = re.compile(r"^(npm error |E: )")
 REMEDY = {
     "npm": "install npm (on Debian: apt-get install npm)",
@@ -34,7 +35,17 @@ def cache_folder() -> Path:
 
     It need not exist yet. The user's cache folder is the platform's: $XDG_CACHE_HOME or ~/.cache,
     ~/Library/Caches on macOS, %LOCALAPPDATA% on Windows.
+
+    Raises:
+        FetchError: the user has no home folder, and no other place is named.
     """
+    try:
+        return _cache_folder()
+    except RuntimeError as error:  # pathlib's: neither $HOME is set nor does the system know one
+        raise FetchError("there is no home folder to keep a cache in; name a place by $GEOMDML_DATA") from error
+
+
+def _cache_folder() -> Path:
     if chosen := os.environ.get("GEOMDML_DATA"):
         return Path(chosen).expanduser().absolute()
     if sys.platform == "win32":
@@ -61,7 +72,7 @@ def make_once(folder: Path, make: Callable[[Path], None]) -> Path:
     """
     try:
         make_folder(folder, make)
-    except OSError as error:
+    except (OSError, NotImplementedError) as error:  # the latter where the disk knows no locks
         raise FetchError(
             f"{folder} cannot be made ({error}): make room there, or name another place by $GEOMDML_DATA"
         ) from error

@@ -13,6 +13,7 @@ from apps.multimodal.fusion import Kind
 from apps.multimodal.labels import smoothed
 from apps.multimodal.network import MODALITIES, Network
 from apps.multimodal.variants import ByClass, FromStrongest
+from apps.training import distributed
 from apps.training.divergence import check_finite
 from apps.training.module import AppModule
 from apps.training.sampling import seed_of
@@ -136,8 +137,9 @@ class Multimodal(AppModule):
 
     def step(self, batch: ViewPointBatch) -> dict[str, Tensor]:
         """The loss of a batch of training, as "loss", and its parts; Diverged where it is not finite."""
-        h, labels = self.hparams, batch.labels
-        embeddings = self.network.embed(batch)
+        h, labels = self.hparams, distributed.gather(batch.labels)
+        # The encoders standardise over the batch of all processes, and the noise of a step is drawn for all of it.
+        embeddings = self.network.encode([distributed.gather(given) for given in self.network.inputs(batch)])
         fused_alone = h["method"] in ("fused", "ogm_ge")
         read = [embedding.detach() if fused_alone else embedding for embedding in embeddings]
         own = [self.network.head(name) for name in self.modalities]

@@ -67,16 +67,21 @@ class Network(nn.Module):
         """The parameters outside the backbone."""
         return [p for name, p in self.named_parameters() if not name.startswith("backbone.")]
 
+    def inputs(self, batch: ViewPointBatch) -> list[Float[Tensor, "B ..."]]:
+        """What the encoder of each modality is given: the mean features of the views, and the points."""
+        given = {
+            "views": lambda: self.backbone.maps(batch.rows, batch.images, batch.seen, self.memory).mean(1),
+            "points": lambda: batch.points,
+        }
+        return [given[name]() for name in self.modalities]
+
+    def encode(self, inputs: Sequence[Float[Tensor, "B ..."]]) -> list[Float[Tensor, "B D"]]:
+        """The embedding of each modality, from what its encoder is given."""
+        return [self.encoders[name](given) for name, given in zip(self.modalities, inputs, strict=True)]
+
     def embed(self, batch: ViewPointBatch) -> list[Float[Tensor, "B D"]]:
         """The embedding of each modality."""
-        found = []
-        for name in self.modalities:
-            if name == "views":
-                given = self.backbone.maps(batch.rows, batch.images, batch.seen, self.memory).mean(1)
-            else:
-                given = batch.points
-            found.append(self.encoders[name](given))
-        return found
+        return self.encode(self.inputs(batch))
 
     def forward(self, batch: ViewPointBatch) -> dict[str, Tensor]:
         """Embeddings, "views" and so on, and what their heads take them for, "views/logits" and so on.

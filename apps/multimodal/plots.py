@@ -8,6 +8,7 @@ import csv
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -15,6 +16,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from apps.io.atomic import write_file
 from apps.report.figures import COLOURS, DASHES, STYLE
 
 Scores = dict[str, dict[str, dict[int, list[float]]]]  # candidate, score, step: the seeds' values
@@ -90,14 +92,13 @@ def main(args: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(args)
     try:
         found = read(chosen.scores)
+        with matplotlib.rc_context(STYLE):
+            for name, figure in (("accuracy", accuracies(found)), ("difficulty", difficulties(found))):
+                path = chosen.out / f"multimodal-{name}.png"
+                write_file(path, partial(figure.savefig, dpi=110, metadata={"Software": None}))
+                print(path)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context(STYLE):
-        for name, figure in (("accuracy", accuracies(found)), ("difficulty", difficulties(found))):
-            path = chosen.out / f"multimodal-{name}.png"
-            figure.savefig(path, dpi=110, metadata={"Software": None})
-            print(path)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from apps.networks.metric_layers import metric_layers
 from apps.networks.pooling import Pooling, ViewPooling
 from apps.networks.view_backbone import ViewBackbone
 from apps.shape3d.losses import MetricLoss, Name
+from apps.training import distributed
 from apps.training.divergence import check_finite
 from apps.training.module import AppModule
 from apps.training.sampling import seed_of
@@ -110,8 +111,15 @@ class Shape3D(AppModule):
 
         Hyperbolic embeddings are tangent vectors at the origin.
         """
-        views = self.backbone.late(maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
-        features = self.metric(self.pooling(views)).float()
+        return self.of_pooled(self.pooled(maps))
+
+    def pooled(self, maps: Float[Tensor, "B V ..."]) -> Float[Tensor, "B F"]:
+        """The features of shapes, pooled from those of their views."""
+        return self.pooling(self.backbone.late(maps.flatten(0, 1)).unflatten(0, maps.shape[:2]))
+
+    def of_pooled(self, pooled: Float[Tensor, "B F"]) -> dict[str, Tensor]:
+        """What `outputs` gives, from the pooled features."""
+        features = self.metric(pooled).float()
         embeddings = self.head(features)
         if self.unit:
             embeddings = nn.functional.normalize(embeddings)
@@ -127,17 +135,21 @@ class Shape3D(AppModule):
 
     def step(self, batch: ViewBatch, *, metric: bool = True) -> dict[str, Tensor]:
         """The loss of a batch, as "loss", and its two parts; Diverged where it is not finite."""
-        found = self.outputs(self.maps(batch))
+        pooled, labels = distributed.gather(self.pooled(self.maps(batch))), distributed.gather(batch.labels)
+        found = self.of_pooled(pooled)  # the metric network standardises them over the batch of all processes
         h = self.hparams
-        softmax = nn.functional.cross_entropy(found["logits"], batch.labels, label_smoothing=h["smoothing"])
+        softmax = nn.functional.cross_entropy(found["logits"], labels, label_smoothing=h["smoothing"])
         total = h["softmax_weight"] * softmax
         parts = {"loss/softmax": softmax.detach()}
         if metric:
-            of_pairs = self.loss(found["features"], found["embeddings"], batch.labels, head=self.head)
+            of_pairs = self.loss(found["features"], found["embeddings"], labels, head=self.head)
             total = total + h["weight"] * of_pairs
             parts["loss/metric"] = of_pairs.detach()
         check_finite(total, "the loss", step=self.global_step + 1)
         return {"loss": total, **parts}
+
+    def on_train_start(self) -> None:
+        self.on_train_epoch_start()  # which Lightning leaves out where a run resumes within an epoch
 
     def on_train_epoch_start(self) -> None:
         second_stage = 0 < self.hparams["softmax_epochs"] <= self.current_epoch

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from apps.io.atomic import replacing
+from apps.io.packages import FetchError
 from apps.shape3d.trained import Trained, meshes
 from apps.shapes.meshes import MeshError
 
@@ -23,7 +25,7 @@ def main(args: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(args)
     try:
         predict(chosen.ckpt_path, chosen.meshes, chosen.up, chosen.out)
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, FetchError) as error:
         sys.exit(f"error: {error}")
 
 
@@ -31,8 +33,7 @@ def predict(checkpoint: str, folder: str, up: str, out: Path) -> None:
     """Write a line a mesh: its class with its probability, the second guess, or why it cannot be read."""
     trained, paths = Trained(checkpoint), meshes(folder)
     broken = 0
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+    with replacing(out) as part, part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for path, images in zip(paths, trained.images(paths, up), strict=True):  # type: ignore[arg-type]

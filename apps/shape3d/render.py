@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from apps.io.atomic import write_file
 from apps.shapes.meshes import MeshFile
 from apps.shapes.rendering import Look, dodecahedron, ring
 from apps.shapes.views import images_of
@@ -48,7 +49,8 @@ def main(args: Sequence[str] | None = None) -> None:
     try:
         directions = ring(chosen.views, chosen.elevation) if chosen.views else dodecahedron()
         look = Look(directions, chosen.size, chosen.shading)
-        sheet([images_of(MeshFile(path, chosen.up), look) for path in chosen.mesh]).save(chosen.out)
+        image = sheet([images_of(MeshFile(path, chosen.up), look) for path in chosen.mesh])
+        write_file(chosen.out, image.save)
     except (ValueError, OSError, ImportError) as error:
         sys.exit(f"error: {error}")
 

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from apps.io.atomic import write_file
 from apps.io.packages import FetchError
 from apps.shape3d.trained import Trained, meshes
 from apps.shapes.meshes import MeshError
@@ -55,8 +56,7 @@ def search(trained: Trained, mesh: Path, folder: str | None, up: str, k: int, ou
     sheets = [contact_sheet(query), *(gallery.sheets[row] for row in order)]
     gap = torch.zeros(3, sheets[0].shape[1], 4, dtype=torch.uint8)
     strip = torch.cat([part for sheet in sheets for part in (sheet, gap)][:-1], dim=2)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(strip.permute(1, 2, 0).contiguous().numpy()).save(out)
+    write_file(out, Image.fromarray(strip.permute(1, 2, 0).contiguous().numpy()).save)
     print(out, flush=True)
 
 

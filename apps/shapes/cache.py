@@ -16,7 +16,7 @@ from apps.io.packages import FetchError, cache_folder
 from apps.io.workers import on_all_cores
 from apps.shapes.labelled_shapes import Shapes, Source
 from apps.shapes.meshes import MeshError
-from apps.shapes.store import Arrays, Shape, Store
+from apps.shapes.store import Arrays, Shape, Store, read
 
 SHOWN = 5
 CHUNK = 4
@@ -61,21 +61,25 @@ def make_cached(shapes: Shapes, recipe: Recipe, *, strict: bool = False) -> tupl
     """
     folder = cache_folder() / recipe.name / f"{shapes.title}-{recipe.key}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         keys = [_key(source) for source in shapes.sources]
-        store = partial(Store, folder, recipe.shape, recipe.about, name=recipe.name, dtype=recipe.dtype)
-        with FileLock(folder / ".lock"), store() as opened:
-            _make_missing(shapes, keys, recipe, opened)
-    except OSError as error:
+        contents = read(folder, recipe.shape, name=recipe.name, dtype=recipe.dtype)
+        # A cache that has all of them may be one that cannot be written to, and needs no lock.
+        if not all(key in contents for key in keys if isinstance(key, str)):
+            folder.mkdir(parents=True, exist_ok=True)
+            store = partial(Store, folder, recipe.shape, recipe.about, name=recipe.name, dtype=recipe.dtype)
+            with FileLock(folder / ".lock"), store() as opened:
+                _make_missing(shapes, keys, recipe, opened)
+                contents = opened.contents
+    except (OSError, NotImplementedError) as error:  # the latter where the disk knows no locks
         raise FetchError(
             f"{recipe.name} cannot be kept in {folder} ({error}): make room there, or name another place by "
             "$GEOMDML_DATA"
         ) from error
-    reasons = [key.reason if isinstance(key, MeshError) else opened.broken.get(key) for key in keys]
+    reasons = [key.reason if isinstance(key, MeshError) else contents.broken.get(key) for key in keys]
     broken = tuple(f"{shapes.names[i]} {reason}" for i, reason in enumerate(reasons) if reason is not None)
     _report(broken, shapes, strict)
     whole = [i for i, reason in enumerate(reasons) if reason is None]
-    return shapes.of_rows(whole), opened.arrays([str(keys[i]) for i in whole]), broken
+    return shapes.of_rows(whole), contents.arrays([str(keys[i]) for i in whole]), broken
 
 
 def _make_missing(shapes: Shapes, keys: Sequence[str | MeshError], recipe: Recipe, store: Store) -> None:

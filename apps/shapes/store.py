@@ -41,6 +41,39 @@ class Arrays:
         return torch.from_numpy(_mapped(self.path, self.shape, max(self.rows) + 1, self.dtype)[self.rows[i]].copy())
 
 
+@dataclass(frozen=True)
+class Contents:
+    """Where the array of each shape is, by key, and why a broken one has none."""
+
+    path: Path
+    shape: Shape
+    dtype: str
+    rows: dict[str, int]
+    broken: dict[str, str]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.rows or key in self.broken
+
+    def arrays(self, keys: list[str]) -> Arrays:
+        return Arrays(self.path, self.shape, tuple(self.rows[key] for key in keys), self.dtype)
+
+
+def read(folder: Path, shape: Shape, *, name: str = "views", dtype: str = "uint8") -> Contents:
+    """What a store holds, without writing to its folder; nothing where there is none.
+
+    Another process may be adding to it: what it is about to add is not seen.
+
+    Args:
+        folder, shape, name, dtype: as of `Store`.
+    """
+    path = _path(folder, name, dtype)
+    contents = Contents(path, shape, dtype, {}, {})
+    if path.is_file() and (folder / INDEX).is_file():
+        with (folder / INDEX).open("rb") as index:
+            _read_index(index, contents)
+    return contents
+
+
 class Store:
     """The two files of a folder, for one writer at a time: `with Store(folder, shape, about) as store: store.add(...)`.
 
@@ -63,11 +96,9 @@ class Store:
     def __init__(
         self, folder: Path, shape: Shape, about: dict[str, Any], *, name: str = "views", dtype: str = "uint8"
     ) -> None:
-        self.path, self.shape, self.dtype = folder / f"{name}.{SUFFIXES[dtype]}", shape, dtype
-        self.rows: dict[str, int] = {}
-        self.broken: dict[str, str] = {}
+        self.contents = Contents(_path(folder, name, dtype), shape, dtype, {}, {})
         self._waiting: list[bytes] = []
-        self._arrays: BinaryIO = self.path.open("ab")
+        self._arrays: BinaryIO = self.contents.path.open("ab")
         self._index: BinaryIO = (folder / INDEX).open("ab+")
         self._open(about)
 
@@ -81,22 +112,19 @@ class Store:
             self._make_safe()
 
     def __contains__(self, key: object) -> bool:
-        return key in self.rows or key in self.broken
+        return key in self.contents
 
     def add(self, key: str, result: np.ndarray | str) -> None:
         """Keep a shape's array, or the reason why it has none."""
         if isinstance(result, str):
-            self.broken[key] = result
+            self.contents.broken[key] = result
             self._waiting.append(_line({"key": key, "broken": result}))
         else:
-            self._arrays.write(np.ascontiguousarray(result, self.dtype).tobytes())
-            self.rows[key] = len(self.rows)
+            self._arrays.write(np.ascontiguousarray(result, self.contents.dtype).tobytes())
+            self.contents.rows[key] = len(self.contents.rows)
             self._waiting.append(_line({"key": key}))
         if len(self._waiting) == TOGETHER:
             self._make_safe()
-
-    def arrays(self, keys: list[str]) -> Arrays:
-        return Arrays(self.path, self.shape, tuple(self.rows[key] for key in keys), self.dtype)
 
     def _make_safe(self) -> None:
         for file, content in ((self._arrays, b""), (self._index, b"".join(self._waiting))):
@@ -107,23 +135,37 @@ class Store:
 
     def _open(self, about: dict[str, Any]) -> None:
         """Read the index as far as it and the arrays are whole, and cut off the rest."""
-        size = int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
-        kept = self.path.stat().st_size // size
         self._index.seek(0)
-        end = 0
-        for number, line in enumerate(self._index):
-            entry = _entry(line)
-            if entry is None or (number > 0 and "broken" not in entry and len(self.rows) == kept):
-                break
-            end += len(line)
-            if "broken" in entry:
-                self.broken[entry["key"]] = entry["broken"]
-            elif number > 0:
-                self.rows[entry["key"]] = len(self.rows)
+        end = _read_index(self._index, self.contents)
         self._index.truncate(end)
-        self._arrays.truncate(len(self.rows) * size)
+        self._arrays.truncate(len(self.contents.rows) * _size(self.contents))
         if end == 0:
             self._waiting.append(_line({"about": about}))
+
+
+def _path(folder: Path, name: str, dtype: str) -> Path:
+    return folder / f"{name}.{SUFFIXES[dtype]}"
+
+
+def _size(contents: Contents) -> int:
+    """The bytes of one array."""
+    return int(np.prod(contents.shape)) * np.dtype(contents.dtype).itemsize
+
+
+def _read_index(index: BinaryIO, contents: Contents) -> int:
+    """Fill in the contents as far as index and arrays are whole; how many bytes of the index that is."""
+    kept = contents.path.stat().st_size // _size(contents)
+    end = 0
+    for number, line in enumerate(index):
+        entry = _entry(line)
+        if entry is None or (number > 0 and "broken" not in entry and len(contents.rows) == kept):
+            break
+        end += len(line)
+        if "broken" in entry:
+            contents.broken[entry["key"]] = entry["broken"]
+        elif number > 0:
+            contents.rows[entry["key"]] = len(contents.rows)
+    return end
 
 
 def _line(entry: dict[str, Any]) -> bytes:

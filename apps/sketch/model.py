@@ -13,6 +13,7 @@ from apps.networks.pooling import Pooling, ViewPooling
 from apps.networks.view_backbone import ViewBackbone
 from apps.sketch.data import Both
 from apps.sketch.losses import CrossModalLoss, Name, Side
+from apps.training import distributed
 from apps.training.divergence import check_finite
 from apps.training.module import AppModule
 from apps.training.sampling import seed_of
@@ -40,8 +41,15 @@ class Branch(nn.Module):
         return self.backbone.maps(batch.rows, batch.images, batch.seen, self.memory)
 
     def forward(self, maps: Float[Tensor, "B K ..."]) -> Float[Tensor, "B F"]:
-        views = self.backbone.late(maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
-        return self.metric(self.pooling(views)).float()
+        return self.of_pooled(self.pooled(maps))
+
+    def pooled(self, maps: Float[Tensor, "B K ..."]) -> Float[Tensor, "B F"]:
+        """The features of sketches or shapes, pooled from those of their views."""
+        return self.pooling(self.backbone.late(maps.flatten(0, 1)).unflatten(0, maps.shape[:2]))
+
+    def of_pooled(self, pooled: Float[Tensor, "B F"]) -> Float[Tensor, "B F"]:
+        """What the metric network makes of pooled features, which it standardises over the batch."""
+        return self.metric(pooled).float()
 
 
 class SketchToShape(AppModule):
@@ -148,9 +156,15 @@ class SketchToShape(AppModule):
         features = branch(branch.maps(batch))
         return Side(features, self.embeddings(features, side), batch.labels)
 
+    def gathered(self, batch: ViewBatch, side: str) -> Side:
+        """What a branch makes of its parts of the batch of all processes."""
+        branch = self.branches[side]
+        features = branch.of_pooled(distributed.gather(branch.pooled(branch.maps(batch))))
+        return Side(features, self.embeddings(features, side), distributed.gather(batch.labels))
+
     def step(self, batch: Both) -> Tensor:
         """The loss of a batch; Diverged where it is not finite."""
-        sketches, shapes = (self.side(part, side) for part, side in zip(batch, SIDES, strict=True))
+        sketches, shapes = (self.gathered(part, side) for part, side in zip(batch, SIDES, strict=True))
         loss = self.loss(sketches, shapes, head=self.heads["sketches"])
         check_finite(loss, "the loss", step=self.global_step + 1)
         return loss

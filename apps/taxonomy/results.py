@@ -34,6 +34,7 @@ class Results(Callback):
     """After a test: the table, results.json and report.html. After a prediction: files of embeddings."""
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        folder = Path(trainer.log_dir or ".")  # asked for by every process: it is broadcast
         if not trainer.is_global_zero:
             return
         data: TaxonomyData = data_of(trainer)
@@ -58,7 +59,6 @@ class Results(Callback):
             f"{data.hparams['negatives']} negatives by degree^{data.hparams['power']:g}, seed {h['seed']}",
             "radii": f"distances from the origin up to {float(model.radii.max()):.1f}",
         }
-        folder = Path(trainer.log_dir or ".")
         show(rows, facts, folder)
         path = write_report(folder / "report.html", model, taxonomy, rows, facts, curves(trainer, CURVES))
         print(f"report: {path}", flush=True)
@@ -66,9 +66,9 @@ class Results(Callback):
     def on_predict_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *args: Any, **kwargs: Any
     ) -> None:
+        folder = Path(trainer.log_dir or ".")
         if trainer.is_global_zero:
             assert isinstance(pl_module, TaxonomyEmbedding)
-            folder = Path(trainer.log_dir or ".")
             for path in export(folder, outputs.cpu(), data_of(trainer).taxonomy, pl_module.space):
                 print(path, flush=True)
 

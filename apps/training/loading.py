@@ -22,7 +22,10 @@ class TrainingLoader(DataLoader):
 
     Lightning makes its iterators before it has read the checkpoint, and tells the sampler its epoch after workers have
     begun to prepare images. So nothing begins here until the first batch is asked for, and the trainer is then asked
-    for epoch and step.
+    for epoch and step. To Lightning it says that it resumes by having a state, which is empty.
+
+    Several processes divide each batch: a model whose loss compares samples, or standardises them, gathers what it
+    makes of its part (`apps.training.distributed.gather`), so that all compute the loss of the whole batch.
 
     Args:
         dataset: maps the items of a process's part of a batch to what the model is given.
@@ -46,6 +49,12 @@ class TrainingLoader(DataLoader):
             self.batches.set_epoch(self.trainer.current_epoch, done)
         yield from super().__iter__()
 
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        pass
+
 
 class OwnPart:
     """The part of every batch that is of one process among several: they are one after another in the batch."""
@@ -56,13 +65,13 @@ class OwnPart:
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __iter__(self) -> Iterator[list]:
+    def __iter__(self) -> Iterator[Any]:
         for batch in self.batches:
             size, rest = divmod(len(batch), self.ranks)
             if rest:
                 raise ValueError(
                     f"a batch of {len(batch)} cannot be divided among {self.ranks} processes; make it a multiple, by "
-                    "--data.classes_per_batch and --data.per_class"
+                    "--data.batch_size, or --data.classes_per_batch and --data.per_class"
                 )
             yield batch[self.rank * size : (self.rank + 1) * size]
 

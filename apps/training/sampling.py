@@ -97,19 +97,19 @@ class Shuffled(Sampler[Tensor]):
     def __init__(self, count: int, *, size: int, seed: int) -> None:
         if not 1 <= size <= count:
             raise ValueError(f"batches of {size} images from {count}; expected 1 to {count}")
-        self.count, self.size, self.seed, self.epoch = count, size, seed, 0
+        self.count, self.size, self.seed = count, size, seed
+        self.epoch = self.first = 0
         self.order, self.shuffled_for = torch.empty(0, dtype=torch.int64), -1
 
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
-        self.epoch = epoch
+    def set_epoch(self, epoch: int, first: int = 0) -> None:
+        """Choose the epoch, and the step in it that comes first."""
+        self.epoch, self.first = epoch, first
 
     def __len__(self) -> int:
         return self.count // self.size
 
     def __iter__(self) -> Iterator[Int64[Tensor, " size"]]:
-        """Drawn one by one: Lightning asks a resumed run for the iterator before it sets the epoch."""
-        return (self.batch(self.epoch, step) for step in range(len(self)))
+        return (self.batch(self.epoch, step) for step in range(self.first, len(self)))
 
     def batch(self, epoch: int, step: int) -> Int64[Tensor, " size"]:
         """The rows of one step."""

@@ -16,6 +16,7 @@ from apps.shapes.labelled_shapes import mark_test
 from apps.shapes.meshes import Up
 from apps.shapes.rendering import Look, Shading, dodecahedron, ring
 from apps.shapes.views import Rendered, render_cached
+from apps.training.loading import TrainingLoader
 from apps.training.options import check_at_least, check_share
 from apps.training.sampling import Shuffled, seed_of
 
@@ -201,7 +202,7 @@ class ShapeData(ViewData):
     def train_dataloader(self) -> DataLoader:
         rows = self.parts["train"]
         sampler = self.batches(rows, self.hparams["seed"])
-        return DataLoader(Training(self, rows, sampler), sampler=sampler, batch_size=None)
+        return TrainingLoader(Training(self, rows, sampler), sampler, trainer=self.trainer)
 
     def in_order(self, part: str) -> DataLoader:
         """The shapes of a part once, in order, with all their views."""

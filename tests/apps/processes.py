@@ -1,5 +1,7 @@
-"""Runs of the app in processes of their own that are struck down at a step, or are several that work together."""
+"""Runs of an app in processes of their own that are struck down at a step, or are several that work together."""
 
+import functools
+import itertools
 import multiprocessing
 import os
 import resource
@@ -7,15 +9,20 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 
 import torch
 from lightning.pytorch.strategies import FSDPStrategy
 from torch.distributed.fsdp import FullyShardedDataParallel
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from apps.io import workers
 
 # Forked from one process that has imported everything, and has run nothing.
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["apps.chest_vit.data", "apps.chest_vit.model", "apps.chest_vit.results", __name__])
+APPS = ("chest_vit", "digits", "multimodal", "shape3d", "sketch", "taxonomy")
+FORKS.set_forkserver_preload([*(f"apps.{app}.{part}" for app in APPS for part in ("model", "results")), __name__])
 
 
 class ShardedOnCPU(FSDPStrategy):
@@ -43,25 +50,36 @@ STRIKES: dict[str, Callable[[], None]] = {
 
 
 def start(
-    *arguments: object, folder: Path, strike: str = "", step: int = 0, environment: Mapping[str, str] | None = None
+    *arguments: object,
+    folder: Path,
+    app: str = "chest_vit",
+    strike: str = "",
+    step: int = 0,
+    within: str = "",
+    environment: Mapping[str, str] | None = None,
 ) -> multiprocessing.Process:
-    """A process of the app; `strike` befalls it in the midst of optimiser step `step`, the first being 1."""
+    """A process of an app; `strike` befalls it at the start of a call, the first being number 1.
+
+    Args:
+        step: the number of the call.
+        within: what is called, such as "apps.io.atomic:write_file"; without it a step of an optimiser.
+    """
     words = [str(argument) for argument in arguments]
-    process = FORKS.Process(target=_app, args=(words, folder, strike, step, dict(environment or {})))
+    process = FORKS.Process(target=_app, args=(app, words, folder, strike, step, within, dict(environment or {})))
     process.start()
     return process
 
 
 def run(*arguments: object, folder: Path, **kwargs) -> tuple[int, str]:
-    """The exit code of a process of the app, and what it printed."""
+    """The exit code of a process of an app, and what it printed."""
     process = start(*arguments, folder=folder, **kwargs)
     process.join(300)
     return process.exitcode, (folder / "output.txt").read_text()
 
 
-def finish(*arguments: object, folder: Path) -> Path:
-    """The run's folder, after a process of the app in which nothing failed."""
-    code, output = run(*arguments, folder=folder)
+def finish(*arguments: object, folder: Path, **kwargs) -> Path:
+    """The run's folder, after a process of an app in which nothing failed."""
+    code, output = run(*arguments, folder=folder, **kwargs)
     assert code == 0, output
     return folder / "runs/version_0"
 
@@ -75,7 +93,9 @@ def ranks(count: int) -> list[dict[str, str]]:
     return [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank), "NODE_RANK": "0"} for rank in range(count)]
 
 
-def _app(words: list[str], folder: Path, strike: str, step: int, environment: dict[str, str]) -> None:
+def _app(
+    app: str, words: list[str], folder: Path, strike: str, step: int, within: str, environment: dict[str, str]
+) -> None:
     os.environ.update(environment)
     os.chdir(folder)
     first = environment.get("RANK", "0") == "0"
@@ -85,15 +105,27 @@ def _app(words: list[str], folder: Path, strike: str, step: int, environment: di
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts its background jobs with it ignored
     sys.argv = ["app"]
     torch.set_num_threads(1)
+    workers.cores = lambda: 1
     if strike:
-        counted, update = iter(range(1, 10**6)), torch.optim.AdamW.step
+        counted = itertools.count(1)
 
-        def struck(self, *args, **kwargs):
+        def count(*_) -> None:
             if next(counted) == step:
                 STRIKES[strike]()
-            return update(self, *args, **kwargs)
 
-        torch.optim.AdamW.step = struck
-    from apps.chest_vit.__main__ import main
+        _before(within, count) if within else register_optimizer_step_pre_hook(count)
+    import_module(f"apps.{app}.__main__").main(words)
 
-    main(words)
+
+def _before(place: str, called: Callable[[], None]) -> None:
+    """Call a function before each call of what is at "module:name" or "module:Class.name"."""
+    module, _, name = place.partition(":")
+    *owners, name = name.split(".")
+    owner = functools.reduce(getattr, owners, import_module(module))
+    original = getattr(owner, name)
+
+    def first(*args, **kwargs):
+        called()
+        return original(*args, **kwargs)
+
+    setattr(owner, name, first)

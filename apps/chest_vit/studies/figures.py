@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -12,6 +13,7 @@ from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 
 from apps.chest_vit.studies.candidates import ROWS
+from apps.io.atomic import replacing, write_file
 from apps.report.figures import BLUE, COLOURS, DASHES, INK, MUTED, RED, STYLE
 
 Rows = list[dict[str, str]]
@@ -20,7 +22,7 @@ MOST_AMBIGUOUS = 2.0  # of the images drawn
 
 
 def write(path: Path, rows: Rows) -> Path:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -44,7 +46,7 @@ def draw(folder: Path) -> list[Path]:
         if (source := folder / f"{name}.csv").is_file():
             with matplotlib.rc_context(STYLE):
                 drawn.append(folder / f"{name}.png")
-                figure(read(source)).savefig(drawn[-1], dpi=110, metadata={"Software": None})
+                write_file(drawn[-1], partial(figure(read(source)).savefig, dpi=110, metadata={"Software": None}))
     return drawn
 
 

@@ -3,7 +3,6 @@
 Each training is observed once and kept; the CSV files are written from what was kept, the figures drawn from the files.
 """
 
-import io
 import sys
 from pathlib import Path
 
@@ -52,9 +51,7 @@ def observed(experiment: ChestExperiment, name: str, folder: Path, seed: int) ->
     if not path.is_file():
         print(f"observing {name}", file=sys.stderr, flush=True)
         arrays = observe(experiment, trial)
-        content = io.BytesIO()  # to a path NumPy would add its own suffix
-        np.savez(content, allow_pickle=False, **arrays)
-        write_file(path, lambda part: part.write_bytes(content.getbuffer()))
+        write_file(path, lambda part: np.savez(part, allow_pickle=False, **arrays))
     with np.load(path) as kept:  # arrays alone: NumPy refuses pickles
         return dict(kept)
 

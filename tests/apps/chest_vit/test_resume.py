@@ -80,7 +80,7 @@ def test_what_ends_a_run_gets_one_line_and_leaves_its_checkpoint(fit, tmp_path, 
     assert message in error
     assert "the last checkpoint is of step 2. Go on with: fit --config runs/version_0/config.yaml" in output
     assert last(tmp_path, 0)["global_step"] == 2
-    assert not list(tmp_path.rglob("*.part"))
+    assert not list(tmp_path.rglob("*.part*"))
 
 
 def test_there_is_no_last_checkpoint_before_the_first_run(fit, tmp_path):

@@ -1,6 +1,9 @@
 """Embeddings in files, read back by the libraries whose formats they are."""
 
+import errno
 import json
+import multiprocessing
+import os
 
 import pyarrow.parquet as pq
 import pytest
@@ -8,7 +11,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from apps.evaluation import embedding_files
 from apps.evaluation.embedding_files import Table, Writer, read
+from tests.apps.small_disk import small_disk
 
 NAMES = ("a/1.png", "a/2.png", "b/é\n3.png", "b/4.png", "b/5.png")
 TABLE = Table(NAMES, [0, 0, 1, 1, 1], ("a", "b"), ["train"] * 2 + ["test"] * 3)
@@ -70,6 +75,51 @@ def test_more_rows_than_images_are_refused(tmp_path, vectors):
     with pytest.raises(ValueError, match="10 embeddings for 5 images"):
         writer.add(**vectors)
     writer.discard()
+
+
+def write_many(folder, rows):
+    """Ends with code 7 where the disk was full, after which nothing is left."""
+    names = [f"{row}.png" for row in range(rows)]
+    writer = Writer(folder / "run", Table(names, [0] * rows, ("a",), ["test"] * rows), {})
+    try:
+        for _ in range(0, rows, 100):
+            writer.add(E=torch.randn(100, 64))
+        writer.close()
+    except OSError as error:
+        writer.discard()
+        said = str(error)
+        left = list((folder / "run").iterdir())
+        os._exit(7 if "No space left on device" in said and "run" in said and not left else 8)
+    os._exit(0)
+
+
+@pytest.mark.parametrize(
+    ("size", "code"),
+    [
+        (200_000, 7),  # not the room of the tensors
+        (800_000, 7),  # nor that of the table beside them
+        (4_000_000, 0),
+    ],
+)
+def test_a_full_disk_is_an_error_and_nothing_is_left(tmp_path, size, code):
+    """In a process of its own: to write to a full disk through a map of a file ends it."""
+    with small_disk(tmp_path / "disk", size) as disk:
+        process = multiprocessing.get_context("forkserver").Process(target=write_many, args=(disk, 2000))
+        process.start()
+        process.join(120)
+        assert process.exitcode == code
+
+
+def test_a_disk_that_sets_no_room_aside_takes_them_too(tmp_path, vectors, monkeypatch):
+    def unsupported(*_):
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr(embedding_files.os, "posix_fallocate", unsupported)
+    first = read(written(tmp_path / "a", vectors)[0])
+    monkeypatch.delattr(embedding_files.os, "posix_fallocate")
+    second = read(written(tmp_path / "b", vectors)[0])
+    for found in (first, second):
+        assert all(torch.equal(found.vectors[name], vector) for name, vector in vectors.items())
 
 
 @pytest.mark.parametrize("wrong", ["absent", "broken", "foreign", "short", "parquet"])

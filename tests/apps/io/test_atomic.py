@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from apps.io.atomic import Aside, make_folder, write_file
+from apps.io.atomic import Aside, make_folder, replacing, write_file
 
 
 def test_what_interrupts_the_writing_leaves_no_part(tmp_path):
@@ -59,3 +59,31 @@ def test_a_folder_is_made_once(tmp_path):
     for _ in range(2):
         make_folder(tmp_path / "a" / "folder", lambda folder: (made.append(folder), (folder / "x").touch()))
     assert len(made) == 1 and [path.name for path in (tmp_path / "a" / "folder").iterdir()] == ["x"]
+
+
+def test_what_a_link_leads_to_is_replaced(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link.csv").symlink_to(tmp_path / "there/table.csv")
+    for content in ("first", "second"):
+        write_file(tmp_path / "link.csv", lambda part, content=content: part.write_text(content))
+        assert (tmp_path / "link.csv").is_symlink() and (tmp_path / "there/table.csv").read_text() == content
+    assert len(list(tmp_path.rglob("*"))) == 3
+
+
+def test_a_device_is_written_to_and_stays_one(tmp_path):
+    (tmp_path / "nothing").symlink_to("/dev/null")
+    write_file(tmp_path / "nothing", lambda part: part.write_text("gone"))
+    assert (tmp_path / "nothing").is_char_device() and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_of_that_name_is_an_error_and_stays(tmp_path):
+    (tmp_path / "table").mkdir()
+    with pytest.raises(OSError, match="table could not be written: Is a directory"):
+        write_file(tmp_path / "table", lambda part: part.write_text("x"))
+    assert list(tmp_path.iterdir()) == [tmp_path / "table"]
+
+
+def test_the_part_has_the_suffix_of_the_file(tmp_path):
+    with replacing(tmp_path / "table.png") as part:
+        assert part.suffix == ".png" and part.parent == tmp_path
+        part.touch()

@@ -249,3 +249,21 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(FetchError, match=r"file.*GEOMDML_DATA"):
         make_once(tmp_path / "file" / "set", lambda folder: None)
+
+
+def test_no_home_folder_is_an_error_that_says_what_to_do(tmp_path, monkeypatch):
+    """As in a container, for a user whom the system does not know."""
+
+    def unknown(_):
+        raise KeyError("getpwuid(): uid not found")
+
+    for name in ("GEOMDML_DATA", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    with pytest.raises(FetchError, match=r"no home folder.*GEOMDML_DATA"):
+        cache_folder()
+    monkeypatch.setenv("GEOMDML_DATA", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.setenv("GEOMDML_DATA", "~/cache")
+    with pytest.raises(FetchError, match="no home folder"):
+        cache_folder()

@@ -33,9 +33,9 @@ def fill(folder, count):
 def check(store, count):
     for i in range(count):
         if i % 4 == 3:
-            assert store.broken[f"key {i}"] == f"reason {i}"
+            assert store.contents.broken[f"key {i}"] == f"reason {i}"
         else:
-            assert np.array_equal(store.arrays([f"key {i}"])[0].numpy(), images(i))
+            assert np.array_equal(store.contents.arrays([f"key {i}"])[0].numpy(), images(i))
 
 
 def test_what_is_added_is_there_again(tmp_path):
@@ -50,7 +50,7 @@ def test_what_is_added_is_there_again(tmp_path):
 
 
 def test_views_are_those_of_the_keys_in_their_order(tmp_path):
-    views = fill(tmp_path, 7).arrays(["key 6", "key 0", "key 6"])
+    views = fill(tmp_path, 7).contents.arrays(["key 6", "key 0", "key 6"])
     assert len(views) == 3 and [int(views[i][0, 0, 0, 0]) for i in range(3)] == [6, 0, 6]
 
 

@@ -19,6 +19,7 @@ from apps.shapes import views as view_cache
 from apps.shapes.meshes import MeshFile
 from apps.shapes.rendering import Look, render, ring
 from apps.shapes.views import render_cached
+from tests.apps.small_disk import small_disk
 
 ROOT = Path(__file__).parents[3]
 LOOK = Look(ring(2), 8)
@@ -161,6 +162,49 @@ def test_a_killed_worker_is_told_and_what_was_done_is_kept(root, count, monkeypa
 def test_a_cache_that_cannot_be_written_is_named(root, tmp_path):
     (tmp_path / "cache").touch()
     with pytest.raises(FetchError, match=r"cache.*GEOMDML_DATA"):
+        render_cached(mesh_folder.load(root), LOOK)
+
+
+def test_a_complete_cache_is_read_without_a_lock_or_a_write(root, count, monkeypatch):
+    write(root / "a/broken.off", 0)
+    (root / "a/broken.off").write_text("OFF\n3 1 0\n0 0 0\n")
+    first = render_cached(mesh_folder.load(root), LOOK)
+
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patched:
+        for name in ("FileLock", "Store"):
+            patched.setattr(shape_cache, name, refused)
+        count()
+        found = render_cached(mesh_folder.load(root), LOOK)
+        assert count() == 0 and found.broken == first.broken
+        check(found)
+        write(root / "a/new.off", 7)  # of another it has none, and can keep none
+        with pytest.raises(FetchError, match=r"cannot be kept in .*Permission denied.*GEOMDML_DATA"):
+            render_cached(mesh_folder.load(root), LOOK)
+
+
+def test_a_cache_on_a_read_only_disk_can_be_used(root, count, tmp_path, monkeypatch):
+    with small_disk(tmp_path / "disk", 10**6) as disk:
+        monkeypatch.setenv("GEOMDML_DATA", str(disk / "cache"))
+        render_cached(mesh_folder.load(root), LOOK)
+        for lock in disk.rglob(".lock"):
+            lock.unlink()  # as in a copy
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        count()
+        check(render_cached(mesh_folder.load(root), LOOK))
+        assert count() == 0
+        with pytest.raises(FetchError, match="Read-only file system"):
+            render_cached(mesh_folder.load(root), Look(ring(3), 8))
+
+
+def test_a_disk_without_locks_is_named(root, count, monkeypatch):
+    def unsupported(*_, **__):
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr(shape_cache, "FileLock", unsupported)
+    with pytest.raises(FetchError, match=r"does not appear to support flock.*GEOMDML_DATA"):
         render_cached(mesh_folder.load(root), LOOK)
 
 

@@ -78,6 +78,9 @@ def test_shuffled_takes_each_row_at_most_once_an_epoch(count, data, seed, epoch)
     again = Shuffled(count, size=sampler.size, seed=seed)
     again.set_epoch(epoch)
     assert [batch.tolist() for batch in again] == batches
+    first = data.draw(st.integers(0, len(batches)))
+    again.set_epoch(epoch, first)
+    assert [batch.tolist() for batch in again] == batches[first:]
 
 
 def test_seed_and_epoch_decide_the_order():
