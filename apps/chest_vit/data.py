@@ -51,7 +51,7 @@ class RetrievalData(L.LightningDataModule):
         jitter: Strength of random changes in brightness, contrast and saturation.
         ks: The k of Recall@k.
         centre_crop: Share of the shorter side that a test image keeps (the paper: 224/256 = 0.875); 1 keeps it whole.
-        strict: Make a broken image fatal instead of leaving it out.
+        strict: Make a broken image, or a class folder without images, an error instead of leaving it out.
         workers: Processes that prepare images; 0 prepares them in the training process.
         seed: Seed of batches and augmentation.
     """

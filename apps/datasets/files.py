@@ -1,6 +1,5 @@
 """Image files: which are read, how they are decoded, and which are broken."""
 
-import logging
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -18,12 +17,12 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"})
-# Never more, whatever a file's name says: some of Pillow's other readers start programs.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
-SHOWN = 3
+from apps.datasets import left_out as counts
 
-log = logging.getLogger(__name__)
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+# Never more, whatever a file's name says: some of Pillow's other readers start programs.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -57,25 +56,27 @@ def decode(path: Path, size: int | None = None) -> UInt8[Tensor, "3 H W"]:
 def whole(paths: Sequence[Path], root: Path, *, strict: bool, left_out: dict[str, int] | None = None) -> list[Path]:
     """The paths without those of broken images, which are counted in one warning, with what else was `left_out`.
 
-    Every image is decoded, so that none of those that stay ends a training later.
+    Every image is decoded first, so that none of those that stay ends a training later.
 
     Raises:
         ValueError: an image is broken and `strict` is asked for, or none is whole.
     """
+    broken = find_broken(paths)
+    reasons = "; ".join([*broken.values()][:SHOWN]) + ("; ..." if len(broken) > SHOWN else "")
+    if broken and (strict or len(broken) == len(paths)):
+        raise ValueError(f"{len(broken)} of {len(paths)} images in {str(root)!r} are broken: {reasons}")
+    counts.warn(root, "images", {f"broken ({reasons})": len(broken), **(left_out or {})})
+    return [path for path in paths if path not in broken]
+
+
+def find_broken(paths: Sequence[Path]) -> dict[Path, str]:
+    """The images that cannot be decoded, and why; each is tried."""
     console = Console(stderr=True)
     hidden = not console.is_terminal
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow's decoders release the interpreter
         damage = pool.map(_damage, paths)
         tracked = track(damage, "checking images", len(paths), console=console, transient=True, disable=hidden)
-        broken = {path: reason for path, reason in zip(paths, tracked, strict=True) if reason}
-    reasons = "; ".join([*broken.values()][:SHOWN]) + ("; ..." if len(broken) > SHOWN else "")
-    if broken and (strict or len(broken) == len(paths)):
-        raise ValueError(f"{len(broken)} of {len(paths)} images in {str(root)!r} are broken: {reasons}")
-    counts = {f"broken ({reasons})": len(broken), **(left_out or {})}
-    if any(counts.values()):
-        parts = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-        log.warning("left out of the images in %r: %s", str(root), parts)
-    return [path for path in paths if path not in broken]
+        return {path: reason for path, reason in zip(paths, tracked, strict=True) if reason}
 
 
 def _damage(path: Path) -> str:
@@ -109,8 +110,12 @@ def _image(path: Path) -> Iterator[Image.Image]:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers; expected 8 or 16 bits")
     if image.mode.startswith("I"):
         grey = np.asarray(image).astype(np.int64)
+        if grey.size and not 0 <= grey.min() <= grey.max() <= 65535:
+            raise ValueError("its pixels have more than 16 bits; expected 8 or 16")
         rounded = (grey * 255 + 32767) // 65535
         rounded[grey == image.info.get("transparency")] = 255
         return Image.fromarray(rounded.astype(np.uint8)).convert("RGB")

@@ -62,10 +62,13 @@ class Arrays(Protocol):
 
 
 class ShapeLayout(Protocol):
-    """Meshes in a folder of a known layout; `up`, `test` and `seed` are for what the layout does not say."""
+    """Meshes in a folder of a known layout; `up`, `test` and `seed` are for what the layout does not say.
+
+    `strict` makes a class without meshes an error.
+    """
 
     def is_at(self, root: Path, /) -> bool: ...
-    def load_folder(self, root: Path, *, up: Up, test: float, seed: int) -> Shapes: ...
+    def load_folder(self, root: Path, *, up: Up, test: float, seed: int, strict: bool) -> Shapes: ...
 
 
 BENCHMARKS: Mapping[str, Benchmark] = {
@@ -152,7 +155,9 @@ def load_arrays(name: str, root: str | Path | None) -> ImageSplit:
     return ARRAYS[name].load(root)
 
 
-def load_shapes(root: str | None = None, up: Up = "y", test: float = 0.3, seed: int = 0) -> Shapes:
+def load_shapes(
+    root: str | None = None, up: Up = "y", test: float = 0.3, seed: int = 0, strict: bool = False
+) -> Shapes:
     """The shapes below a folder, whose layout is recognised, or the packaged furniture.
 
     Args:
@@ -163,6 +168,7 @@ def load_shapes(root: str | None = None, up: Up = "y", test: float = 0.3, seed: 
         up: The axis that points up in the files; ModelNet's is known.
         test: Share of the shapes for testing, stratified, where the layout does not say.
         seed: Seed of that split.
+        strict: Make a class folder without meshes an error instead of leaving it out.
 
     Raises:
         ValueError: no such folder, or another layout; names the path.
@@ -171,7 +177,7 @@ def load_shapes(root: str | None = None, up: Up = "y", test: float = 0.3, seed: 
         return furniture.load(test=test, seed=seed)
     path = Path(root).expanduser()
     layout = SHAPES[(_first_at(path, SHAPES.items()) if path.is_dir() else None) or "folder"]
-    return layout.load_folder(path, up=up, test=test, seed=seed)
+    return layout.load_folder(path, up=up, test=test, seed=seed, strict=strict)
 
 
 def load_sketches(

@@ -169,7 +169,10 @@ def _contents(path: Path) -> dict[str, bytes]:
                 buffer = path.parent / unquote(name)
                 if not buffer.resolve().is_relative_to(path.parent.resolve()):
                     raise ValueError(f"names a buffer outside of its folder, {name!r}")
-                contents[name] = _bytes(buffer)
+                try:
+                    contents[name] = _bytes(buffer)
+                except ValueError as error:
+                    raise ValueError(f"names the buffer {name!r}, which {error}") from error
     except (ValueError, OSError) as error:
         raise MeshError(str(path), str(error)) from error
     return contents

@@ -149,7 +149,7 @@ def test_a_gltf_cannot_read_outside_of_its_folder(tmp_path, uri):
         ("a.gltf", b"[]", "does not hold a JSON object"),
         ("a.gltf", b'{"buffers": [1]}', "its buffers are no list of objects"),
         ("a.gltf", gltf("data:,").replace('"count": 4', '"count": 4000000000').encode(), "asks for 4000000000 numbers"),
-        ("a.gltf", b'{"buffers": [{"uri": "gone.bin"}]}', "does not exist"),
+        ("a.gltf", b'{"buffers": [{"uri": "gone.bin"}]}', "names the buffer 'gone.bin', which does not exist"),
         ("a.txt", off(), "has the suffix '.txt'; expected one of .glb, .gltf, .obj, .off, .ply, .stl"),
     ],
     ids=lambda value: f"{len(value)} bytes" if isinstance(value, bytes) else value,
