@@ -48,12 +48,20 @@ class Embedder(nn.Module):
         return features if self.from_backbone else self.head.tangent(features), self.head(features)
 
 
-def load(path: str | Path) -> Trained:
-    """The network of a checkpoint, which runs no code and fetches nothing; raises as `restore`."""
-    model, settings, data = restore(path, CHEST, **AS_TRAINED)
-    mean, std = pretrained.normalisation(model.backbone, settings["weights"])
-    model.mean.copy_(255 * torch.tensor(mean).view(3, 1, 1))
-    model.std.copy_(255 * torch.tensor(std).view(3, 1, 1))
+def load(path: str | Path, **settings: Any) -> Trained:
+    """The network of a checkpoint, which runs no code and fetches nothing.
+
+    Args:
+        settings: arguments of CHEST to use instead of the checkpoint's.
+
+    Raises:
+        ValueError: as `restore`.
+    """
+    model, trained_with, data = restore(path, CHEST, **(settings | AS_TRAINED))
+    if not model.restored_normalisation:  # an old one
+        mean, std = pretrained.normalisation(model.backbone, trained_with["weights"])
+        model.mean.copy_(255 * torch.tensor(mean).view(3, 1, 1))
+        model.std.copy_(255 * torch.tensor(std).view(3, 1, 1))
     return Trained(model, data)
 
 

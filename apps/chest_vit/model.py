@@ -119,8 +119,10 @@ class CHEST(AppModule):
         self.save_hyperparameters()
         self.backbone = pretrained.backbone(backbone, weights, **(backbone_args or {}))
         mean, std = pretrained.normalisation(self.backbone, weights)
-        self.register_buffer("mean", 255 * torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(std).view(3, 1, 1), persistent=False)
+        self.register_buffer("mean", 255 * torch.tensor(mean).view(3, 1, 1))
+        self.register_buffer("std", 255 * torch.tensor(std).view(3, 1, 1))
+        self.restored_normalisation = True  # until a checkpoint without mean and std is loaded
+        self.register_load_state_dict_pre_hook(_add_normalisation)
         self.space = Hyperbolic(c=c, learnable=learn_c)
         for name in frozen:
             _submodule(self.backbone, name).requires_grad_(False)
@@ -269,6 +271,14 @@ class CHEST(AppModule):
         """The k of Recall@k, and how many of the test images are queries; validation is leave-one-out."""
         data = data_of(self.trainer)
         return {"ks": data.hparams["ks"], "queries": data.split.queries if stage == "test" else None}
+
+
+def _add_normalisation(model: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Checkpoints had no mean and std before November 2026."""
+    assert isinstance(model, CHEST)
+    model.restored_normalisation = prefix + "mean" in state
+    if not model.restored_normalisation:
+        state.update({prefix + "mean": model.mean, prefix + "std": model.std})
 
 
 def _checkpoint(model: Any, name: str) -> None:

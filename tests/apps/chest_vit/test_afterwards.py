@@ -75,13 +75,22 @@ def test_predict_writes_what_the_network_gives(trained, predicted):
     assert predicted.about["chart"] == "tangent" and float(predicted.about["c"]) == trained.model.space.curvature
 
 
-def test_a_checkpoint_gives_the_normalisation_of_its_weights():
+@pytest.mark.parametrize("old", [False, True])
+def test_a_checkpoint_gives_the_normalisation_of_its_weights(old):
     settings = {"num_classes": 2, "backbone": "efficientnet_lite0", "weights": "packaged", "dim": 4}
     model = CHEST(**settings)
-    content = {"state_dict": model.state_dict(), "hyper_parameters": settings, "datamodule_hyper_parameters": {}}
-    buffer = torch_file(content)
-    assert torch.equal(load(buffer).model.mean, model.mean)
+    state = {key: value for key, value in model.state_dict().items() if not old or key not in ("mean", "std")}
+    path = torch_file({"state_dict": state, "hyper_parameters": settings, "datamodule_hyper_parameters": {}})
+    assert torch.equal(load(path).model.mean, model.mean)
     assert not torch.equal(CHEST(**settings | {"weights": "none"}).mean, model.mean)  # else the test could not fail
+    week = CHEST(**settings | {"num_classes": 5, "weights": str(path)})  # trained on, with other classes
+    assert torch.equal(week.mean, model.mean) and torch.equal(week.std, model.std)
+    state = week.state_dict()
+    assert torch.equal(state["backbone.conv_stem.weight"], model.state_dict()["backbone.conv_stem.weight"])
+    path.unlink()  # last week's is gone
+    settings |= {"num_classes": 5, "weights": str(path)}
+    path = torch_file({"state_dict": state, "hyper_parameters": settings, "datamodule_hyper_parameters": {}})
+    assert torch.equal(load(path).model.mean, model.mean)
 
 
 @pytest.fixture(autouse=True)
