@@ -22,9 +22,17 @@ class Trained(NamedTuple):
     model: CHEST
     data: dict[str, Any]
 
-    def images(self, root: str | None = None) -> RetrievalData:
-        """The data, at another root where one is given."""
-        return RetrievalData(**(self.data | ({} if root is None else {"root": root}) | {"workers": 0}))
+    def images(self, root: str | None = None, **settings: Any) -> RetrievalData:
+        """The data, prepared in this process: at another root, and with other settings, where they are given.
+
+        Raises:
+            ValueError: settings that there are not, or values that they do not take.
+        """
+        given = {} if root is None else {"root": root}
+        try:
+            return RetrievalData(**(self.data | {"workers": 0} | given | settings))
+        except TypeError as error:
+            raise ValueError(f"these settings are not those of the data: {error}") from error
 
 
 class Embedder(nn.Module):

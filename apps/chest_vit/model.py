@@ -193,6 +193,24 @@ class CHEST(AppModule):
             self.backbone.get_submodule(name).eval()  # its batch statistics stay too
         return self
 
+    def check_size(self, size: int) -> None:
+        """Raise ValueError where the backbone does not take images of this side, in pixels."""
+        training = self.training
+        self.eval()
+        try:
+            with torch.no_grad():  # `forward`, since a call would compile a backbone that is to be compiled
+                self.backbone.forward(torch.zeros(1, 3, size, size, device=self.device))
+        except (AssertionError, RuntimeError, ValueError, TypeError) as error:
+            name, reason = self.hparams["backbone"], str(error).partition("\n")[0].rstrip(".")
+            raise ValueError(
+                f"--data.size {size} does not fit backbone {name!r} ({reason}){_expected_size(self.backbone)}"
+            ) from error
+        finally:
+            self.train(training)
+
+    def setup(self, stage: str) -> None:
+        self.check_size(data_of(self.trainer).hparams["size"])
+
     def on_fit_start(self) -> None:
         distributed.warn_of_batch_norm(self)
         if self.hparams["proxy_start"] == "features" and self.trainer.ckpt_path is None:
@@ -288,6 +306,18 @@ def _checkpoint(model: Any, name: str) -> None:
         raise ValueError(
             f"backbone {name!r} has no gradient checkpointing: leave out --model.grad_checkpointing"
         ) from error
+
+
+def _expected_size(backbone: nn.Module) -> str:
+    """The image sizes that a ViT takes, for the end of a message; nothing where it does not say."""
+    embed = getattr(backbone, "patch_embed", None)
+    side, patch = ((getattr(embed, name, None) or (None,))[0] for name in ("img_size", "patch_size"))
+    if side is None or patch is None:
+        return ""
+    return (
+        f"; expected {side}, or a multiple of the patch size {patch} that --model.backbone_args has too, "
+        f'as in --data.size {2 * patch} --model.backbone_args "{{img_size: {2 * patch}}}"'
+    )
 
 
 def _submodule(model: nn.Module, name: str) -> nn.Module:

@@ -1,0 +1,129 @@
+"""Images without a layout: from flat and nested folders, and from lists of several kinds."""
+
+import codecs
+import csv
+import os
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from apps.datasets.image_list import load
+
+COLOURS = {"a.png": (255, 0, 0), "b.tif": (0, 255, 0), "deep/er/c.jpg": (0, 0, 255)}
+
+
+@pytest.fixture
+def root(tmp_path):
+    for name, colour in COLOURS.items():
+        path = tmp_path / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 6), colour).save(path)
+    return tmp_path / "images"
+
+
+def check(listed, names=tuple(COLOURS)):
+    assert listed.images.names == names and listed.failed == {}
+    for i, colour in enumerate(COLOURS.values()):
+        pixel = listed.images.image(i)[:, 3, 4].tolist()
+        assert all(abs(mine - theirs) < 3 for mine, theirs in zip(pixel, colour, strict=True))
+
+
+def test_a_folder_at_any_depth(root, caplog):
+    (root / "notes.txt").touch()
+    (root / "deep" / "._c.jpg").touch()
+    listed = load(root)
+    check(listed)
+    assert [listed.images.classes[label] for label in listed.images.labels] == ["", "", "deep"]
+    assert "1 .txt" in caplog.text and "1 hidden" in caplog.text
+
+
+def test_one_image(root):
+    listed = load(root / "a.png")
+    assert listed.images.names == ("a.png",)
+
+
+@pytest.mark.parametrize("start", [b"", codecs.BOM_UTF8])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n"])
+def test_a_text_file_of_paths(root, start, end):
+    path = root.parent / "list.txt"
+    path.write_bytes(start + end.join(f"images/{name}" for name in COLOURS).encode())
+    check(load(path), tuple(f"images/{name}" for name in COLOURS))
+    path.write_text(end.join(str(root / name) for name in COLOURS))
+    check(load(path), tuple(str(root / name) for name in COLOURS))
+
+
+def test_paths_from_the_working_folder(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(root)
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists/of_find").write_text("".join(f"./{name}\n" for name in COLOURS))
+    check(load(tmp_path / "lists/of_find"), tuple(f"./{name}" for name in COLOURS))
+
+
+@pytest.mark.parametrize("column", ["path", "Image", "filename"])
+@pytest.mark.parametrize("kind", [".csv", ".tsv", ".parquet", "dictionary"])
+def test_a_table_with_a_column_of_paths(root, column, kind):
+    path = root / f"table{kind if kind[0] == '.' else '.parquet'}"
+    labels = ["x", "y", "x"]
+    if path.suffix == ".parquet":
+        names = pa.array(list(COLOURS))
+        names = names.dictionary_encode() if kind == "dictionary" else names
+        pq.write_table(pa.table({"id": [3, 2, 1], column: names, "label": labels}), path)
+    else:
+        with path.open("w", newline="", encoding="utf-8-sig") as file:
+            writer = csv.writer(file, delimiter="," if kind == ".csv" else "\t")
+            writer.writerows([["id", column, "label"], *zip("321", COLOURS, labels, strict=True)])
+    listed = load(path)
+    check(listed)
+    assert listed.images.classes == ("x", "y") and listed.images.labels.tolist() == [0, 1, 0]
+
+
+def test_what_cannot_be_decoded_is_named_with_the_reason(root):
+    (root / "d.png").write_bytes(b"no image")
+    (root.parent / "list").write_text("images/a.png\nimages/gone.png\nimages/d.png\nimages/a.png\n")
+    listed = load(root.parent / "list")
+    assert listed.images.names == ("images/a.png", "images/a.png")
+    assert list(listed.failed) == ["images/gone.png", "images/d.png"]
+    assert "no such file" in listed.failed["images/gone.png"]
+    assert load(root).failed.keys() == {"d.png"}
+    with pytest.raises(ValueError, match=r"1 of the 4 images of .* cannot be used: .*d\.png' cannot be decoded"):
+        load(root, strict=True)
+
+
+def test_a_name_that_is_no_text(root):
+    name = os.fsdecode(b"caf\xe9.png")
+    Image.new("RGB", (2, 2)).save(root / name)
+    (root / "list").write_bytes(b"caf\xe9.png\n")
+    for where in (root, root / "list"):
+        assert "caf\\xe9.png" in load(where).images.names
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("nowhere", None, "nowhere' does not exist; expected a folder of images, an image, or a list"),
+        ("empty.txt", b"\n\n", "names no images"),
+        ("gone.txt", b"a\nb\n", r"2 of the 2 images of .* cannot be used"),
+        ("other.csv", b"id,url\n1,2\n", r"has the columns \['id', 'url'\]; expected one of path, image"),
+        ("broken.csv", b'path\n"a\n', "cannot be read: unexpected end of data"),
+        ("no.parquet", b"PAR1 and no more", "cannot be read: .*expected a Parquet file"),
+    ],
+)
+def test_lists_that_are_none(root, name, content, message):
+    if content is not None:
+        (root / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        load(root / name)
+
+
+def test_a_folder_without_images_says_what_it_has(tmp_path):
+    (tmp_path / "a.heic").touch()
+    with pytest.raises(ValueError, match=r"has no image in it, expected .*\.tif.*; it has 1 \.heic"):
+        load(tmp_path)
+
+
+def test_a_table_of_the_images_themselves_is_refused(tmp_path):
+    pq.write_table(pa.table({"image": [{"bytes": b"x", "path": "a.png"}]}), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"in its column 'image'; expected paths of images"):
+        load(tmp_path / "a.parquet")
