@@ -57,16 +57,19 @@ def find(root: Path, suffixes: Set[str], *, what: str, example: str, strict: boo
 
 
 def _check_depth(root: Path, paths: list[Path], classes: Set[str], layout: str) -> None:
-    """Refuse a folder above the class folders: its one folder, or its train and test, would be the classes."""
-    parts = [path.relative_to(root).parts for path in paths]
-    if any(len(part) == 2 for part in parts) or len({part[:2] for part in parts}) == len(classes):
+    """Refuse folders that are no classes: the one above the class folders, or train and test."""
+    direct = any(len(path.relative_to(root).parts) == 2 for path in paths)
+    parts = len(classes) > 1 and {name.lower() for name in classes} <= PARTS
+    if not parts and (direct or len(classes) > 1):
         return
-    if len(classes) == 1 or {name.lower() for name in classes} <= PARTS:
-        names = ", ".join(map(text, sorted(classes)))
-        raise ValueError(
-            f"{str(root)!r} seems to lie above the class folders: it has {names} alone, each with folders of its own; "
-            f"give {str(root / min(classes))!r}, or move the class folders up; {layout}"
-        )
+    names = ", ".join(map(text, sorted(classes)))
+    if direct:
+        raise ValueError(f"{str(root)!r} has {names} alone, which are no classes; {layout}")
+    nearest = root / min(classes) if parts else Path(os.path.commonpath([path.parent for path in paths]))
+    raise ValueError(
+        f"{str(root)!r} seems to lie above the class folders: it has {names} alone, without files of its own; give "
+        f"{str(nearest)!r}, or move the class folders up; {layout}"
+    )
 
 
 def list_files(root: Path, suffixes: Set[str]) -> Found:

@@ -171,13 +171,20 @@ def load_shapes(
         strict: Make a class folder without meshes an error instead of leaving it out.
 
     Raises:
-        ValueError: no such folder, or another layout; names the path.
+        ValueError: no such folder, another layout, or one class alone; names the path.
     """
     if root is None:
         return furniture.load(test=test, seed=seed)
     path = Path(root).expanduser()
     layout = SHAPES[(_first_at(path, SHAPES.items()) if path.is_dir() else None) or "folder"]
-    return layout.load_folder(path, up=up, test=test, seed=seed, strict=strict)
+    shapes = layout.load_folder(path, up=up, test=test, seed=seed, strict=strict)
+    if len(shapes.classes) < 2:
+        (only,) = shapes.classes
+        raise ValueError(
+            f"{root!r} has one class, {only!r}; expected at least two. If the data lie in that folder, give "
+            f"{str(path / only)!r}"
+        )
+    return shapes
 
 
 def load_sketches(

@@ -308,8 +308,9 @@ def test_sixteen_bits_are_rounded_to_eight(tmp_path):
 def test_tiffs_are_images(birds):
     save(birds / "wren" / "x.tif", GREEN, compression="tiff_lzw")
     save(birds / "wren" / "y.TIFF", BLUE)
+    save(birds / "wren" / "z.jfif", RED, format="JPEG")
     images = load(birds, strict=True)
-    assert images.names[5:] == ("wren/x.tif", "wren/y.TIFF")
+    assert images.names[5:] == ("wren/x.tif", "wren/y.TIFF", "wren/z.jfif")
     assert [images.image(i)[:, 3, 4].tolist() for i in (5, 6)] == [list(GREEN), list(BLUE)]
 
 

@@ -138,9 +138,20 @@ def test_what_modelnet_does_not_read_is_counted(model_net, caplog):
     assert "1 .step" in record.getMessage() and "1 .txt" in record.getMessage() and "1 hidden" in record.getMessage()
 
 
-def test_the_folder_above_a_folder_of_classes(folder):
-    with pytest.raises(ValueError, match=r"seems to lie above the class folders: it has set alone"):
-        shapes_of(str(folder.parent))
+def test_the_folder_above_a_folder_of_classes(folder, tmp_path):
+    (tmp_path / "far/above").mkdir(parents=True)
+    folder = folder.rename(tmp_path / "far/above/set")
+    for root in (folder.parent, tmp_path / "far"):
+        with pytest.raises(ValueError, match=r"seems to lie above the class folders: .*; give '.*far/above/set', or"):
+            shapes_of(str(root))
+
+
+def test_one_class_alone_is_refused(folder, model_net):
+    shutil.rmtree(folder / "bed")
+    with pytest.raises(ValueError, match=r"set' has one class, 'chair'; expected at least two"):
+        shapes_of(str(folder))
+    with pytest.raises(ValueError, match=r"bed' has test, train alone, which are no classes"):
+        shapes_of(str(model_net / "bed"))
 
 
 CLA = "PSB 1\n{} {}\n\nbed 0 2\n1\n2\n\ntable\t0 0\n\nround table 2\n3\n4\n"
