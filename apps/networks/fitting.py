@@ -12,6 +12,7 @@ State = Mapping[str, Tensor]
 Filter = Callable[[dict[str, Tensor], nn.Module], Mapping[str, Any]]
 
 CHUNK = re.compile(r"^blocks\.\d+\.(\d+\.)")  # DINOv2 divides its blocks for FSDP: blocks.0.3.norm1 is blocks.3.norm1
+AVERAGED = ("teacher", "ema")  # of two networks in a file, the better
 OF_VIEWS = re.compile(r"(^|\.)(first|last)\.")  # of apps.networks.view_backbone, in the order of its layers
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ def _candidates(
 
 
 def _without_prefix(expected: State, state: State) -> dict[str, Tensor]:
-    """The tensors below the prefix, such as "module.backbone.", that is in front of most names of the network."""
+    """The tensors below the prefix, such as "module.backbone.", that stands before most names of the network."""
     counts = Counter[str]()
     for key in state:
         words = key.split(".")
@@ -80,7 +81,7 @@ def _without_prefix(expected: State, state: State) -> dict[str, Tensor]:
                 counts[".".join(words[:start])] += 1
     if not counts:
         return dict(state)
-    prefix = max(counts, key=lambda name: (counts[name], -len(name)))
+    prefix = max(counts, key=lambda name: (counts[name], any(word in name for word in AVERAGED), -len(name)))
     start = f"{prefix}." if prefix else ""
     return {key.removeprefix(start) if key.startswith(start) else f"/{key}": value for key, value in state.items()}
 

@@ -1,6 +1,7 @@
 """Backbones of timm with weights from timm, from a hub, from a checkpoint, from a package, or none."""
 
 import logging
+import pickle
 import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -146,6 +147,11 @@ def _read(path: Path) -> Any:
         if path.suffix == ".safetensors":
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"checkpoint {str(path)!r} cannot be read: it is damaged, or holds more than tensors and plain values, "
+            "such as a whole network; expected the state_dict() of one"
+        ) from error
     # Broken bytes lead unpickling anywhere.
     except Exception as error:
         raise ValueError(f"checkpoint {str(path)!r} cannot be read: {_first_line(error)}") from error

@@ -98,6 +98,24 @@ def test_whatever_the_weights_are_wrapped_in(tmp_path, vit, wrapping):
     assert all(torch.equal(value, vit.state_dict()[key]) for key, value in loaded.items())
 
 
+def test_of_two_networks_in_a_file_the_averaged_one_is_taken(tmp_path, vit, caplog):
+    state = {
+        f"{name}.backbone.{key}": value * (name == "teacher")
+        for name in ("student", "teacher")
+        for key, value in vit.state_dict().items()
+    }
+    loaded = backbone("test_vit", saved(state, tmp_path / "a.pth"))
+    assert torch.equal(loaded.cls_token, vit.cls_token) and "skipped: student.backbone." in caplog.text
+
+
+def test_a_whole_network_is_refused(tmp_path, vit):
+    torch.save(vit, tmp_path / "a.pth")
+    with pytest.raises(
+        ValueError, match=r"a\.pth' cannot be read: .* a whole network; expected the state_dict\(\) of one$"
+    ):
+        backbone("test_vit", tmp_path / "a.pth")
+
+
 @pytest.fixture(scope="module")
 def dino():
     """A network of DINOv2's kind, trained on images of 84 pixels: a grid of 6 × 6."""
