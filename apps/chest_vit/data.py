@@ -87,6 +87,7 @@ class RetrievalData(L.LightningDataModule):
             ("validation", validation, 0, 0.5),
             ("crop_scale", crop_scale, 0.01, 1),
             ("centre_crop", centre_crop, 0.1, 1),
+            ("eval_batch", eval_batch, 1, 2**20),
             ("workers", workers, 0, 256),
         ):
             if not low <= value <= high:

@@ -21,6 +21,7 @@ from apps.datasets import image_list
 from apps.evaluation.embedding_files import Table, Writer
 from apps.io.atomic import write_file
 from apps.io.packages import FetchError
+from apps.training.checkpoints import newest
 
 FAILED = "failed.csv"
 IMAGES = """Folder of images at any depth; an image; or a list: a text file of one path a line, or a CSV, TSV or Parquet
@@ -36,7 +37,7 @@ def main(args: list[str] | None = None) -> None:
     """
     parser = ArgumentParser(prog="python -m apps.chest_vit predict", description=__doc__)
     parser.add_argument("--images", required=True, help=IMAGES)
-    parser.add_argument("--ckpt_path", required=True, help="A .ckpt file of a run.")
+    parser.add_argument("--ckpt_path", required=True, help='A .ckpt file of a run, or "last" of those in --out.')
     parser.add_argument("--config", help="Settings to use instead of the checkpoint's; rarely needed.")
     parser.add_argument("--out", type=str, default="runs", help="Folder in which each run gets a folder of its own.")
     parser.add_argument("--data.eval_batch", type=int, help="Images in a batch; without it as trained.")
@@ -45,12 +46,14 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, ...; auto takes a GPU if any.")
     asked = parser.parse_args(args)
     given = {name: value for name, value in asked.data.as_dict().items() if value is not None and name != "strict"}
+    out = Path(asked.out)
     try:
         config = {} if asked.config is None else read_config(Path(asked.config))
-        trained = load(asked.ckpt_path, **config.get("model", {}))
+        checkpoint = newest(out) if asked.ckpt_path == "last" else asked.ckpt_path
+        trained = load(checkpoint, **config.get("model", {}))
         data = trained.images(**(config.get("data", {}) | given))
         listed = image_list.load(asked.images, strict=asked.data.strict)
-        folder = embed(trained, data, listed, Path(asked.out), asked.device)
+        folder = embed(trained, data, listed, out, asked.device)
     except (ValueError, OSError, FetchError, pickle.UnpicklingError) as error:
         sys.exit(f"error: {error}")
     print(said(listed, folder), flush=True)
@@ -111,7 +114,8 @@ def embed(trained: Trained, data: RetrievalData, listed: image_list.Listed, out:
 def said(listed: image_list.Listed, folder: Path) -> str:
     """What was done, for the end: how many images, and the names of those that failed."""
     images, failed = listed
-    names = ", ".join([*failed][:SHOWN]) + (", ..." if len(failed) > SHOWN else "")
+    names = ", ".join(name if len(name) < 100 else f"{name[:100]}..." for name in [*failed][:SHOWN])
+    names += ", ..." if len(failed) > SHOWN else ""
     lines = [f"{len(images):,} images embedded, {len(failed):,} failed" + (f": {names}" if failed else "")]
     lines += [f"embeddings: {folder / name}" for name in ("embeddings.safetensors", "embeddings.parquet")]
     lines += [f"failed: {folder / FAILED} says why"] if failed else []

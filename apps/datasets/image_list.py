@@ -1,6 +1,7 @@
 """Images without a layout: all of a folder, one file, or those that a list names."""
 
 import csv
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -43,6 +44,8 @@ def load(where: str | Path, *, strict: bool = False) -> Listed:
     Raises:
         ValueError: no such file or folder, a list that is none, no image, or none that can be decoded.
     """
+    if not str(where):
+        raise ValueError("the name of the images is empty; expected a folder of images, an image, or a list of images")
     where = Path(where).expanduser()
     names, paths, classes = _of_folder(where) if where.is_dir() else _of_file(where)
     broken = find_broken(paths)
@@ -83,8 +86,11 @@ def _of_file(path: Path) -> tuple[list[str], list[Path], list[str]]:
 
 def _place(folder: Path, name: str) -> Path:
     """Where an image is that a list in `folder` names."""
-    path = Path(name).expanduser()
-    return path if path.is_absolute() or (not (folder / path).exists() and path.exists()) else folder / path
+    path = folder / name
+    try:
+        return Path(name) if not path.exists() and Path(name).exists() else path
+    except (OSError, ValueError):  # no name of a file: too long, or with a zero byte
+        return path
 
 
 def _rows(path: Path) -> Iterator[Row]:
@@ -92,14 +98,16 @@ def _rows(path: Path) -> Iterator[Row]:
     if suffix == ".parquet":
         yield from _parquet_rows(path)
         return
+    with path.open("rb") as binary:
+        if binary.read(2) in (BOM_UTF16_LE, BOM_UTF16_BE):
+            raise ValueError(f"{str(path)!r} is in UTF-16; expected a list of images in UTF-8")
+    newline = "" if suffix in DELIMITERS else None  # csv reads line ends itself
     try:
-        with path.open(
-            encoding="utf-8-sig", errors="surrogateescape", newline="" if suffix in DELIMITERS else None
-        ) as f:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline=newline) as file:
             if suffix not in DELIMITERS:
-                yield from ((line.strip(), "") for line in f)
+                yield from ((line.strip(), "") for line in file)
                 return
-            table = csv.DictReader(f, delimiter=DELIMITERS[suffix], strict=True)
+            table = csv.DictReader(file, delimiter=DELIMITERS[suffix], strict=True)
             image, label = _columns(path, list(table.fieldnames or ()))
             for row in table:
                 yield (row[image] or "").strip(), (row[label] or "").strip() if label else ""
@@ -135,4 +143,4 @@ def _columns(path: Path, names: list[str]) -> tuple[str, str | None]:
 def _is_text(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         return _is_text(kind.value_type)
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)

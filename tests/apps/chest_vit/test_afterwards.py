@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,27 @@ def trained(run) -> Trained:
 @pytest.fixture(scope="module")
 def predicted(run):
     return read(run.parent / "version_1/embeddings.safetensors")
+
+
+def test_next_weeks_run_starts_from_best_ckpt_on_other_classes(run, tmp_path):
+    shutil.copytree(run.parents[1] / "tree", tmp_path / "tree")
+    for label in range(4):
+        shutil.copytree(tmp_path / f"tree/[b]class {label}", tmp_path / f"tree/new class {label}")
+    best = run / "checkpoints/best.ckpt"
+    more = ("--model.weights", best, "--model.lr", 0, "--model.weight_decay", 0)
+    app("fit", "--config", run / "config.yaml", "--data.root", tmp_path / "tree", *more, folder=tmp_path)
+    old, new = load(best).model, load(tmp_path / "runs/version_0/checkpoints/best.ckpt").model
+    assert new.hparams["num_classes"] > old.hparams["num_classes"]
+    assert torch.equal(old.backbone.cls_token, new.backbone.cls_token)
+    assert torch.equal(old.mean, new.mean)
+
+
+def test_a_size_that_does_not_fit_is_one_clear_line(run, tmp_path):
+    words = ("fit", "--config", run / "config.yaml", "--data.size", 36)
+    with pytest.raises(AssertionError) as error:
+        app(*words, folder=tmp_path)
+    assert re.search(r"\nerror: --data.size 36 does not fit backbone 'test_vit' [^\n]*\n$", str(error.value.args[0]))
+    assert "Traceback" not in str(error.value)
 
 
 def test_predict_writes_what_the_network_gives(trained, predicted):

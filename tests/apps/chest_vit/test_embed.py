@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,15 @@ def test_folders_and_lists(checkpoint, images, kind):
     assert list(read("elsewhere/version_0/embeddings.safetensors").names) == names
 
 
+def test_the_last_checkpoint_of_the_runs(checkpoint, images):
+    Path("runs/version_4/checkpoints").mkdir(parents=True)
+    shutil.copy(checkpoint, "runs/version_4/checkpoints/last.ckpt")
+    predict("last", images)
+    assert len(read("runs/version_5/embeddings.safetensors").names) == 5
+    with pytest.raises(SystemExit, match="no run in elsewhere/ has checkpoints/last.ckpt"):
+        predict("last", images, "--out", "elsewhere")
+
+
 def test_our_own_embeddings_are_a_list(checkpoint, images):
     predict(checkpoint, images)
     first = read("runs/version_0/embeddings.safetensors")
@@ -140,6 +150,7 @@ def test_a_config_wins_over_the_checkpoint_and_the_command_line_over_both(checkp
         ("does not fit this version of apps.chest_vit", {"config": "wider.yaml"}),
         ("--data.size 36 does not fit backbone 'test_vit'", {"config": "size.yaml"}),
         ("--device nonsense cannot be used", {"device": "nonsense"}),
+        ("--data.eval_batch = 0; expected 1 to", {"data.eval_batch": 0}),
         ("--data.workers = -1; expected 0 to 256", {"data.workers": -1}),
     ],
 )

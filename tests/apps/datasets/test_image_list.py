@@ -62,13 +62,14 @@ def test_paths_from_the_working_folder(root, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("column", ["path", "Image", "filename"])
-@pytest.mark.parametrize("kind", [".csv", ".tsv", ".parquet", "dictionary"])
+@pytest.mark.parametrize("kind", [".csv", ".tsv", ".parquet", "dictionary", "view"])
 def test_a_table_with_a_column_of_paths(root, column, kind):
     path = root / f"table{kind if kind[0] == '.' else '.parquet'}"
     labels = ["x", "y", "x"]
     if path.suffix == ".parquet":
         names = pa.array(list(COLOURS))
         names = names.dictionary_encode() if kind == "dictionary" else names
+        names = names.cast(pa.string_view()) if kind == "view" else names
         pq.write_table(pa.table({"id": [3, 2, 1], column: names, "label": labels}), path)
     else:
         with path.open("w", newline="", encoding="utf-8-sig") as file:
@@ -106,6 +107,7 @@ def test_a_name_that_is_no_text(root):
         ("empty.txt", b"\n\n", "names no images"),
         ("gone.txt", b"a\nb\n", r"2 of the 2 images of .* cannot be used"),
         ("other.csv", b"id,url\n1,2\n", r"has the columns \['id', 'url'\]; expected one of path, image"),
+        ("utf16.txt", "a.png\n".encode("utf-16"), "is in UTF-16; expected a list of images in UTF-8"),
         ("broken.csv", b'path\n"a\n', "cannot be read: unexpected end of data"),
         ("no.parquet", b"PAR1 and no more", "cannot be read: .*expected a Parquet file"),
     ],
@@ -117,10 +119,23 @@ def test_lists_that_are_none(root, name, content, message):
         load(root / name)
 
 
+@pytest.mark.parametrize("name", [b"a" * 5000, b"nul\0.png", b"https://example.org/a.png", b"sub", b'"a.png"'])
+def test_what_is_no_file_is_a_failure_and_not_the_end(root, name):
+    (root / "sub").mkdir()
+    (root / "list").write_bytes(name + b"\na.png\n")
+    listed = load(root / "list")
+    assert listed.images.names == ("a.png",) and list(listed.failed) == [name.decode()]
+
+
 def test_a_folder_without_images_says_what_it_has(tmp_path):
     (tmp_path / "a.heic").touch()
     with pytest.raises(ValueError, match=r"has no image in it, expected .*\.tif.*; it has 1 \.heic"):
         load(tmp_path)
+
+
+def test_no_name_is_not_the_working_folder():
+    with pytest.raises(ValueError, match="name of the images is empty"):
+        load("")
 
 
 def test_a_table_of_the_images_themselves_is_refused(tmp_path):
