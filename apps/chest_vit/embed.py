@@ -4,12 +4,12 @@ import csv
 import pickle
 import sys
 from collections.abc import Mapping
-from itertools import count
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
+import yaml  # type: ignore[import-untyped]
 from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.progress import track
@@ -125,15 +125,14 @@ def said(listed: image_list.Listed, folder: Path) -> str:
 def new_folder(out: Path) -> Path:
     """A folder version_N in `out` that no run has yet, created."""
     out.mkdir(parents=True, exist_ok=True)
-    taken = [int(number) for path in out.glob("version_*") if (number := path.name[8:]).isdecimal()]
-    for number in count(max(taken, default=-1) + 1):
+    numbers = [path.name.removeprefix("version_") for path in out.glob("version_*")]
+    number = max((int(each) for each in numbers if each.isdecimal()), default=-1)
+    while True:  # another run may take the number first
+        number += 1
         folder = out / f"version_{number}"
-        try:
+        with suppress(FileExistsError):
             folder.mkdir()
-        except FileExistsError:
-            continue
-        return folder
-    raise AssertionError
+            return folder
 
 
 def _write_failed(path: Path, failed: Mapping[str, str]) -> None:

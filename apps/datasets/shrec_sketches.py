@@ -39,12 +39,12 @@ def load(root: str | Path, *, strict: bool = False) -> Sketches:
     root = Path(root).expanduser()
     if not root.is_dir():
         raise ValueError(f"{str(root)!r} {'is a file' if root.exists() else 'does not exist'}: {LAYOUT}")
-    images = [path for path in class_folders.list_files(root, SUFFIXES).paths if path.parent.name in PARTS]
-    found = [path for path in images if path.suffix.lower() == ".png"]
+    decodable = [path for path in class_folders.list_files(root, SUFFIXES).paths if path.parent.name in PARTS]
+    found = [path for path in decodable if path.suffix.lower() == ".png"]
     for part in PARTS:
         if not any(path.parent.name == part for path in found):
             raise ValueError(f"{str(root)!r} has no CLASS/{part}/*.png in it: {LAYOUT}")
-    others = Counter(path.suffix.lower() for path in images)
+    others = Counter(path.suffix.lower() for path in decodable)
     paths = whole(found, root, strict=strict, left_out={name: n for name, n in others.items() if name != ".png"})
     labels, classes = index_classes(text(path.parent.parent.name) for path in paths)
     images = LabelledImages(

@@ -60,7 +60,9 @@ def _candidates(
     for names in plain:
         yield names, {}
     yield _by_order(expected, state), {}
-    for names in plain if convert is not None else []:
+    if convert is None:
+        return
+    for names in plain:
         try:
             found = {key: value for key, value in convert(dict(names), model).items() if isinstance(value, Tensor)}
         # A filter meets a checkpoint that it was not made for.
@@ -82,8 +84,8 @@ def _without_prefix(expected: State, state: State) -> dict[str, Tensor]:
     if not counts:
         return dict(state)
     prefix = max(counts, key=lambda name: (counts[name], any(word in name for word in AVERAGED), -len(name)))
-    start = f"{prefix}." if prefix else ""
-    return {key.removeprefix(start) if key.startswith(start) else f"/{key}": value for key, value in state.items()}
+    front = f"{prefix}." if prefix else ""
+    return {key.removeprefix(front) if key.startswith(front) else f"/{key}": value for key, value in state.items()}
 
 
 def _by_order(expected: State, state: State) -> State:

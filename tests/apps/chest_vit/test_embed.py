@@ -91,7 +91,7 @@ def test_the_last_checkpoint_of_the_runs(checkpoint, images):
     shutil.copy(checkpoint, "runs/version_4/checkpoints/last.ckpt")
     predict("last", images)
     assert len(read("runs/version_5/embeddings.safetensors").names) == 5
-    with pytest.raises(SystemExit, match="no run in elsewhere/ has checkpoints/last.ckpt"):
+    with pytest.raises(SystemExit, match=r"no run in elsewhere/ has checkpoints/last\.ckpt"):
         predict("last", images, "--out", "elsewhere")
 
 
