@@ -1,12 +1,14 @@
 """Image files: which are read, how they are decoded, and which are broken."""
 
+import io
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +26,18 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp",
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 SHOWN = 3
 
+Item = TypeVar("Item")
+
+
+class Encoded(NamedTuple):
+    """An image file's content, and its name for messages."""
+
+    name: str
+    data: bytes
+
+    def __str__(self) -> str:
+        return self.name
+
 
 @dataclass(frozen=True)
 class Files:
@@ -35,8 +49,11 @@ class Files:
     def __getitem__(self, row: int) -> UInt8[Tensor, "3 H W"]:
         return decode(self.paths[row], self.size)
 
+    def file(self, row: int) -> Path:
+        return self.paths[row]
 
-def decode(path: Path, size: int | None = None) -> UInt8[Tensor, "3 H W"]:
+
+def decode(path: Path | Encoded, size: int | None = None) -> UInt8[Tensor, "3 H W"]:
     """An image file in RGB: turned as its EXIF says, transparency over white, 16 bits to 8.
 
     Raises:
@@ -61,7 +78,7 @@ def whole(paths: Sequence[Path], root: Path, *, strict: bool, left_out: dict[str
     Raises:
         ValueError: an image is broken and `strict` is asked for, or none is whole.
     """
-    broken = find_broken(paths)
+    broken = find_broken(paths, lambda path: path)
     reasons = "; ".join([*broken.values()][:SHOWN]) + ("; ..." if len(broken) > SHOWN else "")
     if broken and (strict or len(broken) == len(paths)):
         raise ValueError(f"{len(broken)} of {len(paths)} images in {str(root)!r} are broken: {reasons}")
@@ -69,19 +86,24 @@ def whole(paths: Sequence[Path], root: Path, *, strict: bool, left_out: dict[str
     return [path for path in paths if path not in broken]
 
 
-def find_broken(paths: Sequence[Path]) -> dict[Path, str]:
-    """The images that cannot be decoded, and why; each is tried."""
+def find_broken(items: Sequence[Item], file: Callable[[Item], Path | Encoded]) -> dict[Item, str]:
+    """The items whose images cannot be decoded, and why; each is tried.
+
+    Args:
+        file: gives the file of an item; a ValueError of its own counts as a reason.
+    """
     console = Console(stderr=True)
     hidden = not console.is_terminal
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow's decoders release the interpreter
-        damage = pool.map(_damage, paths)
-        tracked = track(damage, "checking images", len(paths), console=console, transient=True, disable=hidden)
-        return {path: reason for path, reason in zip(paths, tracked, strict=True) if reason}
+        damage = pool.map(lambda item: _damage(item, file), items)
+        tracked = track(damage, "checking images", len(items), console=console, transient=True, disable=hidden)
+        return {item: reason for item, reason in zip(items, tracked, strict=True) if reason}
 
 
-def _damage(path: Path) -> str:
+def _damage(item: Item, file: Callable[[Item], Path | Encoded]) -> str:
     """What is wrong with an image, or nothing."""
     try:
+        path = file(item)
         with _image(path) as image:
             if image.format == "PNG":
                 image.verify()  # the checksums, which are not looked at where pixels are decoded
@@ -92,12 +114,12 @@ def _damage(path: Path) -> str:
 
 
 @contextmanager
-def _image(path: Path) -> Iterator[Image.Image]:
+def _image(path: Path | Encoded) -> Iterator[Image.Image]:
     """An opened image; whatever goes wrong with it becomes a ValueError that names the path."""
     try:
-        if not path.is_file():
+        if isinstance(path, Path) and not path.is_file():
             raise FileNotFoundError("no such file")
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(path if isinstance(path, Path) else io.BytesIO(path.data), formats=FORMATS) as image:
             # Where Pillow itself only warns; its warning cannot be made an error for one thread.
             if image.width * image.height > (most := Image.MAX_IMAGE_PIXELS or math.inf):
                 raise Image.DecompressionBombError(f"{image.width} × {image.height} pixels; expected at most {most}")

@@ -3,10 +3,12 @@
 import codecs
 import csv
 import os
+import pickle
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 
 from apps.datasets.image_list import load
@@ -138,7 +140,29 @@ def test_no_name_is_not_the_working_folder():
         load("")
 
 
-def test_a_table_of_the_images_themselves_is_refused(tmp_path):
-    pq.write_table(pa.table({"image": [{"bytes": b"x", "path": "a.png"}]}), tmp_path / "a.parquet")
-    with pytest.raises(ValueError, match=r"in its column 'image'; expected paths of images"):
+@pytest.mark.parametrize("group", [1, 2, 100])
+def test_a_table_of_the_images_themselves(root, group):
+    """As Hugging Face's datasets write them."""
+    held = [{"bytes": (root / name).read_bytes(), "path": name} for name in COLOURS]
+    rows = [*held, {"bytes": None, "path": "gone.png"}, {"bytes": b"no image", "path": None}]
+    path = root / "a.parquet"
+    pq.write_table(pa.table({"label": [1, 0, 1, 2, 3], "image": rows}), path, row_group_size=group)
+    listed = load(path)
+    assert listed.images.names == tuple(COLOURS) and listed.images.labels.tolist() == [1, 0, 1]
+    assert list(listed.failed) == ["gone.png", "a.parquet:4"]
+    assert "row 3 of" in listed.failed["gone.png"] and "cannot be decoded" in listed.failed["a.parquet:4"]
+    travelled = pickle.loads(pickle.dumps(listed.images))
+    for i, colour in enumerate(COLOURS.values()):
+        assert (travelled.image(i)[:, 3, 4].int() - torch.tensor(colour)).abs().max() < 3
+
+
+def test_a_table_with_a_column_of_bytes(root):
+    data = [(root / name).read_bytes() for name in COLOURS]
+    pq.write_table(pa.table({"image": data}), root / "b.parquet")
+    check(load(root / "b.parquet"), ("b.parquet:0", "b.parquet:1", "b.parquet:2"))
+
+
+def test_a_table_of_something_else_is_refused(tmp_path):
+    pq.write_table(pa.table({"image": [[1.0, 2.0]]}), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"in its column 'image'; expected paths of images, or images"):
         load(tmp_path / "a.parquet")
