@@ -203,7 +203,7 @@ class CHEST(AppModule):
         except (AssertionError, RuntimeError, ValueError, TypeError) as error:
             name, reason = self.hparams["backbone"], str(error).partition("\n")[0].rstrip(".")
             raise ValueError(
-                f"--data.size {size} does not fit backbone {name!r} ({reason}){_expected_size(self.backbone)}"
+                f"--data.size {size} does not fit backbone {name!r} ({reason}){_expected_size(self.backbone, size)}"
             ) from error
         finally:
             self.train(training)
@@ -308,15 +308,16 @@ def _checkpoint(model: Any, name: str) -> None:
         ) from error
 
 
-def _expected_size(backbone: nn.Module) -> str:
+def _expected_size(backbone: nn.Module, size: int) -> str:
     """The image sizes that a ViT takes, for the end of a message; nothing where it does not say."""
     embed = getattr(backbone, "patch_embed", None)
     side, patch = ((getattr(embed, name, None) or (None,))[0] for name in ("img_size", "patch_size"))
     if side is None or patch is None:
         return ""
+    near = max(1, round(size / patch)) * patch
     return (
-        f"; expected {side}, or a multiple of the patch size {patch} that --model.backbone_args has too, "
-        f'as in --data.size {2 * patch} --model.backbone_args "{{img_size: {2 * patch}}}"'
+        f"; expected its img_size, {side}, or another multiple of its patch size, {patch}, for both, as in "
+        f'--data.size {near} --model.backbone_args "{{img_size: {near}}}"'
     )
 
 

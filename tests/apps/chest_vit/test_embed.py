@@ -176,6 +176,8 @@ def test_a_backbone_says_which_sizes_it_takes():
     model = CHEST(**SETTINGS)
     model.check_size(32)
     assert model.training
-    with pytest.raises(ValueError, match=r"--data.size 222 does not fit .*expected 32, or a multiple of .* 16 that"):
+    with pytest.raises(
+        ValueError, match=r"--data.size 222 does not .*its patch size, 16, .* --data.size 224 --model.back"
+    ):
         model.check_size(222)
     CHEST(2, "efficientnet_lite0", "none").check_size(37)
