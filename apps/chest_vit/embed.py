@@ -3,7 +3,7 @@
 import csv
 import pickle
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from apps.training.checkpoints import newest
 
 FAILED = "failed.csv"
 IMAGES = """Folder of images at any depth; an image; or a list: a text file of one path a line, or a CSV, TSV or Parquet
-    file with a column of paths."""
+    file with a column of paths, or of the images themselves (Parquet)."""
 SHOWN = 3
 
 
@@ -114,7 +114,7 @@ def embed(trained: Trained, data: RetrievalData, listed: image_list.Listed, out:
 def said(listed: image_list.Listed, folder: Path) -> str:
     """What was done, for the end: how many images, and the names of those that failed."""
     images, failed = listed
-    names = ", ".join(name if len(name) < 100 else f"{name[:100]}..." for name in [*failed][:SHOWN])
+    names = ", ".join(name if len(name) < 100 else f"{name[:100]}..." for name, _ in failed[:SHOWN])
     names += ", ..." if len(failed) > SHOWN else ""
     lines = [f"{len(images):,} images embedded, {len(failed):,} failed" + (f": {names}" if failed else "")]
     lines += [f"embeddings: {folder / name}" for name in ("embeddings.safetensors", "embeddings.parquet")]
@@ -135,11 +135,11 @@ def new_folder(out: Path) -> Path:
             return folder
 
 
-def _write_failed(path: Path, failed: Mapping[str, str]) -> None:
+def _write_failed(path: Path, failed: Sequence[tuple[str, str]]) -> None:
     with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["path", "reason"])
-        writer.writerows(failed.items())
+        writer.writerows(failed)
 
 
 def _device(name: str) -> torch.device:

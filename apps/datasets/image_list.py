@@ -39,10 +39,10 @@ Candidates = tuple[list[str], list[str], Readable]  # names, classes, images
 
 
 class Listed(NamedTuple):
-    """Images that can be decoded, and why the others cannot, by name."""
+    """Images that can be decoded; the names of the others, and why they cannot."""
 
     images: LabelledImages
-    failed: dict[str, str]
+    failed: tuple[tuple[str, str], ...]
 
 
 def load(where: str | Path, *, strict: bool = False) -> Listed:
@@ -50,8 +50,8 @@ def load(where: str | Path, *, strict: bool = False) -> Listed:
 
     A list is a text file of one path a line, or a CSV, TSV or Parquet file with a column of paths ("path", "image",
     "file", "filename", ...); in Parquet the column may also hold the images themselves, as Hugging Face's datasets do.
-    Paths are relative to the folder of the list, or else to the working folder. An image's
-    class is the folder directly below `where` that it lies in, or is in a column "class" or "label"; else it is "".
+    Paths are relative to the folder of the list, or else to the working folder. An image's class is the folder directly
+    below `where` that it lies in, or is in a column "class" or "label"; else it is "".
 
     Every image is decoded once to check it. What a folder holds beside images is counted in a warning.
 
@@ -66,10 +66,11 @@ def load(where: str | Path, *, strict: bool = False) -> Listed:
     where = Path(where).expanduser()
     names, classes, source = _of_folder(where) if where.is_dir() else _of_file(where)
     broken = find_broken(range(len(names)), source.file)
-    failed = {names[row]: reason for row, reason in broken.items()}
+    failed = tuple((names[row], reason) for row, reason in broken.items())
     if broken and (strict or len(broken) == len(names)):
-        first = next(iter(failed.values()))
-        raise ValueError(f"{len(broken):,} of the {len(names):,} images of {str(where)!r} cannot be used: {first}")
+        raise ValueError(
+            f"{len(broken):,} of the {len(names):,} images of {str(where)!r} cannot be used: {failed[0][1]}"
+        )
     labels, known = index_classes(classes)
     images = LabelledImages(labels, known, tuple(names), source)
     return Listed(images.of_rows([row for row in range(len(names)) if row not in broken]), failed)
