@@ -24,6 +24,7 @@ from apps.datasets import (
     sketched_shapes,
     sop,
 )
+from apps.datasets.class_folders import subfolders
 from apps.datasets.image_arrays import ImageSplit
 from apps.datasets.labelled_images import LabelledImages
 from apps.datasets.sketched_shapes import SketchedShapes
@@ -83,6 +84,8 @@ TAXONOMIES = {  # readers of a file, by its suffix
     **dict.fromkeys((".obo", ".owl"), ontology.load),
 }
 
+FEW = 3  # folders beside a benchmark, where a folder above it was given
+
 if TYPE_CHECKING:
     ImageName = ArrayName = str
 else:
@@ -140,14 +143,20 @@ def guess_images(root: str | Path | None) -> str:
     """The benchmark whose files lie in a folder, else "folder"; without a folder the first packaged set.
 
     Raises:
-        ValueError: no such folder.
+        ValueError: no such folder, or one above a benchmark.
     """
     if root is None:
         return next(iter(PACKAGED))
     root = Path(root).expanduser()
     if not root.is_dir():
         raise ValueError(f"{str(root)!r} {'is a file' if root.exists() else 'does not exist'}: give a folder of images")
-    return _first_at(root, BENCHMARKS.items()) or "folder"
+    if found := _first_at(root, BENCHMARKS.items()):
+        return found
+    below = subfolders(root)
+    for path in below if len(below) <= FEW else []:
+        if (name := _first_at(path, BENCHMARKS.items())) is not None:
+            raise ValueError(f"{str(root)!r} lies above {BENCHMARKS[name].NAME}; give {str(path)!r}")
+    return "folder"
 
 
 def load_arrays(name: str, root: str | Path | None) -> ImageSplit:

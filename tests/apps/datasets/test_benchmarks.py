@@ -3,6 +3,7 @@
 import codecs
 import pickle
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -132,6 +133,14 @@ def test_an_empty_folder_and_no_folder(tmp_path, name):
     with pytest.raises(ValueError, match=r"nowhere' does not exist"):
         benchmark.load(tmp_path / "nowhere")
     assert guess_images(tmp_path) == "folder"
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_the_folder_above_is_refused_and_the_right_one_named(name, made, tmp_path):
+    shutil.copytree(made[name], tmp_path / "above" / "it")
+    (tmp_path / "above" / "__MACOSX").mkdir()
+    with pytest.raises(ValueError, match=r"above' lies above .*; give '.*above/it'$"):
+        guess_images(tmp_path / "above")
 
 
 def test_no_folder_is_guessed(tmp_path):

@@ -149,6 +149,8 @@ def test_a_gltf_cannot_read_outside_of_its_folder(tmp_path, uri):
         ("a.gltf", b"[]", "does not hold a JSON object"),
         ("a.gltf", b'{"buffers": [1]}', "its buffers are no list of objects"),
         ("a.gltf", gltf("data:,").replace('"count": 4', '"count": 4000000000').encode(), "asks for 4000000000 numbers"),
+        ("a.gltf", b'{"buffers": [{"uri": "a\\u0000b"}]}', r"names a buffer that no file can be, 'a\\x00b'"),
+        ("a.gltf", b'{"buffers": [{"uri": "%s"}]}' % (b"a" * 300), f"names a buffer that no file can be, '{'a' * 80}'"),
         ("a.gltf", b'{"buffers": [{"uri": "gone.bin"}]}', "names the buffer 'gone.bin', which does not exist"),
         ("a.txt", off(), "has the suffix '.txt'; expected one of .glb, .gltf, .obj, .off, .ply, .stl"),
     ],
