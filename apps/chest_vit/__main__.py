@@ -1,5 +1,6 @@
 """`python -m apps.chest_vit fit|validate|test|predict --config apps/chest_vit/configs/emoji.yaml`
 
+`python -m apps.chest_vit predict --ckpt_path FILE --images FOLDER_OR_LIST` embeds new images,
 `python -m apps.chest_vit check --data.root PATH` says what a folder holds,
 `python -m apps.chest_vit search --checkpoint FILE --query IMAGE` finds the images nearest to one,
 `python -m apps.chest_vit ablate|sweep|compare --config apps/chest_vit/configs/study.yaml` trains the rows of the
@@ -7,6 +8,7 @@ paper's ablation, settings, or rival losses from the same seeds,
 `python -m apps.chest_vit export --checkpoint FILE --to onnx|torch` writes the network for other programs.
 """
 
+import sys
 from collections.abc import Sequence
 
 from apps.commands import run_command
@@ -16,7 +18,13 @@ LIGHTNING = ("fit", "validate", "test", "predict", "ablate", "sweep", "compare")
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    run_command("apps.chest_vit", OWN, LIGHTNING, train, args)
+    words = list(sys.argv[1:] if args is None else args)
+    if words[:1] == ["predict"] and any(word.partition("=")[0] == "--images" for word in words):
+        from apps.chest_vit import embed
+
+        embed.main(words[1:])
+    else:
+        run_command("apps.chest_vit", OWN, LIGHTNING, train, args)
 
 
 def train(words: list[str] | None) -> None:

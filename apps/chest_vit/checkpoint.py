@@ -20,9 +20,17 @@ class Trained(NamedTuple):
     model: CHEST
     data: dict[str, Any]
 
-    def images(self, root: str | None = None) -> RetrievalData:
-        """The data, at another root where one is given."""
-        return RetrievalData(**(self.data | ({} if root is None else {"root": root}) | {"workers": 0}))
+    def images(self, root: str | None = None, **settings: Any) -> RetrievalData:
+        """The data, prepared in this process: at another root, and with other settings, where they are given.
+
+        Raises:
+            ValueError: settings that there are not, or values that they do not take.
+        """
+        given = {} if root is None else {"root": root}
+        try:
+            return RetrievalData(**(self.data | {"workers": 0} | given | settings))
+        except TypeError as error:
+            raise ValueError(f"these settings are not those of the data: {error}") from error
 
 
 class Embedder(nn.Module):
@@ -46,10 +54,18 @@ class Embedder(nn.Module):
         return features if self.from_backbone else self.head.tangent(features), self.head(features)
 
 
-def load(path: str | Path) -> Trained:
-    """The network of a checkpoint, which runs no code and fetches nothing; raises as `restore`."""
-    model, settings, data = restore(path, CHEST, **AS_TRAINED)
-    model.normalise_for(settings["weights"])
+def load(path: str | Path, **settings: Any) -> Trained:
+    """The network of a checkpoint, which runs no code and fetches nothing.
+
+    Args:
+        settings: arguments of CHEST to use instead of the checkpoint's.
+
+    Raises:
+        ValueError: as `restore`.
+    """
+    model, trained_with, data = restore(path, CHEST, **(settings | AS_TRAINED))
+    if not model.restored_normalisation:  # an old one
+        model.normalise_for(trained_with["weights"])
     return Trained(model, data)
 
 

@@ -51,7 +51,7 @@ class RetrievalData(L.LightningDataModule):
         jitter: Strength of random changes in brightness, contrast and saturation.
         ks: The k of Recall@k.
         centre_crop: Share of the shorter side that a test image keeps (the paper: 224/256 = 0.875); 1 keeps it whole.
-        strict: Make a broken image fatal instead of leaving it out.
+        strict: Make a broken image, or a class folder without images, an error instead of leaving it out.
         workers: Processes that prepare images; 0 prepares them in the training process.
         seed: Seed of batches and augmentation.
     """
@@ -87,6 +87,7 @@ class RetrievalData(L.LightningDataModule):
             ("validation", validation, 0, 0.5),
             ("crop_scale", crop_scale, 0.01, 1),
             ("centre_crop", centre_crop, 0.1, 1),
+            ("eval_batch", eval_batch, 1, 2**20),
             ("workers", workers, 0, 256),
         ):
             if not low <= value <= high:

@@ -127,8 +127,10 @@ class CHEST(AppModule):
         self.save_hyperparameters()
         self.backbone = pretrained.backbone(backbone, weights, **(backbone_args or {}))
         mean, std = pretrained.normalisation(self.backbone, weights)
-        self.register_buffer("mean", 255 * torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(std).view(3, 1, 1), persistent=False)
+        self.register_buffer("mean", 255 * torch.tensor(mean).view(3, 1, 1))
+        self.register_buffer("std", 255 * torch.tensor(std).view(3, 1, 1))
+        self.restored_normalisation = True  # until a checkpoint without mean and std is loaded
+        self.register_load_state_dict_pre_hook(_add_normalisation)
         self.space = Hyperbolic(c=c, learnable=learn_c)
         for name in frozen:
             _submodule(self.backbone, name).requires_grad_(False)
@@ -198,6 +200,24 @@ class CHEST(AppModule):
         for name in self.hparams["frozen"]:
             self.backbone.get_submodule(name).eval()  # its batch statistics stay too
         return self
+
+    def check_size(self, size: int) -> None:
+        """Raise ValueError where the backbone does not take images of this side, in pixels."""
+        training = self.training
+        self.eval()
+        try:
+            with torch.no_grad():  # `forward`, since a call would compile a backbone that is to be compiled
+                self.backbone.forward(torch.zeros(1, 3, size, size, device=self.device))
+        except (AssertionError, RuntimeError, ValueError, TypeError) as error:
+            name, reason = self.hparams["backbone"], str(error).partition("\n")[0].rstrip(".")
+            raise ValueError(
+                f"--data.size {size} does not fit backbone {name!r} ({reason}){_expected_size(self.backbone, size)}"
+            ) from error
+        finally:
+            self.train(training)
+
+    def setup(self, stage: str) -> None:
+        self.check_size(data_of(self.trainer).hparams["size"])
 
     def on_fit_start(self) -> None:
         distributed.warn_of_batch_norm(self)
@@ -290,6 +310,14 @@ class CHEST(AppModule):
         return {"ks": data.hparams["ks"], "queries": data.split.queries if stage == "test" else None}
 
 
+def _add_normalisation(model: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Checkpoints had no mean and std before November 2026."""
+    assert isinstance(model, CHEST)
+    model.restored_normalisation = prefix + "mean" in state
+    if not model.restored_normalisation:
+        state.update({prefix + "mean": model.mean, prefix + "std": model.std})
+
+
 def _checkpoint(model: Any, name: str) -> None:
     try:
         model.set_grad_checkpointing(True)
@@ -297,6 +325,19 @@ def _checkpoint(model: Any, name: str) -> None:
         raise ValueError(
             f"backbone {name!r} has no gradient checkpointing: leave out --model.grad_checkpointing"
         ) from error
+
+
+def _expected_size(backbone: nn.Module, size: int) -> str:
+    """The image sizes that a ViT takes, for the end of a message; nothing where it does not say."""
+    embed = getattr(backbone, "patch_embed", None)
+    side, patch = ((getattr(embed, name, None) or (None,))[0] for name in ("img_size", "patch_size"))
+    if side is None or patch is None:
+        return ""
+    near = max(1, round(size / patch)) * patch
+    return (
+        f"; expected its img_size, {side}, or another multiple of its patch size, {patch}, for both, as in "
+        f'--data.size {near} --model.backbone_args "{{img_size: {near}}}"'
+    )
 
 
 def _submodule(model: nn.Module, name: str) -> nn.Module:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from apps.chest_vit.checkpoint import Trained, fingerprint, load
 from apps.chest_vit.data import RetrievalData
+from apps.datasets import image_list
 from apps.datasets.files import decode, text
 from apps.evaluation import embedding_files as embeddings
 from apps.io.atomic import write_file
@@ -50,11 +51,16 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--space", choices=["H", "E"], default="H", help="Hyperbolic (default) or Euclidean output.")
     parser.add_argument("-k", type=int, default=10, help="How many images (10).")
     parser.add_argument("--data.root", dest="root", help="Where the images are now, if they were moved.")
+    parser.add_argument(
+        "--images", help="Search these instead of the run's images: a folder or a list, as for predict --images."
+    )
     asked = parser.parse_args(args)
     try:
         query = decode(asked.query)
         trained = load(asked.checkpoint)
         data = trained.images(asked.root)
+        if asked.images is not None:
+            data.everything = image_list.load(asked.images).images
         given = None if asked.embeddings is None else embeddings.read(asked.embeddings)
         neighbours = found(trained, data, query, asked.space, asked.k, given)
         page = write(beside(asked.checkpoint, asked.query), asked.query.name, query, asked.space, neighbours)
@@ -83,7 +89,8 @@ def found(
             raise ValueError("another network made these embeddings; give the checkpoint that predict was given")
         if tuple(given.names) != images.names:
             raise ValueError(
-                f"these embeddings are of other images ({len(given.names)}) than the run's ({len(images)})"
+                f"these embeddings are of other images ({len(given.names)}) than those that are searched "
+                f"({len(images)}); give the folder or list that predict was given with --images"
             )
         gallery = given.vectors[output]
     embedding = model(data.whole(query).unsqueeze(0))[output]

@@ -1,13 +1,14 @@
 """Image files: which are read, how they are decoded, and which are broken."""
 
-import logging
+import io
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -18,12 +19,24 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"})
+from apps.datasets import left_out as counts
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 # Never more, whatever a file's name says: some of Pillow's other readers start programs.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 SHOWN = 3
 
-log = logging.getLogger(__name__)
+Item = TypeVar("Item")
+
+
+class Encoded(NamedTuple):
+    """An image file's content, and its name for messages."""
+
+    name: str
+    data: bytes
+
+    def __str__(self) -> str:
+        return self.name
 
 
 @dataclass(frozen=True)
@@ -36,8 +49,11 @@ class Files:
     def __getitem__(self, row: int) -> UInt8[Tensor, "3 H W"]:
         return decode(self.paths[row], self.size)
 
+    def file(self, row: int) -> Path:
+        return self.paths[row]
 
-def decode(path: Path, size: int | None = None) -> UInt8[Tensor, "3 H W"]:
+
+def decode(path: Path | Encoded, size: int | None = None) -> UInt8[Tensor, "3 H W"]:
     """An image file in RGB: turned as its EXIF says, transparency over white, 16 bits to 8.
 
     Raises:
@@ -57,30 +73,37 @@ def decode(path: Path, size: int | None = None) -> UInt8[Tensor, "3 H W"]:
 def whole(paths: Sequence[Path], root: Path, *, strict: bool, left_out: dict[str, int] | None = None) -> list[Path]:
     """The paths without those of broken images, which are counted in one warning, with what else was `left_out`.
 
-    Every image is decoded, so that none of those that stay ends a training later.
+    Every image is decoded first, so that none of those that stay ends a training later.
 
     Raises:
         ValueError: an image is broken and `strict` is asked for, or none is whole.
     """
-    console = Console(stderr=True)
-    hidden = not console.is_terminal
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow's decoders release the interpreter
-        damage = pool.map(_damage, paths)
-        tracked = track(damage, "checking images", len(paths), console=console, transient=True, disable=hidden)
-        broken = {path: reason for path, reason in zip(paths, tracked, strict=True) if reason}
+    broken = find_broken(paths, lambda path: path)
     reasons = "; ".join([*broken.values()][:SHOWN]) + ("; ..." if len(broken) > SHOWN else "")
     if broken and (strict or len(broken) == len(paths)):
         raise ValueError(f"{len(broken)} of {len(paths)} images in {str(root)!r} are broken: {reasons}")
-    counts = {f"broken ({reasons})": len(broken), **(left_out or {})}
-    if any(counts.values()):
-        parts = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-        log.warning("left out of the images in %r: %s", str(root), parts)
+    counts.warn(root, "images", {f"broken ({reasons})": len(broken), **(left_out or {})})
     return [path for path in paths if path not in broken]
 
 
-def _damage(path: Path) -> str:
+def find_broken(items: Sequence[Item], file: Callable[[Item], Path | Encoded]) -> dict[Item, str]:
+    """The items whose images cannot be decoded, and why; each is tried.
+
+    Args:
+        file: gives the file of an item; a ValueError of its own counts as a reason.
+    """
+    console = Console(stderr=True)
+    hidden = not console.is_terminal
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow's decoders release the interpreter
+        damage = pool.map(lambda item: _damage(item, file), items)
+        tracked = track(damage, "checking images", len(items), console=console, transient=True, disable=hidden)
+        return {item: reason for item, reason in zip(items, tracked, strict=True) if reason}
+
+
+def _damage(item: Item, file: Callable[[Item], Path | Encoded]) -> str:
     """What is wrong with an image, or nothing."""
     try:
+        path = file(item)
         with _image(path) as image:
             if image.format == "PNG":
                 image.verify()  # the checksums, which are not looked at where pixels are decoded
@@ -91,12 +114,12 @@ def _damage(path: Path) -> str:
 
 
 @contextmanager
-def _image(path: Path) -> Iterator[Image.Image]:
+def _image(path: Path | Encoded) -> Iterator[Image.Image]:
     """An opened image; whatever goes wrong with it becomes a ValueError that names the path."""
     try:
-        if not path.is_file():
+        if isinstance(path, Path) and not path.is_file():
             raise FileNotFoundError("no such file")
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(path if isinstance(path, Path) else io.BytesIO(path.data), formats=FORMATS) as image:
             # Where Pillow itself only warns; its warning cannot be made an error for one thread.
             if image.width * image.height > (most := Image.MAX_IMAGE_PIXELS or math.inf):
                 raise Image.DecompressionBombError(f"{image.width} × {image.height} pixels; expected at most {most}")
@@ -109,8 +132,12 @@ def _image(path: Path) -> Iterator[Image.Image]:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers; expected 8 or 16 bits")
     if image.mode.startswith("I"):
         grey = np.asarray(image).astype(np.int64)
+        if grey.size and not 0 <= grey.min() <= grey.max() <= 65535:
+            raise ValueError("its pixels have more than 16 bits; expected 8 or 16")
         rounded = (grey * 255 + 32767) // 65535
         rounded[grey == image.info.get("transparency")] = 255
         return Image.fromarray(rounded.astype(np.uint8)).convert("RGB")

@@ -11,24 +11,24 @@ from apps.io.labels import index_classes
 def load(root: str | Path, *, size: int | None = None, strict: bool = False) -> LabelledImages:
     """The images below `root`; the folders directly in it are the classes, sorted, as are their images.
 
-    Every file is decoded once to check it, and again whenever it is asked for. Broken images, and links
-    that lead out of `root` or to folders, are left out and counted in one warning. Names that start with a
-    dot are passed over.
+    Every file is decoded once to check it, and again whenever it is asked for. Broken images, class folders
+    without images, links that lead out of `root` or to folders, and files of other kinds are left out and
+    counted in one warning.
 
     Args:
-        root: jpg, jpeg, png, webp, bmp and gif (first frame) lie in ROOT/CLASS/ or deeper.
+        root: jpg, jpeg, png, webp, bmp, gif and tif (first frames) lie in ROOT/CLASS/ or deeper.
         size: height and width in pixels: the shorter side becomes as long, of the longer one the middle is
             kept. None leaves every image its own.
-        strict: a broken image is an error.
+        strict: a broken image, or a class folder without images, is an error.
 
     Raises:
-        ValueError: no such folder, another layout, a class without images; names the path. When `strict`,
-            or when none is whole, broken images.
+        ValueError: no such folder, another layout; names the path. When `strict`, a class without images. When
+            `strict`, or when none is whole, broken images.
     """
     root = Path(root).expanduser()
     if size is not None and size < 1:
         raise ValueError(f"size is {size}; expected a positive number of pixels")
-    found, left_out = class_folders.find(root, SUFFIXES, what="images", example="ROOT/robin/1.jpg")
+    found, left_out = class_folders.find(root, SUFFIXES, what="images", example="ROOT/robin/1.jpg", strict=strict)
     paths = tuple(whole(found, root, strict=strict, left_out=left_out))
     names = tuple(text(path.relative_to(root).as_posix()) for path in paths)
     labels, classes = index_classes(name.partition("/")[0] for name in names)

@@ -39,7 +39,7 @@ def table(path: Path, columns: int, *, header: int = 0) -> Iterator[tuple[str, .
     if path.stat().st_size > GREATEST_LIST:
         raise ValueError(f"{str(path)!r} has more than {GREATEST_LIST >> 20} MB: it is no list of a benchmark")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{str(path)!r} cannot be read: {error}") from error
     for number, line in islice(enumerate(lines, start=1), header, None):

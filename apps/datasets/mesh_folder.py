@@ -1,16 +1,13 @@
 """Your own meshes: a folder with a folder of meshes for each class."""
 
 import hashlib
-import logging
 import re
 from pathlib import Path
 
-from apps.datasets import class_folders
+from apps.datasets import class_folders, left_out
 from apps.io.labels import index_classes
 from apps.shapes.labelled_shapes import Shapes, mark_test
 from apps.shapes.meshes import SUFFIXES, MeshFile, Up
-
-log = logging.getLogger(__name__)
 
 
 def is_at(root: Path) -> bool:
@@ -18,25 +15,25 @@ def is_at(root: Path) -> bool:
     return root.is_dir()
 
 
-def load(root: str | Path, *, up: Up = "y", test: float = 0.3, seed: int = 0) -> Shapes:
+def load(root: str | Path, *, up: Up = "y", test: float = 0.3, seed: int = 0, strict: bool = False) -> Shapes:
     """The meshes below `root`; the folders directly in it are the classes, sorted, as are their meshes.
 
-    No mesh is opened yet. Links that lead out of `root` or to folders are left out and counted in a warning.
+    No mesh is opened yet. Links that lead out of `root` or to folders, class folders without meshes, and files of
+    other kinds are left out and counted in a warning.
 
     Args:
         root: off, obj, stl, ply, glb and gltf lie in ROOT/CLASS/ or deeper.
         up: the axis that points up in the files.
         test: the share of shapes for testing, stratified.
         seed: of the split.
+        strict: a class folder without meshes is an error.
 
     Raises:
-        ValueError: no such folder, another layout, a class without meshes or with one; names the path.
+        ValueError: no such folder, another layout, a class with one mesh; names the path. When `strict`, one without.
     """
     root = Path(root).expanduser()
-    paths, left_out = class_folders.find(root, SUFFIXES, what="meshes", example="ROOT/chair/1.off")
-    if any(left_out.values()):
-        parts = ", ".join(f"{count} {what}" for what, count in left_out.items() if count)
-        log.warning("left out of the meshes in %r: %s", str(root), parts)
+    paths, others = class_folders.find(root, SUFFIXES, what="meshes", example="ROOT/chair/1.off", strict=strict)
+    left_out.warn(root, "meshes", others)
     names = tuple(class_folders.printable(path.relative_to(root)) for path in paths)
     labels, classes = index_classes(name.partition("/")[0] for name in names)
     return Shapes(

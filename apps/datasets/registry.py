@@ -24,6 +24,7 @@ from apps.datasets import (
     sketched_shapes,
     sop,
 )
+from apps.datasets.class_folders import subfolders
 from apps.datasets.image_arrays import ImageSplit
 from apps.datasets.labelled_images import LabelledImages
 from apps.datasets.sketched_shapes import SketchedShapes
@@ -62,10 +63,13 @@ class Arrays(Protocol):
 
 
 class ShapeLayout(Protocol):
-    """Meshes in a folder of a known layout; `up`, `test` and `seed` are for what the layout does not say."""
+    """Meshes in a folder of a known layout; `up`, `test` and `seed` are for what the layout does not say.
+
+    `strict` makes a class without meshes an error.
+    """
 
     def is_at(self, root: Path, /) -> bool: ...
-    def load_folder(self, root: Path, *, up: Up, test: float, seed: int) -> Shapes: ...
+    def load_folder(self, root: Path, *, up: Up, test: float, seed: int, strict: bool) -> Shapes: ...
 
 
 BENCHMARKS: Mapping[str, Benchmark] = {
@@ -79,6 +83,8 @@ TAXONOMIES = {  # readers of a file, by its suffix
     **dict.fromkeys((".nwk", ".newick", ".tree"), newick.load),
     **dict.fromkeys((".obo", ".owl"), ontology.load),
 }
+
+FEW = 3  # folders beside a benchmark, where a folder above it was given
 
 if TYPE_CHECKING:
     ImageName = ArrayName = str
@@ -137,14 +143,20 @@ def guess_images(root: str | Path | None) -> str:
     """The benchmark whose files lie in a folder, else "folder"; without a folder the first packaged set.
 
     Raises:
-        ValueError: no such folder.
+        ValueError: no such folder, or one above a benchmark.
     """
     if root is None:
         return next(iter(PACKAGED))
     root = Path(root).expanduser()
     if not root.is_dir():
         raise ValueError(f"{str(root)!r} {'is a file' if root.exists() else 'does not exist'}: give a folder of images")
-    return _first_at(root, BENCHMARKS.items()) or "folder"
+    if found := _first_at(root, BENCHMARKS.items()):
+        return found
+    below = subfolders(root)
+    for path in below if len(below) <= FEW else []:
+        if (name := _first_at(path, BENCHMARKS.items())) is not None:
+            raise ValueError(f"{str(root)!r} lies above {BENCHMARKS[name].NAME}; give {str(path)!r}")
+    return "folder"
 
 
 def load_arrays(name: str, root: str | Path | None) -> ImageSplit:
@@ -152,7 +164,9 @@ def load_arrays(name: str, root: str | Path | None) -> ImageSplit:
     return ARRAYS[name].load(root)
 
 
-def load_shapes(root: str | None = None, up: Up = "y", test: float = 0.3, seed: int = 0) -> Shapes:
+def load_shapes(
+    root: str | None = None, up: Up = "y", test: float = 0.3, seed: int = 0, strict: bool = False
+) -> Shapes:
     """The shapes below a folder, whose layout is recognised, or the packaged furniture.
 
     Args:
@@ -163,15 +177,23 @@ def load_shapes(root: str | None = None, up: Up = "y", test: float = 0.3, seed: 
         up: The axis that points up in the files; ModelNet's is known.
         test: Share of the shapes for testing, stratified, where the layout does not say.
         seed: Seed of that split.
+        strict: Make a class folder without meshes an error instead of leaving it out.
 
     Raises:
-        ValueError: no such folder, or another layout; names the path.
+        ValueError: no such folder, another layout, or one class alone; names the path.
     """
     if root is None:
         return furniture.load(test=test, seed=seed)
     path = Path(root).expanduser()
     layout = SHAPES[(_first_at(path, SHAPES.items()) if path.is_dir() else None) or "folder"]
-    return layout.load_folder(path, up=up, test=test, seed=seed)
+    shapes = layout.load_folder(path, up=up, test=test, seed=seed, strict=strict)
+    if len(shapes.classes) < 2:
+        (only,) = shapes.classes
+        raise ValueError(
+            f"{root!r} has one class, {only!r}; expected at least two. If the data lie in that folder, give "
+            f"{str(path / only)!r}"
+        )
+    return shapes
 
 
 def load_sketches(

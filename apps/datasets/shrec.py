@@ -5,6 +5,7 @@ lines of one model each; the parent is "0" or another class, as in furniture/tab
 123.off, m123.off (SHREC'13, PSB) or M123.off (SHREC'14).
 """
 
+from codecs import BOM_UTF8
 from pathlib import Path
 
 import numpy as np
@@ -80,17 +81,21 @@ def is_at(root: Path) -> bool:
     return bool(_lists(root))
 
 
-def load_folder(root: Path, *, up: Up, test: float, seed: int) -> Shapes:
-    """The shapes of the class lists in a folder: of two, the one with "train" in its name is for training."""
+def load_folder(root: Path, *, up: Up, test: float, seed: int, strict: bool) -> Shapes:
+    """The shapes of the class lists in a folder: of two, the one with "train" in its name is for training.
+
+    A model that is listed and missing is an error, whether `strict` or not.
+    """
     return load(_lists(root), root, up=up, test=test, seed=seed)
 
 
 def _lists(root: Path) -> tuple[Path, ...]:
-    return tuple(sorted(root.glob("*.cla"), key=lambda path: ("train" not in path.name.lower(), path.name)))
+    found = [path for path in root.glob("*.cla") if not class_folders.is_hidden(path.name)]
+    return tuple(sorted(found, key=lambda path: ("train" not in path.name.lower(), path.name)))
 
 
 def _text(path: Path) -> str:
-    return path.read_bytes().decode("utf-8", errors="backslashreplace")
+    return path.read_bytes().removeprefix(BOM_UTF8).decode("utf-8", errors="backslashreplace")
 
 
 def _parsed(lines: list[tuple[int, list[str]]]) -> dict[str, tuple[str, ...]]:
@@ -124,7 +129,7 @@ def _parsed(lines: list[tuple[int, list[str]]]) -> dict[str, tuple[str, ...]]:
 
 def _by_stem(root: Path) -> dict[str, list[Path]]:
     files: dict[str, list[Path]] = {}
-    for path in class_folders.list_files(root, SUFFIXES)[0]:
+    for path in class_folders.list_files(root, SUFFIXES).paths:
         files.setdefault(path.stem, []).append(path)
     return files
 

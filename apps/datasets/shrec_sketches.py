@@ -4,6 +4,7 @@ SHREC'13 has them in SHREC13_SBR_TRAINING_SKETCHES and SHREC13_SBR_TESTING_SKETC
 each as it is unpacked, where a folder may hold another of its name.
 """
 
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from apps.datasets import class_folders, shrec
-from apps.datasets.files import Files, text, whole
+from apps.datasets.files import SUFFIXES, Files, text, whole
 from apps.datasets.labelled_images import LabelledImages
 from apps.io.labels import index_classes
 
@@ -38,11 +39,13 @@ def load(root: str | Path, *, strict: bool = False) -> Sketches:
     root = Path(root).expanduser()
     if not root.is_dir():
         raise ValueError(f"{str(root)!r} {'is a file' if root.exists() else 'does not exist'}: {LAYOUT}")
-    found = [path for path in class_folders.list_files(root, {".png"})[0] if path.parent.name in PARTS]
+    decodable = [path for path in class_folders.list_files(root, SUFFIXES).paths if path.parent.name in PARTS]
+    found = [path for path in decodable if path.suffix.lower() == ".png"]
     for part in PARTS:
         if not any(path.parent.name == part for path in found):
             raise ValueError(f"{str(root)!r} has no CLASS/{part}/*.png in it: {LAYOUT}")
-    paths = whole(found, root, strict=strict)
+    others = Counter(path.suffix.lower() for path in decodable)
+    paths = whole(found, root, strict=strict, left_out={name: n for name, n in others.items() if name != ".png"})
     labels, classes = index_classes(text(path.parent.parent.name) for path in paths)
     images = LabelledImages(
         labels,
@@ -57,7 +60,7 @@ def disagreements(root: str | Path, sketches: Sketches) -> list[str]:
     """Where the contests' own lists (*Sketch*Train*.cla, *Sketch*Test*.cla) do not say what the folders hold."""
     root = Path(root).expanduser()
     lines = []
-    for path in class_folders.list_files(root, {".cla"})[0]:
+    for path in class_folders.list_files(root, {".cla"}).paths:
         part = next((part for part in PARTS if "sketch" in path.name.lower() and part in path.name.lower()), None)
         if part is None:
             continue

@@ -81,7 +81,7 @@ def contest(root: str | Path, *, up: Up = "y", strict: bool = False) -> Sketched
     """
     root = Path(root).expanduser()
     sketches, test = shrec_sketches.load(root, strict=strict)
-    lists = [path for path in class_folders.list_files(root, {".cla"})[0] if "model" in path.name.lower()]
+    lists = [path for path in class_folders.list_files(root, {".cla"}).paths if "model" in path.name.lower()]
     if len(lists) != 1:
         state = "no class list of models" if not lists else f"{len(lists)} class lists of models ({lists[0].name}, ...)"
         raise ValueError(

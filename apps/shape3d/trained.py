@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from apps.datasets import class_folders
+from apps.datasets import class_folders, left_out
 from apps.io.workers import on_all_cores
 from apps.shape3d.model import Shape3D
 from apps.shapes.meshes import SUFFIXES, MeshError, MeshFile, Up
@@ -73,7 +73,9 @@ def meshes(path: str | Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise ValueError(f"{str(path)!r} does not exist; expected a mesh, or a folder of meshes")
-    found = sorted(class_folders.list_files(path, SUFFIXES)[0])
+    found, others = class_folders.list_files(path, SUFFIXES)
     if not found:
-        raise ValueError(f"{str(path)!r} has no mesh in it; expected {', '.join(sorted(SUFFIXES))}")
-    return found
+        state = f"; it has {words}" if (words := left_out.in_words(others)) else ""
+        raise ValueError(f"{str(path)!r} has no mesh in it; expected {', '.join(sorted(SUFFIXES))}{state}")
+    left_out.warn(path, "meshes", others)
+    return sorted(found)

@@ -15,6 +15,7 @@ from apps.shapes.enclosing_ball import enclosing_ball
 SUFFIXES = frozenset({".off", ".obj", ".stl", ".ply", ".glb", ".gltf"})
 REVISION = 2  # of what is read from a file
 MOST_BYTES = 2**29
+LONGEST_NAME = 255
 MOST_FACES = 5_000_000
 FARTHEST = 1e100
 LEAST_AREA = 1e-30  # of a triangle, in squares of the extent of its mesh
@@ -166,10 +167,15 @@ def _contents(path: Path) -> dict[str, bytes]:
         contents = {path.name: _bytes(path)}
         if path.suffix.lower() == ".gltf":
             for name in gltf_file.buffer_files(gltf_file.described(contents[path.name], ".gltf")):
+                if "\0" in name or any(len(part) > LONGEST_NAME for part in name.split("/")):
+                    raise ValueError(f"names a buffer that no file can be, {name[:80]!r}")
                 buffer = path.parent / unquote(name)
                 if not buffer.resolve().is_relative_to(path.parent.resolve()):
                     raise ValueError(f"names a buffer outside of its folder, {name!r}")
-                contents[name] = _bytes(buffer)
+                try:
+                    contents[name] = _bytes(buffer)
+                except ValueError as error:
+                    raise ValueError(f"names the buffer {name!r}, which {error}") from error
     except (ValueError, OSError) as error:
         raise MeshError(str(path), str(error)) from error
     return contents

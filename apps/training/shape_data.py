@@ -50,7 +50,7 @@ class ViewData(L.LightningDataModule):
         views: Images on the ring.
         size: Side of an image in pixels.
         shading: lambert, phong, depth or normals.
-        strict: Make a broken file an error instead of leaving it out.
+        strict: Make a broken file, or a class folder without files, an error instead of leaving it out.
         train_views: Views of a shape in a step, drawn at random.
         eval_batch: Samples in a batch of validation and test.
         seed: Seed of the batches and of all that is random in them.
@@ -132,7 +132,7 @@ class ShapeData(ViewData):
     def whole(self) -> Rendered:
         """All shapes that can be rendered, and their images."""
         h = self.hparams
-        shapes = load_shapes(h["root"], h["up"], h["test"], h["split_seed"])
+        shapes = load_shapes(h["root"], h["up"], h["test"], h["split_seed"], h["strict"])
         return render_cached(shapes, self.look, strict=h["strict"])
 
     @property

@@ -94,6 +94,22 @@ def cars_folders(root: Path) -> None:
             save_image(root / half / f"Make {label:03} Model 2012" / "00001.jpg", label)
 
 
+def cars_torchvision(root: Path) -> None:
+    """196 classes of an image in cars_train/ and one in cars_test/, as torchvision's StanfordCars reads them."""
+    base = root / "stanford_cars"
+    for half, file in (("train", "devkit/cars_train_annos.mat"), ("test", "cars_test_annos_withlabels.mat")):
+        kinds = [(name, "O") for name in ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class", "fname")]
+        annotations = np.zeros((1, 196), dtype=kinds)
+        for number in range(196):
+            label = (number * 5) % 196
+            annotations[0, number] = (1, 1, 5, 5, label + 1, f"{number + 1:05}.jpg")
+            save_image(base / f"cars_{half}" / f"{number + 1:05}.jpg", label, number)
+        (base / file).parent.mkdir(exist_ok=True)
+        savemat(base / file, {"annotations": annotations})
+    names = np.array([f"Make {label} Model 2012" for label in range(196)], dtype=object)
+    savemat(base / "devkit/cars_meta.mat", {"class_names": names.reshape(1, -1)})
+
+
 def inshop(root: Path) -> None:
     """6 items to train with 3 images each; 5 to test with 2 queries and 1 gallery image each."""
     rows = []
@@ -122,4 +138,11 @@ def sop(root: Path) -> None:
 @pytest.fixture(scope="session")
 def layouts() -> dict[str, Callable[[Path], None]]:
     """What writes each benchmark into an empty folder."""
-    return {"cub": cub, "cars": cars, "cars folders": cars_folders, "inshop": inshop, "sop": sop}
+    return {
+        "cub": cub,
+        "cars": cars,
+        "cars folders": cars_folders,
+        "cars torchvision": cars_torchvision,
+        "inshop": inshop,
+        "sop": sop,
+    }

@@ -4,14 +4,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from apps.datasets.class_folders import printable
+from apps.datasets.class_folders import is_hidden, printable
 from apps.datasets.taxonomies.taxonomy import Mending, Taxonomy, taxonomy
 
 
 def load(root: Path, *, mending: Mending = Mending()) -> Taxonomy:
     """Each folder is a node, named by its path from `root`, which is the root; files are no nodes.
 
-    Links, and names that start with a dot, are passed over.
+    Links, and folders that hold no data (`class_folders.is_hidden`), are passed over.
 
     Raises:
         ValueError: no folders in it, or one that cannot be read.
@@ -22,7 +22,7 @@ def load(root: Path, *, mending: Mending = Mending()) -> Taxonomy:
 
 def _edges(root: Path, top: str) -> Iterator[tuple[str, str]]:
     for folder, subfolders, _ in os.walk(root, onerror=_unreadable):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        subfolders[:] = sorted(name for name in subfolders if not is_hidden(name))
         parent = Path(folder).relative_to(root)
         for name in subfolders:
             if not Path(folder, name).is_symlink():

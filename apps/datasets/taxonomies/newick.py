@@ -19,7 +19,7 @@ def load(path: Path, *, mending: Mending = Mending()) -> Taxonomy:
     if path.stat().st_size > MOST_BYTES:
         raise ValueError(f"{str(path)!r} has more than {MOST_BYTES >> 20} MB; expected a smaller tree")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{str(path)!r} cannot be read: {error}; expected UTF-8") from error
     names, parents = _nodes(text, str(path))

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,28 @@ def predicted(run):
     return read(run.parent / "version_1/embeddings.safetensors")
 
 
+def test_next_weeks_run_starts_from_best_ckpt_on_other_classes(run, tmp_path):
+    shutil.copytree(run.parents[1] / "tree", tmp_path / "tree")
+    for label in range(4):
+        shutil.copytree(tmp_path / f"tree/[b]class {label}", tmp_path / f"tree/new class {label}")
+    best = run / "checkpoints/best.ckpt"
+    more = ("--model.weights", best, "--model.lr", 0, "--model.weight_decay", 0)
+    app("fit", "--config", run / "config.yaml", "--data.root", tmp_path / "tree", *more, folder=tmp_path)
+    old, new = load(best).model, load(tmp_path / "runs/version_0/checkpoints/best.ckpt").model
+    assert new.hparams["num_classes"] > old.hparams["num_classes"]
+    assert torch.equal(old.backbone.cls_token, new.backbone.cls_token)
+    assert torch.equal(old.mean, new.mean)
+
+
+def test_a_size_that_does_not_fit_is_one_clear_line(run, tmp_path):
+    words = ("fit", "--config", run / "config.yaml", "--data.size", 36)
+    with pytest.raises(AssertionError) as error:
+        app(*words, folder=tmp_path)
+    said = str(error.value.args[0])
+    assert "error: --data.size 36 does not fit backbone 'test_vit' (Input height (36)" in said
+    assert "Traceback" not in said
+
+
 def test_predict_writes_what_the_network_gives(trained, predicted):
     data = trained.images()
     assert tuple(predicted.names) == data.everything.names and len(predicted.names) == CLASSES * EACH
@@ -75,13 +98,22 @@ def test_predict_writes_what_the_network_gives(trained, predicted):
     assert predicted.about["chart"] == "tangent" and float(predicted.about["c"]) == trained.model.space.curvature
 
 
-def test_a_checkpoint_gives_the_normalisation_of_its_weights():
+@pytest.mark.parametrize("old", [False, True])
+def test_a_checkpoint_gives_the_normalisation_of_its_weights(old):
     settings = {"num_classes": 2, "backbone": "efficientnet_lite0", "weights": "packaged", "dim": 4}
     model = CHEST(**settings)
-    content = {"state_dict": model.state_dict(), "hyper_parameters": settings, "datamodule_hyper_parameters": {}}
-    buffer = torch_file(content)
-    assert torch.equal(load(buffer).model.mean, model.mean)
+    state = {key: value for key, value in model.state_dict().items() if not old or key not in ("mean", "std")}
+    path = torch_file({"state_dict": state, "hyper_parameters": settings, "datamodule_hyper_parameters": {}})
+    assert torch.equal(load(path).model.mean, model.mean)
     assert not torch.equal(CHEST(**settings | {"weights": "none"}).mean, model.mean)  # else the test could not fail
+    week = CHEST(**settings | {"num_classes": 5, "weights": str(path)})  # trained on, with other classes
+    assert torch.equal(week.mean, model.mean) and torch.equal(week.std, model.std)
+    state = week.state_dict()
+    assert torch.equal(state["backbone.conv_stem.weight"], model.state_dict()["backbone.conv_stem.weight"])
+    path.unlink()  # last week's is gone
+    settings |= {"num_classes": 5, "weights": str(path)}
+    path = torch_file({"state_dict": state, "hyper_parameters": settings, "datamodule_hyper_parameters": {}})
+    assert torch.equal(load(path).model.mean, model.mean)
 
 
 @pytest.fixture(autouse=True)

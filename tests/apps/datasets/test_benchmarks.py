@@ -1,7 +1,9 @@
 """The published benchmarks in their exact layouts, and what is said of others."""
 
+import codecs
 import pickle
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ COUNTS = {
     "cub": {"train": (100, 200), "query": (100, 200)},
     "cars": {"train": (98, 196), "query": (98, 196)},
     "cars folders": {"train": (98, 196), "query": (98, 196)},
+    "cars torchvision": {"train": (98, 196), "query": (98, 196)},
     "inshop": {"train": (6, 18), "query": (5, 10), "gallery": (5, 5)},
     "sop": {"train": (6, 18), "query": (5, 15)},
 }
@@ -105,6 +108,11 @@ def test_images_are_decoded_once_to_check_them_and_again_when_they_are_asked_for
             r"1 of the 400 images .* missing, first .*0_1\.jpg",
         ),
         ("cars", "cars_annos.mat", r"cars_annos\.mat' is missing: Cars196 is a folder with cars_annos\.mat"),
+        (
+            "cars torchvision",
+            "stanford_cars/cars_test_annos_withlabels.mat",
+            r"cars_test_annos_withlabels\.mat' is missing: Cars196 is a folder .* or \(as for torchvision",
+        ),
         ("inshop", "Eval/list_eval_partition.txt", r"list_eval_partition\.txt' is missing: In-shop is a folder"),
         ("sop", "Stanford_Online_Products/Ebay_test.txt", r"Ebay_test\.txt' is missing: Stanford Online Products is"),
     ],
@@ -125,6 +133,14 @@ def test_an_empty_folder_and_no_folder(tmp_path, name):
     with pytest.raises(ValueError, match=r"nowhere' does not exist"):
         benchmark.load(tmp_path / "nowhere")
     assert guess_images(tmp_path) == "folder"
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_the_folder_above_is_refused_and_the_right_one_named(name, made, tmp_path):
+    shutil.copytree(made[name], tmp_path / "above" / "it")
+    (tmp_path / "above" / "__MACOSX").mkdir()
+    with pytest.raises(ValueError, match=r"above' lies above .*; give '.*above/it'$"):
+        guess_images(tmp_path / "above")
 
 
 def test_no_folder_is_guessed(tmp_path):
@@ -198,6 +214,25 @@ def test_lists_that_are_no_text_or_too_large(layouts, tmp_path, monkeypatch):
     monkeypatch.setattr("apps.datasets.listed.GREATEST_LIST", 10)
     with pytest.raises(ValueError, match="it is no list of a benchmark"):
         loaded("inshop", tmp_path)
+
+
+def test_hidden_folders_among_the_cars_do_not_change_the_split(layouts, tmp_path):
+    layouts["cars folders"](tmp_path)
+    expected = loaded("cars", tmp_path)
+    for name in ("train/.ipynb_checkpoints", "test/@eaDir", "train/__MACOSX", ".git"):
+        (tmp_path / name).mkdir()
+    assert guess_images(tmp_path) == "cars"
+    split = loaded("cars", tmp_path)
+    assert split.train.names == expected.train.names and split.query.classes == expected.query.classes
+
+
+@pytest.mark.parametrize("name", ["cub", "inshop", "sop"])
+def test_a_byte_order_mark_is_no_part_of_a_list(layouts, made, tmp_path, name):
+    layouts[name](tmp_path)
+    for path in tmp_path.rglob("*.txt"):
+        path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+    split, expected = loaded(name, tmp_path), loaded(name, made[name])
+    assert split.train.names == expected.train.names and split.test.classes == expected.test.classes
 
 
 def test_annotations_that_are_none(made, tmp_path):

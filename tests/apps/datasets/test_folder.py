@@ -2,6 +2,7 @@ import io
 import logging
 import os
 import pickle
+import shutil
 import zlib
 
 import numpy as np
@@ -42,10 +43,18 @@ def birds(tmp_path):
         save(root / name, RED)
     for name in ("wren/a.webp", "wren/b.gif"):
         save(root / name, GREEN, lossless=True)
-    (root / "robin" / "notes.txt").write_text("no image")
-    save(root / ".hidden" / "1.png")
-    save(root / "wren" / ".c.png")
     return root
+
+
+@pytest.fixture
+def cluttered(birds):
+    """The same with what is not data: notes, tables, and what archivers and desktops leave behind."""
+    for name in ("notes.txt", "more/TABLE.XLSX", "README", ".DS_Store"):
+        (birds / "robin" / name).write_text("no image")
+    for name in (".hidden/1.png", "__MACOSX/robin/._1.png", "@eaDir/1.png", "wren/.c.png", "wren/._a.webp"):
+        (birds / name).parent.mkdir(parents=True, exist_ok=True)
+        (birds / name).write_bytes(b"no image")
+    return birds
 
 
 def test_folders_are_classes_and_both_are_sorted(birds):
@@ -64,6 +73,26 @@ def test_folders_are_classes_and_both_are_sorted(birds):
 def test_a_whole_set_is_silent(birds, caplog):
     load(birds, strict=True)
     assert not caplog.records
+
+
+def test_what_is_passed_over_is_counted_by_its_suffix(cluttered, caplog):
+    assert load(cluttered, strict=True).names == (
+        "robin/10.PNG",
+        "robin/2.png",
+        "robin/more/1.bmp",
+        "wren/a.webp",
+        "wren/b.gif",
+    )
+    (record,) = caplog.records
+    for said in ("3 folders that hold no data (.hidden, @eaDir, __MACOSX)", "3 hidden", "1 .txt", "1 .xlsx"):
+        assert said in record.getMessage()
+    assert "1 without a suffix" in record.getMessage()
+
+
+def test_a_second_reading_does_not_say_it_again(cluttered, caplog):
+    load(cluttered)
+    load(cluttered)
+    assert len(caplog.records) == 1
 
 
 def test_images_travel_to_workers(birds):
@@ -114,12 +143,43 @@ def test_another_layout_is_told_the_path_and_the_layout_wanted(tmp_path, prepare
         load(tmp_path / "birds")
 
 
-def test_a_class_without_images_is_named(birds):
-    (birds / "dodo").mkdir()
-    (birds / "moa").mkdir()
+def test_classes_without_images_are_left_out_and_all_named(birds, caplog):
+    for name in ("dodo", "great auk", "moa"):
+        (birds / name).mkdir()
     (birds / "dodo" / "gone.txt").touch()
-    with pytest.raises(ValueError, match=r"dodo' and 1 more have no images that can be used"):
-        load(birds)
+    assert load(birds).classes == ("robin", "wren")
+    (record,) = caplog.records
+    assert "3 class folders without images (dodo, great auk, moa)" in record.getMessage()
+    with pytest.raises(ValueError, match=r"3 class folders without images \(dodo, great auk, moa\); put some in"):
+        load(birds, strict=True)
+
+
+def test_a_folder_of_empty_classes_is_an_error(tmp_path):
+    (tmp_path / "dodo").mkdir()
+    with pytest.raises(ValueError, match=r"1 class folders without images \(dodo\)"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("above", [("birds",), ("train", "test"), ("Train", "val")])
+def test_a_folder_above_the_class_folders_is_not_its_classes(birds, tmp_path, above):
+    for name in above:
+        shutil.copytree(birds, tmp_path / "above" / name)
+    with pytest.raises(ValueError, match=rf"seems to lie above the class folders: .* give '.*{min(above)}'"):
+        load(tmp_path / "above")
+
+
+def test_classes_with_folders_of_their_own_stay_classes(tmp_path):
+    for name in ("robin/2023/1.png", "robin/2024/1.png", "wren/2024/1.png", "tit/2024/1.png"):
+        save(tmp_path / name)
+    assert load(tmp_path).classes == ("robin", "tit", "wren")
+
+
+def test_class_folders_that_are_links_are_said_to_be(birds, tmp_path):
+    (tmp_path / "links").mkdir()
+    for name in ("robin", "wren"):
+        (tmp_path / "links" / name).symlink_to(birds / name)
+    with pytest.raises(ValueError, match=r"has 2 class folders that are links \(robin, wren\), which are not followed"):
+        load(tmp_path / "links")
 
 
 def test_a_size_of_nothing_is_refused(birds):
@@ -127,7 +187,7 @@ def test_a_size_of_nothing_is_refused(birds):
         load(birds, size=0)
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "gif"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "gif", "tif"])
 def test_a_truncated_image_is_left_out_counted_and_named(birds, caplog, suffix):
     broken = truncate(noise(birds / "wren" / f"half.{suffix}"))
     images = load(birds)
@@ -243,6 +303,37 @@ def test_sixteen_bits_are_rounded_to_eight(tmp_path):
     grey = saved(Image.fromarray(values), tmp_path / "a.png")
     assert grey[0].tolist() == [[0, 0, 1, 1], [128, 254, 255, 255]]
     assert torch.equal(grey[0], grey[1]) and torch.equal(grey[0], grey[2])
+
+
+def test_tiffs_are_images(birds):
+    save(birds / "wren" / "x.tif", GREEN, compression="tiff_lzw")
+    save(birds / "wren" / "y.TIFF", BLUE)
+    save(birds / "wren" / "z.jfif", RED, format="JPEG")
+    images = load(birds, strict=True)
+    assert images.names[5:] == ("wren/x.tif", "wren/y.TIFF", "wren/z.jfif")
+    assert [images.image(i)[:, 3, 4].tolist() for i in (5, 6)] == [list(GREEN), list(BLUE)]
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_deflate", "packbits", "jpeg"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_tiffs_of_every_compression(tmp_path, compression, mode):
+    white = saved(Image.new("RGB", (16, 16), "white").convert(mode), tmp_path / "a.tif", compression=compression)
+    assert white.shape == (3, 16, 16) and (white == 255).all()
+
+
+def test_a_tiff_of_sixteen_bits_is_rounded_and_of_several_pages_its_first(tmp_path):
+    values = np.array([[0, 128, 129, 65535]], dtype=np.uint16)
+    assert saved(Image.fromarray(values), tmp_path / "a.tif")[0].tolist() == [[0, 0, 1, 255]]
+    pages = [Image.new("RGB", (2, 2), colour) for colour in (RED, GREEN)]
+    image = saved(pages[0], tmp_path / "b.tif", save_all=True, append_images=pages[1:])
+    assert image[:, 0, 0].tolist() == list(RED)
+
+
+@pytest.mark.parametrize(("dtype", "message"), [(np.float32, "floating-point"), (np.int32, "more than 16 bits")])
+def test_a_tiff_whose_range_is_not_known_is_refused(tmp_path, dtype, message):
+    Image.fromarray(np.array([[0, 70_000]], dtype=dtype)).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match=rf"a\.tif' cannot be decoded: its pixels .*{message}"):
+        decode(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P"])

@@ -1,6 +1,8 @@
 """Data sets of shapes: folders, ModelNet, SHREC lists, and furniture from packages in the form of the real ones."""
 
+import codecs
 import os
+import shutil
 import zipfile
 
 import numpy as np
@@ -46,14 +48,19 @@ def test_the_app_recognises_a_folder(folder, up):
 def test_a_folder_that_is_not_one(tmp_path, folder, caplog):
     with pytest.raises(ValueError, match=r"nowhere' does not exist: .* as in ROOT/chair/1\.off"):
         mesh_folder.load(tmp_path / "nowhere")
-    (folder / "empty").mkdir()
-    with pytest.raises(ValueError, match="empty' has no meshes that can be used"):
-        mesh_folder.load(folder)
-    (folder / "empty").rmdir()
+    for name in ("empty", "__MACOSX"):
+        (folder / name).mkdir()
+    with pytest.raises(ValueError, match=r"1 class folders without meshes \(empty\); put some in"):
+        shapes_of(str(folder), strict=True)
     write(folder / "loose.off")
     (folder / "chair" / "out.off").symlink_to("/etc/hostname")
+    (folder / "chair" / "._0.off").write_bytes(b"no mesh")
+    for name in ("1.step", "2.STEP", "3.3mf", "4.fbx"):
+        (folder / "bed" / name).write_bytes(b"not read")
     assert len(mesh_folder.load(folder)) == 20
-    assert "1 links" in caplog.text and "1 in no class folder" in caplog.text
+    (record,) = caplog.records
+    for said in ("(empty)", "(__MACOSX)", "1 links", "1 hidden", "1 .3mf", "1 .fbx", "2 .step", "1 in no class folder"):
+        assert said in record.getMessage()
     write(folder / "stool" / "1.off")
     with pytest.raises(ValueError, match=r"21 shapes cannot be split into 0\.7 and 0\.3: "):
         mesh_folder.load(folder)
@@ -110,6 +117,43 @@ def test_what_is_not_modelnet_is_said(model_net):
         modelnet.load(model_net)
 
 
+def test_the_folder_above_modelnet(model_net, tmp_path):
+    shutil.copytree(model_net, tmp_path / "above" / "ModelNet10")
+    (tmp_path / "above" / "__MACOSX" / "ModelNet10").mkdir(parents=True)
+    (tmp_path / "above" / "README.txt").touch()
+    (tmp_path / "above" / "ModelNet10" / "bed" / "train" / "more.step").touch()
+    shapes, direct = shapes_of(str(tmp_path / "above")), shapes_of(str(model_net))
+    assert shapes.names == direct.names and shapes.classes == ("bed", "night_stand")
+    assert np.array_equal(shapes.test, direct.test)
+    shutil.copytree(model_net, tmp_path / "above" / "ModelNet40")
+    with pytest.raises(ValueError, match=r"holds ModelNet 2 times; give .*ModelNet10 or .*ModelNet40"):
+        shapes_of(str(tmp_path / "above"))
+
+
+def test_what_modelnet_does_not_read_is_counted(model_net, caplog):
+    for name in ("README.txt", "bed/train/1.step", "bed/.off.swp"):
+        (model_net / name).touch()
+    shapes_of(str(model_net))
+    (record,) = caplog.records
+    assert "1 .step" in record.getMessage() and "1 .txt" in record.getMessage() and "1 hidden" in record.getMessage()
+
+
+def test_the_folder_above_a_folder_of_classes(folder, tmp_path):
+    (tmp_path / "far/above").mkdir(parents=True)
+    folder = folder.rename(tmp_path / "far/above/set")
+    for root in (folder.parent, tmp_path / "far"):
+        with pytest.raises(ValueError, match=r"seems to lie above the class folders: .*; give '.*far/above/set', or"):
+            shapes_of(str(root))
+
+
+def test_one_class_alone_is_refused(folder, model_net):
+    shutil.rmtree(folder / "bed")
+    with pytest.raises(ValueError, match=r"set' has one class, 'chair'; expected at least two"):
+        shapes_of(str(folder))
+    with pytest.raises(ValueError, match=r"bed' has test, train alone, which are no classes"):
+        shapes_of(str(model_net / "bed"))
+
+
 CLA = "PSB 1\n{} {}\n\nbed 0 2\n1\n2\n\ntable\t0 0\n\nround table 2\n3\n4\n"
 
 
@@ -126,6 +170,8 @@ def test_a_class_list(contest):
     assert shrec.read_list(contest / "all.cla") == expected
     (contest / "all.cla").write_bytes(CLA.format(2, 4).replace("\n", "\r\n").encode() + b"\r\n")
     assert shrec.read_list(contest / "all.cla") == expected
+    (contest / "all.cla").write_bytes(codecs.BOM_UTF8 + CLA.format(3, 4).encode())
+    assert shrec.read_list(contest / "all.cla") == expected
 
 
 def test_shapes_of_one_class_list(contest):
@@ -134,6 +180,14 @@ def test_shapes_of_one_class_list(contest):
     assert shapes.names == ("m1.off", "2.off", "M3.off", "deeper/m4.obj")
     assert np.bincount(shapes.labels[shapes.test]).tolist() == [1, 1]
     assert shapes_of(str(contest), test=0.5).names == shapes.names
+
+
+def test_what_archivers_leave_is_no_class_list(contest):
+    expected = shapes_of(str(contest), test=0.5).names
+    (contest / "._all.cla").write_bytes(b"\x00\x05\x16\x07")
+    (contest / "__MACOSX").mkdir()
+    (contest / "__MACOSX" / "m1.off").touch()
+    assert shapes_of(str(contest), test=0.5).names == expected
 
 
 def test_shapes_of_two_class_lists(contest):

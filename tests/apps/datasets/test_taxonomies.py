@@ -157,6 +157,13 @@ def test_folders_are_nodes_and_links_are_not(tmp_path):
     }
 
 
+def test_a_byte_order_mark_is_no_part_of_a_tree(tmp_path):
+    plain, marked = ((tmp_path / name) for name in ("plain.nwk", "marked.nwk"))
+    plain.write_text("(a,b)r;", encoding="utf-8")
+    marked.write_text("(a,b)r;", encoding="utf-8-sig")
+    assert named(newick.load(marked)) == named(newick.load(plain))
+
+
 def test_newick_trees(tmp_path):
     def edges(text: str) -> set[tuple[str, str]]:
         return named(newick.load(write(tmp_path / "t.nwk", text)))

@@ -1,13 +1,18 @@
+import json
+import re
 from importlib import metadata
 
 import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from timm.layers import resample_abs_pos_embed
 
 from apps.datasets.files import decode
 from apps.io.packages import FetchError
+from apps.networks import pretrained
 from apps.networks.pretrained import backbone, normalisation, packaged
+from apps.networks.view_backbone import ViewBackbone
 
 
 @pytest.fixture(scope="module")
@@ -43,16 +48,144 @@ def test_whatever_a_classifier_is_called_it_is_left_out(tmp_path, name):
     assert loaded and all(torch.equal(tensor, state[key]) for key, tensor in loaded.items())
 
 
-def test_what_does_not_fit_is_named_with_its_shape(tmp_path, vit):
+def test_a_whole_checkpoint_is_silent(tmp_path, vit, caplog):
+    backbone("test_vit", saved(vit.state_dict(), tmp_path / "a.pth"))
+    assert not caplog.records
+
+
+def test_what_is_skipped_and_missing_is_named_with_its_shape(tmp_path, vit, caplog):
     state = vit.state_dict()
     cls_token = state.pop("cls_token")
     path = saved(state | {"cls": cls_token, "norm.weight": torch.ones(9)}, tmp_path / "a.pth")
-    with pytest.raises(ValueError, match=r"a\.pth does not fit the backbone") as error:
+    model = backbone("test_vit", path)
+    assert torch.equal(model.blocks[0].norm1.weight, state["blocks.0.norm1.weight"])
+    (record,) = caplog.records
+    said = record.getMessage()
+    assert re.search(r"a\.pth holds 9[89]\.\d+ % of the backbone's weights; ", said)
+    assert "1 missing: cls_token (1, 1, 64)" in said and "1 skipped: cls (1, 1, 64)" in said
+    assert "1 of another shape: norm.weight (9,) for (64,)" in said and "\n" not in said
+
+
+def test_a_checkpoint_without_most_of_the_weights_is_refused(tmp_path, vit):
+    state = {key: value for key, value in vit.state_dict().items() if not key.startswith("blocks.")}
+    path = saved(state, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=r"a\.pth does not fit the backbone: it holds \d+% of its weights") as error:
         backbone("test_vit", path)
-    assert "1 missing: cls_token (1, 1, 64)" in str(error.value)
-    assert "1 unexpected: cls (1, 1, 64)" in str(error.value)
-    assert "1 of another shape: norm.weight (9,) for (64,)" in str(error.value)
-    assert "\n" not in str(error.value)
+    assert "missing: blocks.0.norm1.weight (64,), " in str(error.value) and "\n" not in str(error.value)
+    with pytest.raises(ValueError, match=r"does not fit the backbone: it holds 0% of its weights"):
+        backbone("resnet18", saved(vit.state_dict(), tmp_path / "b.pth"))
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["module.", "backbone.", "module.backbone.", "_orig_mod.", "model.", "student.", "encoder.", "visual.trunk."],
+)
+@pytest.mark.parametrize("name", ["test_vit", "efficientnet_lite0"])
+def test_a_prefix_is_taken_off(tmp_path, prefix, name, caplog):
+    source = timm.create_model(name, num_classes=3)
+    state = {prefix + key: value for key, value in source.state_dict().items()} | {"loss.proxies": torch.ones(5)}
+    loaded = backbone(name, saved(state, tmp_path / "a.pth"))
+    assert all(torch.equal(value, source.state_dict()[key]) for key, value in loaded.state_dict().items())
+    assert "holds 100 %" in caplog.text and "loss.proxies (5,)" in caplog.text
+
+
+@pytest.mark.parametrize("wrapping", ["teacher", "model_ema", "state_dict_ema", "model_state_dict", "module"])
+def test_whatever_the_weights_are_wrapped_in(tmp_path, vit, wrapping):
+    inner = {f"backbone.{key}": value for key, value in vit.state_dict().items()}
+    other = {key: torch.zeros_like(value) for key, value in inner.items()}
+    path = saved({wrapping: inner, "student": other, "optimizer": {"state": {}}, "epoch": 3}, tmp_path / "a.pth")
+    loaded = backbone("test_vit", path).state_dict()
+    assert all(torch.equal(value, vit.state_dict()[key]) for key, value in loaded.items())
+
+
+def test_of_two_networks_in_a_file_the_averaged_one_is_taken(tmp_path, vit, caplog):
+    state = {
+        f"{name}.backbone.{key}": value * (name == "teacher")
+        for name in ("student", "teacher")
+        for key, value in vit.state_dict().items()
+    }
+    loaded = backbone("test_vit", saved(state, tmp_path / "a.pth"))
+    assert torch.equal(loaded.cls_token, vit.cls_token) and "skipped: student.backbone." in caplog.text
+
+
+def test_a_whole_network_is_refused(tmp_path, vit):
+    torch.save(vit, tmp_path / "a.pth")
+    with pytest.raises(
+        ValueError, match=r"a\.pth' cannot be read: .* a whole network; expected the state_dict\(\) of one$"
+    ):
+        backbone("test_vit", tmp_path / "a.pth")
+
+
+@pytest.fixture(scope="module")
+def dino():
+    """A network of DINOv2's kind, trained on images of 84 pixels: a grid of 6 × 6."""
+    torch.manual_seed(0)
+    return timm.create_model("vit_tiny_patch16_224", num_classes=0, img_size=84, patch_size=14, init_values=1e-5)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_positions_are_resampled_by_timms_own_function(tmp_path, dino, chunked, wrapped, caplog):
+    state = {re.sub(r"^blocks\.", "blocks.0.", key) if chunked else key: v for key, v in dino.state_dict().items()}
+    state["mask_token"] = torch.ones(1, 192)
+    if wrapped:
+        state = {f"backbone.{key}": value for key, value in state.items()} | {"dino_head.last": torch.ones(3)}
+    path = saved({"teacher": state} if wrapped else state, tmp_path / "dino.pth")
+    settings = {"img_size": 56, "patch_size": 14, "init_values": 1e-5}
+    loaded = backbone("vit_tiny_patch16_224", path, **settings).state_dict()
+    expected = resample_abs_pos_embed(dino.pos_embed.detach(), new_size=(4, 4), num_prefix_tokens=1)
+    assert torch.equal(loaded.pop("pos_embed"), expected)
+    assert all(torch.equal(value, dino.state_dict()[key]) for key, value in loaded.items())
+    assert "holds 100 %" in caplog.text and "mask_token (1, 192)" in caplog.text
+
+
+def test_a_filter_that_is_not_needed_changes_nothing(tmp_path):
+    """timm's filter takes a Swin without classifier for one of another kind, and moves its layers."""
+    name = "swin_s3_tiny_224"
+    source = timm.create_model(name, num_classes=0)
+    loaded = backbone(name, saved(source.state_dict(), tmp_path / "a.pth")).state_dict()
+    assert all(torch.equal(value, source.state_dict()[key]) for key, value in loaded.items())
+
+
+def test_a_checkpoint_of_a_network_over_views(tmp_path):
+    views = ViewBackbone("efficientnet_lite0", "none", frozen=5)
+    state = {f"backbone.{key}": value for key, value in views.state_dict().items()} | {"embedding": torch.ones(2)}
+    loaded = backbone("efficientnet_lite0", saved(state, tmp_path / "a.pth"))
+    assert torch.equal(loaded.conv_stem.weight, views.first[0].weight)
+    assert torch.equal(loaded.conv_head.weight, dict(views.last.named_children())["2"].weight)
+    images = torch.zeros(1, 1, 64, 64, dtype=torch.uint8)
+    expected = views.late(views.early(images))
+    found = loaded.eval()((images.expand(-1, 3, -1, -1) - views.mean) / views.std)
+    torch.testing.assert_close(found, expected)
+    assert normalisation(loaded, tmp_path / "a.pth") == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def test_a_network_from_a_folder_of_the_hubs_layout(tmp_path, vit):
+    saved(vit.state_dict(), tmp_path / "model.safetensors")
+    cfg = {"mean": [0.1, 0.2, 0.3], "num_classes": 7, "classifier": "head"}
+    config = {"architecture": "test_vit", "num_classes": 7, "pretrained_cfg": cfg}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    model = backbone(f"local-dir:{tmp_path}", "timm")
+    assert torch.equal(model.cls_token, vit.cls_token)
+    assert normalisation(model, "timm")[0] == pytest.approx((0.1, 0.2, 0.3))
+
+
+def test_a_hubs_names_are_asked_for_and_its_failures_are_one_line(monkeypatch, vit):
+    asked = []
+    monkeypatch.setattr(pretrained, "load_state_dict_from_hf", lambda name, **_: asked.append(name) or vit.state_dict())
+    assert torch.equal(backbone("test_vit", "hf-hub:someone/vit").cls_token, vit.cls_token)
+    assert asked == ["someone/vit"]
+
+    def unreachable(*_, **__):
+        raise OSError("the hub is far away\nand more")
+
+    monkeypatch.setattr(pretrained, "load_state_dict_from_hf", unreachable)
+    with pytest.raises(FetchError, match=r"weights 'hf-hub:someone/vit' could not be loaded: the hub is far away$"):
+        backbone("test_vit", "hf-hub:someone/vit")
+    monkeypatch.setattr(timm, "create_model", unreachable)
+    for weights in ("timm", "none"):
+        with pytest.raises(FetchError, match=r"hf-hub:someone/vit could not be loaded \(the hub is far away\)"):
+            backbone("hf-hub:someone/vit", weights)
 
 
 def test_a_checkpoint_runs_no_code(tmp_path):

@@ -1,0 +1,152 @@
+"""`python -m apps.chest_vit predict --ckpt_path FILE --images FOLDER_OR_LIST`: the embeddings of new images."""
+
+import csv
+import pickle
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml  # type: ignore[import-untyped]
+from jsonargparse import ArgumentParser
+from rich.console import Console
+from rich.progress import track
+
+from apps.chest_vit.checkpoint import Trained, load
+from apps.chest_vit.data import RetrievalData
+from apps.chest_vit.predict import about
+from apps.datasets import image_list
+from apps.evaluation.embedding_files import Table, Writer
+from apps.io.atomic import write_file
+from apps.io.packages import FetchError
+from apps.training.checkpoints import newest
+
+FAILED = "failed.csv"
+IMAGES = """Folder of images at any depth; an image; or a list: a text file of one path a line, or a CSV, TSV or Parquet
+    file with a column of paths, or of the images themselves (Parquet)."""
+SHOWN = 3
+
+
+def main(args: list[str] | None = None) -> None:
+    """Embed the images and write the files.
+
+    Raises:
+        SystemExit: a file that cannot be used (code 1), in one line; wrong arguments (code 2).
+    """
+    parser = ArgumentParser(prog="python -m apps.chest_vit predict", description=__doc__)
+    parser.add_argument("--images", required=True, help=IMAGES)
+    parser.add_argument("--ckpt_path", required=True, help='A .ckpt file of a run, or "last" of those in --out.')
+    parser.add_argument("--config", help="Settings to use instead of the checkpoint's; rarely needed.")
+    parser.add_argument("--out", type=str, default="runs", help="Folder in which each run gets a folder of its own.")
+    parser.add_argument("--data.eval_batch", type=int, help="Images in a batch; without it as trained.")
+    parser.add_argument("--data.workers", type=int, help="Processes that prepare images (0: this one).")
+    parser.add_argument("--data.strict", type=bool, default=False, help="Make an image that fails an error.")
+    parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, ...; auto takes a GPU if any.")
+    asked = parser.parse_args(args)
+    given = {name: value for name, value in asked.data.as_dict().items() if value is not None and name != "strict"}
+    out = Path(asked.out)
+    try:
+        config = {} if asked.config is None else read_config(Path(asked.config))
+        checkpoint = newest(out) if asked.ckpt_path == "last" else asked.ckpt_path
+        trained = load(checkpoint, **config.get("model", {}))
+        data = trained.images(**(config.get("data", {}) | given))
+        listed = image_list.load(asked.images, strict=asked.data.strict)
+        folder = embed(trained, data, listed, out, asked.device)
+    except (ValueError, OSError, FetchError, pickle.UnpicklingError) as error:
+        sys.exit(f"error: {error}")
+    print(said(listed, folder), flush=True)
+
+
+def read_config(path: Path) -> dict[str, dict[str, Any]]:
+    """The settings of model and data in a config.yaml.
+
+    Raises:
+        ValueError: no such file, or none of settings.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"--config {str(path)!r} cannot be read: {reason}") from error
+    parts = {name: content.get(name) or {} for name in ("model", "data")} if isinstance(content, Mapping) else None
+    if parts is None or not all(isinstance(part, Mapping) for part in parts.values()):
+        raise ValueError(f"--config {str(path)!r} holds no settings of model and data")
+    return {name: dict(part) for name, part in parts.items()}
+
+
+@torch.inference_mode()
+def embed(trained: Trained, data: RetrievalData, listed: image_list.Listed, out: Path, device: str = "auto") -> Path:
+    """Write the embeddings of images, batch by batch, into a new folder in `out`, and which images failed.
+
+    Raises:
+        ValueError: a device that there is not; images that the network cannot take; and as `Writer`.
+    """
+    images, place = listed.images, _device(device)
+    model = trained.model.to(place)
+    model.check_size(data.hparams["size"])
+    data.everything = images
+    folder = new_folder(out)
+    if listed.failed:
+        write_file(folder / FAILED, lambda path: _write_failed(path, listed.failed))
+    table = Table(images.names, images.labels.tolist(), images.classes, ["new"] * len(images))
+    writer = Writer(folder, table, about(model))
+    console = Console(stderr=True)
+    batches = track(
+        data.predict_dataloader(),
+        "embedding the images",
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    try:
+        for batch in batches:
+            outputs = model(batch.images.to(place))
+            writer.add(E=outputs["E"], H=outputs["H"])
+        writer.close()
+    except BaseException:
+        writer.discard()
+        raise
+    return folder
+
+
+def said(listed: image_list.Listed, folder: Path) -> str:
+    """What was done, for the end: how many images, and the names of those that failed."""
+    images, failed = listed
+    names = ", ".join(name if len(name) < 100 else f"{name[:100]}..." for name, _ in failed[:SHOWN])
+    names += ", ..." if len(failed) > SHOWN else ""
+    lines = [f"{len(images):,} images embedded, {len(failed):,} failed" + (f": {names}" if failed else "")]
+    lines += [f"embeddings: {folder / name}" for name in ("embeddings.safetensors", "embeddings.parquet")]
+    lines += [f"failed: {folder / FAILED} says why"] if failed else []
+    return "\n".join(lines)
+
+
+def new_folder(out: Path) -> Path:
+    """A folder version_N in `out` that no run has yet, created."""
+    out.mkdir(parents=True, exist_ok=True)
+    numbers = [path.name.removeprefix("version_") for path in out.glob("version_*")]
+    number = max((int(each) for each in numbers if each.isdecimal()), default=-1)
+    while True:  # another run may take the number first
+        number += 1
+        folder = out / f"version_{number}"
+        with suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+
+
+def _write_failed(path: Path, failed: Sequence[tuple[str, str]]) -> None:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["path", "reason"])
+        writer.writerows(failed)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.zeros((), device=name).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"--device {name} cannot be used: {reason}") from error

@@ -1,0 +1,233 @@
+"""Images without a layout: all of a folder, one file, or those that a list names."""
+
+import csv
+from bisect import bisect_right
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import UInt8
+from torch import Tensor
+
+from apps.datasets import class_folders, left_out
+from apps.datasets.files import SUFFIXES, Encoded, Files, decode, find_broken, text
+from apps.datasets.labelled_images import LabelledImages, Source
+from apps.io.labels import index_classes
+
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+PATHS = ("path", "image", "file", "filename", "file_name", "filepath", "image_path", "name")  # columns, in this order
+CLASSES = ("class", "label")
+GREATEST_LIST = 2**30  # bytes
+GREATEST_GROUP = 2**31  # bytes of the images of a Parquet file that are read at once
+
+Row = tuple[str, str]  # the path of an image and the name of its class
+
+
+class Readable(Source, Protocol):
+    """Images by row, and the file of each."""
+
+    def file(self, row: int, /) -> Path | Encoded: ...
+
+
+Candidates = tuple[list[str], list[str], Readable]  # names, classes, images
+
+
+class Listed(NamedTuple):
+    """Images that can be decoded; the names of the others, and why they cannot."""
+
+    images: LabelledImages
+    failed: tuple[tuple[str, str], ...]
+
+
+def load(where: str | Path, *, strict: bool = False) -> Listed:
+    """The images of a folder at any depth, sorted; one image; or those of a list, in its order.
+
+    A list is a text file of one path a line, or a CSV, TSV or Parquet file with a column of paths ("path", "image",
+    "file", "filename", ...); in Parquet the column may also hold the images themselves, as Hugging Face's datasets do.
+    Paths are relative to the folder of the list, or else to the working folder. An image's class is the folder directly
+    below `where` that it lies in, or is in a column "class" or "label"; else it is "".
+
+    Every image is decoded once to check it. What a folder holds beside images is counted in a warning.
+
+    Args:
+        strict: an image that cannot be decoded is an error.
+
+    Raises:
+        ValueError: no such file or folder, a list that is none, no image, or none that can be decoded.
+    """
+    if not str(where):
+        raise ValueError("the name of the images is empty; expected a folder of images, an image, or a list of images")
+    where = Path(where).expanduser()
+    names, classes, source = _of_folder(where) if where.is_dir() else _of_file(where)
+    broken = find_broken(range(len(names)), source.file)
+    failed = tuple((names[row], reason) for row, reason in broken.items())
+    if broken and (strict or len(broken) == len(names)):
+        raise ValueError(
+            f"{len(broken):,} of the {len(names):,} images of {str(where)!r} cannot be used: {failed[0][1]}"
+        )
+    labels, known = index_classes(classes)
+    images = LabelledImages(labels, known, tuple(names), source)
+    return Listed(images.of_rows([row for row in range(len(names)) if row not in broken]), failed)
+
+
+def _of_folder(root: Path) -> Candidates:
+    found, others = class_folders.list_files(root, SUFFIXES)
+    if not found:
+        words = left_out.in_words(others)
+        state = f"; it has {words}" if words else ""
+        raise ValueError(f"{str(root)!r} has no image in it, expected {', '.join(sorted(SUFFIXES))}{state}")
+    left_out.warn(root, "images", others)
+    names = [class_folders.printable(path.relative_to(root)) for path in found]
+    return names, [name.partition("/")[0] if "/" in name else "" for name in names], Files(found, None)
+
+
+def _of_file(path: Path) -> Candidates:
+    if not path.is_file():
+        state = "is no file" if path.exists() else "does not exist"
+        raise ValueError(f"{str(path)!r} {state}; expected a folder of images, an image, or a list of images")
+    if path.suffix.lower() in SUFFIXES:
+        return [text(path.name)], [""], Files((path,), None)
+    if path.suffix.lower() == ".parquet" and (held := _held_in(path)) is not None:
+        return held
+    if path.stat().st_size > GREATEST_LIST:
+        raise ValueError(f"{str(path)!r} has more than {GREATEST_LIST >> 20} MB; expected a list of images")
+    rows = [(name, label) for name, label in _rows(path) if name]
+    if not rows:
+        raise ValueError(f"{str(path)!r} names no images")
+    source = Files(tuple(_place(path.parent, name) for name, _ in rows), None)
+    return [text(name) for name, _ in rows], [label for _, label in rows], source
+
+
+def _place(folder: Path, name: str) -> Path:
+    """Where an image is that a list in `folder` names."""
+    path = folder / name
+    try:
+        return Path(name) if not path.exists() and Path(name).exists() else path
+    except (OSError, ValueError):  # no name of a file: too long, or with a zero byte
+        return path
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        yield from _parquet_rows(path)
+        return
+    with path.open("rb") as binary:
+        if binary.read(2) in (BOM_UTF16_LE, BOM_UTF16_BE):
+            raise ValueError(f"{str(path)!r} is in UTF-16; expected a list of images in UTF-8")
+    newline = "" if suffix in DELIMITERS else None  # csv reads line ends itself
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline=newline) as file:
+            if suffix not in DELIMITERS:
+                yield from ((line.strip(), "") for line in file)
+                return
+            table = csv.DictReader(file, delimiter=DELIMITERS[suffix], strict=True)
+            image, label = _columns(path, list(table.fieldnames or ()))
+            for row in table:
+                yield (row[image] or "").strip(), (row[label] or "").strip() if label else ""
+    except (csv.Error, OSError) as error:
+        raise ValueError(f"{str(path)!r} cannot be read: {error}; expected a list of images") from error
+
+
+def _parquet_rows(path: Path) -> Iterator[Row]:
+    try:
+        with pq.ParquetFile(path) as file:
+            image, label = _columns(path, file.schema_arrow.names)
+            if not _is_text(kind := file.schema_arrow.field(image).type):
+                raise ValueError(
+                    f"{str(path)!r} has {kind} in its column {image!r}; expected paths of images, or images"
+                )
+            for batch in file.iter_batches(columns=[image] + [label] * (label is not None)):
+                names = batch.column(image).cast(pa.string()).fill_null("").to_pylist()
+                yield from zip(names, _labels(batch, label), strict=True)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{str(path)!r} cannot be read: {error}; expected a Parquet file") from error
+
+
+def _held_in(path: Path) -> Candidates | None:
+    """The images that a Parquet file holds, or nothing where it names them."""
+    try:
+        with pq.ParquetFile(path) as file:
+            image, label = _columns(path, file.schema_arrow.names)
+            kind = file.schema_arrow.field(image).type
+            within = pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
+            if not within and not _is_bytes(kind):
+                return None
+            groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
+            if any(group.total_byte_size > GREATEST_GROUP for group in groups):
+                raise ValueError(
+                    f"{str(path)!r} has row groups of more than {GREATEST_GROUP >> 20} MB; expected smaller"
+                )
+            names, labels = list[str](), list[str]()
+            named = within and kind.get_field_index("path") >= 0
+            columns = [f"{image}.path"] * named + [label] * (label is not None)
+            for batch in file.iter_batches(columns=columns or [image]):
+                paths = batch.column(image).field("path").to_pylist() if named else [None] * batch.num_rows
+                names += [text(name) if name else f"{path.name}:{len(names) + i}" for i, name in enumerate(paths)]
+                labels += _labels(batch, label)
+            if not names:
+                raise ValueError(f"{str(path)!r} holds no images")
+            return names, labels, Held(path, image, tuple(accumulate(group.num_rows for group in groups)), tuple(names))
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{str(path)!r} cannot be read: {error}; expected a Parquet file") from error
+
+
+@dataclass(frozen=True)
+class Held:
+    """Images in a column of a Parquet file; `ends` are the rows behind those of each row group."""
+
+    path: Path
+    column: str
+    ends: tuple[int, ...]
+    names: tuple[str, ...]
+
+    def __getitem__(self, row: int) -> UInt8[Tensor, "3 H W"]:
+        return decode(self.file(row))
+
+    def file(self, row: int) -> Encoded:
+        group = bisect_right(self.ends, row)
+        content = _group(self.path, group, self.column)[row - (self.ends[group - 1] if group else 0)]
+        data = content.get("bytes") if isinstance(content, dict) else content
+        if data is None:
+            raise ValueError(f"{self.names[row]!r} cannot be decoded: row {row} of {str(self.path)!r} has no bytes")
+        return Encoded(self.names[row], data)
+
+
+@lru_cache(maxsize=2)
+def _group(path: Path, group: int, column: str) -> list:
+    try:
+        with pq.ParquetFile(path) as file:
+            return file.read_row_group(group, columns=[column])[column].to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{str(path)!r} cannot be read: {error}") from error
+
+
+def _labels(batch: pa.RecordBatch, column: str | None) -> list[str]:
+    if column is None:
+        return [""] * batch.num_rows
+    return batch.column(column).cast(pa.string()).fill_null("").to_pylist()
+
+
+def _columns(path: Path, names: list[str]) -> tuple[str, str | None]:
+    """The columns of the images and of their classes, where there are some."""
+    known = {name.strip().lower(): name for name in names}
+    image = next((known[name] for name in PATHS if name in known), None)
+    if image is None:
+        raise ValueError(f"{str(path)!r} has the columns {names}; expected one of {', '.join(PATHS)}")
+    return image, next((known[name] for name in CLASSES if name in known), None)
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _is_text(kind.value_type)
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
