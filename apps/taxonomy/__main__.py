@@ -1,4 +1,4 @@
-"""`python -m apps.taxonomy fit|validate|test|predict --config apps/taxonomy/configs/mammals.yaml`
+"""`python -m apps.taxonomy fit|validate|test|predict|compare --config apps/taxonomy/configs/mammals.yaml`
 
 `check` says what is in a taxonomy, `search` finds the neighbours and ancestors of a node.
 """
@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from apps.commands import run_command
 
+ABOUT = "Train in several spaces, from several starts, with the same search budget; write tables, a CSV and a figure."
 OWN = ("check", "search")
-LIGHTNING = ("fit", "validate", "test", "predict")
+LIGHTNING = ("fit", "validate", "test", "predict", "compare")
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -17,11 +18,14 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def train(words: list[str] | None) -> None:
     from apps.cli import run
+    from apps.compare.study import Study, with_trainer
     from apps.taxonomy.data import TaxonomyData
+    from apps.taxonomy.experiment import TaxonomyExperiment
     from apps.taxonomy.model import TaxonomyEmbedding
     from apps.taxonomy.results import Results
 
-    run(TaxonomyEmbedding, TaxonomyData, results=Results(), args=words)
+    studies = {"compare": Study(with_trainer(TaxonomyExperiment), about=ABOUT)}
+    run(TaxonomyEmbedding, TaxonomyData, results=Results(), studies=studies, args=words)
 
 
 if __name__ == "__main__":

@@ -107,14 +107,15 @@ class TaxonomyData(L.LightningDataModule):
         return TrainingLoader(_AsTheyAre(), self.batches(self.hparams["seed"]), trainer=self.trainer)
 
     def val_dataloader(self) -> DataLoader:
-        return DataLoader(_One(self._sample()), batch_size=None)
+        return DataLoader(_One(self.sample), batch_size=None)
 
     def test_dataloader(self) -> DataLoader:
         return DataLoader(_One(torch.arange(self.nodes)), batch_size=None)
 
     predict_dataloader = test_dataloader
 
-    def _sample(self) -> Int64[Tensor, " n"]:
+    @cached_property
+    def sample(self) -> Int64[Tensor, " n"]:
         """Nodes with ancestors, the same at every validation."""
         nodes = self.taxonomy.ancestors[:, 0].unique()
         order = np.random.default_rng(0).permutation(len(nodes))[: self.hparams["validated"]]

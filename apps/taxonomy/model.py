@@ -131,9 +131,14 @@ class TaxonomyEmbedding(AppModule):
         """The loss of rows (node, ancestor, negatives…)."""
         return self.loss(self.points(batch[:, 0]), self.points(batch[:, 1:]))
 
-    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+    def step(self, batch: Int64[Tensor, "B N"]) -> Tensor:
+        """The loss of a batch, which is finite."""
         loss = self(batch)
         check_finite(loss, "the loss", step=self.global_step + 1)
+        return loss
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        loss = self.step(batch)
         self.log("loss", loss.detach(), prog_bar=True, batch_size=len(batch))
         return loss
 

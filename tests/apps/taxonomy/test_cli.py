@@ -185,6 +185,24 @@ def test_a_run_starts_from_the_points_of_another(finished, root, tmp_path):
         app("fit", root, tmp_path, *tiny, "--model.initial", earlier, "--model.dim", "3")
 
 
+def test_compare_trains_in_every_space_with_the_same_budget(root, tmp_path):
+    few = (
+        "--candidates",
+        "['nested balls', 'ball', 'euclidean']",
+        "--seeds",
+        "1",
+        "--budget",
+        "2",
+        "--search_steps",
+        "3",
+    )
+    app("compare", root, tmp_path, *SMALL, *few, "--folder", str(tmp_path / "compare"))
+    with (tmp_path / "compare/results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["candidate"] for row in rows} == {"nested balls", "ball", "euclidean"}
+    assert (tmp_path / "compare/table.md").read_text().count("nested balls") >= 2
+
+
 def test_mistakes_end_with_one_line(root, tmp_path):
     for arguments, message in (
         (("--data.steps", "0"), r"error: --data\.steps = 0"),
