@@ -44,7 +44,7 @@ def dist(u, v, *, c):
 
 
 def pairwise_dist(u, v, *, c):
-    checks.points(u=u, v=v)
+    checks.rows(u=u, v=v)
     return dist(u.unsqueeze(1), v.unsqueeze(0), c=c)
 
 
