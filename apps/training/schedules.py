@@ -1,4 +1,4 @@
-"""Learning-rate schedules."""
+"""Learning-rate schedules: `warm_cosine` of sketch, shape3d and multimodal, `warmup_then_cosine` of chest_vit."""
 
 import math
 

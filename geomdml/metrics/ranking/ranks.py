@@ -4,6 +4,10 @@ For each relevant item, nearest first, let N items of the gallery be strictly cl
 included), of which H and r are relevant. Without ties n = r = 1, the item has rank N + 1, and the precision there is
 (H + 1)/(N + 1). With ties the n items may come in any order; a score is its mean over all of them, in closed form. So
 no ranked list is ever built.
+
+The four rules for ties: "expected", that mean, is computed by `Ranks.hits`, by `average_precision` and by the scores
+themselves; "optimistic" and "pessimistic" put relevant items first or last, in `Ranks.ordered`; "index" is the order
+of the gallery, which `counting` and `sorting` keep.
 """
 
 from typing import Literal, NamedTuple
