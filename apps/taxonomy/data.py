@@ -36,6 +36,8 @@ class TaxonomyData(L.LightningDataModule):
         negatives: Nodes that are no ancestors, drawn for each pair.
         power: Negatives are drawn by degree to this power: 0 is uniformly, 1 by degree.
         relatives: Share of them that is drawn from the nodes below the node's ancestors instead.
+        held_out: Share of the pairs (node, ancestor) that training does not see and a test asks for. Each node keeps
+            one.
         steps: Steps an epoch.
         validated: Nodes whose ancestors are looked for at a validation.
         seed: Seed of the batches.
@@ -54,6 +56,7 @@ class TaxonomyData(L.LightningDataModule):
         negatives: int = 50,
         power: float = 0.75,
         relatives: float = 0.5,
+        held_out: float = 0.0,
         steps: int = 250,
         validated: int = 500,
         seed: int = 0,
@@ -68,6 +71,8 @@ class TaxonomyData(L.LightningDataModule):
             raise ValueError(f"--data.power = {power}; expected 0 (uniform) to 2")
         if not 0 <= relatives <= 1:
             raise ValueError(f"--data.relatives = {relatives}; expected a share, 0 to 1")
+        if not 0 <= held_out < 1:
+            raise ValueError(f"--data.held_out = {held_out}; expected a share, 0 to below 1")
 
     @cached_property
     def taxonomy(self) -> Taxonomy:
@@ -75,6 +80,34 @@ class TaxonomyData(L.LightningDataModule):
         mending = Mending(**{name: h[name] for name in Mending._fields})
         whole = load_taxonomy(h["root"], h["part"], mending)
         return whole if h["root_synset"] is None else whole.subtree(h["root_synset"])
+
+    @cached_property
+    def _split(self) -> tuple[Tensor, Tensor]:
+        """The pairs (node, ancestor) that training sees, and those held out."""
+        pairs, share = self.taxonomy.ancestors, self.hparams["held_out"]
+        if not share:
+            return pairs, pairs[:0]
+        order = np.random.default_rng(seed_of(self.hparams["seed"], 0, 0)).permutation(len(pairs))
+        _, kept = np.unique(pairs[:, 0].numpy()[order], return_index=True)  # the first pair of each node in this order
+        others = np.delete(order, kept)
+        held_out = torch.zeros(len(pairs), dtype=torch.bool)
+        held_out[torch.from_numpy(others[: round(share * len(pairs))])] = True
+        return pairs[~held_out], pairs[held_out]
+
+    @property
+    def known(self) -> Int64[Tensor, "P 2"]:
+        """The pairs (node, ancestor) that training sees, sorted."""
+        return self._split[0]
+
+    @property
+    def held_out(self) -> Int64[Tensor, "H 2"]:
+        """Those that it does not see."""
+        return self._split[1]
+
+    @property
+    def edges(self) -> Int64[Tensor, "E 2"]:
+        """The edges that training knows: of the taxonomy, or where pairs are held out all that are left."""
+        return self.known if self.hparams["held_out"] else self.taxonomy.edges
 
     @property
     def nodes(self) -> int:
@@ -87,6 +120,7 @@ class TaxonomyData(L.LightningDataModule):
             "data": t.title,
             "size": f"{len(t):,} nodes, {len(t.edges):,} edges, {len(t.ancestors):,} pairs of a node and an ancestor; "
             f"{len(t.roots):,} root{'s' * (len(t.roots) > 1)}, depth up to {int(t.depths.max())}",
+            **({"held out": f"{len(self.held_out):,} of these pairs"} if len(self.held_out) else {}),
             **({"mended": "; ".join(t.notes)} if t.notes else {}),
         }
 
@@ -94,7 +128,9 @@ class TaxonomyData(L.LightningDataModule):
         """The batches of training, each a function of (seed, epoch, step)."""
         h = self.hparams
         return PairBatches(
-            self.taxonomy,
+            self.known,
+            self.nodes,
+            title=self.taxonomy.title,
             size=h["batch_size"],
             negatives=h["negatives"],
             power=h["power"],
@@ -117,7 +153,7 @@ class TaxonomyData(L.LightningDataModule):
     @cached_property
     def sample(self) -> Int64[Tensor, " n"]:
         """Nodes with ancestors, the same at every validation."""
-        nodes = self.taxonomy.ancestors[:, 0].unique()
+        nodes = self.known[:, 0].unique()
         order = np.random.default_rng(0).permutation(len(nodes))[: self.hparams["validated"]]
         return nodes[torch.from_numpy(order)].sort().values
 
@@ -131,8 +167,10 @@ class PairBatches:
 
     def __init__(
         self,
-        taxonomy: Taxonomy,
+        ancestors: Int64[Tensor, "P 2"],
+        nodes: int,
         *,
+        title: str,
         size: int,
         negatives: int,
         power: float,
@@ -140,13 +178,11 @@ class PairBatches:
         seed: int,
         relatives: float = 0.0,
     ) -> None:
-        self.negatives = Negatives(taxonomy.ancestors, len(taxonomy), power=power)
-        self.relatives, self.near = Relatives(taxonomy.ancestors, len(taxonomy)), round(relatives * negatives)
-        self.pairs = taxonomy.ancestors[torch.from_numpy(self.negatives.left > 0)[taxonomy.ancestors[:, 0]]]
+        self.negatives = Negatives(ancestors, nodes, power=power)
+        self.relatives, self.near = Relatives(ancestors, nodes), round(relatives * negatives)
+        self.pairs = ancestors[torch.from_numpy(self.negatives.left > 0)[ancestors[:, 0]]]
         if not len(self.pairs):
-            raise ValueError(
-                f"{taxonomy.title} has no negatives, for all nodes are ancestors; expected a larger taxonomy"
-            )
+            raise ValueError(f"{title} has no negatives, for all nodes are ancestors; expected a larger taxonomy")
         self.rows = Shuffled(len(self.pairs), size=min(size, len(self.pairs)), seed=seed)
         self.drawn, self.steps, self.seed = negatives, steps, seed
         self.epoch = self.first = 0

@@ -33,7 +33,18 @@ class TaxonomyExperiment(ModelExperiment):
 
     @property
     def fixed(self) -> Mapping[str, Any]:
-        names = ("root", "part", "root_synset", "batch_size", "negatives", "power", "relatives", "steps", "validated")
+        names = (
+            "root",
+            "part",
+            "root_synset",
+            "batch_size",
+            "negatives",
+            "power",
+            "relatives",
+            "held_out",
+            "steps",
+            "validated",
+        )
         of_data = {name: self.data.hparams[name] for name in names}
         return {"model": self.settings, "data": of_data, "size": self.data.facts()["size"], "epochs": self.epochs}
 
@@ -42,7 +53,7 @@ class TaxonomyExperiment(ModelExperiment):
 
     def train(self, trial: Trial) -> Iterator[Evaluation]:
         model = TaxonomyEmbedding(**self.model_settings(trial))
-        model.place(self.data.taxonomy.edges)
+        model.place(self.data.edges)
         model.to(self.device)
 
         def step(batch: Tensor, epoch: int, place: int) -> Tensor:
@@ -51,7 +62,7 @@ class TaxonomyExperiment(ModelExperiment):
 
         def score(at_the_end: bool) -> dict[str, float]:
             model.keep_inside()
-            ancestors = self.data.taxonomy.ancestors
+            ancestors = self.data.known
             if trial.stage == "search":
                 ancestors = ancestors[torch.isin(ancestors[:, 0], self.data.sample)]
             found = model.reconstruct(ancestors.to(self.device))

@@ -91,7 +91,7 @@ class TaxonomyEmbedding(AppModule):
 
     def setup(self, stage: str) -> None:
         if stage == "fit":
-            self.place(data_of(self.trainer).taxonomy.edges)
+            self.place(data_of(self.trainer).edges)
 
     @torch.no_grad()
     def place(self, edges: Int64[Tensor, "E 2"]) -> None:
@@ -159,7 +159,7 @@ class TaxonomyEmbedding(AppModule):
         return reconstruction(self.embeddings, ancestors, space=self.space)
 
     def _score(self, nodes: Tensor) -> Reconstruction:
-        ancestors = data_of(self.trainer).taxonomy.ancestors.to(self.device)
+        ancestors = data_of(self.trainer).known.to(self.device)
         return self.reconstruct(ancestors[torch.isin(ancestors[:, 0], nodes)])
 
     def validation_step(self, nodes: Tensor, batch_idx: int) -> None:

@@ -13,7 +13,7 @@ from apps.io.atomic import write_file
 from apps.report.page import Curve, curve_illustrations
 from apps.report.templates import render_template
 from apps.taxonomy.model import TaxonomyEmbedding
-from apps.taxonomy.scores import COLUMNS, Scores, cells
+from apps.taxonomy.scores import Scores, table
 from geomdml.search import knn
 from geomdml.spaces import Hyperbolic
 
@@ -30,11 +30,12 @@ def write_report(
     curves: Sequence[Curve],
 ) -> Path:
     """Write the report of an embedding whose ancestors were ranked (`model.found`)."""
+    columns, cells = table(rows)
     page = render_template(
         Path(__file__).with_name("report.html.j2"),
         title=f"Taxonomy: {taxonomy.title}",
-        columns=COLUMNS,
-        rows=[(name, cells(row)) for name, row in rows.items()],
+        columns=columns,
+        rows=list(cells.items()),
         facts=facts,
         curves=curve_illustrations(curves),
         disk=disk(model, taxonomy),

@@ -19,7 +19,7 @@ from apps.taxonomy.data import TaxonomyData
 from apps.taxonomy.export import export
 from apps.taxonomy.model import TaxonomyEmbedding
 from apps.taxonomy.report import write_report
-from apps.taxonomy.scores import COLUMNS, Scores, cells, published, scores
+from apps.taxonomy.scores import Scores, published, scores, table
 from apps.training.loading import data_of
 
 CURVES = {
@@ -41,16 +41,16 @@ class Results(Callback):
         assert isinstance(pl_module, TaxonomyEmbedding) and pl_module.found is not None
         model, taxonomy, h = pl_module.cpu().eval(), data.taxonomy, pl_module.hparams
         steps = h["euclidean_steps"]
-        rows = {f"trained embedding, {h['dim']}-d": scores(model, taxonomy, pl_module.found)}
+        rows = {f"trained embedding, {h['dim']}-d": scores(model, data, pl_module.found)}
         if h["space"] != "euclidean" and h["dim"] > 1:
             placed = TaxonomyEmbedding(**model.settings | {"initial": "balls"})
-            placed.place(taxonomy.edges)
+            placed.place(data.edges)
             name = f"placed by construction, {h['dim']}-d, not trained"
-            rows[name] = scores(placed, taxonomy, placed.reconstruct(taxonomy.ancestors))
+            rows[name] = scores(placed, data)
         if steps and h["space"] != "euclidean":
             name = f"Euclidean, {h['dim']}-d, {steps:,} steps"
             euclidean = trained_in_euclidean_space(model, data, steps)
-            rows[name] = scores(euclidean, taxonomy, euclidean.reconstruct(taxonomy.ancestors))
+            rows[name] = scores(euclidean, data)
         rows |= published(taxonomy, h["dim"])
         facts = {
             **data.facts(),
@@ -95,12 +95,13 @@ def show(rows: Mapping[str, Scores], facts: Mapping[str, str], folder: Path) -> 
     console = Console(width=None if sys.stdout.isatty() else 110)
     for name, fact in facts.items():
         console.print(f"[bold]{name}[/bold]: {escape(fact)}", highlight=False)
-    table = Table(title="Reconstruction of the ancestors of all nodes")
-    table.add_column("")
-    for column in COLUMNS:
-        table.add_column(column, justify="right")
-    for name, row in rows.items():
-        table.add_row(escape(name), *cells(row))
-    console.print(table)
+    columns, cells = table(rows)
+    shown = Table(title="Reconstruction of the ancestors of all nodes")
+    shown.add_column("")
+    for column in columns:
+        shown.add_column(column, justify="right")
+    for name, numbers in cells.items():
+        shown.add_row(escape(name), *numbers)
+    console.print(shown)
     content = {"scores": {name: row._asdict() for name, row in rows.items()}, "facts": dict(facts)}
     write_file(folder / "results.json", lambda part: part.write_text(json.dumps(content, indent=1)))

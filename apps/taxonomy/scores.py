@@ -1,5 +1,6 @@
 """The scores of an embedded taxonomy, and those that the papers report."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -10,14 +11,15 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from apps.datasets.taxonomies.taxonomy import Taxonomy
+from apps.taxonomy.data import TaxonomyData
 from apps.taxonomy.model import TaxonomyEmbedding
-from geomdml.hierarchy import Reconstruction, distortion
+from geomdml.hierarchy import Reconstruction, distortion, link_prediction
 
 ENTRIES = 20_000_000  # distances in the tree at a time
 SAMPLE = 1000  # nodes among which distances are compared with those in the tree
 
 
-COLUMNS = ("MAP, %", "mean rank", "distortion", "radius ~ depth")
+COLUMNS = ("MAP, %", "mean rank", "distortion", "radius ~ depth", "held-out MAP, %", "held-out mean rank")
 
 
 class Scores(NamedTuple):
@@ -27,16 +29,25 @@ class Scores(NamedTuple):
     mean_rank: float
     distortion: float | None = None
     correlation: float | None = None  # of radius and depth, by rank
+    held_out_map: float | None = None
+    held_out_rank: float | None = None
 
 
-def cells(row: Scores) -> list[str]:
-    """The numbers of a row as they are shown.
+def table(rows: Mapping[str, Scores]) -> tuple[list[str], dict[str, list[str]]]:
+    """The columns in which any row has a number, and the numbers of each row as they are shown.
 
-    >>> cells(Scores(92.3, 3.18))
-    ['92.3', '3.18', '–', '–']
+    >>> table({"ours": Scores(99.0, 1.1, 0.2), "theirs": Scores(92.3, 3.18)})
+    (['MAP, %', 'mean rank', 'distortion'], {'ours': ['99.0', '1.10', '0.200'], 'theirs': ['92.3', '3.18', '–']})
     """
-    shown = zip(row, (".1f", ".2f", ".3f", ".2f"), strict=True)
-    return ["–" if value is None else format(value, form) for value, form in shown]
+    shown = [place for place in range(len(COLUMNS)) if any(row[place] is not None for row in rows.values())]
+    forms = (".1f", ".2f", ".3f", ".2f", ".1f", ".2f")
+
+    def cell(row: Scores, place: int) -> str:
+        return "–" if row[place] is None else format(row[place], forms[place])
+
+    return [COLUMNS[place] for place in shown], {
+        name: [cell(row, place) for place in shown] for name, row in rows.items()
+    }
 
 
 # Nickel and Kiela 2017 (arXiv 1705.08039), 2018 (arXiv 1806.03417): WordNet nouns, reconstruction, by dimension. Quoted
@@ -53,14 +64,21 @@ def published(taxonomy: Taxonomy, dim: int) -> dict[str, Scores]:
     return PUBLISHED.get(dim, {}) if taxonomy.title == NOUNS else {}
 
 
-def scores(model: TaxonomyEmbedding, taxonomy: Taxonomy, found: Reconstruction) -> Scores:
-    """The scores of an embedding whose ancestors were ranked already."""
+def scores(model: TaxonomyEmbedding, data: TaxonomyData, found: Reconstruction | None = None) -> Scores:
+    """The scores of an embedding, whose ancestors may have been ranked already."""
+    found = model.reconstruct(data.known) if found is None else found
+    taxonomy = data.taxonomy
     correlation = spearmanr(model.radii.cpu().numpy(), taxonomy.depths.numpy()).statistic
+    links = None
+    if len(data.held_out):
+        links = link_prediction(model.embeddings.cpu(), data.held_out, data.known, space=model.space)
     return Scores(
         map=100 * found.map,
         mean_rank=found.mean_rank,
         distortion=_distortion(model, taxonomy),
         correlation=None if np.isnan(correlation) else float(correlation),
+        held_out_map=None if links is None else 100 * links.map,
+        held_out_rank=None if links is None else links.mean_rank,
     )
 
 

@@ -185,6 +185,17 @@ def test_a_run_starts_from_the_points_of_another(finished, root, tmp_path):
         app("fit", root, tmp_path, *tiny, "--model.initial", earlier, "--model.dim", "3")
 
 
+def test_held_out_edges_are_asked_for(root, tmp_path):
+    app("fit", root, tmp_path, *SMALL, "--data.held_out", "0.2", "--data.steps", "50", "--model.euclidean_steps", "50")
+    found = results(tmp_path / "version_0")
+    trained, placed, euclidean = found["scores"].values()
+    assert found["facts"]["held out"] == "52 of these pairs"
+    for ours in (trained, placed):
+        assert ours["held_out_map"] > 60 > 40 > euclidean["held_out_map"]
+        assert ours["held_out_rank"] < euclidean["held_out_rank"]
+    assert "held-out mean rank" in (tmp_path / "version_0/report.html").read_text()
+
+
 def test_compare_trains_in_every_space_with_the_same_budget(root, tmp_path):
     few = (
         "--candidates",
@@ -210,6 +221,7 @@ def test_mistakes_end_with_one_line(root, tmp_path):
         (("--model.space", "euclidean", "--model.learn_c", "true"), "expected a hyperbolic space"),
         (("--data.root_synset", "n99"), "no node 'n99'"),
         (("--data.power", "3"), r"--data\.power = 3"),
+        (("--data.held_out", "1"), r"--data\.held_out = 1"),
         (("--data.relatives", "2"), r"--data\.relatives = 2"),
         (("--model.space", "ball", "--model.optimizer", "polar"), "expected the tangent chart"),
         (("--model.initial", "balls", "--model.dim", "1"), "expected a hyperbolic space of two dimensions or more"),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.datasets.taxonomies.taxonomy import taxonomy
-from apps.taxonomy.data import PairBatches
+from apps.taxonomy.data import PairBatches, TaxonomyData
 from apps.taxonomy.model import TaxonomyEmbedding
 from apps.taxonomy.negatives import UNIT, Negatives
 from apps.taxonomy.polar_adam import PolarAdam
@@ -55,7 +55,9 @@ def test_batches_are_functions_of_seed_epoch_and_step_and_cover_all_pairs():
     tree = taxonomy("tree", [(f"n{node}", f"n{node // 2}") for node in range(2, 64)])
 
     def batches(seed: int) -> PairBatches:
-        return PairBatches(tree, size=43, negatives=3, power=0.5, steps=4, seed=seed)
+        return PairBatches(
+            tree.ancestors, len(tree), title=tree.title, size=43, negatives=3, power=0.5, steps=4, seed=seed
+        )
 
     first, other = batches(0), batches(1)
     assert torch.equal(first.batch(1, 2), batches(0).batch(1, 2))
@@ -66,7 +68,7 @@ def test_batches_are_functions_of_seed_epoch_and_step_and_cover_all_pairs():
     first.set_epoch(1, 2)
     assert [torch.equal(batch, batches(0).batch(1, step)) for step, batch in enumerate(first, start=2)] == [True, True]
     with pytest.raises(ValueError, match="pair has no negatives"):
-        PairBatches(taxonomy("pair", [("b", "a")]), size=2, negatives=1, power=0, steps=1, seed=0)
+        PairBatches(torch.tensor([[0, 1]]), 2, title="pair", size=2, negatives=1, power=0, steps=1, seed=0)
 
 
 def test_row_adam_is_adam_where_all_rows_are_used_and_leaves_the_others_alone():
@@ -135,7 +137,9 @@ def test_a_share_of_the_negatives_are_relatives():
     tree = taxonomy("tree", [(str(child), str(parent)) for child, parent in edges.tolist()])
 
     def negatives(share: float) -> torch.Tensor:
-        made = PairBatches(tree, size=8, negatives=10, power=0.0, steps=50, seed=0, relatives=share)
+        made = PairBatches(
+            tree.ancestors, len(tree), title="tree", size=8, negatives=10, power=0.0, steps=50, seed=0, relatives=share
+        )
         return torch.cat([batch for batch in made])
 
     above = torch.zeros(31, 31, dtype=torch.bool)
@@ -179,3 +183,17 @@ def test_polar_adam_is_adam_at_the_origin_and_for_other_parameters():
             optimizer.step()
     torch.testing.assert_close(first.weight, second.weight, rtol=1e-6, atol=0)
     assert torch.equal(other, same)
+
+
+def test_held_out_pairs_are_not_seen_and_each_node_keeps_one(tmp_path):
+    path = tmp_path / "tree.csv"
+    path.write_text("child,parent\n" + "".join(f"n{node},n{node // 2}\n" for node in range(2, 64)))
+    data, same, other = (TaxonomyData(str(path), held_out=0.2, batch_size=64, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(data.held_out, same.held_out) and not torch.equal(data.held_out, other.held_out)
+    assert len(data.held_out) == round(0.2 * len(data.taxonomy.ancestors))
+    both = torch.cat([data.known, data.held_out]).unique(dim=0)
+    assert torch.equal(both, data.taxonomy.ancestors) and len(both) == len(data.known) + len(data.held_out)
+    assert data.known[:, 0].unique().tolist() == data.taxonomy.ancestors[:, 0].unique().tolist()
+    batches = data.batches(0)
+    seen = {tuple(pair) for step in range(8) for pair in batches.batch(0, step)[:, :2].tolist()}
+    assert seen == {tuple(pair) for pair in data.known.tolist()}
