@@ -100,8 +100,7 @@ class TaxonomyEmbedding(AppModule):
         Raises:
             ValueError: a checkpoint of another number of nodes or dimensions, or of another space.
         """
-        h, points = self.hparams, self.points.weight
-        initial = h["initial"] or ("balls" if h["space"] != "euclidean" and h["dim"] > 1 else "random")
+        h, points, initial = self.hparams, self.points.weight, self.initial_kind
         if initial == "balls":
             assert isinstance(self.space, Hyperbolic)
             tangent = nested_balls(edges, h["dim"], count=len(points), c=float(self.space.c), seed=h["seed"])
@@ -182,14 +181,23 @@ class TaxonomyEmbedding(AppModule):
         falling = max(h["final_lr"], 1 - (1 - h["final_lr"]) * step / max(1, steps))
         return falling * (0.1 if step < h["burn_in"] else 1.0)
 
+    @property
+    def optimizer_kind(self) -> str:
+        return self.hparams["optimizer"] or ("polar" if self.hparams["space"] == "tangent" else "adam")
+
+    @property
+    def initial_kind(self) -> str:
+        flat = self.hparams["space"] == "euclidean" or self.hparams["dim"] < 2
+        return self.hparams["initial"] or ("random" if flat else "balls")
+
     def make_optimizer(self) -> torch.optim.Optimizer:
-        lr, kind = self.hparams["lr"], self.hparams["optimizer"]
-        others = [each for each in self.parameters() if each is not self.points.weight]
-        if kind == "polar" or (kind is None and self.hparams["space"] == "tangent"):
+        lr = self.hparams["lr"]
+        if self.optimizer_kind == "polar":
             assert isinstance(self.space, Hyperbolic)
+            others = [each for each in self.parameters() if each is not self.points.weight]
             return PolarAdam(self.points.weight, others, space=self.space, lr=lr)
-        kinds = {None: RowAdam, "adam": RowAdam, "adagrad": torch.optim.Adagrad, "sgd": torch.optim.SGD}
-        return kinds[kind](self.parameters(), lr=lr)
+        kinds = {"adam": RowAdam, "adagrad": torch.optim.Adagrad, "sgd": torch.optim.SGD}
+        return kinds[self.optimizer_kind](self.parameters(), lr=lr)
 
     def optimiser(self, steps: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
         optimizer = self.make_optimizer()

@@ -40,7 +40,7 @@ class Results(Callback):
         data: TaxonomyData = data_of(trainer)
         assert isinstance(pl_module, TaxonomyEmbedding) and pl_module.found is not None
         model, taxonomy, h = pl_module.cpu().eval(), data.taxonomy, pl_module.hparams
-        steps = h["euclidean_steps"]
+        of_data, steps = data.hparams, h["euclidean_steps"]
         rows = {f"trained embedding, {h['dim']}-d": scores(model, data, pl_module.found)}
         if h["space"] != "euclidean" and h["dim"] > 1:
             placed = TaxonomyEmbedding(**model.settings | {"initial": "balls"})
@@ -55,8 +55,10 @@ class Results(Callback):
         facts = {
             **data.facts(),
             "space": f"{model.space}, {h['dim']} dimensions",
-            "training": f"{h['optimizer']}, learning rate {h['lr']:g}, batches of {data.hparams['batch_size']} with "
-            f"{data.hparams['negatives']} negatives by degree^{data.hparams['power']:g}, seed {h['seed']}",
+            "start": {"balls": "nested balls", "random": "random points"}.get(model.initial_kind, model.initial_kind),
+            "training": f"{model.optimizer_kind}, learning rate {h['lr']:g}, seed {h['seed']}; batches of "
+            f"{of_data['batch_size']} pairs with {of_data['negatives']} negatives, {of_data['relatives']:.0%} of them "
+            f"relatives, the others by degree^{of_data['power']:g}",
             "radii": f"distances from the origin up to {float(model.radii.max()):.1f}",
         }
         show(rows, facts, folder)
