@@ -206,7 +206,7 @@ def test_learned_proxies_refuse_a_chart_with_a_boundary(loss):
     "state", [{"c": -1.0}, {"c": 0.0}, {"c": math.nan}, {"log_c": math.nan}, {"log_c": 1e4}], ids=str
 )
 def test_a_state_with_a_curvature_that_is_none_is_refused(learnable, state):
-    with pytest.raises(ValueError, match="c = .*; expected a finite number above 0"):
+    with pytest.raises(ValueError, match=r"c = .*; expected a finite number above 0"):
         Hyperbolic(2.0, learnable=learnable).load_state_dict({k: torch.tensor(v) for k, v in state.items()})
 
 
