@@ -29,7 +29,8 @@ class SpaceDistance(BaseDistance):
     The curvature of a `Hyperbolic(..., learnable=True)` is among the parameters of a loss with this distance. Distances
     are at least float32, but hand a loss float32 embeddings, under autocast too (`embeddings.float()`): some losses of
     that library round their sums or their proxies to the embeddings' dtype. Margins and temperatures are in the unit of
-    the space, and hyperbolic distances tend to 2‖x − y‖ for short vectors.
+    the space, and hyperbolic distances tend to 2‖x − y‖ for short vectors. Losses that learn proxies (`ProxyNCALoss`,
+    `ProxyAnchorLoss`) want the tangent or Lorentz chart: a step carries proxies out of the ball.
 
     Args:
         space: whose `pairwise_dist` and `dist` are used, on embeddings in its chart.

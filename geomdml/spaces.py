@@ -102,15 +102,15 @@ class Hyperbolic(nn.Module):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         """Takes c from a space that learned it and from one that did not; without either, c stays as it is."""
         c, log_c = state_dict.pop(prefix + "c", None), state_dict.pop(prefix + "log_c", None)
-        if c is not None and self.learnable:
-            log_c = c.log()
-        elif log_c is not None and not self.learnable:
+        if c is None and log_c is not None:
             c = log_c.exp()
-        if self.learnable and log_c is not None:
-            state_dict[prefix + "log_c"] = log_c
-        elif not self.learnable and c is not None:
-            checks.positive(c=c)
-            self._c = float(c)
+        if c is not None:
+            c = torch.as_tensor(c, dtype=torch.float64)
+            checks.positive(c=c.cpu())
+            if self.learnable:
+                state_dict[prefix + "log_c"] = c.log().to(self.log_c.dtype) if log_c is None else log_c
+            else:
+                self._c = float(c)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     @property

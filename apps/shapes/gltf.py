@@ -10,12 +10,13 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from scipy.spatial.transform import Rotation
 
-from apps.shapes.gltf_file import Content, Object, objects
+from apps.shapes.gltf_file import Content, Object, objects, whole
 
 Matrix = Float64[np.ndarray, "4 4"]
 
 TRIANGLES, STRIP, FAN = 4, 5, 6
 INSTANCED = "EXT_mesh_gpu_instancing"
+VISIBILITY = "KHR_node_visibility"
 # Extensions that a file may require: those that are read here, those that leave the surface as it is, and those beside
 # which plain numbers may stand: where there are none, the primitive is refused.
 READ = ("KHR_mesh_quantization", INSTANCED)
@@ -40,6 +41,8 @@ def parse(
     version = str(content.json.get("asset", {}).get("version", "2.0"))
     if version.partition(".")[0] != "2":
         raise ValueError(f"it is glTF {version}: expected 2.0")
+    if (least := str(content.json.get("asset", {}).get("minVersion", "2.0"))) != "2.0":
+        raise ValueError(f"it requires glTF {least}: expected 2.0")
     for name in map(str, content.json.get("extensionsRequired", [])):
         if name not in READ and name not in COMPRESSIONS and not name.startswith(HARMLESS):
             raise ValueError(f"it requires the extension {name}, which is not read")
@@ -80,6 +83,8 @@ class _Scene:
             if index in seen:
                 raise ValueError(f"node {index} comes twice in its scene: expected a tree")
             seen.add(index)
+            if not node.get("extensions", {}).get(VISIBILITY, {}).get("visible", True):
+                raise ValueError(f"node {index} is hidden by {VISIBILITY}, which is not read")
             place = above @ _matrix(node, index)
             yield index, place
             waiting += [(child, place) for child in reversed(node.get("children", []))]
@@ -109,7 +114,10 @@ class _Scene:
         if "POSITION" not in attributes:
             raise ValueError("it has triangles without POSITION")
         points = self.content.numbers(attributes["POSITION"], "VEC3", primitive)
-        for target, weight in zip(primitive.get("targets", []), weights, strict=False):
+        targets = primitive.get("targets", [])
+        if targets and weights and len(weights) != len(targets):
+            raise ValueError(f"it has {len(weights)} weights of {len(targets)} morph targets")
+        for target, weight in zip(targets, weights, strict=False):
             if weight and "POSITION" in target:
                 offsets = self.content.numbers(target["POSITION"], "VEC3", primitive)
                 _check_length("a morph target", offsets, points)
@@ -119,7 +127,7 @@ class _Scene:
     def _triangles(self, primitive: Object, mode: int, vertices: int) -> Int64[np.ndarray, "F 3"]:
         corners = np.arange(vertices)
         if "indices" in primitive:
-            corners = self.content.numbers(primitive["indices"], "SCALAR", primitive).reshape(-1).astype(np.int64)
+            corners = whole(self.content.numbers(primitive["indices"], "SCALAR", primitive)).reshape(-1)
         if len(corners) and not 0 <= corners.min() <= corners.max() < vertices:
             raise ValueError(f"it has triangles with vertex {corners.max()} of {vertices}")
         if mode == TRIANGLES and len(corners) % 3 == 0:
@@ -165,7 +173,7 @@ class _Scene:
             )
             for rows in (bones, shares):
                 _check_length("a skin", rows, points)
-            for joint, share in zip(bones.astype(np.int64).T, shares.T[:, :, None], strict=True):
+            for joint, share in zip(whole(bones).T, shares.T[:, :, None], strict=True):
                 if len(joint) and joint.max() >= len(joints):
                     raise ValueError(f"a skin has joint {joint.max()} of {len(joints)}")
                 moved += share * (np.einsum("vij,vj->vi", matrices[joint, :3, :3], points) + matrices[joint, :3, 3])
@@ -183,7 +191,10 @@ def _matrix(node: Object, index: int | str) -> Matrix:
         if values.shape != (lengths[name],) or not np.isfinite(values).all():
             raise ValueError(f"node {index} has the {name} {str(node[name])[:60]}: expected {lengths[name]} numbers")
     if "matrix" in found:
-        return found["matrix"].reshape(4, 4).T
+        place = found["matrix"].reshape(4, 4).T
+        if not np.array_equal(place[3], (0, 0, 0, 1)):
+            raise ValueError(f"node {index} has a matrix with the last row {place[3].tolist()}: expected 0, 0, 0, 1")
+        return place
     place = np.eye(4)
     if "rotation" in found:
         if not found["rotation"].any():

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
 Object = dict[str, Any]
 
@@ -83,10 +83,10 @@ class Content:
             rows = self._rows(accessor, accessor, count, width).astype(np.float64)
         if sparse := accessor.get("sparse"):
             changed = _whole(sparse, "count")
-            places = self._rows(sparse.get("indices", {}), sparse.get("indices", {}), changed, 1).reshape(-1)
-            if changed and (places[-1] >= count or (np.diff(places.astype(np.int64)) <= 0).any()):
+            places = whole(self._rows(sparse.get("indices", {}), sparse.get("indices", {}), changed, 1)).reshape(-1)
+            if changed and (places[-1] >= count or (np.diff(places) <= 0).any()):
                 raise ValueError(f"accessor {index} has sparse indices that do not rise below {count}")
-            rows[places.astype(np.int64)] = self._rows(accessor, sparse.get("values", {}), changed, width)
+            rows[places] = self._rows(accessor, sparse.get("values", {}), changed, width)
         dtype = np.dtype(TYPES[accessor["componentType"]])
         if not accessor.get("normalized") or dtype.kind == "f":
             return rows
@@ -172,6 +172,13 @@ def _whole(content: Object, name: str, default: int | None = None) -> int:
     if type(value) is not int or value < 0:
         raise ValueError(f"it has the {name} {value!r}: expected a whole number")
     return value
+
+
+def whole(rows: np.ndarray) -> Int64[np.ndarray, "N W"]:
+    """Indices as integers, of which a file may say that they are floats."""
+    if not ((rows >= 0) & (rows < 2**32) & (rows == np.floor(rows))).all():
+        raise ValueError("it has indices that are no whole numbers from 0")
+    return rows.astype(np.int64)
 
 
 def objects(content: Object, name: str) -> list[Object]:

@@ -30,6 +30,8 @@ def parse(data: bytes) -> tuple[Float64[np.ndarray, "V 3"], Int64[np.ndarray, "F
     [[0, 1, 2], [0, 2, 3]]
     """
     data = data.removeprefix(b"\xef\xbb\xbf")
+    if b"\0" in data:
+        raise ValueError("it has bytes of 0: expected text in ASCII or UTF-8")
     if b"\\" in data:
         data = re.sub(rb"\\[ \t]*(\r\n|\n|\r)", b" ", data)
     vertices: list[bytes] = []
@@ -39,6 +41,7 @@ def parse(data: bytes) -> tuple[Float64[np.ndarray, "V 3"], Int64[np.ndarray, "F
         if b"#" in line:
             line = line.partition(b"#")[0]
         keyword, *rest = line.split(None, 1) or [b""]
+        keyword = keyword.lower()
         if keyword == b"v":
             vertices += rest or [b""]
         elif keyword in (b"f", b"fo"):

@@ -137,7 +137,14 @@ class BatchTransportLoss(nn.Module):
         if self.plan == "uniform":
             plan = uniform
         else:
-            plan = importance_weights(matrix, sharpness=self.sharpness, reg=self.reg, exclude=excluded).plan
+            try:
+                plan = importance_weights(matrix, sharpness=self.sharpness, reg=self.reg, exclude=excluded).plan
+            except ValueError as error:
+                if indices_tuple is None:
+                    raise
+                raise ValueError(
+                    "indices_tuple names too few pairs for a plan with uniform marginals; expected more, or None"
+                ) from error
 
         cost = matrix**self.power
         return BatchTransportTerms(

@@ -3,7 +3,7 @@
 They compute in float32 at least, whatever they are given. An empty batch is refused: its mean is not defined.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -94,12 +94,15 @@ def soft_triple(
     """
     similarity = soft_triple_similarity(dist, gamma=gamma)
     checks.positive(scale=scale)
+    checks.numbers(torch.Size(), margin=margin)
     if isinstance(labels, Tensor) and labels.is_floating_point() and labels.ndim == 2:
         if labels.shape != similarity.shape:
             raise ValueError(
                 f"labels has shape {tuple(labels.shape)}; expected (B, C) = {tuple(similarity.shape)} targets"
             )
         targets = labels.to(similarity)
+        if checks.values_are_checked(targets) and not bool((targets >= 0).all()):
+            raise ValueError("labels has targets that are below 0 or NaN; expected a distribution in each row")
         return F.cross_entropy(scale * (similarity - margin * targets), targets, reduction=reduction)
     targets = checks.labels(*similarity.shape, device=similarity.device, labels=labels)
     own = torch.arange(len(targets), device=targets.device), targets
@@ -132,6 +135,7 @@ def proxy_anchor(
     if similarity.ndim != 2 or 0 in similarity.shape:
         raise ValueError(f"similarity has shape {tuple(similarity.shape)}; expected (B, C), neither of them 0")
     checks.positive(scale=scale)
+    checks.numbers(torch.Size(), margin=margin)
     classes = checks.labels(*similarity.shape, device=similarity.device, labels=labels)
     own = F.one_hot(classes, similarity.shape[1]).bool()
     least = torch.finfo(similarity.dtype).min  # rather than −∞: its gradient is 0 where a class has no sample, not NaN
@@ -206,6 +210,8 @@ def _reduce(loss: Tensor, reduction: Reduction) -> Tensor:
     >>> _reduce(torch.tensor([1.0, 3.0]), "mean")
     tensor(2.)
     """
+    if reduction not in get_args(Reduction):
+        raise ValueError(f"reduction = {reduction!r}; expected one of {', '.join(map(repr, get_args(Reduction)))}")
     return loss if reduction == "none" else loss.sum() if reduction == "sum" else loss.mean()
 
 
@@ -336,6 +342,7 @@ def hierarchical_triplet(
     (tensor(0.), tensor(4.5000))
     """
     pair_ancestor, triplet_ancestor = _triplets(pair_ancestor=pair_ancestor, triplet_ancestor=triplet_ancestor)
+    checks.numbers(torch.Size(), margin=margin)
     towards = pair_ancestor - triplet_ancestor
     signed = torch.cat([towards[:, :2], -towards[:, 2:]], dim=1)
     return _reduce(F.relu(signed + margin).sum(1), reduction)

@@ -72,7 +72,9 @@ class _Collected(Metric):
         prefix = "gallery_" if gallery else ""
         for earlier in getattr(self, prefix + "embeddings")[:1]:
             checks.same_length(embeddings=embeddings, earlier_embeddings=earlier)
-        for name, batch in zip(_STATES, (embeddings.detach(), labels.long(), indices.long()), strict=True):
+        # copies, as a caller may write the next batch over this one
+        own = embeddings.detach().clone(), labels.to(torch.long, copy=True), indices.to(torch.long, copy=True)
+        for name, batch in zip(_STATES, own, strict=True):
             getattr(self, prefix + name).append(batch)
 
     def forward(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
@@ -116,6 +118,19 @@ class _Collected(Metric):
             self.unsync(should_unsync=self._is_synced and kwargs.get("should_unsync", True))
             raise
 
+    def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
+        """As torchmetrics', and scores computed before are not those of the merged states."""
+        super().merge_state(incoming_state)
+        self._computed = None
+
+    def set_dtype(self, dst_type: str | torch.dtype) -> Metric:
+        """As torchmetrics', of the embeddings alone: labels and indices are integers."""
+        whole = {name: getattr(self, name) for name in self._defaults if not name.endswith("embeddings")}
+        super().set_dtype(dst_type)
+        for name, batches in whole.items():
+            setattr(self, name, batches)
+        return self
+
     def _items(self) -> tuple[Tensor, ...]:
         """(query, labels) or (query, labels, gallery, gallery_labels)."""
         if not len(self.embeddings):
@@ -124,6 +139,10 @@ class _Collected(Metric):
         return (*query, *self._once("gallery_")) if len(self.gallery_embeddings) else query
 
     def _once(self, prefix: str) -> tuple[Tensor, Tensor]:
+        batches = getattr(self, prefix + "embeddings")
+        if isinstance(batches, list):  # rather than one tensor of all processes
+            for batch in batches[1:]:  # merge_state takes those of any metric
+                checks.same_length(embeddings=batches[0], merged_embeddings=batch)
         embeddings, labels, indices = (dim_zero_cat(getattr(self, prefix + name)) for name in _STATES)
         indices, order = indices.sort(stable=True)
         first = torch.cat([indices[:1] >= -1, indices[1:] != indices[:-1]]) | (indices < 0)

@@ -199,3 +199,26 @@ def test_a_curvature_is_a_number_of_any_library():
 def test_learned_proxies_refuse_a_chart_with_a_boundary(loss):
     with pytest.raises(ValueError, match=r"has a boundary that learned points cross; expected chart=\"tangent\""):
         loss(3, 8, space=Hyperbolic(chart="ball"))
+
+
+@pytest.mark.parametrize("learnable", [False, True])
+@pytest.mark.parametrize(
+    "state", [{"c": -1.0}, {"c": 0.0}, {"c": math.nan}, {"log_c": math.nan}, {"log_c": 1e4}], ids=str
+)
+def test_a_state_with_a_curvature_that_is_none_is_refused(learnable, state):
+    with pytest.raises(ValueError, match=r"c = .*; expected a finite number above 0"):
+        Hyperbolic(2.0, learnable=learnable).load_state_dict({k: torch.tensor(v) for k, v in state.items()})
+
+
+def test_a_learned_curvature_keeps_its_dtype_when_a_fixed_one_is_assigned():
+    space = Hyperbolic(2.0, learnable=True)
+    space.load_state_dict(Hyperbolic(0.1).state_dict(), assign=True)
+    assert space.log_c.dtype == torch.float32 and space.curvature == pytest.approx(0.1, rel=1e-6)
+
+
+def test_of_two_curvatures_in_a_state_a_space_takes_its_own():
+    state = {"c": torch.tensor(2.0), "log_c": torch.tensor(0.0)}
+    fixed, learned = Hyperbolic(), Hyperbolic(learnable=True)
+    fixed.load_state_dict(state)
+    learned.load_state_dict(state)
+    assert (fixed.curvature, learned.curvature) == (2.0, 1.0)

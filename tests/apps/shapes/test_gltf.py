@@ -243,6 +243,22 @@ def two_parents(scene):
     scene.json["nodes"] = [{"children": [1, 2]}, {"children": [2]}, {"mesh": 0}]
 
 
+def fractions_as_indices(scene):
+    scene.primitive["indices"] = scene.accessor([0.0, 1.0, 2.5], "f4")
+
+
+def fractions_as_sparse_indices(scene):
+    view = scene.view([0.5], "f4")
+    scene.position()["sparse"] = {
+        "count": 1, "indices": {"bufferView": view, "componentType": 5126}, "values": {"bufferView": 0}
+    }  # fmt: skip
+
+
+def a_morph_target_without_weight(scene):
+    scene.primitive["targets"] = [{"POSITION": 0}, {"POSITION": 0}]
+    scene.node["weights"] = [0.5]
+
+
 def put(*path, value):
     def change(scene):
         place = scene.json
@@ -293,6 +309,12 @@ SPARSE = {"count": 1, "indices": {"bufferView": 1, "componentType": 5123, "byteO
         (put("buffers", value=[{"byteLength": 60, "uri": "data:;base64,AAAA"}]), "has 3 bytes where it says 60"),
         (put("buffers", value=[{"byteLength": 60, "uri": "data:;base64,A*"}]), "buffer 0 is no base64"),
         (put("nodes", value={}), "its nodes are no list of objects"),
+        (fractions_as_indices, "has indices that are no whole numbers"),
+        (fractions_as_sparse_indices, "has indices that are no whole numbers"),
+        (a_morph_target_without_weight, "has 1 weights of 2 morph targets"),
+        (put("asset", "minVersion", value="2.1"), "it requires glTF 2.1: expected 2.0"),
+        (put("nodes", 0, "matrix", value=[1, 0, 0, 0.5, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]), "last row [0.5, 0.0, 0.0"),
+        (put("nodes", 0, "extensions", value={"KHR_node_visibility": {"visible": False}}), "node 0 is hidden by KHR_node"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip

@@ -38,6 +38,7 @@ def triangles(data):
         (b"usemtl a\nf 1 2 3\nusemtl b\nf 1 3 4\nusemtl a\n", [FIRST, SECOND]),
         (b"g fan\nfo 1 2 3\nl 1 2\np 1\ns off\n", [FIRST]),
         (b"f +1 02 3", [FIRST]),
+        (b"F 1 2 3\n", [FIRST]),
         (b"f 1 2\nf 1 2 3\n", [FIRST]),  # two corners have no surface
     ],
 )
@@ -89,6 +90,8 @@ def test_faces_may_come_before_their_vertices():
         (b"v 0 0 0\nv 1 0 -inf\nv 1 1 0\nf 1 2 3\n", "not finite"),
         (CORNERS + b"f 1 2 3\nsurf 0 1 0 1 1 2 3 4\n", "has the statement 'surf', which is not read"),
         (CORNERS + b"f 1 2 3\ncall other.obj\n", "has the statement 'call'"),
+        (CORNERS + b"f 1 2 3\n\0\0\0\0\0\0\0\nf 1 3 4\n", "it has bytes of 0: expected text"),
+        ((CORNERS + b"f 1 2 3\n").decode().encode("utf-16"), "it has bytes of 0: expected text"),
     ],
     ids=lambda value: f"{len(value)} bytes" if isinstance(value, bytes) else value,
 )

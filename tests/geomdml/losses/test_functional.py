@@ -7,7 +7,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geomdml.losses.functional import hyphc, in_mean_units, soft_triple, soft_triple_similarity
+from geomdml.losses.functional import (
+    batch_transport,
+    closure,
+    hierarchical_triplet,
+    hyphc,
+    in_mean_units,
+    pairwise_cross_entropy,
+    proxy_anchor,
+    soft_triple,
+    soft_triple_similarity,
+)
 
 seeds = st.integers(0, 2**31)
 sizes = st.tuples(st.integers(1, 5), st.integers(1, 6), st.integers(1, 4))
@@ -149,3 +159,44 @@ GOOD = {"gamma": 1.0, "scale": 1.0, "margin": 0.0}
 def test_what_cannot_be_right_is_refused_by_name(error, message, call):
     with pytest.raises(error, match=message):
         call()
+
+
+SQUARE, ROWS = torch.ones(2, 2), torch.ones(2, 3)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda reduction: pairwise_cross_entropy(SQUARE, torch.tensor([0, 0]), temperature=1.0, reduction=reduction),
+        lambda reduction: batch_transport(SQUARE, SQUARE, reduction=reduction),
+        lambda reduction: closure(SQUARE, reduction=reduction),
+        lambda reduction: hyphc(ROWS, ROWS, gamma=1.0, reduction=reduction),
+        lambda reduction: hierarchical_triplet(ROWS, ROWS, margin=1.0, reduction=reduction),
+        lambda reduction: soft_triple(DIST, torch.tensor([0, 1]), **GOOD, reduction=reduction),
+    ],
+)
+def test_an_unknown_reduction_is_refused(call):
+    with pytest.raises(ValueError, match="reduction"):
+        call("average")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda margin: soft_triple(DIST, torch.tensor([0, 1]), **GOOD | {"margin": margin}),
+        lambda margin: proxy_anchor(SQUARE, torch.tensor([0, 1]), scale=1.0, margin=margin),
+        lambda margin: hierarchical_triplet(ROWS, ROWS, margin=margin),
+    ],
+)
+@pytest.mark.parametrize("margin", [math.nan, math.inf])
+def test_a_margin_that_is_none_is_refused(call, margin):
+    with pytest.raises(ValueError, match=r"margin = .*; expected a finite number"):
+        call(margin)
+
+
+@pytest.mark.parametrize("worst", [math.nan, -0.1])
+def test_targets_that_are_none_are_refused(worst):
+    targets = torch.full((2, 3), 1 / 3)
+    targets[1, 2] = worst
+    with pytest.raises(ValueError, match="labels has targets that are below 0 or NaN"):
+        soft_triple(DIST, targets, **GOOD)

@@ -89,6 +89,13 @@ def test_a_miner_that_finds_nothing_gives_nothing_to_learn():
             losses.BatchTransportLoss(plan=plan)(x, LABELS, nothing)
 
 
+def test_a_miner_that_finds_too_little_for_a_plan_is_named():
+    x = points()
+    hardest = miners.BatchHardMiner()(x, LABELS)
+    with pytest.raises(ValueError, match="indices_tuple names too few pairs for a plan with uniform marginals"):
+        losses.BatchTransportLoss()(x, LABELS, hardest)
+
+
 @SPACES
 @pytest.mark.parametrize("make", OF_PAIRS.values(), ids=OF_PAIRS)
 @pytest.mark.parametrize("mined", [False, True], ids=["all pairs", "triplets"])

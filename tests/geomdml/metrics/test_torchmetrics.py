@@ -61,6 +61,39 @@ def test_without_indices_every_sample_counts():
         metric.compute()
 
 
+def test_a_batch_is_kept_when_its_tensors_are_written_over():
+    x, labels = data(20)
+    buffers = x.clone(), labels.clone(), torch.arange(20)
+    metric = RetrievalMetric()
+    metric.update(*buffers)
+    for buffer in buffers:
+        buffer.zero_()
+    assert metric.compute() == named(retrieval(x, labels))
+
+
+def test_another_dtype_is_that_of_the_embeddings_alone():
+    x, labels = data(20)
+    metric = RetrievalMetric()
+    metric.update(x, labels + 2**24)  # float32 would merge these
+    assert metric.set_dtype(torch.float64).compute() == named(retrieval(x.double(), labels))
+    assert metric.embeddings[0].dtype == torch.float64
+
+
+def test_merged_metrics_are_one_and_of_one_dimension():
+    x, labels = data(20)
+    metric, other, wrong = RetrievalMetric(), RetrievalMetric(), RetrievalMetric()
+    metric.update(x[:7], labels[:7])
+    metric.update(x[:0], labels[:0])
+    other.update(x[7:], labels[7:])
+    assert metric.compute()["queries"] < 20
+    metric.merge_state(other)
+    assert metric.compute() == named(retrieval(x, labels))
+    wrong.update(x[:, :3], labels)
+    metric.merge_state(wrong)
+    with pytest.raises(ValueError, match=r"last dimensions differ: embeddings .*, merged_embeddings"):
+        metric.compute()
+
+
 def test_only_what_is_asked_for():
     x, labels = data(20)
     metric = MetricCollection([RetrievalMetric(scores=("map_at_r",)), ShrecMetric(scores=("nn", "e"))])
