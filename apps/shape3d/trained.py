@@ -11,7 +11,7 @@ from torch import Tensor
 from apps.datasets import class_folders, left_out
 from apps.io.workers import on_all_cores
 from apps.shape3d.model import Shape3D
-from apps.shapes.meshes import SUFFIXES, MeshError, MeshFile, Up
+from apps.shapes.meshes import KILLED, SUFFIXES, MeshError, MeshFile, Up
 from apps.shapes.rendering import Look
 from apps.shapes.views import images_of
 from apps.training.restore import restore
@@ -45,7 +45,10 @@ class Trained:
 
     def images(self, paths: Sequence[Path], up: Up) -> Iterator[UInt8[Tensor, "V C S S"] | MeshError]:
         """The images of each mesh in order, or why it has none."""
-        for found in on_all_cores(_Rendering(self.look, up), paths, chunk=1):
+        rendered = on_all_cores(
+            _Rendering(self.look, up), paths, chunk=1, killed=lambda path: MeshError(str(path), KILLED)
+        )
+        for found in rendered:
             yield found if isinstance(found, MeshError) else torch.from_numpy(found)
 
 
