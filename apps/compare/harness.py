@@ -243,7 +243,7 @@ def _read(path: Path, trial: Trial) -> Run:
         content = json.loads(path.read_bytes())
         history = tuple(Evaluation(e["step"], e["epoch"], dict(e["scores"])) for e in content["history"])
         return Run(trial, history, float(content["seconds"]))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is no finished trial ({error}): delete it to train it again") from error
 
 

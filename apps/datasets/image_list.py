@@ -1,6 +1,7 @@
 """Images without a layout: all of a folder, one file, or those that a list names."""
 
 import csv
+import os
 from bisect import bisect_right
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
@@ -64,7 +65,7 @@ def load(where: str | Path, *, strict: bool = False) -> Listed:
     if not str(where):
         raise ValueError("the name of the images is empty; expected a folder of images, an image, or a list of images")
     where = Path(where).expanduser()
-    names, classes, source = _of_folder(where) if where.is_dir() else _of_file(where)
+    names, classes, source = _of_folder(where) if os.path.isdir(where) else _of_file(where)
     broken = find_broken(range(len(names)), source.file)
     failed = tuple((names[row], reason) for row, reason in broken.items())
     if broken and (strict or len(broken) == len(names)):
@@ -88,8 +89,8 @@ def _of_folder(root: Path) -> Candidates:
 
 
 def _of_file(path: Path) -> Candidates:
-    if not path.is_file():
-        state = "is no file" if path.exists() else "does not exist"
+    if not os.path.isfile(path):  # Path's own raises for an over-long name
+        state = "is no file" if os.path.exists(path) else "does not exist"
         raise ValueError(f"{str(path)!r} {state}; expected a folder of images, an image, or a list of images")
     if path.suffix.lower() in SUFFIXES:
         return [text(path.name)], [""], Files((path,), None)

@@ -1,5 +1,6 @@
 """What the published benchmarks share: lists of images and classes beside folders of files."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -65,7 +66,7 @@ def parts(
             raise ValueError(f"the lists in {str(root)!r} name no images for {part}")
     names = [name for listed in rows.values() for name, _ in listed]
     paths = dict(zip(names, _inside(root, names), strict=True))
-    missing = [path for path in paths.values() if not path.is_file()]
+    missing = [path for path in paths.values() if not os.path.isfile(path)]  # Path's own raises for an over-long name
     if missing:
         raise ValueError(
             f"{len(missing):,} of the {len(paths):,} images that are listed in {str(root)!r} are missing, first "
@@ -95,7 +96,7 @@ def _inside(root: Path, names: Sequence[str]) -> Iterator[Path]:
             raise ValueError(f"{name!r} is listed in {str(root)!r}, but leads out of it")
         if path.parent not in folders:
             folders[path.parent] = path.parent.resolve()
-        target = path.resolve() if path.is_symlink() else folders[path.parent]
+        target = path.resolve() if os.path.islink(path) else folders[path.parent]
         if not target.is_relative_to(top):
             raise ValueError(
                 f"{str(path)!r} is a link that leads out of {str(root)!r}: put the images themselves there"

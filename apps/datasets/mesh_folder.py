@@ -43,6 +43,7 @@ def load(root: str | Path, *, up: Up = "y", test: float = 0.3, seed: int = 0, st
         names,
         mark_test(labels, test=test, seed=seed),
         tuple(MeshFile(path, up) for path in paths),
+        up,
     )
 
 

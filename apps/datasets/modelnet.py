@@ -46,6 +46,7 @@ def load(root: str | Path, *, strict: bool = False) -> Shapes:
         names,
         np.array([part[1] == "test" for part in parts]),
         tuple(MeshFile(path, "z") for path in paths),
+        "z",
     )
 
 

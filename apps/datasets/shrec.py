@@ -73,6 +73,7 @@ def load(lists: tuple[str | Path, ...], root: str | Path, *, up: Up = "y", test:
         tuple(class_folders.printable(path.relative_to(root)) for _, _, path in entries),
         in_second if len(lists) == 2 else mark_test(labels, test=test, seed=seed),
         tuple(MeshFile(path, up) for _, _, path in entries),
+        up,
     )
 
 

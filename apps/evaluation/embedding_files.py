@@ -141,8 +141,10 @@ def read(path: str | Path) -> Embeddings:
         with safe_open(path, framework="pt") as file:
             about = dict(file.metadata() or {})
             names = json.loads(about.pop("names"))
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise ValueError("its names are no list of texts")
             vectors = {key: file.get_tensor(key) for key in sorted({*file.keys()} - {"labels"})}
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, KeyError, ValueError, RecursionError) as error:
         raise ValueError(f"embeddings {str(path)!r} are not a {FILES[0]} that predict wrote: {error}") from error
     if any(vector.ndim != 2 or len(vector) != len(names) for vector in vectors.values()):
         raise ValueError(f"embeddings {str(path)!r} have {len(names)} names, and tensors of other lengths")

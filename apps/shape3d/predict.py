@@ -11,7 +11,7 @@ import torch
 from apps.io.atomic import replacing
 from apps.io.packages import FetchError
 from apps.shape3d.trained import Trained, meshes
-from apps.shapes.meshes import MeshError
+from apps.shapes.meshes import MeshError, Up
 
 COLUMNS = ("mesh", "class", "probability", "second", "second probability", "error")
 
@@ -20,7 +20,9 @@ def main(args: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m apps.shape3d predict", description=__doc__)
     parser.add_argument("--ckpt_path", required=True, help="checkpoint of a fit")
     parser.add_argument("--meshes", required=True, help="a folder of meshes, or one mesh")
-    parser.add_argument("--up", choices=("y", "z"), default="y", help="the axis that points up in the files")
+    parser.add_argument(
+        "--up", choices=("y", "z"), help="the axis that points up in the files; without it as in training"
+    )
     parser.add_argument("--out", type=Path, default=Path("predictions.csv"), help="the table to write")
     chosen = parser.parse_args(args)
     try:
@@ -29,14 +31,14 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.exit(f"error: {error}")
 
 
-def predict(checkpoint: str, folder: str, up: str, out: Path) -> None:
+def predict(checkpoint: str, folder: str, up: Up | None, out: Path) -> None:
     """Write a line a mesh: its class with its probability, the second guess, or why it cannot be read."""
     trained, paths = Trained(checkpoint), meshes(folder)
     broken = 0
     with replacing(out) as part, part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for path, images in zip(paths, trained.images(paths, up), strict=True):  # type: ignore[arg-type]
+        for path, images in zip(paths, trained.images(paths, up), strict=True):
             if isinstance(images, MeshError):
                 broken += 1
                 writer.writerow([path, "", "", "", "", images.reason])

@@ -13,7 +13,7 @@ from torch import Tensor
 from apps.io.atomic import write_file
 from apps.io.packages import FetchError
 from apps.shape3d.trained import Trained, meshes
-from apps.shapes.meshes import MeshError
+from apps.shapes.meshes import MeshError, Up
 from apps.training.shape_data import contact_sheet
 
 
@@ -30,7 +30,9 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument("--ckpt_path", required=True, help="checkpoint of a fit")
     parser.add_argument("--mesh", type=Path, required=True, help="the mesh to search for")
     parser.add_argument("--gallery", help="a folder of meshes to search in; without it the data of the fit")
-    parser.add_argument("--up", choices=("y", "z"), default="y", help="the axis that points up in the files")
+    parser.add_argument(
+        "--up", choices=("y", "z"), help="the axis that points up in the files; without it as in training"
+    )
     parser.add_argument("--k", type=int, default=8, help="how many to find")
     parser.add_argument("--out", type=Path, default=Path("search.png"), help="the image to write: query, then results")
     chosen = parser.parse_args(args)
@@ -42,9 +44,9 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.exit(f"error: {error}")
 
 
-def search(trained: Trained, mesh: Path, folder: str | None, up: str, k: int, out: Path) -> None:
+def search(trained: Trained, mesh: Path, folder: str | None, up: Up | None, k: int, out: Path) -> None:
     """Print the k most similar shapes with their distances, and write the query's and their images."""
-    [query] = trained.images(meshes(mesh)[:1], up)  # type: ignore[arg-type]
+    [query] = trained.images(meshes(mesh)[:1], up)
     if isinstance(query, MeshError):
         raise query
     gallery = _of_data(trained) if folder is None else _of_folder(trained, folder, up)
@@ -60,9 +62,9 @@ def search(trained: Trained, mesh: Path, folder: str | None, up: str, k: int, ou
     print(out, flush=True)
 
 
-def _of_folder(trained: Trained, folder: str, up: str) -> Gallery:
+def _of_folder(trained: Trained, folder: str, up: Up | None) -> Gallery:
     paths = meshes(folder)
-    found = zip(paths, trained.images(paths, up), strict=True)  # type: ignore[arg-type]
+    found = zip(paths, trained.images(paths, up), strict=True)
     return _gallery(trained, ((str(path), images) for path, images in found))
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from apps.datasets import class_folders, left_out
 from apps.io.workers import on_all_cores
 from apps.shape3d.model import Shape3D
-from apps.shapes.meshes import SUFFIXES, MeshError, MeshFile, Up
+from apps.shapes.meshes import KILLED, SUFFIXES, MeshError, MeshFile, Up
 from apps.shapes.rendering import Look
 from apps.shapes.views import images_of
 from apps.training.restore import restore
@@ -21,7 +21,7 @@ OF_LOOK = ("cameras", "views", "size", "shading")
 
 
 class Trained:
-    """The network of a checkpoint, its look on shapes, and the data that it was trained on.
+    """The network of a checkpoint, its look on shapes, the axis that is up in their files, and the data of its fit.
 
     Raises:
         ValueError: no checkpoint of this app. It is read as numbers and names alone: no code in it is run.
@@ -29,6 +29,7 @@ class Trained:
 
     def __init__(self, path: str | Path) -> None:
         self.model, _, self.of_data = restore(path, Shape3D, weights="none")
+        self.up: Up = self.of_data.get("up", "y")
         try:
             self.look: Look = look(**{name: self.of_data[name] for name in OF_LOOK})
         except (KeyError, TypeError) as error:
@@ -43,9 +44,12 @@ class Trained:
         """Features, embedding and logits of one shape."""
         return {name: values[0] for name, values in self.model(images[None]).items()}
 
-    def images(self, paths: Sequence[Path], up: Up) -> Iterator[UInt8[Tensor, "V C S S"] | MeshError]:
-        """The images of each mesh in order, or why it has none."""
-        for found in on_all_cores(_Rendering(self.look, up), paths, chunk=1):
+    def images(self, paths: Sequence[Path], up: Up | None = None) -> Iterator[UInt8[Tensor, "V C S S"] | MeshError]:
+        """The images of each mesh in order, or why it has none; without `up` the axis is that of the training."""
+        rendered = on_all_cores(
+            _Rendering(self.look, up or self.up), paths, chunk=1, killed=lambda path: MeshError(str(path), KILLED)
+        )
+        for found in rendered:
             yield found if isinstance(found, MeshError) else torch.from_numpy(found)
 
 

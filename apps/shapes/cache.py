@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from apps.io.packages import FetchError, cache_folder
 from apps.io.workers import on_all_cores
 from apps.shapes.labelled_shapes import Shapes, Source
-from apps.shapes.meshes import MeshError
+from apps.shapes.meshes import KILLED, MeshError
 from apps.shapes.store import Arrays, Shape, Store, read
 
 SHOWN = 5
@@ -51,61 +51,70 @@ def make_cached(shapes: Shapes, recipe: Recipe, *, strict: bool = False) -> tupl
 
     The arrays of a data set by one recipe are one file in the cache, found by the hash of each mesh's content: of a
     mesh that was changed or added it is made, and of no other. A run that is killed goes on from there the next time.
+    A mesh whose process is killed, as where memory is short, is broken in this run and tried again in the next.
 
     Args:
         strict: a broken shape is an error.
 
     Raises:
         ValueError: no shape is whole, or one is not when `strict`; names the first few by path and reason.
-        FetchError: the cache folder cannot be written to, or a process was killed.
+        FetchError: the cache folder cannot be written to, or no process can be started.
     """
     folder = cache_folder() / recipe.name / f"{shapes.title}-{recipe.key}"
     try:
         keys = [_key(source) for source in shapes.sources]
         contents = read(folder, recipe.shape, name=recipe.name, dtype=recipe.dtype)
         # A cache that has all of them may be one that cannot be written to, and needs no lock.
+        killed: dict[str, str] = {}
         if not all(key in contents for key in keys if isinstance(key, str)):
             folder.mkdir(parents=True, exist_ok=True)
             store = partial(Store, folder, recipe.shape, recipe.about, name=recipe.name, dtype=recipe.dtype)
             with FileLock(folder / ".lock"), store() as opened:
-                _make_missing(shapes, keys, recipe, opened)
+                killed = _make_missing(shapes, keys, recipe, opened)
                 contents = opened.contents
     except (OSError, NotImplementedError) as error:  # the latter where the disk knows no locks
         raise FetchError(
             f"{recipe.name} cannot be kept in {folder} ({error}): make room there, or name another place by "
             "$GEOMDML_DATA"
         ) from error
-    reasons = [key.reason if isinstance(key, MeshError) else contents.broken.get(key) for key in keys]
+    broken_now = contents.broken | killed
+    reasons = [key.reason if isinstance(key, MeshError) else broken_now.get(key) for key in keys]
     broken = tuple(f"{shapes.names[i]} {reason}" for i, reason in enumerate(reasons) if reason is not None)
     _report(broken, shapes, strict)
     whole = [i for i, reason in enumerate(reasons) if reason is None]
     return shapes.of_rows(whole), contents.arrays([str(keys[i]) for i in whole]), broken
 
 
-def _make_missing(shapes: Shapes, keys: Sequence[str | MeshError], recipe: Recipe, store: Store) -> None:
+def _make_missing(shapes: Shapes, keys: Sequence[str | MeshError], recipe: Recipe, store: Store) -> dict[str, str]:
+    """Add what is not in the store; why not, by key, where a process was killed over it."""
     missing = {
         key: source
         for key, source in zip(keys, shapes.sources, strict=True)
         if key not in store and isinstance(key, str)
     }
+    killed: dict[str, str] = {}
     if not missing:
-        return
-    results = on_all_cores(partial(_array_or_reason, make=recipe.make), [*missing.values()], chunk=CHUNK)
+        return killed
+    function = partial(_array_or_reason, make=recipe.make)
+    results = on_all_cores(function, [*missing.values()], chunk=CHUNK, killed=lambda _: None)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         tracked = progress.track(results, len(missing), description=f"{recipe.doing} {shapes.title}")
         try:
             for key, result in zip(missing, tracked, strict=True):
-                store.add(key, result)
+                if result is None:
+                    killed[key] = KILLED
+                else:
+                    store.add(key, result)
         except BrokenProcessPool as error:
-            next_one = next(name for name, key in zip(shapes.names, keys, strict=True) if key not in store)
             raise FetchError(
-                f"a process that was {recipe.doing} {shapes.title} was killed at {next_one} or soon after (was memory "
-                "short?): the same command goes on from there"
+                f"no process can be started for {recipe.doing} {shapes.title} (is memory short?): the same command "
+                "goes on from there"
             ) from error
+    return killed
 
 
-def _array_or_reason(source: Source, make: Callable[[Source], np.ndarray]) -> np.ndarray | str:
+def _array_or_reason(source: Source, make: Callable[[Source], np.ndarray]) -> np.ndarray | str | None:
     try:
         return make(source)
     except MeshError as error:

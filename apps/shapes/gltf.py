@@ -11,10 +11,12 @@ from jaxtyping import Float64, Int64
 from scipy.spatial.transform import Rotation
 
 from apps.shapes.gltf_file import Content, Object, objects, whole
+from apps.shapes.limits import check_counts
 
 Matrix = Float64[np.ndarray, "4 4"]
 
 TRIANGLES, STRIP, FAN = 4, 5, 6
+MOST_DRAWN = 100_000  # primitives, each as often as it is there
 INSTANCED = "EXT_mesh_gpu_instancing"
 VISIBILITY = "KHR_node_visibility"
 # Extensions that a file may require: those that are read here, those that leave the surface as it is, and those beside
@@ -32,12 +34,12 @@ def parse(
     Args:
         suffix: ".gltf" or ".glb".
         files: the content of `buffer_files`, by the names that the file gives them.
-        most: triangles that are read.
+        most: triangles that are read, all together.
 
     Raises:
         ValueError: broken, too large, or with a feature that is not read; in one line.
     """
-    content = Content(data, suffix, files, 3 * most)
+    content = Content(data, suffix, files, most)
     version = str(content.json.get("asset", {}).get("version", "2.0"))
     if version.partition(".")[0] != "2":
         raise ValueError(f"it is glTF {version}: expected 2.0")
@@ -51,7 +53,7 @@ def parse(
 
 class _Scene:
     def __init__(self, content: Content, most: int) -> None:
-        self.content, self.most, self.nodes = content, most, content.objects("nodes")
+        self.content, self.most, self.nodes, self.drawn = content, most, content.objects("nodes"), 0
 
     def surface(self) -> tuple[Float64[np.ndarray, "V 3"], Int64[np.ndarray, "F 3"]]:
         places = dict(self._placed(self._roots()))
@@ -62,8 +64,7 @@ class _Scene:
                 vertices.append(new_points)
                 faces.append(new_triangles + points)
                 points, triangles = points + len(new_points), triangles + len(new_triangles)
-                if triangles > self.most or points > 3 * self.most:
-                    raise ValueError(f"it has more than {self.most:,} triangles, or three times as many vertices")
+                check_counts(points, triangles, self.most)
         return np.concatenate(vertices), np.concatenate(faces)
 
     def _roots(self) -> list[int]:
@@ -97,8 +98,11 @@ class _Scene:
             return
         mesh = self.content.at("meshes", node["mesh"])
         weights = node.get("weights") or mesh.get("weights") or []
-        instances = self._instances(node)
-        for primitive in objects(mesh, "primitives"):
+        primitives, instances = objects(mesh, "primitives"), self._instances(node)
+        self.drawn += len(primitives) * len(instances)
+        if self.drawn > MOST_DRAWN:
+            raise ValueError(f"it draws more than {MOST_DRAWN:,} primitives, which is the most that is read")
+        for primitive in primitives:
             mode = primitive.get("mode", TRIANGLES)
             if mode not in range(TRIANGLES):  # those are points and lines
                 points = self._points(primitive, weights)
@@ -117,6 +121,7 @@ class _Scene:
         targets = primitive.get("targets", [])
         if targets and weights and len(weights) != len(targets):
             raise ValueError(f"it has {len(weights)} weights of {len(targets)} morph targets")
+        self.content.count(min(len(targets), len(weights)))
         for target, weight in zip(targets, weights, strict=False):
             if weight and "POSITION" in target:
                 offsets = self.content.numbers(target["POSITION"], "VEC3", primitive)
@@ -148,7 +153,10 @@ class _Scene:
         lengths = {len(rows) for rows in found.values()}
         if len(lengths) > 1:
             raise ValueError(f"its instances have attributes of {sorted(lengths)} rows: expected as many of each")
-        rows = [{name.lower(): found[name][i].tolist() for name in found} for i in range(lengths.pop())]
+        [count] = lengths
+        if count > MOST_DRAWN:
+            raise ValueError(f"it draws {count:,} instances of a mesh: {MOST_DRAWN:,} is the most that is read")
+        rows = [{name.lower(): found[name][i].tolist() for name in found} for i in range(count)]
         return [_matrix(row, "of an instance") for row in rows]
 
     def _skinned(
@@ -158,6 +166,7 @@ class _Scene:
         attributes, joints = primitive.get("attributes", {}), skin.get("joints", [])
         if missing := [joint for joint in joints if joint not in places]:
             raise ValueError(f"a skin has joint {missing[0]}, which is not in the scene")
+        self.content.count(16 * len(joints))
         binds = np.tile(np.eye(4), (len(joints), 1, 1))
         if "inverseBindMatrices" in skin:
             found = self.content.numbers(skin["inverseBindMatrices"], "MAT4").reshape(-1, 4, 4).transpose(0, 2, 1)

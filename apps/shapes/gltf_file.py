@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from apps.shapes.limits import check_numbers
+
 Object = dict[str, Any]
 
 TYPES = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
+MOST_VALUES = 2_000_000  # of the JSON; a scene of 8,000 parts has about 100,000
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 
 
@@ -41,7 +44,8 @@ class Content:
         data: of the file.
         suffix: ".gltf" or ".glb".
         files: the content of `buffer_files`, by the names that the file gives them.
-        most: numbers of an accessor that are read, as a few bytes could ask for any number of zeros.
+        most: triangles that are read; the accessors may hold as many numbers as so many could have, all together and
+            each as often as it is read.
 
     Raises:
         ValueError: no such file; so do the methods, for what does not fit together. In one line.
@@ -49,12 +53,21 @@ class Content:
 
     def __init__(self, data: bytes, suffix: str, files: Mapping[str, bytes], most: int) -> None:
         self.json, self.binary = _split(data, suffix)
-        self.files, self.most = files, most
+        self.files, self.most, self.read = files, most, 0
+        self.size = len(data) + sum(map(len, files.values()))
+        self._objects: dict[str, list[Object]] = {}
         self._decoded: dict[int, bytes] = {}
 
     def objects(self, name: str) -> list[Object]:
         """All objects of a kind, such as "nodes"."""
-        return objects(self.json, name)
+        if name not in self._objects:
+            self._objects[name] = objects(self.json, name)
+        return self._objects[name]
+
+    def count(self, numbers: int) -> None:
+        """Raises ValueError where these numbers, with all before them, are too many."""
+        self.read += numbers
+        check_numbers(self.read, self.most)
 
     def at(self, name: str, index: Any) -> Object:
         """An object by its kind and index."""
@@ -67,8 +80,7 @@ class Content:
         """The numbers of an accessor, one row for each of its items (section 3.6.2)."""
         accessor = self.at("accessors", index)
         count, width = _whole(accessor, "count"), WIDTHS[kind]
-        if count > self.most:
-            raise ValueError(f"it asks for {count} numbers at once: {self.most:,} is the most that is read")
+        self.count(count * width)
         if accessor.get("type") != kind:
             raise ValueError(f"accessor {index} is of type {accessor.get('type')!r}: expected {kind}")
         if "bufferView" not in accessor and "sparse" not in accessor:
@@ -78,9 +90,12 @@ class Content:
                 if extensions
                 else f"accessor {index} has no numbers"
             )
-        rows = np.zeros((count, width))
         if "bufferView" in accessor:
             rows = self._rows(accessor, accessor, count, width).astype(np.float64)
+        elif count > self.size:  # such zeros stand for the offsets of a morph target, of vertices that the file has
+            raise ValueError(f"accessor {index} asks for {count:,} zeros in a file of {self.size:,} bytes")
+        else:
+            rows = np.zeros((count, width))
         if sparse := accessor.get("sparse"):
             changed = _whole(sparse, "count")
             places = whole(self._rows(sparse.get("indices", {}), sparse.get("indices", {}), changed, 1)).reshape(-1)
@@ -148,6 +163,8 @@ def _split(data: bytes, suffix: str) -> tuple[Object, bytes | None]:
             raise ValueError("it does not begin with a chunk of JSON")
         binary = next((chunk for kind, chunk in chunks[1:2] if kind == b"BIN\0"), None)
         data = chunks[0][1]
+    if sum(map(data.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        raise ValueError(f"its JSON has more than {MOST_VALUES:,} values, which is the most that is read")
     try:
         content = json.loads(data)
     except RecursionError as error:

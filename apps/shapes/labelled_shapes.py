@@ -9,7 +9,7 @@ from jaxtyping import Bool, Int64
 from sklearn.model_selection import train_test_split
 
 from apps.io.labels import check_labels
-from apps.shapes.meshes import Mesh
+from apps.shapes.meshes import Mesh, Up
 
 
 class Source(Protocol):
@@ -38,6 +38,7 @@ class Shapes:
         names: the shapes' names, such as "chair/Scopia-12" or a path relative to the data's root.
         test: (N,) whether a shape is for testing.
         sources: the meshes.
+        up: the axis that points up in their files.
 
     Raises:
         ValueError, TypeError: arguments that do not fit together.
@@ -49,6 +50,7 @@ class Shapes:
     names: tuple[str, ...]
     test: Bool[np.ndarray, "N"]
     sources: tuple[Source, ...]
+    up: Up = "y"
 
     def __post_init__(self) -> None:
         check_labels(self.labels, self.classes, self.names)
@@ -72,6 +74,7 @@ class Shapes:
             names=tuple(self.names[row] for row in rows),
             test=self.test[list(rows)],
             sources=tuple(self.sources[row] for row in rows),
+            up=self.up,
         )
 
 

@@ -11,12 +11,14 @@ from jaxtyping import Float64, Int64
 
 from apps.shapes import gltf, gltf_file, obj, off, ply, stl
 from apps.shapes.enclosing_ball import enclosing_ball
+from apps.shapes.limits import MOST_FACES
 
 SUFFIXES = frozenset({".off", ".obj", ".stl", ".ply", ".glb", ".gltf"})
 REVISION = 2  # of what is read from a file
-MOST_BYTES = 2**29
+MOST_BYTES = 2**29  # of a file and its buffers
 LONGEST_NAME = 255
-MOST_FACES = 5_000_000
+MOST_BUFFERS = 1000
+KILLED = "took more memory than there is: the process that read it was killed"
 FARTHEST = 1e100
 LEAST_AREA = 1e-30  # of a triangle, in squares of the extent of its mesh
 UPRIGHT = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # turns the z axis up: z becomes y
@@ -128,8 +130,6 @@ def unit(mesh: Mesh) -> Mesh:
 
 def _surface(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
     """The triangles that have an area, and their vertices."""
-    if len(faces) > MOST_FACES:
-        raise ValueError(f"has {len(faces):,} triangles: {MOST_FACES:,} is the most that is read")
     used, faces = np.unique(faces, return_inverse=True)
     if len(used) and not 0 <= used[0] <= used[-1] < len(vertices):
         raise ValueError(f"has triangles with vertex {used[0] if used[0] < 0 else used[-1]} of {len(vertices)}")
@@ -151,39 +151,42 @@ def _surface(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
 def _parsed(data: bytes, suffix: str, buffers: dict[str, bytes]) -> tuple[np.ndarray, np.ndarray]:
     match suffix:
         case ".off":
-            return off.parse(data)
+            return off.parse(data, MOST_FACES)
         case ".obj":
-            return obj.parse(data)
+            return obj.parse(data, MOST_FACES)
         case ".ply":
-            return ply.parse(data)
+            return ply.parse(data, MOST_FACES)
         case ".stl":
-            return stl.parse(data)
+            return stl.parse(data, MOST_FACES)
     return gltf.parse(data, suffix, buffers, MOST_FACES)
 
 
 def _contents(path: Path) -> dict[str, bytes]:
     """The bytes of a mesh file, then of the buffers that it names, by name."""
     try:
-        contents = {path.name: _bytes(path)}
+        contents = {path.name: _bytes(path, MOST_BYTES)}
         if path.suffix.lower() == ".gltf":
-            for name in gltf_file.buffer_files(gltf_file.described(contents[path.name], ".gltf")):
+            names = dict.fromkeys(gltf_file.buffer_files(gltf_file.described(contents[path.name], ".gltf")))
+            if len(names) > MOST_BUFFERS:
+                raise ValueError(f"names {len(names):,} buffers: {MOST_BUFFERS:,} is the most that is read")
+            for name in names:
                 if "\0" in name or any(len(part) > LONGEST_NAME for part in name.split("/")):
                     raise ValueError(f"names a buffer that no file can be, {name[:80]!r}")
                 buffer = path.parent / unquote(name)
                 if not buffer.resolve().is_relative_to(path.parent.resolve()):
                     raise ValueError(f"names a buffer outside of its folder, {name!r}")
                 try:
-                    contents[name] = _bytes(buffer)
+                    contents[name] = _bytes(buffer, MOST_BYTES - sum(map(len, contents.values())))
                 except ValueError as error:
                     raise ValueError(f"names the buffer {name!r}, which {error}") from error
-    except (ValueError, OSError) as error:
-        raise MeshError(str(path), str(error)) from error
+    except (ValueError, OSError, RecursionError, MemoryError) as error:
+        raise MeshError(str(path), str(error) or type(error).__name__) from error
     return contents
 
 
-def _bytes(path: Path) -> bytes:
+def _bytes(path: Path, most: int) -> bytes:
     if not path.is_file():
         raise ValueError("is no file" if path.exists() else "does not exist")
-    if path.stat().st_size > MOST_BYTES:
-        raise ValueError(f"has {path.stat().st_size:,} bytes: {MOST_BYTES:,} is the most that is read")
+    if path.stat().st_size > most:
+        raise ValueError(f"has {path.stat().st_size:,} bytes: {most:,} is the most that is read")
     return path.read_bytes()

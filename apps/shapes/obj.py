@@ -6,6 +6,7 @@ from itertools import chain
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from apps.shapes.limits import MOST_FACES, check_counts, check_numbers, lines
 from apps.shapes.polygons import fans
 from apps.shapes.text_numbers import numbers
 
@@ -15,7 +16,7 @@ UNREAD = frozenset({b"surf", b"bsp", b"bzp", b"cdp", b"call", b"csh"})
 CORNERS = re.compile(rb"(?:[+-]?\d{1,18}(?:/[+-]?\d*){0,2}(?: |$))*+")
 
 
-def parse(data: bytes) -> tuple[Float64[np.ndarray, "V 3"], Int64[np.ndarray, "F 3"]]:
+def parse(data: bytes, most: int = MOST_FACES) -> tuple[Float64[np.ndarray, "V 3"], Int64[np.ndarray, "F 3"]]:
     """Vertices and triangles of an OBJ file; a polygon becomes a fan of triangles around its first corner.
 
     A negative index counts back from the last vertex above its face. Textures, normals, colours, materials, groups,
@@ -37,7 +38,8 @@ def parse(data: bytes) -> tuple[Float64[np.ndarray, "V 3"], Int64[np.ndarray, "F
     vertices: list[bytes] = []
     faces: list[list[bytes]] = []
     seen = []
-    for line in data.splitlines():
+    corners_read = 0
+    for line in lines(data):
         if b"#" in line:
             line = line.partition(b"#")[0]
         keyword, *rest = line.split(None, 1) or [b""]
@@ -47,8 +49,11 @@ def parse(data: bytes) -> tuple[Float64[np.ndarray, "V 3"], Int64[np.ndarray, "F
         elif keyword in (b"f", b"fo"):
             faces.append(rest[0].split() if rest else [])
             seen.append(len(vertices))
+            corners_read += len(faces[-1])
         elif keyword in UNREAD:
             raise ValueError(f"it has the statement {keyword.decode()!r}, which is not read: expected faces (f)")
+        check_counts(len(vertices), len(faces), most)
+        check_numbers(corners_read, most)
     counts = np.array([len(corners) for corners in faces], np.int64)
     corners = _corners(list(chain.from_iterable(faces)), counts)
     above = np.repeat(np.array(seen, np.int64), counts)
@@ -59,7 +64,7 @@ def parse(data: bytes) -> tuple[Float64[np.ndarray, "V 3"], Int64[np.ndarray, "F
         face, there = np.repeat(np.arange(len(faces)), counts)[first], len(vertices)
         state = f"there are {above[first]} above it" if corners[first] < 0 else f"expected 1 to {there}"
         raise ValueError(f"face {face} names vertex {corners[first]}: {state}")
-    return numbers(vertices, range(3), "vertex"), fans(indices, counts)
+    return numbers(vertices, range(3), "vertex"), fans(indices, counts, most)
 
 
 def _corners(words: list[bytes], counts: Int64[np.ndarray, "P"]) -> Int64[np.ndarray, "C"]:

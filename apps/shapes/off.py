@@ -1,10 +1,12 @@
 """OFF, the format of ModelNet and the Princeton Shape Benchmark: https://segeval.cs.princeton.edu/public/off_format.html"""
 
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from apps.shapes.limits import MOST_FACES, check_counts, lines
 from apps.shapes.polygons import MOST_CORNERS, fans
 from apps.shapes.text_numbers import numbers
 
@@ -14,7 +16,7 @@ Vertices = Float64[np.ndarray, "V 3"]
 Faces = Int64[np.ndarray, "F 3"]
 
 
-def parse(data: bytes) -> tuple[Vertices, Faces]:
+def parse(data: bytes, most: int = MOST_FACES) -> tuple[Vertices, Faces]:
     """Vertices and triangles of an OFF file; a polygon becomes a fan of triangles around its first corner.
 
     Comments, empty lines and colours at the ends of lines are passed over. The counts may follow the word OFF on its
@@ -27,32 +29,32 @@ def parse(data: bytes) -> tuple[Vertices, Faces]:
     >>> faces.tolist()
     [[0, 1, 2], [0, 2, 3]]
     """
-    lines = [line for line in (line.partition(b"#")[0].strip() for line in data.splitlines()) if line]
-    if not lines:
+    rows = (line for line in (line.partition(b"#")[0].strip() for line in lines(data)) if line)
+    head = next(rows, b"").removeprefix(b"\xef\xbb\xbf")
+    if not head:
         raise ValueError("it is empty")
-    head = lines[0].removeprefix(b"\xef\xbb\xbf")
     if not head.startswith((b"OFF", b"COFF")):
         raise ValueError(f"it does not begin with OFF but with {head[:20]!r}")
-    counts = head.removeprefix(b"C").removeprefix(b"OFF").split()
-    first = 1
-    if not counts:
-        counts, first = (lines[1].split() if len(lines) > 1 else []), 2
+    counts = head.removeprefix(b"C").removeprefix(b"OFF").split() or next(rows, b"").split()
     if len(counts) not in (2, 3) or not all(count.isdigit() and len(count) <= MOST_DIGITS for count in counts):
         raise ValueError(f"its counts are {b' '.join(counts)[:40]!r}; expected those of vertices, faces, edges")
-    expected, found = int(counts[0]) + int(counts[1]), len(lines) - first
-    if found != expected:
-        raise ValueError(f"it says {int(counts[0])} vertices and {int(counts[1])} faces but has {found} lines of them")
-    middle = first + int(counts[0])
-    return numbers(lines[first:middle], range(3), "vertex"), _faces(lines[middle:], int(counts[0]))
+    vertices, faces = int(counts[0]), int(counts[1])
+    check_counts(vertices, faces, most)
+    first, second = list(islice(rows, vertices)), list(islice(rows, faces))
+    found = len(first) + len(second) + sum(1 for _ in rows)
+    if found != vertices + faces:
+        raise ValueError(f"it says {vertices} vertices and {faces} faces but has {found} lines of them")
+    return numbers(first, range(3), "vertex"), _faces(second, vertices, most)
 
 
-def _faces(lines: Sequence[bytes], vertices: int) -> Faces:
+def _faces(lines: Sequence[bytes], vertices: int, most: int) -> Faces:
     counts = numbers(lines, [0], "face")[:, 0]
     allowed = (counts == np.floor(counts)) & (counts >= 3) & (counts <= MOST_CORNERS)
     if not allowed.all():
         row = int(allowed.argmin())
         raise ValueError(f"face {row} has {counts[row]:g} corners: expected 3 to {MOST_CORNERS}")
     counts = counts.astype(np.int64)
+    check_counts(0, int((counts - 2).sum()), most)
     starts = np.cumsum(counts) - counts
     corners = np.empty(counts.sum(), np.int64)
     for count in np.unique(counts).tolist():
@@ -63,4 +65,4 @@ def _faces(lines: Sequence[bytes], vertices: int) -> Faces:
             row, place = np.argwhere(wrong)[0].tolist()
             raise ValueError(f"face {rows[row]} names vertex {polygons[row, place]:g} of {vertices}")
         corners[starts[rows][:, None] + np.arange(count)] = polygons
-    return fans(corners, counts)
+    return fans(corners, counts, most)

@@ -2,12 +2,13 @@
 
 import struct
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from apps.shapes.limits import MOST_FACES, check_counts, check_numbers, lines
 from apps.shapes.polygons import fans
 from apps.shapes.text_numbers import numbers
 
@@ -47,7 +48,7 @@ class Column(NamedTuple):
 Columns = dict[str, Column]
 
 
-def parse(data: bytes) -> tuple[Float64[np.ndarray, "V 3"], Int64[np.ndarray, "F 3"]]:
+def parse(data: bytes, most: int = MOST_FACES) -> tuple[Float64[np.ndarray, "V 3"], Int64[np.ndarray, "F 3"]]:
     """Vertices and triangles of a PLY file; a polygon becomes a fan of triangles around its first corner.
 
     Other elements and properties are passed over.
@@ -61,7 +62,11 @@ def parse(data: bytes) -> tuple[Float64[np.ndarray, "V 3"], Int64[np.ndarray, "F
     [[0, 1, 2]]
     """
     elements, order, body = _header(data)
-    found = dict(_text_columns(elements, body) if order == "ascii" else _binary_columns(elements, body, ORDERS[order]))
+    elements = [element for element in elements if element.length and element.properties]
+    for element in elements:
+        check_counts(element.length * (element.name != "face"), element.length * (element.name == "face"), most)
+    read = _text_columns(elements, body, most) if order == "ascii" else _binary_columns(elements, body, order, most)
+    found = dict(read)
     if len(found.get("tristrips", {})):
         raise ValueError("it has triangle strips (tristrips), which are not read: expected faces")
     vertices, faces = np.empty((0, 3)), Column(np.empty(0, np.int64), np.empty(0, np.int64))
@@ -73,7 +78,7 @@ def parse(data: bytes) -> tuple[Float64[np.ndarray, "V 3"], Int64[np.ndarray, "F
     if len(wrong):
         face = np.repeat(np.arange(len(faces.counts)), faces.counts)[wrong[0]]
         raise ValueError(f"face {face} names vertex {faces.values[wrong[0]]} of {len(vertices)}")
-    return vertices, fans(faces.values.astype(np.int64), faces.counts)
+    return vertices, fans(faces.values.astype(np.int64), faces.counts, most)
 
 
 def _single(columns: Columns, name: str) -> np.ndarray:
@@ -129,19 +134,17 @@ def _header(data: bytes) -> tuple[list[Element], str, bytes]:
     return elements, order, body
 
 
-def _text_columns(elements: list[Element], body: bytes) -> Iterator[tuple[str, Columns]]:
-    lines = [line for line in body.splitlines() if line.strip()]
-    elements = [element for element in elements if element.length and element.properties]
-    expected = sum(element.length for element in elements)
-    if len(lines) != expected:
+def _text_columns(elements: list[Element], body: bytes, most: int) -> Iterator[tuple[str, Columns]]:
+    waiting = (line for line in lines(body) if line.strip())
+    of_each = [list(islice(waiting, element.length)) for element in elements]
+    found = sum(map(len, of_each)) + sum(1 for _ in waiting)
+    if found != sum(element.length for element in elements):
         says = " and ".join(f"{element.length} of {element.name}" for element in elements)
-        raise ValueError(f"it says {says} but has {len(lines)} lines of them")
-    first = 0
-    for element in elements:
-        rows, first = lines[first : first + element.length], first + element.length
+        raise ValueError(f"it says {says} but has {found} lines of them")
+    for element, rows in zip(elements, of_each, strict=True):
         width = len(element.properties)
         if any(each.length for each in element.properties):
-            yield element.name, _text_lists(element, rows)
+            yield element.name, _text_lists(element, rows, most)
             continue
         wrong = next((i for i, row in enumerate(rows) if len(row.split()) != width), None)
         if wrong is not None:
@@ -150,11 +153,14 @@ def _text_columns(elements: list[Element], body: bytes) -> Iterator[tuple[str, C
         yield element.name, {each.name: Column(table[:, i], ones) for i, each in enumerate(element.properties)}
 
 
-def _text_lists(element: Element, rows: list[bytes]) -> Columns:
+def _text_lists(element: Element, rows: list[bytes], most: int) -> Columns:
+    total = 0
     parts: list[list[list[float]]] = [[] for _ in element.properties]
     for number, row in enumerate(rows):
         words = row.split()
         place = 0
+        total += len(words)
+        check_numbers(total, most)
         try:
             for part, each in zip(parts, element.properties, strict=True):
                 count = int(words[place]) if each.length else 1
@@ -178,21 +184,19 @@ def _columns(element: Element, parts: Sequence[Sequence[Sequence[float]]]) -> Co
     return columns
 
 
-def _binary_columns(elements: list[Element], body: bytes, order: str) -> Iterator[tuple[str, Columns]]:
+def _binary_columns(elements: list[Element], body: bytes, order: str, most: int) -> Iterator[tuple[str, Columns]]:
     place = 0
     for element in elements:
-        if not element.length or not element.properties:
-            continue
         least = sum(np.dtype(each.length or each.type).itemsize for each in element.properties)
         if element.length * least > len(body) - place:
             raise ValueError(f"it says {element.length} of {element.name} but ends before them")
-        columns, place = _binary_rows(element, body, place, order)
+        columns, place = _binary_rows(element, body, place, ORDERS[order], most)
         yield element.name, columns
     if place != len(body):
         raise ValueError(f"it has {len(body) - place} bytes more than its header says")
 
 
-def _binary_rows(element: Element, body: bytes, start: int, order: str) -> tuple[Columns, int]:
+def _binary_rows(element: Element, body: bytes, start: int, order: str, most: int) -> tuple[Columns, int]:
     """The rows of an element, all at once where their lists are as long as those of the first row, else one by one."""
     first, place = _row(element, body, start, order, 0)
     lengths = [len(values) for values in first]
@@ -207,13 +211,15 @@ def _binary_rows(element: Element, body: bytes, start: int, order: str) -> tuple
         table = np.frombuffer(body, dtype, element.length, start)
         if all((table[f"count {i}"] == lengths[i]).all() for i, each in enumerate(element.properties) if each.length):
             columns = {
-                each.name: Column(table[f"value {i}"].reshape(-1), np.full(len(table), lengths[i]))
+                each.name: Column(table[f"value {i}"].reshape(-1), np.broadcast_to(lengths[i], len(table)))
                 for i, each in enumerate(element.properties)
             }
             return columns, start + table.nbytes
-    rows = [first]
+    rows, total = [first], sum(lengths)
     for number in range(1, element.length):
         row, place = _row(element, body, place, order, number)
+        total += sum(map(len, row))
+        check_numbers(total, most)
         rows.append(row)
     return _columns(element, list(zip(*rows, strict=True))), place
 
@@ -227,7 +233,7 @@ def _row(element: Element, body: bytes, place: int, order: str, number: int) -> 
             if each.length:
                 (count,) = struct.unpack_from(order + each.length, body, place)
                 place += struct.calcsize(order + each.length)
-            if not 0 <= count <= len(body):
+            if not 0 <= count <= len(body) - place:
                 raise ValueError(f"{element.name} {number} has {count} {each.name}")
             values = struct.unpack_from(f"{order}{count}{each.type}", body, place)
             place += struct.calcsize(f"{order}{count}{each.type}")

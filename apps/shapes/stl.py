@@ -8,11 +8,14 @@ import numpy as np
 import trimesh
 from jaxtyping import Float64, Int64
 
+from apps.shapes.limits import MOST_FACES, check_counts
+
 HEADER, TRIANGLE = 84, 50  # bytes
 WORDS = re.compile(rb"^[ \t]*(solid|facet|vertex|endloop|endfacet|endsolid)\b", re.MULTILINE | re.IGNORECASE)
+FACET = [b"facet", b"vertex", b"vertex", b"vertex", b"endloop", b"endfacet"]
 
 
-def parse(data: bytes) -> tuple[Float64[np.ndarray, "V 3"], Int64[np.ndarray, "F 3"]]:
+def parse(data: bytes, most: int = MOST_FACES) -> tuple[Float64[np.ndarray, "V 3"], Int64[np.ndarray, "F 3"]]:
     """Vertices and triangles of an STL file; every triangle has corners of its own. Read by trimesh, once it is whole.
 
     Raises:
@@ -22,8 +25,12 @@ def parse(data: bytes) -> tuple[Float64[np.ndarray, "V 3"], Int64[np.ndarray, "F
     >>> parse(b"solid a\\nfacet normal 0 0 1\\n" + loop + b"endfacet\\nendsolid a\\n")[1].tolist()
     [[0, 1, 2]]
     """
-    if len(data) < HEADER or len(data) != HEADER + TRIANGLE * int.from_bytes(data[80:HEADER], "little"):
+    triangles = int.from_bytes(data[80:HEADER], "little")
+    if len(data) < HEADER or len(data) != HEADER + TRIANGLE * triangles:
+        check_counts(0, sum(1 for _ in WORDS.finditer(data)) // len(FACET), most)
         _check_text(data)
+    else:
+        check_counts(0, triangles, most)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.filterwarnings("error", ".*unmatched data")  # numpy's word for text that is no number
@@ -33,7 +40,6 @@ def parse(data: bytes) -> tuple[Float64[np.ndarray, "V 3"], Int64[np.ndarray, "F
 
 def _check_text(data: bytes) -> None:
     words = [word.lower() for word in WORDS.findall(data)]
-    triangle = [b"facet", b"vertex", b"vertex", b"vertex", b"endloop", b"endfacet"]
     place = 0
     while place < len(words):
         if words[place] != b"solid":
@@ -43,6 +49,6 @@ def _check_text(data: bytes) -> None:
         except ValueError:
             raise ValueError("it has a solid that does not end") from None
         facets = words[place + 1 : end]
-        if facets != triangle * (len(facets) // len(triangle)):
+        if facets != FACET * (len(facets) // len(FACET)):
             raise ValueError("it has a facet that is no triangle")
         place = end + 1

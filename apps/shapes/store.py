@@ -78,9 +78,9 @@ class Store:
     """The two files of a folder, for one writer at a time: `with Store(folder, shape, about) as store: store.add(...)`.
 
     NAME.u8 (or .f32) holds the array of one shape after another, without a header. `index.jsonl` begins with `about`;
-    then a line a shape has its key, in the order of the arrays, or its key and why it is broken. Both only grow, and
+    then a line a shape has its key and the row of its array, or its key and why it is broken. Both only grow, and
     the index follows when the arrays are on the disk: whatever is killed or cut off loses the last `TOGETHER` shapes at
-    most, and what was half-written is cut away on opening.
+    most, and what was half-written, or does not fit together, is cut away on opening.
 
     Args:
         folder: an existing one.
@@ -122,7 +122,7 @@ class Store:
         else:
             self._arrays.write(np.ascontiguousarray(result, self.contents.dtype).tobytes())
             self.contents.rows[key] = len(self.contents.rows)
-            self._waiting.append(_line({"key": key}))
+            self._waiting.append(_line({"key": key, "row": self.contents.rows[key]}))
         if len(self._waiting) == TOGETHER:
             self._make_safe()
 
@@ -154,17 +154,27 @@ def _size(contents: Contents) -> int:
 
 def _read_index(index: BinaryIO, contents: Contents) -> int:
     """Fill in the contents as far as index and arrays are whole; how many bytes of the index that is."""
-    kept = contents.path.stat().st_size // _size(contents)
-    end = 0
-    for number, line in enumerate(index):
-        entry = _entry(line)
-        if entry is None or (number > 0 and "broken" not in entry and len(contents.rows) == kept):
+    size = _size(contents)
+    kept, rest = divmod(contents.path.stat().st_size, size)
+    head = index.readline()
+    if "about" not in _entry(head):
+        return 0
+    lines = list(index)
+    entries = [_entry(line) for line in lines]
+    # Lines of earlier versions have no row. That none is missing shows where there are as many as arrays.
+    counted = sum("key" in entry and "broken" not in entry for entry in entries) == kept and not rest
+    end = len(head)
+    for line, entry in zip(lines, entries, strict=True):
+        key, row = entry.get("key"), len(contents.rows)
+        if not isinstance(key, str) or key in contents:
+            break
+        if "broken" in entry:
+            contents.broken[key] = str(entry["broken"])
+        elif row < kept and entry.get("row", row if counted else None) == row:
+            contents.rows[key] = row
+        else:
             break
         end += len(line)
-        if "broken" in entry:
-            contents.broken[entry["key"]] = entry["broken"]
-        elif number > 0:
-            contents.rows[entry["key"]] = len(contents.rows)
     return end
 
 
@@ -172,13 +182,13 @@ def _line(entry: dict[str, Any]) -> bytes:
     return json.dumps(entry).encode() + b"\n"
 
 
-def _entry(line: bytes) -> dict[str, Any] | None:
-    """What a whole line says, or nothing."""
+def _entry(line: bytes) -> dict[str, Any]:
+    """What a whole line says; nothing where it is damaged."""
     try:
         entry = json.loads(line) if line.endswith(b"\n") else None
-    except ValueError:
-        return None
-    return entry if isinstance(entry, dict) and ("key" in entry or "about" in entry) else None
+    except (ValueError, RecursionError):
+        return {}
+    return entry if isinstance(entry, dict) else {}
 
 
 @cache

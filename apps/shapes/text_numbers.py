@@ -23,19 +23,31 @@ def numbers(
     """
     if not lines:
         return np.empty((0, len(columns)))
-    text = [line.decode("ascii", errors="replace") for line in lines]
     try:
-        if not any(not line or line.isspace() for line in text):  # numpy would pass over these
-            return np.loadtxt(text, np.float64, comments=None, usecols=list(columns), ndmin=2)
+        return _read(lines, columns)
     except ValueError:
-        pass
-    wrong = next(i for i, line in enumerate(text) if not line or line.isspace() or not _is_read(line, columns))
-    raise ValueError(f"{what} {wrong if rows is None else rows[wrong]} is {text[wrong][:40]!r}")
+        wrong = next(i for i, line in enumerate(lines) if not _is_read(line, columns))
+        raise ValueError(f"{what} {wrong if rows is None else rows[wrong]} is {_text(lines[wrong])[:40]!r}") from None
 
 
-def _is_read(line: str, columns: Sequence[int]) -> bool:
+def _read(lines: Sequence[bytes], columns: Sequence[int]) -> Float64[np.ndarray, "L C"]:
+    return np.loadtxt(map(_not_blank, lines), np.float64, comments=None, usecols=list(columns), ndmin=2)
+
+
+def _not_blank(line: bytes) -> str:
+    text = _text(line)
+    if not text or text.isspace():  # numpy would pass over it
+        raise ValueError("a blank line")
+    return text
+
+
+def _text(line: bytes) -> str:
+    return line.decode("ascii", errors="replace")
+
+
+def _is_read(line: bytes, columns: Sequence[int]) -> bool:
     try:
-        np.loadtxt([line], np.float64, comments=None, usecols=list(columns))
+        _read([line], columns)
     except ValueError:
         return False
     return True

@@ -41,8 +41,11 @@ def render_cached(shapes: Shapes, look: Look, *, strict: bool = False) -> Render
 
 def images_of(source: Source, look: Look) -> UInt8[np.ndarray, "V C S S"]:
     """The images of one shape. Raises MeshError, also for one that cannot be seen in any of them."""
-    mesh = source.read()
     try:
-        return render(mesh, look)
+        return render(source.read(), look)
+    except MeshError:
+        raise
     except ValueError as error:
         raise MeshError(str(source), str(error)) from error
+    except MemoryError as error:
+        raise MeshError(str(source), "needs more memory than there is") from error

@@ -26,12 +26,12 @@ def main(args: Sequence[str] | None = None) -> None:
 def serve(checkpoint: str, host: str, port: int, k: int) -> None:
     """Embed the shapes, then serve the page until the process is stopped."""
     from apps.sketch.search import Searcher
-    from apps.sketch.server import LOCAL, application, listening
+    from apps.sketch.server import application, listening, names_of
 
+    hosts = names_of(host)
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns of requests that wait a moment
     print("reading the checkpoint and embedding the shapes ...", flush=True)
     searcher = Searcher(checkpoint)
-    hosts = (*LOCAL, host) if host in ("127.0.0.1", "localhost", "::1") else None
     server = listening(application(searcher, k=k, hosts=hosts), host, port)
     shown = f"[{host}]" if ":" in host else host
     print(f"{len(searcher.embeddings)} shapes; draw at http://{shown}:{server.effective_port}/", flush=True)

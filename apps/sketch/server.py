@@ -1,11 +1,14 @@
 """The page on which one draws, and its three addresses: /, /search and /shapes/ROW.png. It reads no other file."""
 
+import ipaddress
 import logging
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, abort, jsonify, request
+from waitress.channel import HTTPChannel
 from waitress.server import create_server
 from werkzeug.exceptions import HTTPException
 
@@ -13,6 +16,7 @@ from apps.sketch.search import Searcher, decode_png
 
 PAGE = {name: Path(__file__).with_name(name).read_bytes() for name in ("page.html", "page.js")}
 MOST_BYTES = 2**20  # of an upload
+MOST_OPEN = 64  # connections
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; img-src 'self'; connect-src 'self'; script-src 'self'; "
@@ -32,12 +36,13 @@ def application(searcher: Searcher, *, k: int, hosts: tuple[str, ...] | None = L
         hosts: the names by which it may be called; other sites' pages cannot then reach it under a name of their own.
             None takes all.
     """
+    known = None if hosts is None else frozenset(map(_name, hosts))
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MOST_BYTES
 
     @app.before_request
     def known_host() -> None:
-        if hosts is not None and re.sub(r":\d+$", "", request.host) not in hosts:
+        if known is not None and _name(request.host) not in known:
             abort(403, "this page is only served under the name of this machine itself; see --host")
 
     @app.after_request
@@ -89,11 +94,53 @@ def application(searcher: Searcher, *, k: int, hosts: tuple[str, ...] | None = L
     return app
 
 
+def names_of(host: str) -> tuple[str, ...] | None:
+    """The names by which a page that listens on `host` may be called; None, which is all, where others can reach it.
+
+    Raises:
+        ValueError: no such host.
+
+    >>> names_of("127.0.0.2"), names_of("0.0.0.0")
+    (('127.0.0.1', 'localhost', '[::1]', '127.0.0.2'), None)
+    """
+    try:
+        found = socket.getaddrinfo(None if host == "*" else host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise ValueError(f"--host {host!r} is not known ({error}); expected an address of this machine") from error
+    if not all(ipaddress.ip_address(str(place[0]).partition("%")[0]).is_loopback for *_, place in found):
+        return None
+    return (*LOCAL, f"[{host}]" if ":" in host else host)
+
+
+def _name(host: str) -> str:
+    """A host as names are compared, without its port: "LOCALHOST.:8000" is "localhost"."""
+    return re.sub(r":\d+$", "", host).lower().removesuffix(".")
+
+
+class _Channel(HTTPChannel):
+    """A connection; where there are too many, the one that has been open longest without a whole request is closed.
+
+    Clients that send their requests byte by byte, or never read the answers, thus keep nobody else out.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        others = [one for one in self._map.values() if isinstance(one, _Channel) and one is not self]
+        waiting = [one for one in others if not one.requests]
+        if len(others) >= MOST_OPEN and waiting:
+            min(waiting, key=lambda one: one.creation_time).handle_close()
+
+
 def listening(app: Flask, host: str, port: int) -> Any:
     """A waitress server that is bound and waits for `run()`; port 0 takes a free one (`effective_port`).
 
     Raises:
         OSError: the port is taken, or the host not this machine's.
     """
-    limits = {"threads": 4, "connection_limit": 100, "channel_timeout": 30, "max_request_body_size": 8 * MOST_BYTES}
-    return create_server(app, host=host, port=port, ident=None, **limits)
+    limits = {"threads": 4, "connection_limit": 2 * MOST_OPEN, "max_request_body_size": 8 * MOST_BYTES}
+    sockets: dict[int, Any] = {}
+    server = create_server(app, sockets, host=host, port=port, ident=None, channel_timeout=30, **limits)
+    for one in sockets.values():
+        if hasattr(one, "channel_class"):
+            one.channel_class = _Channel
+    return server

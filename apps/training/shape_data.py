@@ -133,6 +133,7 @@ class ShapeData(ViewData):
         """All shapes that can be rendered, and their images."""
         h = self.hparams
         shapes = load_shapes(h["root"], h["up"], h["test"], h["split_seed"], h["strict"])
+        h["up"] = shapes.up  # the layout may say it; checkpoints hold what is so, for meshes that come later
         return render_cached(shapes, self.look, strict=h["strict"])
 
     @property

@@ -149,10 +149,11 @@ def test_a_trial_stopped_in_its_middle_leaves_no_file(tmp_path):
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_a_damaged_file_is_named(tmp_path):
+@pytest.mark.parametrize("text", ["", '{"history": [', "5", "{}", '{"history": 5}', "[" * 100_000])
+def test_a_damaged_file_is_named(tmp_path, text):
     compare(Climb(), tmp_path, **OPTIONS)
     path = next(tmp_path.glob("final/*.json"))
-    path.write_text(path.read_text()[:-20])
+    path.write_text(text)
     with pytest.raises(ValueError, match=f"{path} is no finished trial .* delete it"):
         compare(Climb(), tmp_path, **OPTIONS)
 

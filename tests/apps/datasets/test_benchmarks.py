@@ -172,6 +172,15 @@ def test_a_listed_path_out_of_the_folder_is_refused(layouts, tmp_path, name):
         loaded("sop", tmp_path / "root")
 
 
+@pytest.mark.parametrize("name", ["x" * 300 + ".jpg", "y/" * 3000 + "z.jpg", "x" * 300 + "/z.jpg", "a\0b.jpg"])
+def test_a_listed_name_that_no_file_can_have_is_missing(layouts, tmp_path, name):
+    layouts["sop"](tmp_path)
+    with (tmp_path / "Stanford_Online_Products/Ebay_test.txt").open("a") as file:
+        file.write(f"99 9 3 {name}\n")
+    with pytest.raises(ValueError, match=r"1 of the \d+ images that are listed .* are missing"):
+        loaded("sop", tmp_path)
+
+
 def test_a_link_out_of_the_folder_is_refused(layouts, tmp_path):
     layouts["sop"](tmp_path / "root")
     path = tmp_path / "root/Stanford_Online_Products/chair_final/000000000008_1.JPG"

@@ -56,6 +56,16 @@ def test_a_text_file_of_paths(root, start, end):
     check(load(path), tuple(str(root / name) for name in COLOURS))
 
 
+@pytest.mark.parametrize("name", ["x" * 300 + ".png", "y/" * 3000 + "z.png", "a\0b.png"])
+def test_a_name_that_no_file_can_have_fails_alone(root, name):
+    path = root.parent / "list.txt"
+    path.write_text(f"images/a.png\n{name}\n")
+    listed = load(path)
+    assert listed.images.names == ("images/a.png",) and [failed for failed, _ in listed.failed] == [name]
+    with pytest.raises(ValueError, match="does not exist"):
+        load(name)
+
+
 def test_paths_from_the_working_folder(root, tmp_path, monkeypatch):
     monkeypatch.chdir(root)
     (tmp_path / "lists").mkdir()

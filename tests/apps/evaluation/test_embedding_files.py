@@ -17,6 +17,7 @@ from tests.apps.small_disk import small_disk
 
 NAMES = ("a/1.png", "a/2.png", "b/é\n3.png", "b/4.png", "b/5.png")
 TABLE = Table(NAMES, [0, 0, 1, 1, 1], ("a", "b"), ["train"] * 2 + ["test"] * 3)
+NO_NAMES = ("5", "null", "true", '"abcde"', "{}", "[1, 2, 3, 4, 5]", "[[], [], [], [], []]", "[" * 100_000, "{", "NaN")
 ABOUT = {"chart": "tangent", "c": "0.5"}
 
 
@@ -122,7 +123,7 @@ def test_a_disk_that_sets_no_room_aside_takes_them_too(tmp_path, vectors, monkey
         assert all(torch.equal(found.vectors[name], vector) for name, vector in vectors.items())
 
 
-@pytest.mark.parametrize("wrong", ["absent", "broken", "foreign", "short", "parquet"])
+@pytest.mark.parametrize("wrong", ["absent", "broken", "foreign", "short", "parquet", *NO_NAMES])
 def test_other_files_are_refused_in_one_line(tmp_path, vectors, wrong):
     path = tmp_path / "embeddings.safetensors"
     if wrong == "broken":
@@ -131,6 +132,8 @@ def test_other_files_are_refused_in_one_line(tmp_path, vectors, wrong):
         save_file(vectors, path)
     elif wrong == "short":
         save_file(vectors, path, metadata={"names": json.dumps(NAMES[:2])})
+    elif wrong in NO_NAMES:
+        save_file(vectors, path, metadata={"names": wrong})
     elif wrong == "parquet":
         path = written(tmp_path, vectors)[1]
     with pytest.raises(ValueError, match=r"^embeddings [^\n]*$"):

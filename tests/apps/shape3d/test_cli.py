@@ -1,6 +1,7 @@
 """The app through its command line, on a folder of small meshes: real files, real runs."""
 
 import csv
+import shutil
 
 import pytest
 import torch
@@ -53,6 +54,28 @@ def test_predict_names_classes_and_what_is_broken(finished, root, tmp_path):
     whole = [line for line in lines if not line["error"]]
     assert {line["class"] for line in whole} <= {"tower", "plate", "stick"}
     assert all(1 >= float(line["probability"]) >= float(line["second probability"]) >= 0 for line in whole)
+
+
+def test_the_axis_that_was_up_in_training_is_up_in_what_comes_later(root, tmp_path, capsys):
+    """ModelNet's layout says that z is up: the checkpoint holds it, and every later command takes it from there."""
+    folder, found = tmp_path / "ModelNet", {}
+    for path in root.glob("*/[0-9].off"):
+        part = folder / path.parent.name / ("test" if path.stem in "012" else "train")
+        part.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, part)
+    app("fit", folder, tmp_path / "runs", "--trainer.max_epochs", "1")
+    checkpoint = str(tmp_path / "runs/version_0/checkpoints/last.ckpt")
+    assert torch.load(checkpoint, weights_only=True)["datamodule_hyper_parameters"]["up"] == "z"
+    capsys.readouterr()
+    for up in ((), ("--up", "z"), ("--up", "y")):
+        table, image = tmp_path / f"{up}.csv", tmp_path / "found.png"
+        main(["predict", "--ckpt_path", checkpoint, "--meshes", str(folder / "tower"), "--out", str(table), *up])
+        words = ["--mesh", str(folder / "tower/test/0.off"), "--gallery", str(folder / "stick"), "--out", str(image)]
+        capsys.readouterr()
+        main(["search", "--ckpt_path", checkpoint, *words, *up])
+        found[up] = (table.read_text(), capsys.readouterr().out, image.read_bytes())
+    assert found[()] == found["--up", "z"]
+    assert all(mine != theirs for mine, theirs in zip(found[()], found["--up", "y"], strict=True))
 
 
 @pytest.mark.parametrize("gallery", [True, False])

@@ -7,7 +7,8 @@ import struct
 import numpy as np
 import pytest
 
-from apps.shapes import meshes
+from apps.shapes import gltf, gltf_file, meshes
+from apps.shapes.gltf_file import objects
 from apps.shapes.meshes import decode
 
 CORNERS = np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
@@ -313,8 +314,8 @@ SPARSE = {"count": 1, "indices": {"bufferView": 1, "componentType": 5123, "byteO
         (fractions_as_sparse_indices, "has indices that are no whole numbers"),
         (a_morph_target_without_weight, "has 1 weights of 2 morph targets"),
         (put("asset", "minVersion", value="2.1"), "it requires glTF 2.1: expected 2.0"),
-        (put("nodes", 0, "matrix", value=[1, 0, 0, 0.5, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]), "last row [0.5, 0.0, 0.0"),
-        (put("nodes", 0, "extensions", value={"KHR_node_visibility": {"visible": False}}), "node 0 is hidden by KHR_node"),
+        (put("nodes", 0, "matrix", value=[1, 0, 0, 0.5, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]), "last row [0.5, 0.0"),
+        (put("nodes", 0, "extensions", value={"KHR_node_visibility": {"visible": False}}), "node 0 is hidden by"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
@@ -352,8 +353,65 @@ def test_a_few_nodes_cannot_ask_for_any_number_of_triangles(monkeypatch):
     scene = Scene()
     scene.json["nodes"] *= 3
     scene.json["scenes"][0]["nodes"] = [0, 1, 2]
-    with pytest.raises(ValueError, match="has more than 5 triangles"):
+    with pytest.raises(ValueError, match="has 6 triangles: 5 is the most"):
         scene.read()
+
+
+def test_the_numbers_of_all_reads_are_limited_together(monkeypatch):
+    """Each is allowed alone: a skin, a morph target and many primitives may read the same accessor again and again."""
+    monkeypatch.setattr(meshes, "MOST_FACES", 5)  # 60 numbers
+    scene = Scene(targets=[{"POSITION": 0}] * 4)  # 12 numbers of vertices, 6 of indices, 12 of each target
+    scene.node["weights"] = [1, 1, 1]
+    scene.read()
+    scene = Scene(targets=[{"POSITION": 0}] * 4)
+    scene.node["weights"] = [1, 1, 1, 1]
+    with pytest.raises(ValueError, match="it asks for 64 numbers: 60 is the most that is read"):
+        scene.read()
+
+
+def test_a_file_cannot_ask_for_more_zeros_than_it_has_bytes():
+    scene = Scene()
+    rows, values = scene.view([1], "u1"), scene.view([[5, 0, 0]], "f4")
+    sparse = {"indices": {"bufferView": rows, "componentType": 5121}, "values": {"bufferView": values}, "count": 1}
+    scene.position().update(sparse=sparse, count=1_000_000)
+    del scene.position()["bufferView"]
+    with pytest.raises(ValueError, match=r"accessor 0 asks for 1,000,000 zeros in a file of [0-9]+ bytes"):
+        scene.read()
+
+
+@pytest.mark.parametrize("kind", ["nodes", "primitives", "instances", "points"])
+def test_what_is_drawn_is_counted_before_it_is_drawn(monkeypatch, kind):
+    monkeypatch.setattr(gltf, "MOST_DRAWN", 7)
+    scene, mode = Scene(), 0 if kind == "points" else 4
+    scene.primitive["mode"] = mode
+    if kind == "nodes":
+        scene.json["nodes"] *= 8
+        scene.json["scenes"][0]["nodes"] = list(range(8))
+    elif kind == "instances":
+        places = scene.accessor(np.zeros((8, 3)))
+        scene.node["extensions"] = {"EXT_mesh_gpu_instancing": {"attributes": {"TRANSLATION": places}}}
+    else:
+        scene.json["meshes"][0]["primitives"] *= 8
+    with pytest.raises(ValueError, match=r"it draws .*(7|8) (primitives|instances)"):
+        scene.read()
+
+
+def test_a_list_is_checked_once_however_often_it_is_asked(monkeypatch):
+    """Each look at a list of n nodes took n steps: n² of them, 10 s at 8,000 nodes."""
+    asked = []
+    monkeypatch.setattr(gltf_file, "objects", lambda content, name: asked.append(name) or objects(content, name))
+    scene = Scene()
+    scene.json["nodes"] *= 50
+    scene.json["scenes"][0]["nodes"] = list(range(50))
+    scene.read()
+    assert sorted(asked) == sorted(set(asked))
+
+
+@pytest.mark.parametrize("value", ["[", "{}, ", "0,"])
+def test_the_values_of_the_json_are_counted_before_they_are_made(monkeypatch, value):
+    monkeypatch.setattr(gltf_file, "MOST_VALUES", 100)
+    with pytest.raises(ValueError, match="its JSON has more than 100 values"):
+        decode(b'{"asset": [' + value.encode() * 100, ".gltf")
 
 
 @pytest.mark.parametrize("missing", [1, 4, 60])

@@ -4,6 +4,8 @@ import base64
 import json
 import os
 import struct
+import tracemalloc
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -148,7 +150,11 @@ def test_a_gltf_cannot_read_outside_of_its_folder(tmp_path, uri):
         ("a.gltf", b"{", "Expecting"),
         ("a.gltf", b"[]", "does not hold a JSON object"),
         ("a.gltf", b'{"buffers": [1]}', "its buffers are no list of objects"),
-        ("a.gltf", gltf("data:,").replace('"count": 4', '"count": 4000000000').encode(), "asks for 4000000000 numbers"),
+        (
+            "a.gltf",
+            gltf("data:,").replace('"count": 4', '"count": 4000000000').encode(),
+            "asks for 12,000,000,000 numbers",
+        ),
         ("a.gltf", b'{"buffers": [{"uri": "a\\u0000b"}]}', r"names a buffer that no file can be, 'a\\x00b'"),
         ("a.gltf", b'{"buffers": [{"uri": "%s"}]}' % (b"a" * 300), f"names a buffer that no file can be, '{'a' * 80}'"),
         ("a.gltf", b'{"buffers": [{"uri": "gone.bin"}]}', "names the buffer 'gone.bin', which does not exist"),
@@ -172,7 +178,7 @@ def test_a_glb_cannot_ask_for_any_number_of_zeros():
     text = json.dumps(content).encode()
     text += b" " * (-len(text) % 4)
     chunks = struct.pack("<I4s", len(text), b"JSON") + text + glb[end:]
-    with pytest.raises(ValueError, match="cannot be read: it asks for 1000000000 numbers at once"):
+    with pytest.raises(ValueError, match="cannot be read: it asks for 1,000,000,012 numbers"):
         decode(struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks, ".glb")
 
 
@@ -192,6 +198,76 @@ def test_what_is_huge_is_refused(tmp_path, monkeypatch, limit, reason):
     (tmp_path / "a.off").write_bytes(off())
     with pytest.raises(MeshError, match=reason):
         read(tmp_path / "a.off")
+
+
+def text_ply(vertices, faces):
+    properties = "".join(f"property float {axis}\n" for axis in "xyz")
+    lines = ["ply", "format ascii 1.0", f"element vertex {len(vertices)}", properties + f"element face {len(faces)}"]
+    rows = [" ".join(map(str, row)) for row in vertices] + ["3 " + " ".join(map(str, row)) for row in faces]
+    return "\n".join([*lines, "property list uchar int vertex_indices", "end_header", *rows]).encode()
+
+
+def huge(kind):
+    """A mesh of 100,000 triangles."""
+    faces = np.tile([0, 1, 2], (100_000, 1))
+    match kind:
+        case "off":
+            return off(faces=faces)
+        case "off by a polygon":
+            return b"OFF\n4 2000 0\n" + b"0 0 0\n" * 4 + (b"50" + b" 0" * 50 + b"\n") * 2000
+        case "obj":
+            return b"v 0 0 0\nv 1 0 0\nv 0 1 0\n" + b"f 1 2 3\n" * 100_000
+        case "obj by vertices":
+            return b"v 0 0 0\n" * 100_000
+        case "ply":
+            return text_ply(CORNERS, faces)
+        case "ply in binary":
+            return trimesh.Trimesh(CORNERS, faces, process=False).export(file_type="ply")
+        case "stl":
+            loop = b"outer loop\nvertex 0 0 0\nvertex 1 0 0\nvertex 0 1 0\nendloop\n"
+            return b"solid a\n" + (b"facet normal 0 0 1\n" + loop + b"endfacet\n") * 100_000 + b"endsolid a\n"
+        case "stl in binary":
+            return bytes(80) + (100_000).to_bytes(4, "little") + bytes(50 * 100_000)
+    raise ValueError(kind)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("off", "off by a polygon", "obj", "obj by vertices", "ply", "ply in binary", "stl", "stl in binary"),
+    ],
+)
+def test_what_is_too_large_is_refused_before_it_is_read(monkeypatch, kind):
+    monkeypatch.setattr(meshes, "MOST_FACES", 1000)
+    data = huge(kind)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"cannot be read: it has [\d,]+ (triangles|vertices): \d,000 is the most"):
+            decode(data, f".{kind[:3]}")
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(data) + 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_buffers_of_a_gltf_are_limited_together(tmp_path, monkeypatch):
+    """The same file under other names is read again each time."""
+    path, names = tmp_path / "a.gltf", [f"{'./' * i}b.bin" for i in range(6)]
+    (tmp_path / "b.bin").write_bytes(bytes(500))
+    path.write_text(json.dumps({"buffers": [{"uri": name, "byteLength": 500} for name in names]}))
+    with monkeypatch.context() as patched, pytest.raises(MeshError, match=r"b\.bin', which has 500 bytes"):
+        patched.setattr(meshes, "MOST_BYTES", 2000)
+        MeshFile(path).key()
+    monkeypatch.setattr(meshes, "MOST_BUFFERS", 5)
+    with pytest.raises(MeshError, match="names 6 buffers: 5 is the most"):
+        MeshFile(path).key()
+
+
+def test_whatever_stops_reading_a_gltf_is_an_error_of_that_mesh(tmp_path, monkeypatch):
+    (tmp_path / "a.gltf").write_text(gltf("data:,"))
+    for error, reason in ((RecursionError("deep"), "deep"), (MemoryError(), "MemoryError")):
+        monkeypatch.setattr(meshes.gltf_file, "buffer_files", Mock(side_effect=error))
+        with pytest.raises(MeshError, match=reason):
+            MeshFile(tmp_path / "a.gltf").key()
 
 
 def test_only_what_has_a_surface_is_kept():

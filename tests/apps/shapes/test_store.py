@@ -79,6 +79,56 @@ def test_an_index_that_is_damaged_is_read_as_far_as_it_is_whole(tmp_path_factory
     check(fill(folder, 6), 6)
 
 
+@given(st.data())
+def test_an_index_with_a_line_removed_moved_or_written_over_gives_no_image_of_another(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("store")
+    fill(folder, 12)
+    lines = (folder / "index.jsonl").read_bytes().splitlines(keepends=True)
+    place = data.draw(st.integers(0, len(lines) - 1))
+    match data.draw(st.sampled_from(["remove", "swap", "repeat", "replace"])):
+        case "remove":
+            del lines[place]
+        case "swap":
+            other = data.draw(st.integers(0, len(lines) - 1))
+            lines[place], lines[other] = lines[other], lines[place]
+        case "repeat":
+            lines.insert(place, lines[place])
+        case _:
+            lines[place] = data.draw(st.sampled_from(FOREIGN))
+    (folder / "index.jsonl").write_bytes(b"".join(lines))
+    found = shape_store.read(folder, SHAPE)
+    for i in range(12):
+        if f"key {i}" in found.rows:
+            assert np.array_equal(found.arrays([f"key {i}"])[0].numpy(), images(i))
+    check(fill(folder, 14), 14)
+
+
+FOREIGN = [
+    *(b"{}\n", b"[]\n", b"5\n", b"\n", b'{"about": 1}\n', b'{"broken": "x"}\n', b'{"about": 1, "broken": "x"}\n'),
+    *(
+        b'{"key": 5, "row": 0}\n',
+        b'{"key": ["a"]}\n',
+        b'{"key": "a", "row": "0"}\n',
+        b'{"key": "a"}\n',
+        b"[" * 100_000 + b"\n",
+    ),
+]
+
+
+@pytest.mark.parametrize("removed", [None, 0, 1, 3, 6])
+def test_an_index_of_an_earlier_version_is_read_where_it_is_whole(tmp_path, removed):
+    """Its lines do not say which row is theirs."""
+    fill(tmp_path, 7)
+    entries = [json.loads(line) for line in (tmp_path / "index.jsonl").read_bytes().splitlines()]
+    lines = [json.dumps({name: value for name, value in entry.items() if name != "row"}) + "\n" for entry in entries]
+    if removed is not None:
+        del lines[removed]
+    (tmp_path / "index.jsonl").write_text("".join(lines))
+    found = shape_store.read(tmp_path, SHAPE)
+    assert len(found.rows) == (6 if removed is None else 0)
+    check(fill(tmp_path, 9), 9)
+
+
 def test_images_are_on_the_disk_before_the_index_says_so(tmp_path, monkeypatch):
     """Each time that something was made safe, the index tells of no image that is not there."""
     states = []

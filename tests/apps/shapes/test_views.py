@@ -16,7 +16,7 @@ from apps.io import workers
 from apps.io.packages import FetchError
 from apps.shapes import cache as shape_cache
 from apps.shapes import views as view_cache
-from apps.shapes.meshes import MeshFile
+from apps.shapes.meshes import MeshError, MeshFile
 from apps.shapes.rendering import Look, render, ring
 from apps.shapes.views import render_cached
 from tests.apps.small_disk import small_disk
@@ -147,16 +147,42 @@ def test_an_interrupted_run_goes_on(root, count, monkeypatch):
     assert count() == 3
 
 
-def test_a_killed_worker_is_told_and_what_was_done_is_kept(root, count, monkeypatch):
-    def two_then_killed(function, items, *, chunk):
+def test_a_mesh_that_kills_its_process_is_broken_in_this_run_and_tried_in_the_next(root, count, monkeypatch):
+    def third_killed(function, items, *, chunk, killed):
+        yield from map(function, items[:2])
+        yield killed(items[2])
+        yield from map(function, items[3:])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shape_cache, "on_all_cores", third_killed)
+        found = render_cached(mesh_folder.load(root), LOOK)
+    assert found.broken == ("a/4.off took more memory than there is: the process that read it was killed",)
+    check(found)
+    assert count() == 5
+    found = render_cached(mesh_folder.load(root), LOOK)
+    assert found.broken == () and count() == 1
+    check(found)
+
+
+def test_where_no_process_starts_it_is_told_and_what_was_done_is_kept(root, count, monkeypatch):
+    def two_then_killed(function, items, *, chunk, killed):
         yield from map(function, items[:2])
         raise BrokenProcessPool
 
-    with monkeypatch.context() as patched, pytest.raises(FetchError, match=r"was killed at a/4\.off or soon after"):
+    with monkeypatch.context() as patched, pytest.raises(FetchError, match=r"no process can be started for rendering"):
         patched.setattr(shape_cache, "on_all_cores", two_then_killed)
         render_cached(mesh_folder.load(root), LOOK)
     check(render_cached(mesh_folder.load(root), LOOK))
     assert count() == 6
+
+
+def test_short_memory_is_an_error_of_that_mesh(root, count, monkeypatch):
+    def short(mesh, look):
+        raise MemoryError
+
+    monkeypatch.setattr(view_cache, "render", short)
+    with pytest.raises(MeshError, match=r"0\.off' needs more memory than there is"):
+        view_cache.images_of(MeshFile(root / "a/0.off"), LOOK)
 
 
 def test_a_cache_that_cannot_be_written_is_named(root, tmp_path):

@@ -1,5 +1,6 @@
 """The page: a real server asked by a real client, and once drawn upon in a real browser."""
 
+import contextlib
 import io
 import json
 import re
@@ -17,7 +18,7 @@ from PIL import Image, ImageDraw
 
 from apps.sketch import draw
 from apps.sketch.search import Searcher
-from apps.sketch.server import HEADERS, MOST_BYTES, application, listening
+from apps.sketch.server import HEADERS, MOST_BYTES, MOST_OPEN, application, listening, names_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 K = 5
@@ -133,6 +134,61 @@ def test_wrong_methods_and_other_hosts_are_refused(address):
     assert ask(f"{address}/search")[0] == 405
     status, _, body = ask(f"{address}/", Host="evil.example")
     assert status == 403 and "see --host" in json.loads(body)["error"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost", "LOCALHOST", "::1", "127.1"])
+def test_a_page_for_this_machine_has_no_other_names(searcher, host):
+    client = application(searcher, k=K, hosts=names_of(host)).test_client()
+    own = f"[{host}]" if ":" in host else host
+    for name in ("localhost", "LocalHost:80", "localhost.", "127.0.0.1:8000", "[::1]:8000", own, f"{own}:8000"):
+        assert client.get("/", headers={"Host": name}).status_code == 200, name
+    for name in (
+        "evil.example",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "evil.example:8000",
+        "localhost:x",
+    ):
+        assert client.get("/", headers={"Host": name}).status_code in (400, 403), name
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "*"])
+def test_a_page_for_the_network_is_called_by_any_name(searcher, host):
+    client = application(searcher, k=K, hosts=names_of(host)).test_client()
+    assert client.get("/", headers={"Host": "mine.example:8000"}).status_code == 200
+
+
+def test_a_host_that_is_unknown_is_named():
+    with pytest.raises(ValueError, match=r"--host 'no\.such\.invalid' is not known"):
+        names_of("no.such.invalid")
+
+
+def test_connections_that_drip_keep_nobody_out(address):
+    """As many as ever are open, each with a request that never ends, a byte at a time."""
+    host, port = address.removeprefix("http://").split(":")
+    clients: list[socket.socket] = []
+    finished = threading.Event()
+
+    def drip() -> None:
+        while not finished.wait(0.2):
+            for client in [*clients]:
+                with contextlib.suppress(OSError):  # the server has closed it
+                    client.send(b"x")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        for _ in range(3 * MOST_OPEN):
+            client = socket.create_connection((host, int(port)), timeout=30)
+            clients.append(client)
+            client.sendall(f"POST /search HTTP/1.1\r\nHost: {host}\r\nContent-Length: 100000\r\n\r\nx".encode())
+        for _ in range(3):
+            assert ask(f"{address}/search", SKETCH)[0] == 200
+    finally:
+        finished.set()
+        thread.join()
+        for client in clients:
+            client.close()
 
 
 def test_the_page_asks_nobody_else(address):
