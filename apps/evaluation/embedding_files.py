@@ -33,11 +33,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Embeddings by name, such as "E" and "H", of the images with these names; `about` is as it was written."""
+    """Embeddings by name, such as "E" and "H", of the images with these names; `about` is as it was written.
+
+    classes: the name of each image's class.
+    """
 
     vectors: Mapping[str, Tensor]
     names: Sequence[str]
     about: Mapping[str, str]
+    classes: Sequence[str]
 
 
 class Writer:
@@ -141,12 +145,15 @@ def read(path: str | Path) -> Embeddings:
         with safe_open(path, framework="pt") as file:
             about = dict(file.metadata() or {})
             names = json.loads(about.pop("names"))
+            known = json.loads(about.pop("classes"))
+            classes = [str(known[label]) for label in file.get_tensor("labels").tolist()]
             vectors = {key: file.get_tensor(key) for key in sorted({*file.keys()} - {"labels"})}
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, KeyError, ValueError, TypeError, IndexError) as error:
         raise ValueError(f"embeddings {str(path)!r} are not a {FILES[0]} that predict wrote: {error}") from error
-    if any(vector.ndim != 2 or len(vector) != len(names) for vector in vectors.values()):
+    lengths = [len(classes), *(len(vector) if vector.ndim == 2 else -1 for vector in vectors.values())]
+    if any(length != len(names) for length in lengths):
         raise ValueError(f"embeddings {str(path)!r} have {len(names)} names, and tensors of other lengths")
-    return Embeddings(vectors, names, about)
+    return Embeddings(vectors, names, about, classes)
 
 
 class _Tensors:
