@@ -51,7 +51,7 @@ def table(data: RetrievalData) -> Table:
     return Table(images.names, images.labels.tolist(), images.classes, counted)
 
 
-def about(model: CHEST, images: LabelledImages) -> dict[str, str]:
+def about(model: CHEST, images: LabelledImages | None = None) -> dict[str, str]:
     """What the vectors are: the space and chart of H, the network that made them, and where the images are.
 
     "output" is the one of E and H to use.
@@ -66,5 +66,5 @@ def about(model: CHEST, images: LabelledImages) -> dict[str, str]:
         "H": f"hyperbolic, chart {space.chart!r}, curvature -{space.curvature!r}",
         "backbone": str(model.hparams["backbone"]),
         "network": fingerprint(model),
-        **({} if images.root is None else {"root": text(str(images.root.resolve()))}),
+        **({} if images is None or images.root is None else {"root": text(str(images.root.resolve()))}),
     }

@@ -22,6 +22,7 @@ from apps.io.atomic import write_file
 from apps.io.packages import FetchError
 from apps.report.figures import image_address
 from apps.report.templates import render_template
+from apps.training.run_folder import free_name
 from geomdml.search import knn
 
 
@@ -71,7 +72,8 @@ def main(args: list[str] | None = None) -> None:
             gallery = embedded_now(trained, data)
         output = asked.space or trained.model.chosen
         neighbours = found(trained, data, gallery, query, output, asked.k)
-        page = write(beside(asked.checkpoint, asked.query), asked.query.name, query, output, neighbours)
+        path = free_name(asked.checkpoint, f"search-{asked.query.stem}", ".html")
+        page = write(path, asked.query.name, query, output, neighbours)
     except (ValueError, OSError, FetchError, pickle.UnpicklingError) as error:
         sys.exit(f"error: {error}")
     show(neighbours, output)
@@ -130,11 +132,3 @@ def write(path: Path, name: str, query: Tensor, output: str, neighbours: Sequenc
     )
     write_file(path, lambda part: part.write_text(page, encoding="utf-8"))
     return path
-
-
-def beside(checkpoint: Path, query: Path) -> Path:
-    """A name for the page in the folder of the run, that no file has yet."""
-    folder = checkpoint.resolve().parent
-    folder = folder.parent if folder.name == "checkpoints" else folder
-    names = (f"search-{query.stem}{'' if n == 1 else f'-{n}'}.html" for n in range(1, sys.maxsize))
-    return next(path for name in names if not (path := folder / name).exists())

@@ -279,6 +279,32 @@ def test_an_exported_network_gives_the_same_embeddings(backbone, settings, size,
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("to", ["onnx", "torch"])
+def test_an_exported_network_says_how_to_use_it(to):
+    settings = {"backbone": "test_vit", "weights": "none", "backbone_args": {"img_size": 32}}
+    model = CHEST(num_classes=2, dim=8, c=0.25, **settings).eval()
+    model.noted = {"classes": ["robin", "été"], "validation": {"E": 77.0, "H": 72.0}}
+    path = Path("net" + export.SUFFIXES[to])
+    export.write(Trained(model, {"size": 32, "centre_crop": 0.875}), path, to)
+    if to == "onnx":
+        onnx = pytest.importorskip("onnx")
+        content = onnx.load(path)
+        facts = {each.key: each.value for each in content.metadata_props}
+        for value in (*content.graph.input, *content.graph.output):
+            assert value.type.tensor_type.shape.dim[0].dim_param == "batch"
+        symbols = [d.dim_param for v in content.graph.value_info for d in v.type.tensor_type.shape.dim]
+        assert not any(re.search(r"\bs\d+\b", symbol) for symbol in symbols)
+    else:
+        held = {export.ABOUT: ""}
+        torch.export.load(path, extra_files=held)
+        facts = json.loads(held[export.ABOUT])
+    assert (facts["chart"], facts["c"], facts["size"], facts["centre_crop"]) == ("tangent", "0.25", "32", "0.875")
+    assert json.loads(facts["mean"]) == model.mean.flatten().tolist()
+    assert json.loads(facts["std"]) == model.std.flatten().tolist()
+    assert json.loads(facts["classes"]) == ["robin", "été"] and facts["output"] == "E"
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_export_overwrites_nothing_and_leaves_nothing_wrong(run, trained, monkeypatch):
     Path("there.pt2").write_text("mine")
     with pytest.raises(SystemExit, match=r"error: 'there.pt2' exists"):
