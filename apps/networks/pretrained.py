@@ -60,12 +60,12 @@ def backbone(name: str, weights: str | Path = "timm", **kwargs: Any) -> nn.Modul
     if not from_hub and not timm.is_model(name):
         close = ", ".join(get_close_matches(name, timm.list_models(), cutoff=0.0))
         raise ValueError(f"timm has no backbone {name!r}: the closest names are {close}")
-    if "img_size" in kwargs and not _asks_for_size(name):
-        del kwargs["img_size"]
     try:
         model = timm.create_model(name, pretrained=weights == "timm", num_classes=0, **kwargs)
     # timm and the hub's clients raise errors of many families.
     except Exception as error:
+        if isinstance(error, TypeError) and "'img_size'" in str(error):  # it takes any
+            return backbone(name, weights, **{key: value for key, value in kwargs.items() if key != "img_size"})
         if (from_hub or weights == "timm") and not isinstance(error, TypeError | AssertionError):
             raise FetchError(
                 f"timm's weights of {name} could not be loaded ({_first_line(error)}): "
@@ -88,21 +88,6 @@ def backbone(name: str, weights: str | Path = "timm", **kwargs: Any) -> nn.Modul
 def _is_from_elsewhere(name: str) -> bool:
     """Whether a name has a source in front, as in hf-hub:OWNER/NAME. Raises ValueError for one that timm refuses."""
     return parse_model_name(name)[0] is not None
-
-
-def _asks_for_size(name: str) -> bool:
-    """Whether a model of timm is made for one image size, so that it takes img_size; one of a hub may be."""
-    if _is_from_elsewhere(name):
-        return True
-    try:
-        with torch.device("meta"):  # nothing is allocated
-            timm.create_model(name, pretrained=False, num_classes=0, img_size=32)
-    except TypeError as error:
-        return "img_size" not in str(error)
-    # It takes one, if not this one.
-    except Exception:
-        return True
-    return True
 
 
 def num_features(model: nn.Module) -> int:
