@@ -1,16 +1,16 @@
 """`python -m apps.chest_vit check --data.root PATH`: what a folder holds, before hours are spent on it."""
 
 import argparse
+import inspect
 import sys
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from apps.chest_vit.data import RetrievalData
 from apps.datasets.registry import BENCHMARKS, guess_images, load_images
-from apps.datasets.split import Count, Split
-
-VALIDATION = 0.1  # of a folder, as in a fit; all training classes of a benchmark train
+from apps.datasets.split import Count, Split, count, keep_out
 
 
 def main(args: list[str] | None = None) -> None:
@@ -25,12 +25,27 @@ def main(args: list[str] | None = None) -> None:
         "--data.benchmark", dest="benchmark", choices=[*BENCHMARKS, "folder"], help="Told from its files if left out."
     )
     parser.add_argument("--data.split", dest="split", choices=["classes", "images"], default="classes")
+    defaults = inspect.signature(RetrievalData).parameters
+    for name, kind, about in (
+        ("validation", float, "Share of the training classes (by images: images) kept out."),
+        ("split_seed", int, "Seed of the division."),
+        ("classes_per_batch", int, "Classes in a training batch."),
+    ):
+        default = defaults[name].default
+        parser.add_argument(
+            f"--data.{name}", dest=name, type=kind, default=default, help=f"{about} As for fit: {default}."
+        )
     asked = parser.parse_args(args)
     try:
         benchmark = asked.benchmark or guess_images(asked.root)
-        kept_out = 0.0 if benchmark in BENCHMARKS else VALIDATION
-        split = load_images(asked.root, benchmark, by=asked.split, validation=kept_out)
+        published = benchmark in BENCHMARKS
+        share, seed = asked.validation, asked.split_seed
+        split = load_images(
+            asked.root, benchmark, by=asked.split, validation=0.0 if published else share, seed=seed
+        )  # of a benchmark as published, which the counts are compared with
         print_split(benchmark, split, asked.root)
+        fitted = keep_out(split, share, seed) if published else split
+        print_fit(fitted, share, asked.classes_per_batch)
     except (ValueError, OSError) as error:
         sys.exit(f"not usable: {error}")
 
@@ -45,16 +60,16 @@ def print_split(benchmark: str, split: Split, root: str) -> None:
         shown.add_column(column, justify="right" if column else "left")
     parts = {"train": split.train, "validation": split.validation, "query": split.query, "gallery": split.gallery}
     labels = {name: part.labels for name, part in parts.items() if part is not None}
-    for name, count in split.counts().items():
+    for name, counted in split.counts().items():
         sizes = np.bincount(labels[name])
         spread = f"{sizes[sizes > 0].min()} to {sizes.max()}"
         row = [
             name if name != "query" or split.gallery else "test",
-            f"{count.classes:,}",
-            f"{count.images:,}",
+            f"{counted.classes:,}",
+            f"{counted.images:,}",
             spread,
         ]
-        shown.add_row(*row, *([_against(count, published.get(name))] if published else []))
+        shown.add_row(*row, *([_against(counted, published.get(name))] if published else []))
     console.print(shown)
     if split.gallery is None:
         alone = int((np.bincount(split.query.labels) == 1).sum())
@@ -67,6 +82,21 @@ def print_split(benchmark: str, split: Split, root: str) -> None:
             if same
             else "Not as published: scores cannot be compared with those of papers.",
             style="green" if same else "red",
+        )
+
+
+def print_fit(split: Split, share: float, classes_per_batch: int) -> None:
+    """What a fit trains on, and whether its batches can be drawn."""
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    train = count(split.train)
+    kept = "nothing is kept out" if split.validation is None else f"{count(split.validation)} are kept out"
+    console.print(f"A fit trains on {train}; {kept} for validation (--data.validation {share:g}).", highlight=False)
+    if train.classes < classes_per_batch:
+        console.print(
+            f"A batch of {classes_per_batch} classes cannot be drawn from {train.classes}: fit needs "
+            f"--data.classes_per_batch {train.classes} or less.",
+            style="red",
+            highlight=False,
         )
 
 

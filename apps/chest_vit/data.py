@@ -195,7 +195,9 @@ class RetrievalData(L.LightningDataModule):
 
     def _evaluation(self, images: LabelledImages, **kwargs: Any) -> DataLoader:
         data, h = Whole(images, self.whole), self.hparams
-        return DataLoader(data, batch_size=h["eval_batch"], collate_fn=stack, **kwargs, **with_workers(h["workers"]))
+        return DataLoader(
+            data, batch_size=h["eval_batch"], collate_fn=stack, **kwargs, **with_workers(h["workers"], self.trainer)
+        )
 
 
 RetrievalData.__doc__ = (RetrievalData.__doc__ or "").format(

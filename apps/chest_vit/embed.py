@@ -57,6 +57,7 @@ def main(args: list[str] | None = None) -> None:
     except (ValueError, OSError, FetchError, pickle.UnpicklingError) as error:
         sys.exit(f"error: {error}")
     print(said(listed, folder), flush=True)
+    print(f"output: {trained.model.choice_in_words()}", flush=True)
 
 
 def read_config(path: Path) -> dict[str, dict[str, Any]]:
@@ -91,7 +92,7 @@ def embed(trained: Trained, data: RetrievalData, listed: image_list.Listed, out:
     if listed.failed:
         write_file(folder / FAILED, lambda path: _write_failed(path, listed.failed))
     table = Table(images.names, images.labels.tolist(), images.classes, ["new"] * len(images))
-    writer = Writer(folder, table, about(model))
+    writer = Writer(folder, table, about(model, images))
     console = Console(stderr=True)
     batches = track(
         data.predict_dataloader(),

@@ -70,7 +70,7 @@ class CHEST(AppModule):
         seed: Seed of everything random inside a step (triplets, dropout).
     """
 
-    monitor = "val/H/Recall@1"
+    monitor = "val/Recall@1"  # of the better output
     shown = {
         "validation Recall@1 E": "val/E/Recall@1",
         "H": "val/H/Recall@1",
@@ -175,6 +175,25 @@ class CHEST(AppModule):
             self.backbone = self.backbone.to(memory_format=torch.channels_last)
         self.train()
 
+    @property
+    def validation(self) -> dict[str, float]:
+        """Recall@1 of each output at the last validation before the checkpoint; nothing without one."""
+        found = self.noted.get("validation")  # a checkpoint's may be anything
+        scores = found if isinstance(found, dict) else {}
+        return {name: scores[name] for name in self.spaces if isinstance(scores.get(name), float)}
+
+    @property
+    def chosen(self) -> str:
+        """The output that is better on validation; where that does not tell, H, or E where it alone was trained."""
+        default, scores = "H" if self.hparams["eta_h"] > 0 else "E", self.validation
+        return max((default, *self.spaces), key=lambda name: scores.get(name, -1.0))
+
+    def choice_in_words(self, output: str | None = None) -> str:
+        """An output, without one the chosen, and what speaks for it or against it."""
+        scores = ", ".join(f"{name} {score:.1f}" for name, score in self.validation.items())
+        why = f"Recall@1 on validation: {scores}" if scores else "no validation scores to choose by"
+        return f"{output or self.chosen} ({why})"
+
     def features(self, images: Tensor) -> Tensor:
         """Backbone features (B, D) of uint8 images (B, 3, S, S)."""
         x = (images.float() - self.mean) / self.std
@@ -221,6 +240,7 @@ class CHEST(AppModule):
 
     def on_fit_start(self) -> None:
         distributed.warn_of_batch_norm(self)
+        self.noted["classes"] = list(data_of(self.trainer).train.classes)
         if self.hparams["proxy_start"] == "features" and self.trainer.ckpt_path is None:
             with distributed.whole_parameters(self.trainer):
                 self._start_proxies()
@@ -297,10 +317,15 @@ class CHEST(AppModule):
         self.train()
 
     def _log_scores(self, stage: str, outputs: dict[str, Tensor]) -> None:
+        first: dict[str, float] = {}
         for name, space in self.spaces.items():
             found = scores(outputs[name], outputs["labels"], space, **self._protocol(stage))
+            first |= {name: found["Recall@1"]} if "Recall@1" in found else {}
             for score, value in found.items():
                 self.log(f"{stage}/{name}/{score}", value, prog_bar=score == "Recall@1" and stage == "val")
+        if stage == "val" and first:
+            self.noted["validation"] = first
+            self.log(self.monitor, max(first.values()))
         spread = radius_spread(outputs["radius"], self.head.clip)
         self.log_dict({f"{stage}/radius/{name}": value for name, value in spread.items()})
 

@@ -51,6 +51,7 @@ class Results(AfterTest):
             "backbone": f"{model.hparams['backbone']}, weights {model.hparams['weights']}",
             "training": f"{int(model.trained_steps):,} steps to the checkpoint, seed {model.hparams['seed']}",
             "loss": loss_in_words(model),
+            "chosen output": model.choice_in_words(),
             "hyperbolic space": f"c = {model.space.curvature:g}, radii " + _spread(outputs["radius"], model.head.clip),
             "use of the radii": f"Recall@1 of H is {rows['H']['Recall@1']:.1f} with the points' own radii, "
             f"{one_shell['Recall@1']:.1f} with one radius for all",

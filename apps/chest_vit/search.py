@@ -9,19 +9,20 @@ from typing import NamedTuple
 
 import torch
 from rich.console import Console, JustifyMethod
-from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
-from apps.chest_vit.checkpoint import Trained, fingerprint, load
+from apps.chest_vit.checkpoint import Trained, load
 from apps.chest_vit.data import RetrievalData
+from apps.chest_vit.gallery import Gallery, embedded_before, embedded_now
 from apps.datasets import image_list
 from apps.datasets.files import decode, text
-from apps.evaluation import embedding_files as embeddings
+from apps.evaluation import embedding_files
 from apps.io.atomic import write_file
 from apps.io.packages import FetchError
 from apps.report.figures import image_address
 from apps.report.templates import render_template
+from apps.training.run_folder import free_name
 from geomdml.search import knn
 
 
@@ -31,7 +32,7 @@ class Neighbour(NamedTuple):
     name: str
     label: str
     distance: float
-    image: str
+    image: str  # a `data:` address, or nothing where it is not there any more
 
 
 def main(args: list[str] | None = None) -> None:
@@ -46,9 +47,12 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument(
         "--embeddings",
         type=Path,
-        help="embeddings.safetensors of predict; without it the images of the run are embedded now.",
+        help="embeddings.safetensors of predict, the only file then read beside the images that are found; without it "
+        "the images of the run are embedded now.",
     )
-    parser.add_argument("--space", choices=["H", "E"], default="H", help="Hyperbolic (default) or Euclidean output.")
+    parser.add_argument(
+        "--space", choices=["H", "E"], help="Hyperbolic or Euclidean output; without it the better on validation."
+    )
     parser.add_argument("-k", type=int, default=10, help="How many images (10).")
     parser.add_argument("--data.root", dest="root", help="Where the images are now, if they were moved.")
     parser.add_argument(
@@ -59,46 +63,51 @@ def main(args: list[str] | None = None) -> None:
         query = decode(asked.query)
         trained = load(asked.checkpoint)
         data = trained.images(asked.root)
-        if asked.images is not None:
-            data.everything = image_list.load(asked.images).images
-        given = None if asked.embeddings is None else embeddings.read(asked.embeddings)
-        neighbours = found(trained, data, query, asked.space, asked.k, given)
-        page = write(beside(asked.checkpoint, asked.query), asked.query.name, query, asked.space, neighbours)
+        if asked.embeddings is not None:
+            given = embedding_files.read(asked.embeddings)
+            gallery = embedded_before(trained, given, root=asked.root, images=asked.images)
+        else:
+            if asked.images is not None:
+                data.everything = image_list.load(asked.images).images
+            gallery = embedded_now(trained, data)
+        output = asked.space or trained.model.chosen
+        neighbours = found(trained, data, gallery, query, output, asked.k)
+        path = free_name(asked.checkpoint, f"search-{asked.query.stem}", ".html")
+        page = write(path, asked.query.name, query, output, neighbours)
     except (ValueError, OSError, FetchError, pickle.UnpicklingError) as error:
         sys.exit(f"error: {error}")
-    show(neighbours, asked.space)
+    show(neighbours, output)
+    print(f"by {trained.model.choice_in_words(output)}")
+    if gone := sum(not one.image for one in neighbours):
+        print(f"{gone} of these images cannot be opened where they were embedded; give --data.root if they were moved")
     print(f"page: {page}", flush=True)
 
 
 @torch.no_grad()
 def found(
-    trained: Trained, data: RetrievalData, query: Tensor, output: str, k: int, given: embeddings.Embeddings | None
+    trained: Trained, data: RetrievalData, gallery: Gallery, query: Tensor, output: str, k: int
 ) -> list[Neighbour]:
-    """The k images of the data nearest to the query, by one output of the network.
+    """The k images of a gallery nearest to the query, by one output of the network.
 
     Raises:
-        ValueError: k below 1; embeddings that another network made, or of other images.
+        ValueError: k below 1.
     """
     if k < 1:
         raise ValueError(f"-k {k}; expected at least 1")
-    images, model = data.everything, trained.model
-    if given is None:
-        gallery = _embedded(trained, data, output)
-    else:
-        if given.about.get("network") != fingerprint(model):
-            raise ValueError("another network made these embeddings; give the checkpoint that predict was given")
-        if tuple(given.names) != images.names:
-            raise ValueError(
-                f"these embeddings are of other images ({len(given.names)}) than those that are searched "
-                f"({len(images)}); give the folder or list that predict was given with --images"
-            )
-        gallery = given.vectors[output]
+    model, vectors = trained.model, gallery.vectors[output]
     embedding = model(data.whole(query).unsqueeze(0))[output]
-    distances, indices = knn(embedding, gallery, min(k, len(gallery)), space=model.spaces[output])
+    distances, indices = knn(embedding, vectors, min(k, len(vectors)), space=model.spaces[output])
     return [
-        Neighbour(images.names[i], images.classes[images.labels[i]], d, image_address(images.image(i)))
+        Neighbour(gallery.names[i], gallery.classes[i], d, _address(gallery, i))
         for d, i in zip(distances[0].tolist(), indices[0].tolist(), strict=True)
     ]
+
+
+def _address(gallery: Gallery, row: int) -> str:
+    try:
+        return image_address(gallery.image(row))
+    except ValueError:  # it was moved or removed after it was embedded
+        return ""
 
 
 def show(neighbours: Sequence[Neighbour], output: str) -> None:
@@ -123,23 +132,3 @@ def write(path: Path, name: str, query: Tensor, output: str, neighbours: Sequenc
     )
     write_file(path, lambda part: part.write_text(page, encoding="utf-8"))
     return path
-
-
-def beside(checkpoint: Path, query: Path) -> Path:
-    """A name for the page in the folder of the run, that no file has yet."""
-    folder = checkpoint.resolve().parent
-    folder = folder.parent if folder.name == "checkpoints" else folder
-    names = (f"search-{query.stem}{'' if n == 1 else f'-{n}'}.html" for n in range(1, sys.maxsize))
-    return next(path for name in names if not (path := folder / name).exists())
-
-
-def _embedded(trained: Trained, data: RetrievalData, output: str) -> Tensor:
-    console = Console(stderr=True)
-    batches = track(
-        data.predict_dataloader(),
-        "embedding the images",
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    return torch.cat([trained.model(batch.images)[output] for batch in batches])

@@ -32,4 +32,4 @@ def load(root: str | Path, *, size: int | None = None, strict: bool = False) -> 
     paths = tuple(whole(found, root, strict=strict, left_out=left_out))
     names = tuple(text(path.relative_to(root).as_posix()) for path in paths)
     labels, classes = index_classes(name.partition("/")[0] for name in names)
-    return LabelledImages(labels, classes, names, Files(paths, size))
+    return LabelledImages(labels, classes, names, Files(paths, size), root)

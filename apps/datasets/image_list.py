@@ -36,7 +36,7 @@ class Readable(Source, Protocol):
     def file(self, row: int, /) -> Path | Encoded: ...
 
 
-Candidates = tuple[list[str], list[str], Readable]  # names, classes, images
+Candidates = tuple[list[str], list[str], Readable, Path]  # names, classes, images, and where they are
 
 
 class Listed(NamedTuple):
@@ -46,7 +46,7 @@ class Listed(NamedTuple):
     failed: tuple[tuple[str, str], ...]
 
 
-def load(where: str | Path, *, strict: bool = False) -> Listed:
+def load(where: str | Path, *, strict: bool = False, check: bool = True) -> Listed:
     """The images of a folder at any depth, sorted; one image; or those of a list, in its order.
 
     A list is a text file of one path a line, or a CSV, TSV or Parquet file with a column of paths ("path", "image",
@@ -58,6 +58,7 @@ def load(where: str | Path, *, strict: bool = False) -> Listed:
 
     Args:
         strict: an image that cannot be decoded is an error.
+        check: decode the images; without it all count as whole.
 
     Raises:
         ValueError: no such file or folder, a list that is none, no image, or none that can be decoded.
@@ -65,15 +66,15 @@ def load(where: str | Path, *, strict: bool = False) -> Listed:
     if not str(where):
         raise ValueError("the name of the images is empty; expected a folder of images, an image, or a list of images")
     where = Path(where).expanduser()
-    names, classes, source = _of_folder(where) if os.path.isdir(where) else _of_file(where)
-    broken = find_broken(range(len(names)), source.file)
+    names, classes, source, root = _of_folder(where) if os.path.isdir(where) else _of_file(where)
+    broken = find_broken(range(len(names)), source.file) if check else {}
     failed = tuple((names[row], reason) for row, reason in broken.items())
     if broken and (strict or len(broken) == len(names)):
         raise ValueError(
             f"{len(broken):,} of the {len(names):,} images of {str(where)!r} cannot be used: {failed[0][1]}"
         )
     labels, known = index_classes(classes)
-    images = LabelledImages(labels, known, tuple(names), source)
+    images = LabelledImages(labels, known, tuple(names), source, root)
     return Listed(images.of_rows([row for row in range(len(names)) if row not in broken]), failed)
 
 
@@ -85,7 +86,7 @@ def _of_folder(root: Path) -> Candidates:
         raise ValueError(f"{str(root)!r} has no image in it, expected {', '.join(sorted(SUFFIXES))}{state}")
     left_out.warn(root, "images", others)
     names = [class_folders.printable(path.relative_to(root)) for path in found]
-    return names, [name.partition("/")[0] if "/" in name else "" for name in names], Files(found, None)
+    return names, [name.partition("/")[0] if "/" in name else "" for name in names], Files(found, None), root
 
 
 def _of_file(path: Path) -> Candidates:
@@ -93,7 +94,7 @@ def _of_file(path: Path) -> Candidates:
         state = "is no file" if os.path.exists(path) else "does not exist"
         raise ValueError(f"{str(path)!r} {state}; expected a folder of images, an image, or a list of images")
     if path.suffix.lower() in SUFFIXES:
-        return [text(path.name)], [""], Files((path,), None)
+        return [text(path.name)], [""], Files((path,), None), path.parent
     if path.suffix.lower() == ".parquet" and (held := _held_in(path)) is not None:
         return held
     if path.stat().st_size > GREATEST_LIST:
@@ -101,8 +102,10 @@ def _of_file(path: Path) -> Candidates:
     rows = [(name, label) for name, label in _rows(path) if name]
     if not rows:
         raise ValueError(f"{str(path)!r} names no images")
-    source = Files(tuple(_place(path.parent, name) for name, _ in rows), None)
-    return [text(name) for name, _ in rows], [label for _, label in rows], source
+    paths = tuple(_place(path.parent, name) for name, _ in rows)
+    beside = any(place == path.parent / name for place, (name, _) in zip(paths, rows, strict=True))
+    root = path.parent if beside else Path()
+    return [text(name) for name, _ in rows], [label for _, label in rows], Files(paths, None), root
 
 
 def _place(folder: Path, name: str) -> Path:
@@ -174,7 +177,8 @@ def _held_in(path: Path) -> Candidates | None:
                 labels += _labels(batch, label)
             if not names:
                 raise ValueError(f"{str(path)!r} holds no images")
-            return names, labels, Held(path, image, tuple(accumulate(group.num_rows for group in groups)), tuple(names))
+            ends = tuple(accumulate(group.num_rows for group in groups))
+            return names, labels, Held(path, image, ends, tuple(names)), path
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{str(path)!r} cannot be read: {error}; expected a Parquet file") from error
 

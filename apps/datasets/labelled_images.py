@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -29,6 +30,8 @@ class LabelledImages:
         classes: the classes' names.
         names: the images' names, such as "openmoji/grinning-face" or a path relative to the data's root.
         source: gives image i at row i.
+        root: the folder that the names are relative to, or the file that holds the images; None where they are in no
+            files of the user's.
 
     Raises:
         ValueError, TypeError: arguments that do not fit together.
@@ -45,6 +48,7 @@ class LabelledImages:
     classes: tuple[str, ...]
     names: tuple[str, ...]
     source: Source
+    root: Path | None = None
 
     def __post_init__(self) -> None:
         check_labels(self.labels, self.classes, self.names)
@@ -73,6 +77,7 @@ class LabelledImages:
             classes=tuple(self.classes[index] for index in label_of),
             names=tuple(self.names[row] for row in rows),
             source=_Chosen(self.source, tuple(rows)),
+            root=self.root,
         )
 
     def of_rows(self, rows: Sequence[int]) -> "LabelledImages":
@@ -82,6 +87,7 @@ class LabelledImages:
             classes=self.classes,
             names=tuple(self.names[row] for row in rows),
             source=_Chosen(self.source, tuple(rows)),
+            root=self.root,
         )
 
 
@@ -103,6 +109,7 @@ def join(*parts: LabelledImages) -> LabelledImages:
         classes=tuple(classes),
         names=tuple(name for part in parts for name in part.names),
         source=_Joined(tuple(part.source for part in parts), tuple(map(len, parts))),
+        root=parts[0].root if len({part.root for part in parts}) == 1 else None,
     )
 
 

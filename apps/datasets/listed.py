@@ -82,6 +82,7 @@ def parts(
             classes=tuple(classes[part]),
             names=tuple(text(name) for name, _ in kept),
             source=Files(tuple(paths[name] for name, _ in kept), None),
+            root=root,
         )
     return found
 

@@ -1,5 +1,6 @@
 """Which images train, which are kept out to choose settings, and which are searched for at the test."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -88,20 +89,23 @@ def by_classes(images: LabelledImages, validation: float, seed: int) -> Split:
 
 
 def by_images(images: LabelledImages, validation: float, seed: int) -> Split:
-    """Half of the images of each class train, their last `validation` share kept out; the other half tests.
+    """Half of the images of each class train, a `validation` share of them kept out; the other half tests.
+
+    A class gives validation two images at least, for one to find the other. Where two of each class would be more than
+    the share, only so many classes give some, drawn with the seed, as make up the share.
 
     Raises:
         ValueError: no class has two images for the test, or for validation.
     """
     rng = np.random.default_rng(seed)
     rows: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
-    for label in range(len(images.classes)):
-        own = rng.permutation(np.flatnonzero(images.labels == label)).tolist()
-        half = -(-len(own) // 2)
-        kept_out = min(half - 1, max(2, round(half * validation))) if validation else 0
-        rows["train"] += own[: half - kept_out]
-        rows["validation"] += own[half - kept_out : half]
-        rows["test"] += own[half:]
+    shuffled = [rng.permutation(np.flatnonzero(images.labels == label)) for label in range(len(images.classes))]
+    halves = [-(-len(own) // 2) for own in shuffled]
+    kept_out = _kept_out(halves, validation, rng)
+    for own, half, kept in zip(shuffled, halves, kept_out, strict=True):
+        rows["train"] += own[: half - kept].tolist()
+        rows["validation"] += own[half - kept : half].tolist()
+        rows["test"] += own[half:].tolist()
     parts = {name: images.of_rows(sorted(part)) for name, part in rows.items()}
     for name, part in parts.items():
         tested = name == "test" or (name == "validation" and validation)
@@ -112,6 +116,18 @@ def by_images(images: LabelledImages, validation: float, seed: int) -> Split:
             )
     kept = parts["validation"] if validation else None
     return Split(parts["train"], parts["test"], validation=kept, by=f"by image, seed {seed}")
+
+
+def _kept_out(sizes: Sequence[int], share: float, rng: np.random.Generator) -> list[int]:
+    """How many of the training images of each class are kept out for validation: none, or at least two."""
+    kept = [own if (own := round(share * size)) >= 2 else 0 for size in sizes]
+    small = [label for label, size in enumerate(sizes) if not kept[label] and size >= 3]
+    left = round(share * sum(sizes[label] for label in small))
+    if share and not any(kept):
+        left = max(left, 4)  # of two classes: among images of one, each finds its own
+    for label in rng.permutation(small)[: left // 2].tolist():
+        kept[label] = 2
+    return kept
 
 
 def keep_out(split: Split, share: float, seed: int) -> Split:

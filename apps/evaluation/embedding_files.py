@@ -33,11 +33,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Embeddings by name, such as "E" and "H", of the images with these names; `about` is as it was written."""
+    """Embeddings by name, such as "E" and "H", of the images with these names; `about` is as it was written.
+
+    classes: the name of each image's class.
+    """
 
     vectors: Mapping[str, Tensor]
     names: Sequence[str]
     about: Mapping[str, str]
+    classes: Sequence[str]
 
 
 class Writer:
@@ -143,12 +147,15 @@ def read(path: str | Path) -> Embeddings:
             names = json.loads(about.pop("names"))
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
                 raise ValueError("its names are no list of texts")
+            known = json.loads(about.pop("classes"))
+            classes = [str(known[label]) for label in file.get_tensor("labels").tolist()]
             vectors = {key: file.get_tensor(key) for key in sorted({*file.keys()} - {"labels"})}
-    except (SafetensorError, KeyError, ValueError, RecursionError) as error:
+    except (SafetensorError, KeyError, ValueError, RecursionError, TypeError, IndexError) as error:
         raise ValueError(f"embeddings {str(path)!r} are not a {FILES[0]} that predict wrote: {error}") from error
-    if any(vector.ndim != 2 or len(vector) != len(names) for vector in vectors.values()):
+    lengths = [len(classes), *(len(vector) if vector.ndim == 2 else -1 for vector in vectors.values())]
+    if any(length != len(names) for length in lengths):
         raise ValueError(f"embeddings {str(path)!r} have {len(names)} names, and tensors of other lengths")
-    return Embeddings(vectors, names, about)
+    return Embeddings(vectors, names, about, classes)
 
 
 class _Tensors:

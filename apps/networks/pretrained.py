@@ -46,7 +46,8 @@ def backbone(name: str, weights: str | Path = "timm", **kwargs: Any) -> nn.Modul
             (efficientnet_lite0, 1, 2); "none" draws them at random; "hf-hub:OWNER/NAME" fetches those of a
             hub; anything else is the path of a checkpoint: .safetensors, or one that torch.save wrote, such as
             best.ckpt of a fit, under any prefix and within "state_dict", "model" or "teacher".
-        kwargs: for timm.create_model, such as img_size for a ViT.
+        kwargs: for timm.create_model, such as img_size for a ViT; a convolutional network takes images of any size,
+            and so any img_size.
 
     Raises:
         ValueError: unknown name, wrong kwargs, no such file, or a checkpoint without most of the model's weights.
@@ -63,6 +64,8 @@ def backbone(name: str, weights: str | Path = "timm", **kwargs: Any) -> nn.Modul
         model = timm.create_model(name, pretrained=weights == "timm", num_classes=0, **kwargs)
     # timm and the hub's clients raise errors of many families.
     except Exception as error:
+        if isinstance(error, TypeError) and "'img_size'" in str(error):  # it takes any
+            return backbone(name, weights, **{key: value for key, value in kwargs.items() if key != "img_size"})
         if (from_hub or weights == "timm") and not isinstance(error, TypeError | AssertionError):
             raise FetchError(
                 f"timm's weights of {name} could not be loaded ({_first_line(error)}): "

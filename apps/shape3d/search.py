@@ -14,6 +14,7 @@ from apps.io.atomic import write_file
 from apps.io.packages import FetchError
 from apps.shape3d.trained import Trained, meshes
 from apps.shapes.meshes import MeshError, Up
+from apps.training.run_folder import free_name
 from apps.training.shape_data import contact_sheet
 
 
@@ -34,12 +35,15 @@ def main(args: Sequence[str] | None = None) -> None:
         "--up", choices=("y", "z"), help="the axis that points up in the files; without it as in training"
     )
     parser.add_argument("--k", type=int, default=8, help="how many to find")
-    parser.add_argument("--out", type=Path, default=Path("search.png"), help="the image to write: query, then results")
+    parser.add_argument(
+        "--out", type=Path, help="the image to write: query, then results; without it one beside the run"
+    )
     chosen = parser.parse_args(args)
     try:
         if chosen.k < 1:
             raise ValueError(f"--k {chosen.k}; expected at least 1")
-        search(Trained(chosen.ckpt_path), chosen.mesh, chosen.gallery, chosen.up, chosen.k, chosen.out)
+        out = chosen.out or free_name(Path(chosen.ckpt_path), f"search-{chosen.mesh.stem}", ".png")
+        search(Trained(chosen.ckpt_path), chosen.mesh, chosen.gallery, chosen.up, chosen.k, out)
     except (ValueError, OSError, ImportError, FetchError) as error:
         sys.exit(f"error: {error}")
 

@@ -71,6 +71,10 @@ def application(searcher: Searcher, *, k: int, hosts: tuple[str, ...] | None = L
     def script() -> Response:
         return Response(PAGE["page.js"], mimetype="text/javascript")
 
+    @app.get("/favicon.ico")
+    def icon() -> Response:
+        return Response(status=204)  # there is none, and a browser asks for it
+
     @app.get("/shapes/<int:row>.png")
     def shape(row: int) -> Response:
         try:

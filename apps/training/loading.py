@@ -41,7 +41,7 @@ class TrainingLoader(DataLoader):
         self.batches, self.trainer = batches, trainer
         rank, ranks = place(trainer)
         own = batches if ranks == 1 else OwnPart(batches, rank, ranks)
-        super().__init__(dataset, sampler=own, batch_size=None, **with_workers(workers))
+        super().__init__(dataset, sampler=own, batch_size=None, **with_workers(workers, trainer))
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         if self.trainer is not None:
@@ -103,9 +103,13 @@ def place(trainer: L.Trainer | None) -> tuple[int, int]:
     return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
 
 
-def with_workers(workers: int) -> dict[str, Any]:
-    """Arguments of a DataLoader for so many processes; 0 prepares in the process that asks."""
+def with_workers(workers: int, trainer: L.Trainer | None = None) -> dict[str, Any]:
+    """Arguments of a DataLoader for so many processes; 0 prepares in the process that asks.
+
+    Where the trainer computes on a GPU, batches are put into pinned memory: they are copied there while it computes.
+    """
     return {
+        "pin_memory": trainer is not None and trainer.strategy.root_device.type == "cuda",
         "num_workers": workers,
         "persistent_workers": workers > 0,
         "worker_init_fn": leave_to_the_parent if workers else None,

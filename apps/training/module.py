@@ -21,11 +21,16 @@ class AppModule(L.LightningModule):
         monitor: the logged validation score, higher is better, that chooses the best checkpoint.
         shown: what a line an epoch says, {its words: the name of a logged value}.
         fixed: those of the arguments without a default in which data to test must be as those of the training.
+        noted: what a training found out beside the weights, by name, as plain values. A checkpoint takes it along.
     """
 
     monitor: ClassVar[str] = ""
     shown: ClassVar[Mapping[str, str]] = MappingProxyType({})
     fixed: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noted: dict[str, Any] = {}
 
     @classmethod
     def arguments(cls) -> list[str]:
@@ -50,8 +55,13 @@ class AppModule(L.LightningModule):
         """The arguments that this module was made with."""
         return {name: self.hparams[name] for name in self.arguments()}
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.noted:
+            checkpoint["noted"] = dict(self.noted)
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The curvature that this module was made with stays, where it is not learned: it is an option, no weight."""
+        self.noted = dict(checkpoint.get("noted", {}))
         own = self.state_dict()
         for name, module in self.named_modules(remove_duplicate=False):
             if isinstance(module, Hyperbolic) and (key := f"{name}.c") in own:

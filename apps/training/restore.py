@@ -8,6 +8,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 
+from apps.training.module import AppModule
+
 Model = TypeVar("Model", bound=torch.nn.Module)
 PARTS = ("state_dict", "hyper_parameters", "datamodule_hyper_parameters")
 ZIP, PICKLE = b"PK", b"\x80"  # how files begin: those that torch writes today, and those of old
@@ -25,6 +27,7 @@ class Saved(NamedTuple):
     """What a checkpoint holds: the weights, the arguments of the model and of its data, the state of the optimiser.
 
     groups: the groups of parameters of the optimiser; none where only weights were saved.
+    noted: what the training found out beside the weights, see `AppModule`.
     """
 
     path: Path
@@ -32,6 +35,7 @@ class Saved(NamedTuple):
     settings: dict[str, Any]
     data: dict[str, Any]
     groups: Sequence[Mapping[str, Any]]
+    noted: dict[str, Any]
 
 
 def read_checkpoint(path: str | Path, app: str) -> Saved:
@@ -61,7 +65,8 @@ def read_checkpoint(path: str | Path, app: str) -> Saved:
         groups = [group for state in content.get("optimizer_states", ()) for group in state["param_groups"]]
     except (TypeError, KeyError):
         groups = []
-    return Saved(path, content["state_dict"], settings, data, groups)
+    noted = content.get("noted")
+    return Saved(path, content["state_dict"], settings, data, groups, dict(noted) if isinstance(noted, Mapping) else {})
 
 
 def restore(path: str | Path, model_class: type[Model], **instead: Any) -> Restored[Model]:
@@ -81,6 +86,8 @@ def restore(path: str | Path, model_class: type[Model], **instead: Any) -> Resto
         model.load_state_dict(saved.weights)
     except (TypeError, KeyError, AttributeError, RuntimeError, ValueError) as error:
         raise ValueError(f"{misfit(saved, app)}: {_first_line(error)}") from error
+    if isinstance(model, AppModule):
+        model.noted = saved.noted
     return Restored(model.eval(), saved.settings, saved.data)
 
 

@@ -1,6 +1,7 @@
 """The folder of a run, in which its logs and all that it writes lie: no two runs have the same."""
 
 import os
+from itertools import count
 from pathlib import Path
 
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
@@ -52,3 +53,11 @@ def _made(folder: Path) -> bool:
             raise
         return False
     return True
+
+
+def free_name(checkpoint: Path, stem: str, suffix: str) -> Path:
+    """A name in the folder of a checkpoint's run, that no file has yet: STEM.SUFFIX, STEM-2.SUFFIX, ..."""
+    folder = checkpoint.resolve().parent
+    folder = folder.parent if folder.name == "checkpoints" else folder
+    names = (f"{stem}{'' if number == 1 else f'-{number}'}{suffix}" for number in count(1))
+    return next(path for name in names if not (path := folder / name).exists())

@@ -1,5 +1,7 @@
 """After a fit: predict, search and export, through the command line and on a real checkpoint."""
 
+import csv
+import json
 import os
 import re
 import shutil
@@ -12,11 +14,14 @@ import pytest
 import torch
 from PIL import Image
 
-from apps.chest_vit import export
+from apps.chest_vit import export, gallery
 from apps.chest_vit.__main__ import main
 from apps.chest_vit.checkpoint import Trained, load
+from apps.chest_vit.data import RetrievalData
+from apps.chest_vit.gallery import embedded_before, embedded_now
 from apps.chest_vit.model import CHEST
 from apps.chest_vit.search import found
+from apps.datasets import files
 from apps.evaluation.embedding_files import read
 
 ROOT = Path(__file__).parents[3]
@@ -87,6 +92,17 @@ def test_a_size_that_does_not_fit_is_one_clear_line(run, tmp_path):
     assert "Traceback" not in said
 
 
+def test_a_checkpoint_knows_what_its_outputs_gave_on_validation_and_the_classes_of_the_training(run, trained):
+    with (run / "metrics.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["val/Recall@1"]]
+    best = max(rows, key=lambda row: float(row["val/Recall@1"]))
+    logged = {name: float(best[f"val/{name}/Recall@1"]) for name in ("E", "H")}
+    assert trained.model.validation == pytest.approx(logged) and float(best["val/Recall@1"]) == max(logged.values())
+    assert tuple(trained.model.noted["classes"]) == trained.images().train.classes
+    output = json.loads((run / "results.json").read_text())["facts"]["chosen output"]
+    assert output == trained.model.choice_in_words() and output[0] == trained.model.chosen
+
+
 def test_predict_writes_what_the_network_gives(trained, predicted):
     data = trained.images()
     assert tuple(predicted.names) == data.everything.names and len(predicted.names) == CLASSES * EACH
@@ -130,7 +146,7 @@ def torch_file(content) -> Path:
 def test_search_finds_the_nearest_by_the_distance_of_the_space(trained, predicted, output):
     data = trained.images()
     query = data.everything.image(7)
-    neighbours = found(trained, data, query, output, 5, predicted)
+    neighbours = found(trained, data, embedded_before(trained, predicted), query, output, 5)
     with torch.no_grad():
         vector = trained.model(data.whole(query)[None])[output]
     dist = trained.model.spaces[output].pairwise_dist(vector, predicted.vectors[output])[0]
@@ -138,8 +154,39 @@ def test_search_finds_the_nearest_by_the_distance_of_the_space(trained, predicte
     assert [one.name for one in neighbours] == [predicted.names[i] for i in expected]
     assert neighbours[0].name == data.everything.names[7] and neighbours[0].distance < 1e-3
     assert [one.distance for one in neighbours] == pytest.approx([float(dist[i]) for i in expected], abs=1e-6)
-    again = found(trained, data, query, output, 5, None)  # embedded anew
-    assert [one.name for one in again] == [one.name for one in neighbours]
+    again = found(trained, data, embedded_now(trained, data), query, output, 5)
+    assert [(one.name, one.label, one.image) for one in again] == [
+        (one.name, one.label, one.image) for one in neighbours
+    ]
+
+
+def test_search_in_embeddings_opens_no_image_but_those_it_finds(run, tmp_path, capsys, monkeypatch):
+    """Neither the data of the training nor the other images need be there, and none is checked."""
+    shutil.copytree(run.parents[1] / "tree", "tree")
+    best = run / "checkpoints/best.ckpt"
+    app("predict", "--ckpt_path", best, "--images", "tree", folder=tmp_path)
+    query = shutil.copy(tmp_path / "tree/[b]class 2/1.png", tmp_path / "query.png")
+    for path in Path("tree").rglob("*.png"):
+        if path != Path("tree/[b]class 2/1.png"):
+            path.write_bytes(b"no image any more")
+    opened = []
+    real = files.decode
+    monkeypatch.setattr(files, "find_broken", lambda *_: pytest.fail("images are checked"))
+    monkeypatch.setattr(gallery, "decode", lambda path: opened.append(Path(path).name) or real(path))
+    monkeypatch.setattr(RetrievalData, "split", property(lambda _: pytest.fail("the data of the training are listed")))
+    words = ["search", "--checkpoint", str(best), "--query", str(query)]
+    words += ["--embeddings", "runs/version_0/embeddings.safetensors"]
+    main([*words, "-k", "1"])
+    printed = capsys.readouterr().out
+    assert "[b]class 2/1.png" in printed and opened == ["1.png"] and "cannot be opened" not in printed
+    assert (run / "search-query.html").read_text(encoding="utf-8").count("data:image/png;base64,") == 2
+    main([*words, "-k", "3"])
+    assert "2 of these images cannot be opened" in capsys.readouterr().out
+    Path("tree").rename("moved")
+    main([*words, "-k", "1", "--data.root", "moved"])
+    assert "cannot be opened" not in capsys.readouterr().out
+    with pytest.raises(SystemExit, match=r"error: --data\.root 'elsewhere' does not exist"):
+        main([*words, "--data.root", "elsewhere"])
 
 
 def test_search_prints_a_table_and_writes_a_page(run, predicted, capsys):
@@ -199,15 +246,15 @@ def test_a_mistake_gets_one_clear_line(run, message, arguments):
 
 
 def test_embeddings_of_another_network_or_of_other_images_are_refused(run, trained, predicted):
-    data = trained.images()
     other = load(run / "checkpoints/best.ckpt")
     with torch.no_grad():
         other.model.head.linear.bias += 1
     with pytest.raises(ValueError, match="another network"):
-        found(other, data, data.everything.image(0), "H", 1, predicted)
-    fewer = type(predicted)(predicted.vectors, predicted.names[1:], predicted.about)
+        embedded_before(other, predicted)
+    tree = run.parents[1] / "tree"
+    embedded_before(trained, predicted, images=str(tree))
     with pytest.raises(ValueError, match="other images"):
-        found(trained, data, data.everything.image(0), "H", 1, fewer)
+        embedded_before(trained, predicted, images=str(tree / "[b]class 0"))
 
 
 @pytest.mark.filterwarnings("ignore")  # those of the exporters
@@ -229,6 +276,32 @@ def test_an_exported_network_gives_the_same_embeddings(backbone, settings, size,
         expected = model(images)
         for theirs, name in zip(export.run(path, to, images), ("E", "H"), strict=True):
             torch.testing.assert_close(theirs, expected[name], rtol=1e-5, atol=1e-5 * float(expected[name].abs().max()))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("to", ["onnx", "torch"])
+def test_an_exported_network_says_how_to_use_it(to):
+    settings = {"backbone": "test_vit", "weights": "none", "backbone_args": {"img_size": 32}}
+    model = CHEST(num_classes=2, dim=8, c=0.25, **settings).eval()
+    model.noted = {"classes": ["robin", "été"], "validation": {"E": 77.0, "H": 72.0}}
+    path = Path("net" + export.SUFFIXES[to])
+    export.write(Trained(model, {"size": 32, "centre_crop": 0.875}), path, to)
+    if to == "onnx":
+        onnx = pytest.importorskip("onnx")
+        content = onnx.load(path)
+        facts = {each.key: each.value for each in content.metadata_props}
+        for value in (*content.graph.input, *content.graph.output):
+            assert value.type.tensor_type.shape.dim[0].dim_param == "batch"
+        symbols = [d.dim_param for v in content.graph.value_info for d in v.type.tensor_type.shape.dim]
+        assert not any(re.search(r"\bs\d+\b", symbol) for symbol in symbols)
+    else:
+        held = {export.ABOUT: ""}
+        torch.export.load(path, extra_files=held)
+        facts = json.loads(held[export.ABOUT])
+    assert (facts["chart"], facts["c"], facts["size"], facts["centre_crop"]) == ("tangent", "0.25", "32", "0.875")
+    assert json.loads(facts["mean"]) == model.mean.flatten().tolist()
+    assert json.loads(facts["std"]) == model.std.flatten().tolist()
+    assert json.loads(facts["classes"]) == ["robin", "été"] and facts["output"] == "E"
 
 
 @pytest.mark.filterwarnings("ignore")

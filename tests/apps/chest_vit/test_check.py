@@ -4,13 +4,16 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from apps.chest_vit.__main__ import main
+from apps.chest_vit.data import RetrievalData
 from apps.datasets import sop
 from apps.datasets.split import Count
+from apps.training.sampling import ClassBalanced
 
 ROOT = Path(__file__).parents[3]
 SPLIT = ("--data.split", "images")
@@ -49,7 +52,7 @@ def test_the_published_counts_are_recognised(layouts, tmp_path, capsys, monkeypa
     assert output.count("as published") == 3 and "As published: scores can be compared." in output
 
 
-@pytest.mark.parametrize(("split", "rows"), [("classes", ["3 │", "2 │", "6 │"]), ("images", ["11 │", "11 │", "11 │"])])
+@pytest.mark.parametrize(("split", "rows"), [("classes", ["3 │", "2 │", "6 │"]), ("images", ["11 │", "2 │", "11 │"])])
 def test_a_folder_of_your_own(layouts, tmp_path, capsys, split, rows):
     layouts["inshop"](tmp_path)
     for item in range(11):  # 6 images a class
@@ -66,6 +69,31 @@ def test_a_folder_of_your_own(layouts, tmp_path, capsys, split, rows):
         with pytest.raises(SystemExit, match="not usable: no class has two images for"):
             layouts["cars folders"](tmp_path / "cars")
             main(["check", "--data.root", str(tmp_path / "cars/train"), "--data.benchmark", "folder", *SPLIT])
+
+
+@pytest.mark.parametrize(("more", "warned"), [([], True), (["--data.classes_per_batch", "3"], False)])
+def test_it_says_what_a_fit_trains_on_and_whether_its_batches_can_be_drawn(tree, capsys, more, warned):
+    """As the fit itself does: fourteen classes, of which seven train, two of them kept out."""
+    data = RetrievalData(str(tree))
+    main(["check", "--data.root", str(tree), *more])
+    output = " ".join(capsys.readouterr().out.split())
+    assert data.num_classes == 5
+    assert f"A fit trains on {len(data.train)} images of 5 classes; 8 images of 2 classes are kept out" in output
+    said = "A batch of 16 classes cannot be drawn from 5: fit needs --data.classes_per_batch 5 or less." in output
+    assert said == warned
+    with pytest.raises(ValueError, match="the training split has 5") if warned else nullcontext():
+        ClassBalanced(data.train.labels, classes=16 if warned else 3, per_class=1, steps=1, seed=0)
+
+
+def test_of_a_benchmark_too(layouts, tmp_path, capsys):
+    layouts["sop"](tmp_path)
+    main(["check", "--data.root", str(tmp_path)])
+    output = " ".join(capsys.readouterr().out.split())
+    assert "A fit trains on 12 images of 4 classes; 6 images of 2 classes are kept out" in output
+    assert RetrievalData(str(tmp_path)).num_classes == 4
+    main(["check", "--data.root", str(tmp_path), "--data.validation", "0"])
+    output = " ".join(capsys.readouterr().out.split())
+    assert "A fit trains on 18 images of 6 classes; nothing is kept out" in output
 
 
 def test_what_cannot_be_used_ends_with_code_1_and_one_line(layouts, tmp_path):

@@ -110,8 +110,31 @@ def test_new_images_are_searched(checkpoint, images, capsys):
     for more in ([], ["--embeddings", "runs/version_0/embeddings.safetensors"]):
         main([*query, "--images", "images", *more])
         assert re.search(r"│ 1 │ +\S+ │ +│ 1.png", capsys.readouterr().out)
-    with pytest.raises(SystemExit, match=r"of other images \(5\) than those that are searched \(1\); give the folder"):
+    with pytest.raises(
+        SystemExit, match=r"of other images \(5\) than those that are searched \(1\), such as '1.png'; give the folder"
+    ):
         main([*query, "--images", "images/0.png", "--embeddings", "runs/version_0/embeddings.safetensors"])
+
+
+@pytest.mark.parametrize("kind", ["beside", "below", "within"])
+def test_embeddings_of_a_list_are_searched_by_themselves(checkpoint, images, capsys, kind):
+    """Whatever the paths of the list are relative to, or where a Parquet file holds the images."""
+    names = [f"images/{name}" for name in NAMES] if kind == "beside" else list(NAMES)
+    where = images / "list.txt" if kind == "below" else Path("lists/list.txt")
+    where.parent.mkdir(exist_ok=True)
+    where.write_text("\n".join(names))
+    if kind == "within":
+        where = images / "list.parquet"
+        held = [{"bytes": (images / name).read_bytes(), "path": name} for name in NAMES]
+        pq.write_table(pa.table({"image": held, "label": ["a"] * len(NAMES)}), where)
+    predict(checkpoint, where)
+    capsys.readouterr()
+    query = ["search", "--checkpoint", str(checkpoint), "--query", "images/1.png", "-k", "2"]
+    main([*query, "--embeddings", "runs/version_0/embeddings.safetensors"])
+    printed = capsys.readouterr().out
+    assert re.search(r"│ 1 │ +\S+ │ +a? +│ (images/)?1.png", printed) and "cannot be opened" not in printed
+    assert (checkpoint.parent / "search-1.html").read_text().count("data:image/png") == 3
+    (checkpoint.parent / "search-1.html").unlink()
 
 
 def test_failures_are_counted_and_all_named(checkpoint, images, capsys):

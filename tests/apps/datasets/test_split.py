@@ -46,6 +46,17 @@ def test_by_images_every_image_is_in_one_part(sizes, validation, seed):
     assert parts == [ids(again.train), ids(again.validation), ids(again.test)]
 
 
+@pytest.mark.parametrize("sizes", [[6] * 54, [6] * 30 + [40] * 30, [5, 5, 100], [10] * 40 + [2, 1]])
+def test_by_images_validation_is_the_share_that_is_asked_for(sizes):
+    """And a class has two images there or none, so that each query has a match."""
+    split = by_images(numbered(sizes), 0.1, 0)
+    assert split.validation is not None
+    share = len(split.validation) / (len(split.validation) + len(split.train))
+    assert share == pytest.approx(0.1, abs=0.02)
+    counted = np.bincount(split.validation.labels, minlength=len(sizes))
+    assert set(counted[counted < 2]) <= {0} and (counted > 0).sum() >= 2 - (len(sizes) < 4)
+
+
 @given(st.integers(8, 60), st.sampled_from([0.0, 0.1, 0.3]), st.integers(0, 5))
 def test_by_classes_no_class_is_in_two_parts(count, validation, seed):
     try:

@@ -54,6 +54,7 @@ def test_both_files_hold_the_embeddings_and_what_they_are(tmp_path, vectors):
 def test_what_is_read_is_what_was_written(tmp_path, vectors):
     found = read(written(tmp_path, vectors)[0])
     assert found.about.items() >= ABOUT.items() and tuple(found.names) == NAMES
+    assert list(found.classes) == ["a", "a", "b", "b", "b"]
     assert all(torch.equal(found.vectors[name], vector) for name, vector in vectors.items())
 
 

@@ -11,7 +11,7 @@ from timm.layers import resample_abs_pos_embed
 from apps.datasets.files import decode
 from apps.io.packages import FetchError
 from apps.networks import pretrained
-from apps.networks.pretrained import backbone, normalisation, packaged
+from apps.networks.pretrained import backbone, normalisation, num_features, packaged
 from apps.networks.view_backbone import ViewBackbone
 
 
@@ -224,11 +224,13 @@ def test_an_unknown_backbone_gets_the_closest_names():
 
 
 def test_arguments_that_a_backbone_does_not_take_are_named():
-    with pytest.raises(ValueError, match=r"'resnet18' cannot be made with \{'img_size': 32\}"):
-        backbone("resnet18", "none", img_size=32)
+    with pytest.raises(ValueError, match=r"'resnet18' cannot be made with \{'patch_size': 8\}"):
+        backbone("resnet18", "none", patch_size=8)
 
 
 def test_arguments_reach_timm():
+    whatever = backbone("test_resnet", "none", img_size=32)  # as of smoke.yaml with another backbone
+    assert whatever(torch.zeros(1, 3, 40, 40)).shape == (1, num_features(whatever))
     assert backbone("test_vit", "none", img_size=32).pos_embed.shape[1] == (32 // 16) ** 2 + 1
 
 

@@ -87,8 +87,12 @@ def test_search_finds_the_shape_itself_first(finished, root, tmp_path, capsys, g
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[0] == "1" and float(lines[0].split()[1]) < 1e-3
     assert lines[0].endswith("stick/3.off") and len(lines) == 5
-    with Image.open(out) as image:
-        assert image.size == (5 * 64 + 4 * 4, 64)
+    main(["search", "--ckpt_path", checkpoint, "--mesh", str(mesh), *where, "--k", "4"])
+    [beside] = finished.glob("search-3*.png")
+    for written in (out, beside):
+        with Image.open(written) as image:
+            assert image.size == (5 * 64 + 4 * 4, 64)
+    beside.unlink()
 
 
 def test_compare_writes_its_tables_and_goes_on(root, tmp_path, capsys):

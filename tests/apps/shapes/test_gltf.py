@@ -360,7 +360,7 @@ def test_a_few_nodes_cannot_ask_for_any_number_of_triangles(monkeypatch):
 def test_the_numbers_of_all_reads_are_limited_together(monkeypatch):
     """Each is allowed alone: a skin, a morph target and many primitives may read the same accessor again and again."""
     monkeypatch.setattr(meshes, "MOST_FACES", 5)  # 60 numbers
-    scene = Scene(targets=[{"POSITION": 0}] * 4)  # 12 numbers of vertices, 6 of indices, 12 of each target
+    scene = Scene(targets=[{"POSITION": 0}] * 3)  # 12 numbers of vertices, 6 of indices, 12 of each target
     scene.node["weights"] = [1, 1, 1]
     scene.read()
     scene = Scene(targets=[{"POSITION": 0}] * 4)

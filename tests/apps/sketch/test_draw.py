@@ -198,6 +198,11 @@ def test_the_page_asks_nobody_else(address):
     assert script[0] == 200 and b"http" not in page + script[2]
 
 
+def test_a_browser_that_asks_for_an_icon_gets_no_error(address):
+    status, *_ = ask(f"{address}/favicon.ico")
+    assert status == 204
+
+
 def test_many_at_once_get_what_one_gets(address):
     alone = ask(f"{address}/search", SKETCH)[2]
     with ThreadPoolExecutor(40) as pool:
