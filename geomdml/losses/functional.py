@@ -281,8 +281,8 @@ def pairwise_cross_entropy(
     # the least number rather than −∞: its gradient is 0 where a point has no negatives, not NaN
     negatives = logits.masked_fill(~negative, torch.finfo(logits.dtype).min).logsumexp(1, keepdim=True)
     loss = F.softplus(negatives - logits)[positive]
-    if indices_tuple is not None and not len(loss) and reduction == "mean":
-        return loss.sum()
+    if indices_tuple is not None and reduction == "mean":
+        return loss.sum() / positive.sum().clamp_min(1)
     return _reduce(loss, reduction)
 
 

@@ -72,7 +72,8 @@ def distances_and_depths(
     delta = 2 * q.sqrt().asinh()
     depth = _ancestor_depth(A, B, delta, s.sqrt(), (1 - s).sqrt())
     dist, depth = delta / root_c, depth / root_c
-    if checks.transformed(points, triplets):  # where they are cannot be asked: all pairs, instead of the few
+    # Where they are cannot be asked in a transform or while compiling: all pairs, instead of the few.
+    if torch.compiler.is_compiling() or checks.transformed(points, triplets):
         u, v = (wide(points)[triplets[:, side]] for side in (FIRST, SECOND))
         dist = torch.where(known, dist, tangent.dist(u, v, c=c))
         depth = torch.where(known, depth, tangent.lca_depth(u, v, c=c))

@@ -228,6 +228,33 @@ def test_losses_under_transforms(make):
     torch.testing.assert_close(mapped, expected)
 
 
+COMPILED = {
+    "HypHC": LOSSES["HypHC"],
+    "HypHC, duplicates": LOSSES["HypHC, duplicates"],
+    "CHEST": LOSSES["CHEST"],
+    "SoftTriple": LOSSES["SoftTriple"],
+    "MultiProxyAnchor": LOSSES["MultiProxyAnchor"],
+    "PairwiseCrossEntropy, pairs of a miner": lambda: partial(
+        losses.PairwiseCrossEntropyLoss(),
+        labels=LABELS,
+        indices_tuple=tuple(torch.tensor(some) for some in ([0, 1], [3, 2], [0, 1], [1, 4])),
+    ),
+}
+
+
+@pytest.mark.parametrize("make", COMPILED.values(), ids=COMPILED.keys())
+def test_losses_compile_in_one_graph(make):
+    torch.manual_seed(1)
+    loss = make()
+    torch.compiler.reset()
+    found, expected = (
+        torch.autograd.grad(seeded(f)(x), x)[0]
+        for f in (torch.compile(loss, fullgraph=True, backend="aot_eager", dynamic=True), loss)
+        for x in [EMBEDDINGS.clone().requires_grad_()]
+    )
+    torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")  # torch's own, in forward mode
 @pytest.mark.parametrize("make", LOSSES.values(), ids=LOSSES.keys())
 def test_losses_refuse_forward_mode_in_one_line(make):
