@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 MOST_FACES = 5_000_000
 VERTICES, NUMBERS = 3, 12  # of each face, where no two share a vertex: nine coordinates and three indices
-LONGEST_LINE = 2**24  # bytes
+MOST_LINES, LONGEST_LINE = 50_000_000, 2**24  # bytes
 
 
 def check_counts(vertices: int, faces: int, most: int) -> None:
@@ -31,13 +31,15 @@ def lines(data: bytes) -> Iterator[bytes]:
     """`data.splitlines()`, one line at a time.
 
     Raises:
-        ValueError: a line of more than 16 MB.
+        ValueError: more than 50 million lines, or one of more than 16 MB.
 
     >>> list(lines(b"a\\r\\nb\\rc\\n\\nd"))
     [b'a', b'b', b'c', b'', b'd']
     """
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    if (found := data.count(b"\n")) > MOST_LINES:
+        raise ValueError(f"it has {found:,} lines: {MOST_LINES:,} is the most that is read")
     for line in io.BytesIO(data):
         if len(line) > LONGEST_LINE:
             raise ValueError(f"it has a line of {len(line):,} bytes: {LONGEST_LINE:,} is the most that is read")

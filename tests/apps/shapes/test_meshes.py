@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from apps.shapes import meshes
+from apps.shapes import limits, meshes
 from apps.shapes.meshes import SUFFIXES, Mesh, MeshError, MeshFile, decode, read, unit
 
 CORNERS = np.array([[0.0, 0, 0], [2, 0, 0], [0, 3, 0], [0, 0, 4]])
@@ -247,6 +247,18 @@ def test_what_is_too_large_is_refused_before_it_is_read(monkeypatch, kind):
         assert tracemalloc.get_traced_memory()[1] < 2 * len(data) + 2**20
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("suffix", [".off", ".obj", ".ply"])
+def test_lines_are_limited_in_number_and_length(monkeypatch, suffix):
+    data = {".off": off(), ".obj": exported(".obj"), ".ply": text_ply(CORNERS, SIDES)}[suffix]
+    monkeypatch.setattr(limits, "MOST_LINES", 99)
+    assert triangles(decode(data + b"\n" * 50, suffix)) == WHOLE
+    with pytest.raises(ValueError, match=r"it has \d+ lines: 99 is the most"):
+        decode(data + b"\n" * 100, suffix)
+    monkeypatch.setattr(limits, "LONGEST_LINE", 999)
+    with pytest.raises(ValueError, match=r"it has a line of 1,\d+ bytes: 999 is the most"):
+        decode(data + b"\n#" + b"0" * 1000, suffix)
 
 
 def test_the_buffers_of_a_gltf_are_limited_together(tmp_path, monkeypatch):
