@@ -102,9 +102,9 @@ def by_images(images: LabelledImages, validation: float, seed: int) -> Split:
     shuffled = [rng.permutation(np.flatnonzero(images.labels == label)) for label in range(len(images.classes))]
     halves = [-(-len(own) // 2) for own in shuffled]
     kept_out = _kept_out(halves, validation, rng)
-    for own, half, kept in zip(shuffled, halves, kept_out, strict=True):
-        rows["train"] += own[: half - kept].tolist()
-        rows["validation"] += own[half - kept : half].tolist()
+    for own, half, held in zip(shuffled, halves, kept_out, strict=True):
+        rows["train"] += own[: half - held].tolist()
+        rows["validation"] += own[half - held : half].tolist()
         rows["test"] += own[half:].tolist()
     parts = {name: images.of_rows(sorted(part)) for name, part in rows.items()}
     for name, part in parts.items():

@@ -18,10 +18,11 @@ class AsTheyAre(Dataset):
         return rows
 
 
-def trainer(epoch: int, done: int, rank: int = 0, ranks: int = 1) -> SimpleNamespace:
+def trainer(epoch: int, done: int, rank: int = 0, ranks: int = 1, device: str = "cpu") -> SimpleNamespace:
     progress = SimpleNamespace(batch_progress=SimpleNamespace(current=SimpleNamespace(ready=done)))
     loop = SimpleNamespace(epoch_loop=progress)
-    return SimpleNamespace(fit_loop=loop, current_epoch=epoch, global_rank=rank, world_size=ranks)
+    strategy = SimpleNamespace(root_device=torch.device(device))
+    return SimpleNamespace(fit_loop=loop, current_epoch=epoch, global_rank=rank, world_size=ranks, strategy=strategy)
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
@@ -35,6 +36,13 @@ def test_it_begins_at_the_step_of_the_run(done, ranks):
         for rank in range(ranks)
     ]
     assert [torch.cat(part).tolist() for part in zip(*parts, strict=True)] == [batch.tolist() for batch in batches]
+
+
+def test_batches_for_a_gpu_are_in_pinned_memory():
+    for device, pinned in (("cuda", True), ("cpu", False)):
+        loader = TrainingLoader(AsTheyAre(), Shuffled(20, size=6, seed=1), trainer=trainer(0, 0, device=device))
+        assert loader.pin_memory == pinned
+    assert not TrainingLoader(AsTheyAre(), Shuffled(20, size=6, seed=1), trainer=None).pin_memory
 
 
 def test_of_a_loader_that_begins_again_lightning_warns_and_of_this_one_not():
