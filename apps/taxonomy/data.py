@@ -124,8 +124,8 @@ class TaxonomyData(L.LightningDataModule):
             **({"mended": "; ".join(t.notes)} if t.notes else {}),
         }
 
-    def batches(self, seed: int) -> "PairBatches":
-        """The batches of training, each a function of (seed, epoch, step)."""
+    def batches(self, seed: int, *, relatives: float | None = None) -> "PairBatches":
+        """The batches of training, each a function of (seed, epoch, step); with this share of relatives instead."""
         h = self.hparams
         return PairBatches(
             self.known,
@@ -134,7 +134,7 @@ class TaxonomyData(L.LightningDataModule):
             size=h["batch_size"],
             negatives=h["negatives"],
             power=h["power"],
-            relatives=h["relatives"],
+            relatives=h["relatives"] if relatives is None else relatives,
             steps=h["steps"],
             seed=seed,
         )
