@@ -11,11 +11,10 @@ from typing import Any
 import torch
 import yaml  # type: ignore[import-untyped]
 from jsonargparse import ArgumentParser
-from rich.console import Console
-from rich.progress import track
 
 from apps.chest_vit.checkpoint import Trained, load
 from apps.chest_vit.data import RetrievalData
+from apps.chest_vit.gallery import tracked_batches
 from apps.chest_vit.predict import about
 from apps.datasets import image_list
 from apps.evaluation.embedding_files import Table, Writer
@@ -93,16 +92,8 @@ def embed(trained: Trained, data: RetrievalData, listed: image_list.Listed, out:
         write_file(folder / FAILED, lambda path: _write_failed(path, listed.failed))
     table = Table(images.names, images.labels.tolist(), images.classes, ["new"] * len(images))
     writer = Writer(folder, table, about(model, images))
-    console = Console(stderr=True)
-    batches = track(
-        data.predict_dataloader(),
-        "embedding the images",
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
     try:
-        for batch in batches:
+        for batch in tracked_batches(data):
             outputs = model(batch.images.to(place))
             writer.add(E=outputs["E"], H=outputs["H"])
         writer.close()

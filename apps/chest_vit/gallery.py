@@ -1,6 +1,6 @@
 """What is searched in: the embeddings of images, and each image when it is asked for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from rich.progress import track
 from torch import Tensor
 
 from apps.chest_vit.checkpoint import Trained, fingerprint
-from apps.chest_vit.data import RetrievalData
+from apps.chest_vit.data import ImageBatch, RetrievalData
 from apps.datasets import image_list
 from apps.datasets.files import decode
 from apps.evaluation.embedding_files import Embeddings
@@ -28,18 +28,18 @@ class Gallery(NamedTuple):
     image: Callable[[int], Tensor]
 
 
+def tracked_batches(data: RetrievalData) -> Iterable[ImageBatch]:
+    """The images of the data in batches; progress is shown where a person looks on."""
+    console = Console(stderr=True)
+    batches = data.predict_dataloader()
+    return track(batches, "embedding the images", console=console, transient=True, disable=not console.is_terminal)
+
+
 @torch.no_grad()
 def embedded_now(trained: Trained, data: RetrievalData) -> Gallery:
     """The images of the data, embedded by the network."""
-    images, console = data.everything, Console(stderr=True)
-    batches = track(
-        data.predict_dataloader(),
-        "embedding the images",
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    outputs = [trained.model(batch.images) for batch in batches]
+    images = data.everything
+    outputs = [trained.model(batch.images) for batch in tracked_batches(data)]
     vectors = {name: torch.cat([output[name] for output in outputs]) for name in trained.model.spaces}
     return Gallery(vectors, images.names, [images.classes[label] for label in images.labels], images.image)
 

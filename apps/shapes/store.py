@@ -3,7 +3,7 @@
 import json
 import os
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -191,6 +191,6 @@ def _entry(line: bytes) -> dict[str, Any]:
     return entry if isinstance(entry, dict) else {}
 
 
-@cache
+@lru_cache(maxsize=64)  # each keeps a file open
 def _mapped(path: Path, shape: Shape, rows: int, dtype: str) -> np.ndarray:
     return np.memmap(path, np.dtype(dtype), mode="r", shape=(rows, *shape))

@@ -142,8 +142,10 @@ def listening(app: Flask, host: str, port: int) -> Any:
         OSError: the port is taken, or the host not this machine's.
     """
     limits = {"threads": 4, "connection_limit": 2 * MOST_OPEN, "max_request_body_size": 8 * MOST_BYTES}
+    # by poll: select fails, and the server stands still, in a process with more than 1,024 files open
+    limits |= {"channel_timeout": 30, "asyncore_use_poll": True}
     sockets: dict[int, Any] = {}
-    server = create_server(app, sockets, host=host, port=port, ident=None, channel_timeout=30, **limits)
+    server = create_server(app, sockets, host=host, port=port, ident=None, **limits)
     for one in sockets.values():
         if hasattr(one, "channel_class"):
             one.channel_class = _Channel

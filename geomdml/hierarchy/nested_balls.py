@@ -54,7 +54,7 @@ def nested_balls(
     >>> points = nested_balls(edges, 2)
     >>> from geomdml.spaces import Hyperbolic
     >>> from geomdml.hierarchy import reconstruction
-    >>> reconstruction(points, closure(edges), space=Hyperbolic(1.0)).map
+    >>> round(reconstruction(points, closure(edges), space=Hyperbolic(1.0)).map, 9)
     1.0
     """
     checks.positive(c=c)

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import re
+import resource
 import shutil
 import socket
 import threading
@@ -59,6 +60,16 @@ def ask(url: str, body: bytes | None = None, **headers: str) -> tuple[int, dict,
             return answer.status, dict(answer.headers), answer.read()
     except urllib.error.HTTPError as error:
         return error.code, dict(error.headers), error.read()
+
+
+def test_it_answers_where_more_than_1024_files_are_open(address):
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed[0] < 1400:
+        pytest.skip("this machine allows fewer open files")
+    with contextlib.ExitStack() as stack:
+        for _ in range(1100):
+            stack.enter_context(Path("/dev/null").open("rb"))
+        assert ask(f"{address}/")[0] == 200
 
 
 def test_a_drawing_finds_shapes_with_their_images(address, searcher):
