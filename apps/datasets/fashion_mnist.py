@@ -16,11 +16,12 @@ CLASSES = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shi
 
 
 def load(root: str | Path | None = None) -> ImageSplit:
-    """Fashion-MNIST (Xiao, Rasul, Vollgraf 2017) from a folder with the usual four IDX files; else from Debian.
-
-    Raises:
-        ValueError: the folder lacks a file, or one is damaged.
-        FetchError: the package cannot be had.
-    """
-    folder = Path(root) if root is not None else debian_package(*PACKAGE) / "usr/share/datasets/fashion-mnist"
-    return idx.read_split(folder, NAME, CLASSES, mean=0.2860, std=0.3530)
+    """Fashion-MNIST (Xiao, Rasul, Vollgraf 2017) from a folder, else from Debian; see `idx.load`."""
+    return idx.load(
+        root,
+        lambda: debian_package(*PACKAGE) / "usr/share/datasets/fashion-mnist",
+        name=NAME,
+        classes=CLASSES,
+        mean=0.2860,
+        std=0.3530,
+    )

