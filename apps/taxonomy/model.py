@@ -138,7 +138,7 @@ class TaxonomyEmbedding(AppModule):
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         loss = self.step(batch)
-        self.log("loss", loss.detach(), prog_bar=True, batch_size=len(batch))
+        self.log("loss", loss.detach(), prog_bar=True, batch_size=len(batch), sync_dist=True)
         return loss
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
