@@ -4,7 +4,6 @@ An app that compares declares its studies (`apps.compare.study.Study`), and each
 """
 
 import contextlib
-import errno
 import io
 import logging
 import os
@@ -21,28 +20,24 @@ from typing import Any
 import lightning as L
 import torch
 from jsonargparse.typing import register_type
-from lightning.fabric.plugins import CheckpointIO
-from lightning.pytorch.callbacks import (
-    Callback,
-    ProgressBar,
-    RichProgressBar,
-    StochasticWeightAveraging,
-    WeightAveraging,
-)
+from lightning.pytorch.callbacks import Callback, ProgressBar, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.strategies import FSDPStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from apps.compare.study import GIVEN, Study, run_study
-from apps.io.packages import NO_HOME, FetchError
+from apps.io.packages import FetchError
+from apps.training.averaging import checkpoint_to_test
 from apps.training.checkpoints import Checkpoints, WholeFiles, newest
 from apps.training.distributed import SharedBatchNorm
 from apps.training.given import GivenOptions, check_data, check_options
+from apps.training.messages import message, plain_message
 from apps.training.module import AppModule
 from apps.training.progress import Progress
 from apps.training.restore import Saved, misfit, read_checkpoint
 from apps.training.run_folder import BesideIt, RunFolder
 from apps.training.signals import exit_at_signals
+from apps.training.trainer_options import check_trainer, listed
 from apps.training.trusted import TRUST, trusted_class_paths, trusted_packages
 
 EXPECTED_WARNINGS = (
@@ -54,13 +49,6 @@ EXPECTED_WARNINGS = (
     r".*Total length of `list` across ranks is zero.*",  # no validation, as asked for
     r".*recommended to use `self.log\(.*sync_dist=True.*",  # every process logs the scores of all the data
 )
-# What other libraries say in many lines, in one.
-PLAIN = {
-    "DataLoader worker": "a process that prepares images died (killed for its memory, perhaps): lower --data.workers",
-    "PytorchStreamReader": "the checkpoint is damaged, or no checkpoint",
-    "Early stopping conditioned on metric": "trainer.callbacks: EarlyStopping watches a value that is not logged",
-    NO_HOME: "a path begins with ~ and there is no home folder; expected a whole path",
-}
 
 register_type(torch.device)  # an argument of Lightning's callbacks, which a config has to hold
 
@@ -220,8 +208,8 @@ class AppCLI(LightningCLI):
             self._check_checkpoint(self.saved)
             self.saved = None  # its weights need no memory any more
         given = self._get(self.config_init, "trainer")
-        callbacks, loggers, plugins = (_listed(given[name]) for name in ("callbacks", "logger", "plugins"))
-        _check_trainer(given, plugins)
+        check_trainer(given)
+        callbacks, loggers, plugins = (listed(given[name]) for name in ("callbacks", "logger", "plugins"))
         out = Path(self._get(self.config, "out"))
         folder = RunFolder(out)
         # Ours come first: the folder of a run is that of its first logger.
@@ -258,15 +246,7 @@ class AppCLI(LightningCLI):
                     flush=True,
                 )
             return
-        for each in self.trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(each, WeightAveraging):
-                each._average_model = None  # it would load the last step's weights instead of the checkpoint's mean
-        best = self.checkpoints.best
-        if _averaged(self.trainer):
-            best = best.with_name("averaged.ckpt")
-            self.trainer.save_checkpoint(best)
-            if self.trainer.is_global_zero:
-                print(f"averaged weights: {best}; the test is theirs", flush=True)
+        best = checkpoint_to_test(self.trainer, self.checkpoints.best)
         self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best, verbose=False)
 
 
@@ -293,8 +273,8 @@ def run(
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"  # a checkpoint may come from anyone: it runs no code
     for library in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(library).setLevel(logging.WARNING)
-    for message in EXPECTED_WARNINGS:
-        warnings.filterwarnings("ignore", message)
+    for expected in EXPECTED_WARNINGS:
+        warnings.filterwarnings("ignore", expected)
     words = sys.argv[1:] if args is None else args
     trains = bool(words) and words[0] in ("fit", *studies)  # then a config is what it is: code
     try:
@@ -318,69 +298,11 @@ def run(
                 parser_kwargs={"prog": f"python -m {model_class.__module__.rsplit('.', 1)[0]}"},
             )
     except (ValueError, OSError, FetchError, pickle.UnpicklingError, MisconfigurationException) as error:
-        if isinstance(error, ConnectionResetError):  # how a death shows that hits a worker while it hands over a batch
-            error = ValueError(f"{PLAIN['DataLoader worker']} ({error})")
         if os.environ.get("GEOMDML_TRACEBACK"):
             raise
-        sys.exit(f"error: {_in_words(_first(error))}")
+        sys.exit(f"error: {message(error)}")
     except RuntimeError as error:
-        plain = next((plain for name, plain in PLAIN.items() if name in str(error)), None)
+        plain = plain_message(error)
         if plain is None or os.environ.get("GEOMDML_TRACEBACK"):
             raise
-        sys.exit(f"error: {plain} ({str(error).partition(chr(10))[0]})")
-
-
-def _in_words(error: BaseException) -> str:
-    """What to say of an error.
-
-    Of a full disk, which names no file, what to do too; where jsonargparse lists all that a class might have been, the
-    line on the one given.
-    """
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
-        return f"a file could not be written: {error.strerror}; make room, or name another place with --out"
-    found = re.search(r"Problem with given class_path '(\S+)':\s+(?:- )?([^\n]+)", str(error))
-    return f"{found[1]}: {found[2]}" if found else str(error)
-
-
-def _listed(value: Any) -> list[Any]:
-    """The values of an option of the trainer that takes one, several or none."""
-    return list(value) if isinstance(value, list | tuple) else [] if value in (None, True) else [value]
-
-
-def _averaged(trainer: L.Trainer) -> bool:
-    """Whether the weights are those of a stochastic weight averaging that came to its end: no score chose them."""
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    return any(
-        isinstance(each, StochasticWeightAveraging) and each.n_averaged and trainer.current_epoch > each.swa_end
-        for each in callbacks
-    )
-
-
-def _check_trainer(given: Mapping[str, Any], plugins: list[Any]) -> None:
-    """Refuse options of the trainer that a run cannot do with: its folder, logs and checkpoints are its own."""
-    if given["default_root_dir"] is not None:
-        raise ValueError(
-            f"--trainer.default_root_dir {given['default_root_dir']}: expected --out, the folder of all runs"
-        )
-    if given["logger"] is False:
-        raise ValueError("--trainer.logger false: the log is the folder of the run; leave it out")
-    if given["enable_checkpointing"] is False:
-        raise ValueError("--trainer.enable_checkpointing false: a fit is tested from a checkpoint; leave it out")
-    if given["fast_dev_run"]:
-        raise ValueError(
-            "--trainer.fast_dev_run: it has no folder for its report; expected --trainer.max_epochs 1 "
-            "--trainer.limit_train_batches 2 --trainer.limit_val_batches 2 --trainer.limit_test_batches 2"
-        )
-    for plugin in plugins:
-        if isinstance(plugin, CheckpointIO):
-            raise ValueError(
-                f"--trainer.plugins {type(plugin).__name__}: checkpoints are written by apps.training.checkpoints, "
-                "whole or not at all; leave it out"
-            )
-
-
-def _first(error: BaseException) -> BaseException:
-    """What went wrong first: on a full disk, what is done at the end of a failed run fails too."""
-    while error.__cause__ is None and isinstance(error.__context__, OSError):
-        error = error.__context__
-    return error
+        sys.exit(f"error: {plain}")

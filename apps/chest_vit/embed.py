@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml  # type: ignore[import-untyped]
+import yaml
 from jsonargparse import ArgumentParser
 
 from apps.chest_vit.checkpoint import Trained, load

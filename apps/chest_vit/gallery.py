@@ -1,6 +1,7 @@
 """What is searched in: the embeddings of images, and each image when it is asked for."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,4 +78,4 @@ def embedded_before(
 def _by_name(trained: Trained, held: str | None) -> dict[str, Callable[[], Tensor]]:
     """The images of a folder, a list or a Parquet file, unchecked; or those of the training, which are in no folder."""
     images = trained.images().everything if held is None else image_list.load(held, check=False).images
-    return {name: lambda row=row: images.image(row) for row, name in enumerate(images.names)}  # type: ignore[misc]
+    return {name: partial(images.image, row) for row, name in enumerate(images.names)}

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from apps.compare.experiment import ModelExperiment
-from apps.compare.harness import Evaluation, SearchSpace, Setting, Settings, Trial
+from apps.compare.harness import Evaluation, SearchSpace, Setting, Trial
 from apps.compare.loop import train
 from apps.evaluation.scores import Collector
 from apps.multimodal.data import MultimodalData
@@ -62,24 +62,22 @@ class MultimodalExperiment(ModelExperiment):
         return found["train"], found["validation" if search else "test"]
 
     def train(self, trial: Trial) -> Iterator[Evaluation]:
-        settings = dict(trial.settings)
         if trial.candidate == "smoothing":
-            settings["smoothing"] = self.strength_of_reshaping(trial)  # type: ignore[assignment]
-        return self.run(trial, settings)
+            return self.run(trial, smoothing=self.strength_of_reshaping(trial))
+        return self.run(trial)
 
     def strength_of_reshaping(self, trial: Trial) -> tuple[float, float]:
         """What reshaping takes off the own class at the end of the same training."""
         if _key(trial) not in self.strengths:
-            for _ in self.run(
-                Trial("reshaping", trial.settings, trial.seed, trial.stage, (), trial.steps), trial.settings
-            ):
+            for _ in self.run(Trial("reshaping", trial.settings, trial.seed, trial.stage, (), trial.steps)):
                 pass
         return self.strengths[_key(trial)]
 
-    def run(self, trial: Trial, settings: Settings) -> Iterator[Evaluation]:
+    def run(self, trial: Trial, **further: Any) -> Iterator[Evaluation]:
+        """Train a trial, with further arguments of the model."""
         torch.manual_seed(trial.seed)
-        chosen = self.settings | {"method": trial.candidate, "seed": trial.seed} | dict(settings)
-        model = Multimodal(self.data.classes, **chosen).to(self.device)
+        settings = {"method": trial.candidate, "seed": trial.seed, **trial.settings, **further}
+        model = Multimodal(self.data.classes, **self.settings | settings).to(self.device)
         model.network.memory = self.memory
         rows, scored = self.split(trial)
 

@@ -11,7 +11,7 @@ from geomdml.spaces import Space
 Name = Literal["linear", "soft_triple"]
 
 
-class LinearHead(nn.Linear):
+class LinearHead(nn.Module):
     """Softmax regression: `logits(embeddings)`, and called with targets too its cross-entropy.
 
     >>> import torch
@@ -20,12 +20,15 @@ class LinearHead(nn.Linear):
     (torch.Size([]), torch.Size([2, 3]))
     """
 
-    def logits(self, embeddings: Float[Tensor, "B D"]) -> Float[Tensor, "B C"]:
-        return super().forward(embeddings)
+    def __init__(self, in_features: int, num_classes: int) -> None:
+        super().__init__()
+        linear = nn.Linear(in_features, num_classes)
+        self.weight, self.bias = linear.weight, linear.bias
 
-    def forward(  # type: ignore[override]
-        self, embeddings: Float[Tensor, "B D"], targets: Int[Tensor, " B"] | Float[Tensor, "B C"]
-    ) -> Tensor:
+    def logits(self, embeddings: Float[Tensor, "B D"]) -> Float[Tensor, "B C"]:
+        return nn.functional.linear(embeddings, self.weight, self.bias)
+
+    def forward(self, embeddings: Float[Tensor, "B D"], targets: Int[Tensor, " B"] | Float[Tensor, "B C"]) -> Tensor:
         return nn.functional.cross_entropy(self.logits(embeddings), targets)
 
 

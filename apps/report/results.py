@@ -13,6 +13,7 @@ from rich.table import Table as RichTable
 
 from apps.io.atomic import write_file
 from apps.report.page import Curve, Report, write_report
+from apps.training.callbacks import callbacks_of
 from apps.training.loading import data_of
 from apps.training.progress import Progress
 
@@ -58,8 +59,7 @@ def curves(trainer: L.Trainer, shown: Mapping[str, Mapping[str, str]]) -> list[C
     Args:
         shown: {unit: {the name of a logged value: the curve's name}}; those that were not logged are left out.
     """
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    history = [entry for callback in callbacks if isinstance(callback, Progress) for entry in callback.history]
+    history = [entry for progress in callbacks_of(trainer, Progress) for entry in progress.history]
     found = []
     for unit, names in shown.items():
         for key, name in names.items():

@@ -6,6 +6,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 
+from apps.training.callbacks import callbacks_of
 from apps.training.loading import data_of
 from apps.training.module import AppModule
 from apps.training.restore import Saved, misfit
@@ -98,7 +99,7 @@ class GivenOptions(Callback):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Before a callback has its state of the checkpoint, and before early stopping chooses when to look."""
         validates = getattr(data_of(trainer), "validates", True) and trainer.limit_val_batches != 0
-        for each in stopping(trainer):
+        for each in callbacks_of(trainer, EarlyStopping):
             self.patience[each] = each.patience
             if each._check_on_train_epoch_end is None:
                 each._check_on_train_epoch_end = not validates
@@ -131,12 +132,6 @@ class GivenOptions(Callback):
                 group.update(own, lr=rate)
         for scheduler, schedule in self.schedules:
             vars(scheduler).update(schedule)
-
-
-def stopping(trainer: L.Trainer) -> list[EarlyStopping]:
-    """The callbacks of a trainer that stop it early."""
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    return [each for each in callbacks if isinstance(each, EarlyStopping)]
 
 
 def _fits(model: AppModule, saved: Saved, resumes: bool) -> bool:
