@@ -267,6 +267,7 @@ def run(
         model_class, data_class: the app's modules; both have an argument `seed`, and arguments of the model that have
             no default are properties of the data.
         results: what is done at the end of a test.
+        predictions: a callback that writes what `predict` gives; None where `results` does.
         studies: the subcommands that compare, {name: study}.
         args: the command line; None is the process's.
     """

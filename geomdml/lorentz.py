@@ -69,7 +69,7 @@ def __dir__() -> list[str]:
 def inner(X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:
     """The Lorentz product ⟨X, Y⟩ = −X₀Y₀ + Σ XᵢYᵢ, at most −1/c.
 
-    Args: X, Y, c: as of `dist`.
+    Args: X, Y, c: as for `dist`.
 
     Returns:
         (...) products, at least float32; −inf beyond the largest float. They are −cosh(√c·d)/c with the distance d, for
@@ -142,7 +142,7 @@ def dist(X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], *, c: Sca
 def pairwise_dist(X: Float[Tensor, "B D"], Y: Float[Tensor, "P D"], *, c: Scalar) -> Float[Tensor, "B P"]:
     """The `dist` of all pairs of two lists of points, in O(B·P) memory.
 
-    Args: X, Y, c: as of `dist`, but X and Y are (B, D) and (P, D).
+    Args: X, Y, c: as for `dist`, but X and Y are (B, D) and (P, D).
 
     Returns: (B, P) distances, at least float32.
 
@@ -163,7 +163,7 @@ def mobius_add(
 ) -> Float[Tensor, "*#batch D"]:
     """Translation X ⊕ Y: the point Y under the Lorentz boost that takes the origin to X.
 
-    Args: X, Y, c: as of `dist`.
+    Args: X, Y, c: as for `dist`.
 
     Returns:
         (..., D) space components, at least float32, and at most as long as those of `from_tangent`; exactly 0 where
@@ -186,7 +186,7 @@ def expmap(X: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: S
     """exp_X(v): the point reached from X along the tangent vector v at X; its distance from X is 2‖v‖.
 
     Args:
-        X, c: as of `dist`.
+        X, c: as for `dist`.
         v: as of `geomdml.tangent.expmap`.
 
     Returns:
@@ -208,7 +208,7 @@ def expmap(X: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: S
 def logmap(X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
     """log_X(Y), the tangent vector at X that leads to Y: the inverse of `expmap`, of length ‖·‖ = d(X, Y)/2.
 
-    Args: X, Y, c: as of `dist`.
+    Args: X, Y, c: as for `dist`.
 
     Returns:
         (..., D) tangent vectors at X, carried back to the origin, at least float32; exactly 0 where Y = X.
@@ -232,7 +232,7 @@ def geodesic(
     """The point at t·d(X, Y) from X on the geodesic through X, at t = 0, and Y, at t = 1.
 
     Args:
-        X, Y, c: as of `dist`.
+        X, Y, c: as for `dist`.
         t: as of `geomdml.tangent.geodesic`.
 
     Returns:
@@ -312,7 +312,7 @@ def from_tangent(u: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "
 def to_tangent(X: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
     """The tangent vector at the origin of a point, asinh(√c‖X‖) X̂/(2√c): the inverse of `from_tangent`.
 
-    Args: X, c: as of `dist`.
+    Args: X, c: as for `dist`.
 
     Returns:
         (..., D) tangent vectors at the origin, at least float32.
@@ -354,7 +354,7 @@ def from_ball(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#b
 def to_ball(X: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
     """The point X/(1 + √(1 + c‖X‖²)) of the Poincaré ball, at most the last float inside: the inverse of `from_ball`.
 
-    Args: X, c: as of `dist`.
+    Args: X, c: as for `dist`.
 
     Returns:
         (..., D) points of the ball, at least float32.

@@ -18,7 +18,15 @@ from geomdml._core.autograd import operator
 from geomdml._core.numerics import result_dtype
 from geomdml.transport import Transport, sinkhorn
 
-__all__ = ["Form", "check_margins", "check_sharpness", "importance_weights", "metric_matrix", "same_class"]
+__all__ = [
+    "Form",
+    "TooFewPairs",
+    "check_margins",
+    "check_sharpness",
+    "importance_weights",
+    "metric_matrix",
+    "same_class",
+]
 
 
 def __dir__() -> list[str]:
@@ -26,6 +34,14 @@ def __dir__() -> list[str]:
 
 
 Form = Literal["squared_distance", "margin"]
+
+
+class TooFewPairs(ValueError):
+    """The pairs that are not excluded have no plan with uniform marginals.
+
+    >>> issubclass(TooFewPairs, ValueError)
+    True
+    """
 
 
 def same_class(labels: Integer[Tensor, " B"], ref_labels: Integer[Tensor, " P"]) -> Bool[Tensor, "B P"]:
@@ -150,7 +166,7 @@ def importance_weights(
     cost = torch.exp(-scaled).masked_fill(exclude, _forbidding_cost(reg))
     transport = Transport(*_constant_transport(cost, float(reg)))
     if checks.values_are_checked(matrix) and bool((transport.plan * exclude).sum() > 1e-6):
-        raise ValueError(
+        raise TooFewPairs(
             "exclude leaves too few pairs for a plan with uniform marginals; expected more pairs, or none excluded"
         )
     return transport._replace(plan=transport.plan.masked_fill(exclude, 0.0))

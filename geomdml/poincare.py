@@ -440,7 +440,7 @@ def midpoint(
 def dist0(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:
     """Distance from the origin, (2/√c) artanh(√c‖x‖).
 
-    Args: x, c: as of `dist`.
+    Args: x, c: as for `dist`.
 
     Returns: (...) distances, at least float32.
 
@@ -485,7 +485,7 @@ def dist(x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], *, c: Sca
 def pairwise_dist(x: Float[Tensor, "B D"], y: Float[Tensor, "P D"], *, c: Scalar) -> Float[Tensor, "B P"]:
     """The `dist` of all pairs of two lists of points, in O(B·P) memory.
 
-    Args: x, y, c: as of `dist`, but x and y are (B, D) and (P, D).
+    Args: x, y, c: as for `dist`, but x and y are (B, D) and (P, D).
 
     Returns: (B, P) distances, at least float32.
 

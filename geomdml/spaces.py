@@ -102,7 +102,7 @@ class Hyperbolic(nn.Module):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         """Takes c from a space that learned it and from one that did not; without either, c stays as it is."""
         c, log_c = state_dict.pop(prefix + "c", None), state_dict.pop(prefix + "log_c", None)
-        if c is None and log_c is not None:
+        if log_c is not None and (self.learnable or c is None):
             c = log_c.exp()
         if c is not None:
             c = torch.as_tensor(c, dtype=torch.float64)

@@ -89,7 +89,7 @@ def dist(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Sca
 def pairwise_dist(u: Float[Tensor, "B D"], v: Float[Tensor, "P D"], *, c: Scalar) -> Float[Tensor, "B P"]:
     """The `dist` of all pairs of two lists of points, in O(B·P) memory.
 
-    Args: u, v, c: as of `dist`, but u and v are (B, D) and (P, D).
+    Args: u, v, c: as for `dist`, but u and v are (B, D) and (P, D).
 
     Returns: (B, P) distances, at least float32.
 
@@ -112,7 +112,7 @@ def from_ball(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#b
 
     Args:
         x: (..., D) points inside the ball.
-        c: as of `dist`.
+        c: as for `dist`.
 
     Returns:
         (..., D) tangent vectors at the origin, at least float32.
@@ -156,7 +156,7 @@ def mobius_add(
 ) -> Float[Tensor, "*#batch D"]:
     """Möbius addition u ⊕ v: the point v carried along by the translation that takes the origin to u.
 
-    Args: u, v, c: as of `dist`.
+    Args: u, v, c: as for `dist`.
 
     Returns:
         (..., D) tangent vectors at the origin, at least float32; exactly 0 where v = −u.
@@ -178,7 +178,7 @@ def expmap(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: S
     """exp_u(v): the point reached from u along the tangent vector v at u; its distance from u is 2‖v‖.
 
     Args:
-        u, c: as of `dist`.
+        u, c: as for `dist`.
         v: (..., D) tangent vectors at u, carried back to the origin (see the module's docstring); leading dimensions
             broadcast.
 
@@ -199,7 +199,7 @@ def expmap(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: S
 def logmap(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
     """log_u(v), the tangent vector at u that leads to v: the inverse of `expmap`, of length ‖·‖ = d(u, v)/2.
 
-    Args: u, v, c: as of `dist`.
+    Args: u, v, c: as for `dist`.
 
     Returns:
         (..., D) tangent vectors at u, carried back to the origin, at least float32: (−u) ⊕ v, exactly 0 where v = u.
@@ -221,7 +221,7 @@ def geodesic(
     """The point at t·d(u, v) from u on the geodesic through u, at t = 0, and v, at t = 1.
 
     Args:
-        u, v, c: as of `dist`.
+        u, v, c: as for `dist`.
         t: a number, or (...) numbers that broadcast to the leading dimensions.
 
     Returns:
@@ -272,7 +272,7 @@ def midpoint(
 def lca_depth(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:
     """Depth of the lowest common ancestor: the distance from the origin to the geodesic segment between two points.
 
-    Args: u, v, c: as of `dist`.
+    Args: u, v, c: as for `dist`.
 
     Returns:
         (...) depths, at least float32: the length of the perpendicular from the origin where its foot lies on the

@@ -40,6 +40,7 @@ class TaxonomyData(L.LightningDataModule):
             one.
         steps: Steps an epoch.
         validated: Nodes whose ancestors are looked for at a validation.
+        split_seed: Seed of the choice of the pairs that are held out.
         seed: Seed of the batches.
     """
 
@@ -59,6 +60,7 @@ class TaxonomyData(L.LightningDataModule):
         held_out: float = 0.0,
         steps: int = 250,
         validated: int = 500,
+        split_seed: int = 0,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -87,7 +89,7 @@ class TaxonomyData(L.LightningDataModule):
         pairs, share = self.taxonomy.ancestors, self.hparams["held_out"]
         if not share:
             return pairs, pairs[:0]
-        order = np.random.default_rng(seed_of(self.hparams["seed"], 0, 0)).permutation(len(pairs))
+        order = np.random.default_rng(seed_of(self.hparams["split_seed"], 0, 0)).permutation(len(pairs))
         _, kept = np.unique(pairs[:, 0].numpy()[order], return_index=True)  # the first pair of each node in this order
         others = np.delete(order, kept)
         held_out = torch.zeros(len(pairs), dtype=torch.bool)
@@ -204,7 +206,7 @@ class PairBatches:
         rng = np.random.default_rng(seed_of(self.seed, epoch, step))
         drawn = self.negatives.draw(pairs[:, 0], self.drawn, rng)
         if self.near:
-            drawn = drawn[:, torch.from_numpy(rng.permutation(self.drawn))]  # they come in order
+            drawn = drawn[:, torch.from_numpy(rng.permutation(self.drawn))]  # `draw` returns them sorted
             drawn[:, : self.near] = self.relatives.draw(pairs[:, 0], drawn[:, : self.near], rng)
         return torch.cat([pairs, drawn], 1)
 

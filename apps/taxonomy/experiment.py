@@ -12,9 +12,8 @@ from apps.compare.loop import train
 from apps.taxonomy.data import TaxonomyData
 from apps.taxonomy.model import TaxonomyEmbedding
 
-RATES = [0.01, 0.03, 0.1, 0.3]
 CANDIDATES: dict[str, SearchSpace] = {
-    "nested balls": {"lr": RATES},
+    "nested balls": {"initial": ["balls"], "optimizer": ["polar"], "lr": [0.01, 0.03, 0.1, 0.3]},
     "nested balls, adam": {"initial": ["balls"], "optimizer": ["adam"], "lr": [0.001, 0.003, 0.01, 0.03]},
     "tangent": {"initial": ["random"], "optimizer": ["adam"], "lr": [0.03, 0.1, 0.3, 1.0]},
     "ball": {"space": ["ball"], "initial": ["random"], "lr": [0.003, 0.01, 0.03, 0.1]},
@@ -28,24 +27,12 @@ class TaxonomyExperiment(ModelExperiment):
 
     data: TaxonomyData
     score = "MAP"
-    offered, of_model = CANDIDATES, ("space", "initial", "optimizer", "lr")
+    offered = CANDIDATES
     decided = ("space", "initial", "optimizer", "lr", "seed", "euclidean_steps", "euclidean_lr")
 
     @property
     def fixed(self) -> Mapping[str, Any]:
-        names = (
-            "root",
-            "part",
-            "root_synset",
-            "batch_size",
-            "negatives",
-            "power",
-            "relatives",
-            "held_out",
-            "steps",
-            "validated",
-        )
-        of_data = {name: self.data.hparams[name] for name in names}
+        of_data = {name: value for name, value in self.data.hparams.items() if name != "seed"}
         return {"model": self.settings, "data": of_data, "size": self.data.facts()["size"], "epochs": self.epochs}
 
     def model_settings(self, trial: Trial) -> dict[str, Any]:

@@ -69,7 +69,15 @@ class TaxonomyEmbedding(AppModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        for option, value in {"dim": dim, "lr": lr, "start": start, "temperature": temperature, "c": c}.items():
+        positive = {
+            "dim": dim,
+            "lr": lr,
+            "euclidean_lr": euclidean_lr,
+            "start": start,
+            "temperature": temperature,
+            "c": c,
+        }
+        for option, value in positive.items():
             if not 0 < value < math.inf:
                 raise ValueError(f"--model.{option} = {value}; expected a number above 0")
         if space == "euclidean" and learn_c:
@@ -89,8 +97,8 @@ class TaxonomyEmbedding(AppModule):
         )
         self.found: Reconstruction | None = None
 
-    def setup(self, stage: str) -> None:
-        if stage == "fit":
+    def on_fit_start(self) -> None:
+        if not self.trainer.ckpt_path:  # else the points are those of the checkpoint
             self.place(data_of(self.trainer).edges)
 
     @torch.no_grad()
@@ -98,7 +106,7 @@ class TaxonomyEmbedding(AppModule):
         """Move the points to where they start.
 
         Raises:
-            ValueError: a checkpoint of another number of nodes or dimensions, or of another space.
+            ValueError: a checkpoint of another number of nodes or dimensions, of another space or curvature.
         """
         h, points, initial = self.hparams, self.points.weight, self.initial_kind
         if initial == "balls":
@@ -113,6 +121,10 @@ class TaxonomyEmbedding(AppModule):
                         f"--model.initial {initial} has {option} {other.hparams[option]}, and this run {h[option]}; "
                         "expected a checkpoint of the same taxonomy and space"
                     )
+            if isinstance(self.space, Hyperbolic) and isinstance(other.space, Hyperbolic):
+                theirs, ours = float(other.space.c), float(self.space.c)
+                if not math.isclose(theirs, ours, rel_tol=1e-6):
+                    raise ValueError(f"--model.initial {initial} has c = {theirs:g}; expected --model.c {theirs:g}")
             points.copy_(other.embeddings)
 
     @property

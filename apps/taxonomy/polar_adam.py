@@ -15,8 +15,9 @@ class PolarAdam(RowAdam):
     """Row-wise Adam that turns a point the less, the farther out the point is.
 
     What is nearer to a point at radius r than to the origin lies within an angle of about e^(−r/2) round it. A plain
-    step turns all points far out by lr/‖v‖, and so takes apart what lies that close. Here a step moves the point half
-    way to the origin by a hyperbolic length: it turns the point by lr/sinh(r/2) in units of 1/√c.
+    step turns all points far out by lr/‖v‖, and so takes apart what lies that close. Here the sideways part of a step
+    is measured as hyperbolic length at half the point's radius: a step of length lr turns the point by lr/sinh(r/2),
+    with lengths in units of 1/√c. The radial part is Adam's.
 
     Args:
         points: (N, D) tangent vectors at the origin.
@@ -38,9 +39,9 @@ class PolarAdam(RowAdam):
         super().__init__([points, *others], lr, betas, eps)
         self.points, self.space = points, space
 
-    def metric(self, parameter: Tensor, rows: Tensor) -> Callable[[Tensor], Tensor]:
+    def preconditioner(self, parameter: Tensor, rows: Tensor) -> Callable[[Tensor], Tensor]:
         if parameter is not self.points:
-            return super().metric(parameter, rows)
+            return super().preconditioner(parameter, rows)
         length = rows.norm(dim=-1, keepdim=True)
         half = (length * float(self.space.c) ** 0.5).clamp(max=_MOST)
         across = torch.where(half > 0, half / torch.sinh(half), 1.0)

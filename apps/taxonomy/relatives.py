@@ -1,4 +1,4 @@
-"""Near negatives of a node: nodes that share an ancestor with it, such as siblings and cousins."""
+"""Hard negatives of a node: nodes that share an ancestor with it, such as siblings and cousins."""
 
 import numpy as np
 import torch
@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 class Relatives:
-    """Draws an ancestor of a node, and a node below that: near relatives are drawn the more, as they are fewest.
+    """Draws one of a node's ancestors, and then one of the nodes below that ancestor, both uniformly.
 
-    Among all nodes, those that a node is most easily mistaken for are almost never drawn.
+    Close relatives, of which there are few, come most often; drawn from among all nodes they would almost never come.
 
     Args:
         ancestors: (P, 2) pairs (node, ancestor), sorted.

@@ -97,11 +97,12 @@ def trained_in_euclidean_space(model: TaxonomyEmbedding, data: TaxonomyData, ste
 
 def show(rows: Mapping[str, Scores], facts: Mapping[str, str], folder: Path) -> None:
     """Print the table and its facts; write results.json."""
+    scored = "the pairs that training saw" if "held out" in facts else "the ancestors of all nodes"
     console = Console(width=None if sys.stdout.isatty() else 110)
     for name, fact in facts.items():
         console.print(f"[bold]{name}[/bold]: {escape(fact)}", highlight=False)
     columns, cells = table(rows)
-    shown = Table(title="Reconstruction of the ancestors of all nodes")
+    shown = Table(title=f"Reconstruction of {scored}")
     shown.add_column("")
     for column in columns:
         shown.add_column(column, justify="right")

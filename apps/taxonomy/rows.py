@@ -34,8 +34,8 @@ class RowAdam(torch.optim.Optimizer):
                     self._step(parameter, group)
         return loss
 
-    def metric(self, parameter: Tensor, rows: Tensor) -> Callable[[Tensor], Tensor]:
-        """The map, its own transpose, from steps of length 1 to changes of these rows, and from gradients back."""
+    def preconditioner(self, parameter: Tensor, rows: Tensor) -> Callable[[Tensor], Tensor]:
+        """The symmetric linear map that the gradients of these rows go through before Adam, and its steps after it."""
         return lambda values: values
 
     def _step(self, parameter: Tensor, group: dict) -> None:
@@ -51,13 +51,13 @@ class RowAdam(torch.optim.Optimizer):
             mean, square = (state[name].index_select(0, rows) for name in ("mean", "square"))
         else:
             rows, values, mean, square = None, grad, state["mean"], state["square"]
-        metric = self.metric(parameter, parameter if rows is None else parameter.index_select(0, rows))
-        values = metric(values)
+        scaled = self.preconditioner(parameter, parameter if rows is None else parameter.index_select(0, rows))
+        values = scaled(values)
         first, second = group["betas"]
         mean.lerp_(values, 1 - first)
         square.mul_(second).addcmul_(values, values, value=1 - second)
         corrected = (square / (1 - second ** state["step"])).sqrt_().add_(group["eps"])
-        change = metric(mean / corrected * (-group["lr"] / (1 - first ** state["step"])))
+        change = scaled(mean / corrected * (-group["lr"] / (1 - first ** state["step"])))
         if rows is None:
             parameter.add_(change)
             return

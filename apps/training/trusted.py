@@ -13,7 +13,7 @@ OF_LIGHTNING = ("lightning", "pytorch_lightning", "torch.optim")  # what the opt
 
 
 def trusted_packages() -> tuple[str, ...]:
-    """Our own packages, and those that the variable GEOMDML_LOSSES names, divided by commas or spaces."""
+    """geomdml, pytorch_metric_learning, and what the variable GEOMDML_LOSSES names, separated by commas or spaces."""
     return (*TRUSTED, *os.environ.get(TRUST, "").replace(",", " ").split())
 
 

@@ -83,8 +83,8 @@ def log_cosh(x: Tensor) -> Tensor:
 def log_add(a: Tensor, b: Tensor) -> Tensor:
     """log(eᵃ + eᵇ), the same to the last bit wherever a number stands in a tensor.
 
-    At the end of a tensor, where no SIMD register is full, torch.logaddexp rounds otherwise than before it; so do sinh,
-    cosh, atanh and hypot. Distances one to one do without them, so that equal distances tie.
+    torch.logaddexp, sinh, cosh, atanh and hypot round differently in the remainder of a tensor that fills no SIMD
+    register. `dist` of the spaces does without them, so that a pair has the same distance in any batch.
     """
     larger = torch.maximum(a, b)
     return larger + torch.log1p(torch.exp(torch.where(larger > -torch.inf, torch.minimum(a, b) - larger, 0.0)))

@@ -7,6 +7,8 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 
 from geomdml._core import checks
+from geomdml.metrics.ranking.ranks import ranks_of_hits
+from geomdml.search._ties import bounds, tied
 from geomdml.spaces import Space
 
 __all__ = ["LinkPrediction", "link_prediction"]
@@ -27,7 +29,8 @@ def link_prediction(
     """Mean rank and mean average precision of the ancestors of each node that were held out.
 
     For each pair (u, v) held out, the rank of v among v and all nodes that are neither u nor an ancestor of u, known or
-    held out; for each u, the average precision of its held-out ancestors among these. Equal distances count half.
+    held out; for each u, the average precision of its held-out ancestors among these. Nodes at equal
+    distances count by the mean over all their orders, as in `reconstruction`.
 
     Args:
         points: (N, D) embeddings in the space's chart.
@@ -70,12 +73,15 @@ def link_prediction(
             others[rows, ancestors] = torch.inf
         rows, ancestors = _of(nodes, held_out)
         for row in range(len(nodes)):
-            asked = dist[row, ancestors[rows == row], None]
-            found = (1 + (others[row] < asked).sum(1) + (others[row] == asked).sum(1) / 2).double().sort().values
-            place = torch.arange(1, len(found) + 1, device=found.device)
-            ranks.append(found)
-            precisions.append((place / (found + place - 1)).mean())
-    return LinkPrediction(float(torch.cat(ranks).mean()), float(torch.stack(precisions).mean()))
+            asked = tied(dist[row, ancestors[rows == row]][None]).sort().values
+            low, high = bounds(asked.T)
+            nearer = (others[row] < low).sum(1)
+            level = (others[row] <= high).sum(1) - nearer
+            count_asked = level.new_tensor([[len(level)]])
+            found = ranks_of_hits(nearer + torch.searchsorted(asked, asked), level, asked, count_asked)
+            ranks.append(1 + nearer + level.double() / 2)
+            precisions.append(found.average_precision(count))
+    return LinkPrediction(float(torch.cat(ranks).mean()), float(torch.cat(precisions).mean()))
 
 
 def _of(nodes: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,8 +9,8 @@ from numpy import ndarray
 from torch import Tensor
 
 from geomdml._core import checks
+from geomdml._core.checks import Scalar
 from geomdml.hierarchy.closure import closure
-from geomdml.tangent import Scalar
 
 __all__ = ["nested_balls"]
 

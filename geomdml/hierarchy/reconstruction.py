@@ -35,8 +35,8 @@ def reconstruction(
     """Mean rank and mean average precision of each node's ancestors among all nodes, nearest first.
 
     For each pair (u, v) of a node and an ancestor, the rank of v among v and all nodes that are neither u nor ancestors
-    of u; and for each u, the average precision of its ancestors among all other nodes. Nodes at exactly equal distances
-    count by the exact mean over all their orders.
+    of u; and for each u, the average precision of its ancestors among all other nodes. Nodes at equal distances (in
+    float64: to 1e-13) count by the exact mean over all their orders.
 
     Args:
         points: (N, D) embeddings in the space's chart; without a space, an (N, N) matrix of distances, row by row.

@@ -12,6 +12,7 @@ from geomdml.losses._mined import Indices, check_arguments, chosen_pairs
 from geomdml.losses.functional import Reduction, batch_transport
 from geomdml.metric_matrix import (
     Form,
+    TooFewPairs,
     check_margins,
     check_sharpness,
     importance_weights,
@@ -139,7 +140,7 @@ class BatchTransportLoss(nn.Module):
         else:
             try:
                 plan = importance_weights(matrix, sharpness=self.sharpness, reg=self.reg, exclude=excluded).plan
-            except ValueError as error:
+            except TooFewPairs as error:
                 if indices_tuple is None:
                     raise
                 raise ValueError(

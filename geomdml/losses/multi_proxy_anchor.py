@@ -20,10 +20,10 @@ class MultiProxyAnchorLoss(SoftTripleLoss):
     batch: s is above 0 for what is nearer than the average, as a cosine is. K = 1 is proxy anchor in that similarity.
 
     Args:
-        num_classes, in_features, space: as of `SoftTripleLoss`.
+        num_classes, in_features, space: as for `SoftTripleLoss`.
         scale, margin: λ and δ of `geomdml.losses.functional.proxy_anchor`. Their defaults are for these similarities,
             which spread less than the cosines that the paper's 32 and 0.1 are for.
-        options: centers_per_class and gamma, as of `SoftTripleLoss`.
+        options: centers_per_class and gamma, as for `SoftTripleLoss`.
 
     Raises:
         ValueError, TypeError: as `SoftTripleLoss`.

@@ -103,7 +103,7 @@ def retrieval(*items: Any, **options: Any) -> RetrievalScores:
         space: whose `pairwise_dist` ranks; None is Euclidean.
         ks: the k of Recall@k.
         scores: which scores to compute.
-        ties: how items at exactly equal distances are ranked. "expected" is the exact mean over all their orders;
+        ties: how items at equal distances (in float64: to 1e-13) rank. "expected" is the mean over all their orders;
             "optimistic" has the relevant ones first, "pessimistic" last; "index" has them as they are stored, the
             one rule under which the order of the gallery matters. Equal embeddings always tie.
         memory_limit: bytes to work in, beside the embeddings and a copy of the gallery. Less of it is slower only where

@@ -66,7 +66,7 @@ def shrec(
       that of the ⌈ρR⌉-th relevant item: a curve interpolated by steps, as in the SHREC evaluation code. (TREC's takes
       the best precision from there on.)
 
-    Items at exactly equal distances count by the exact mean over all their orders.
+    Items at equal distances (in float64: to 1e-13) count by the exact mean over all their orders.
 
     Args:
         query, labels: (Q, D) embeddings and their classes, integers of any size.

@@ -35,7 +35,7 @@ def test_ranks_and_precisions_are_those_of_the_definition(held_out, known, seed,
 
 @given(pairs.filter(len), st.integers(0, 99))
 def test_where_all_is_held_out_it_is_the_reconstruction(held_out, seed):
-    points = torch.randn(COUNT, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    points = torch.randint(-1, 2, (COUNT, 2), generator=torch.Generator().manual_seed(seed)).double()  # many are tied
     held_out = torch.tensor(held_out)
     got = link_prediction(points, held_out, held_out[:0], space=Euclidean())
     whole = reconstruction(points, held_out, space=Euclidean())

@@ -205,9 +205,15 @@ def test_learned_proxies_refuse_a_chart_with_a_boundary(loss):
 @pytest.mark.parametrize(
     "state", [{"c": -1.0}, {"c": 0.0}, {"c": math.nan}, {"log_c": math.nan}, {"log_c": 1e4}], ids=str
 )
-def test_a_state_with_a_curvature_that_is_none_is_refused(learnable, state):
+def test_a_state_with_an_invalid_curvature_is_refused(learnable, state):
     with pytest.raises(ValueError, match=r"c = .*; expected a finite number above 0"):
         Hyperbolic(2.0, learnable=learnable).load_state_dict({k: torch.tensor(v) for k, v in state.items()})
+
+
+def test_what_is_stored_is_checked_where_a_state_has_both_keys():
+    state = {"c": torch.tensor(2.0), "log_c": torch.tensor(math.nan)}
+    with pytest.raises(ValueError, match="expected a finite number above 0"):
+        Hyperbolic(1.0, learnable=True).load_state_dict(state)
 
 
 def test_a_learned_curvature_keeps_its_dtype_when_a_fixed_one_is_assigned():

@@ -172,6 +172,8 @@ def test_a_run_starts_from_the_points_of_another(finished, root, tmp_path):
         for folder in (finished, tmp_path / "version_0")
     )
     torch.testing.assert_close(first, second, rtol=0, atol=1e-6)
+    with pytest.raises(SystemExit, match=r"has c = 1; expected --model\.c 1"):
+        app("fit", root, tmp_path, *tiny, "--model.initial", earlier, "--model.c", "2")
     with pytest.raises(SystemExit, match="has dim 2, and this run 3; expected a checkpoint of the same taxonomy"):
         app("fit", root, tmp_path, *tiny, "--model.initial", earlier, "--model.dim", "3")
 
@@ -216,6 +218,7 @@ def test_mistakes_end_with_one_line(root, tmp_path):
         (("--data.relatives", "2"), r"--data\.relatives = 2"),
         (("--model.space", "ball", "--model.optimizer", "polar"), "expected the tangent chart"),
         (("--model.initial", "balls", "--model.dim", "1"), "expected a hyperbolic space of two dimensions or more"),
+        (("--model.euclidean_lr", "-1"), r"--model\.euclidean_lr = -1"),
         (("--model.initial", "nowhere.ckpt"), "'nowhere.ckpt' does not exist"),
     ):
         with pytest.raises(SystemExit, match=message):

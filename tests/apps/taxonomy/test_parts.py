@@ -160,7 +160,7 @@ def test_polar_adam_turns_a_point_by_a_length_half_way_to_it_and_moves_it_outwar
     start = radial * half / c**0.5
     points = torch.nn.Parameter(start[None].clone())
     optimizer = PolarAdam(points, space=Hyperbolic(c), lr=1.0)
-    change = optimizer.metric(points, points.detach())
+    change = optimizer.preconditioner(points, points.detach())
     across = torch.randn(dim, generator=generator, dtype=torch.float64)
     across -= (across @ radial) * radial
     torch.testing.assert_close(change(radial[None])[0], radial)
@@ -188,7 +188,7 @@ def test_polar_adam_is_adam_at_the_origin_and_for_other_parameters():
 def test_held_out_pairs_are_not_seen_and_each_node_keeps_one(tmp_path):
     path = tmp_path / "tree.csv"
     path.write_text("child,parent\n" + "".join(f"n{node},n{node // 2}\n" for node in range(2, 64)))
-    data, same, other = (TaxonomyData(str(path), held_out=0.2, batch_size=64, seed=seed) for seed in (0, 0, 1))
+    data, same, other = (TaxonomyData(str(path), held_out=0.2, batch_size=64, split_seed=seed) for seed in (0, 0, 1))
     assert torch.equal(data.held_out, same.held_out) and not torch.equal(data.held_out, other.held_out)
     assert len(data.held_out) == round(0.2 * len(data.taxonomy.ancestors))
     both = torch.cat([data.known, data.held_out]).unique(dim=0)

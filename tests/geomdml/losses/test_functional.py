@@ -189,13 +189,13 @@ def test_an_unknown_reduction_is_refused(call):
     ],
 )
 @pytest.mark.parametrize("margin", [math.nan, math.inf])
-def test_a_margin_that_is_none_is_refused(call, margin):
+def test_an_infinite_or_nan_margin_is_refused(call, margin):
     with pytest.raises(ValueError, match=r"margin = .*; expected a finite number"):
         call(margin)
 
 
 @pytest.mark.parametrize("worst", [math.nan, -0.1])
-def test_targets_that_are_none_are_refused(worst):
+def test_negative_or_nan_targets_are_refused(worst):
     targets = torch.full((2, 3), 1 / 3)
     targets[1, 2] = worst
     with pytest.raises(ValueError, match="labels has targets that are below 0 or NaN"):
