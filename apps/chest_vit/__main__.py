@@ -20,9 +20,7 @@ LIGHTNING = ("fit", "validate", "test", "predict", "ablate", "sweep", "compare")
 def main(args: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if args is None else args)
     if words[:1] == ["predict"] and any(word.partition("=")[0] == "--images" for word in words):
-        from apps.chest_vit import embed
-
-        embed.main(words[1:])
+        run_command("apps.chest_vit", ("embed",), (), train, ["embed", *words[1:]])
     else:
         run_command("apps.chest_vit", OWN, LIGHTNING, train, args)
 

@@ -4,7 +4,6 @@ import csv
 import pickle
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from apps.evaluation.embedding_files import Table, Writer
 from apps.io.atomic import write_file
 from apps.io.packages import FetchError
 from apps.training.checkpoints import newest
+from apps.training.run_folder import RunFolder
 
 FAILED = "failed.csv"
 IMAGES = """Folder of images at any depth; an image; or a list: a text file of one path a line, or a CSV, TSV or Parquet
@@ -55,7 +55,7 @@ def main(args: list[str] | None = None) -> None:
         folder = embed(trained, data, listed, out, asked.device)
     except (ValueError, OSError, FetchError, pickle.UnpicklingError) as error:
         sys.exit(f"error: {error}")
-    print(said(listed, folder), flush=True)
+    print(summary(listed, folder), flush=True)
     print(f"output: {trained.model.choice_in_words()}", flush=True)
 
 
@@ -87,7 +87,7 @@ def embed(trained: Trained, data: RetrievalData, listed: image_list.Listed, out:
     model = trained.model.to(place)
     model.check_size(data.hparams["size"])
     data.everything = images
-    folder = new_folder(out)
+    folder = Path(RunFolder(out).log_dir)
     if listed.failed:
         write_file(folder / FAILED, lambda path: _write_failed(path, listed.failed))
     table = Table(images.names, images.labels.tolist(), images.classes, ["new"] * len(images))
@@ -103,7 +103,7 @@ def embed(trained: Trained, data: RetrievalData, listed: image_list.Listed, out:
     return folder
 
 
-def said(listed: image_list.Listed, folder: Path) -> str:
+def summary(listed: image_list.Listed, folder: Path) -> str:
     """What was done, for the end: how many images, and the names of those that failed."""
     images, failed = listed
     names = ", ".join(name if len(name) < 100 else f"{name[:100]}..." for name, _ in failed[:SHOWN])
@@ -112,19 +112,6 @@ def said(listed: image_list.Listed, folder: Path) -> str:
     lines += [f"embeddings: {folder / name}" for name in ("embeddings.safetensors", "embeddings.parquet")]
     lines += [f"failed: {folder / FAILED} says why"] if failed else []
     return "\n".join(lines)
-
-
-def new_folder(out: Path) -> Path:
-    """A folder version_N in `out` that no run has yet, created."""
-    out.mkdir(parents=True, exist_ok=True)
-    numbers = [path.name.removeprefix("version_") for path in out.glob("version_*")]
-    number = max((int(each) for each in numbers if each.isdecimal()), default=-1)
-    while True:  # another run may take the number first
-        number += 1
-        folder = out / f"version_{number}"
-        with suppress(FileExistsError):
-            folder.mkdir()
-            return folder
 
 
 def _write_failed(path: Path, failed: Sequence[tuple[str, str]]) -> None:

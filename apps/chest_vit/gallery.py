@@ -59,8 +59,9 @@ def embedded_before(
     """
     if given.about.get("network") != fingerprint(trained.model):
         raise ValueError("another network made these embeddings; give the checkpoint that predict was given")
-    held = images or root or given.about.get("root")
-    if images is not None or held is None or Path(held).is_file():
+    where = images or root or given.about.get("root")
+    held = None if where is None else Path(where).expanduser()
+    if images is not None or held is None or held.is_file():
         opened = _by_name(trained, held)
         names = opened.keys()
         if missing := next((name for name in given.names if name not in names), None):
@@ -69,13 +70,12 @@ def embedded_before(
                 f"({len(names)}), such as {missing!r}; give the folder or list that predict was given with --images"
             )
         return Gallery(dict(given.vectors), given.names, given.classes, lambda row: opened[given.names[row]]())
-    folder = Path(held).expanduser()
-    if root is not None and not folder.is_dir():
-        raise ValueError(f"--data.root {root!r} {'is a file' if folder.exists() else 'does not exist'}")
-    return Gallery(dict(given.vectors), given.names, given.classes, lambda row: decode(folder / given.names[row]))
+    if root is not None and not held.is_dir():
+        raise ValueError(f"--data.root {root!r} does not exist")
+    return Gallery(dict(given.vectors), given.names, given.classes, lambda row: decode(held / given.names[row]))
 
 
-def _by_name(trained: Trained, held: str | None) -> dict[str, Callable[[], Tensor]]:
+def _by_name(trained: Trained, held: Path | None) -> dict[str, Callable[[], Tensor]]:
     """The images of a folder, a list or a Parquet file, unchecked; or those of the training, which are in no folder."""
     images = trained.images().everything if held is None else image_list.load(held, check=False).images
     return {name: partial(images.image, row) for row, name in enumerate(images.names)}

@@ -60,6 +60,8 @@ def main(args: list[str] | None = None) -> None:
     )
     asked = parser.parse_args(args)
     try:
+        if asked.root is not None and asked.images is not None:
+            raise ValueError("--data.root and --images both say where the images are; expected one of them")
         query = decode(asked.query)
         trained = load(asked.checkpoint)
         data = trained.images(asked.root)

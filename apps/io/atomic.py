@@ -88,10 +88,14 @@ def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Within, an OSError says which file could not be written, and why."""
+    """Within, an OSError says which file could not be written, and why; one that names a file elsewhere passes."""
     try:
         yield
     except OSError as error:
+        if isinstance(error.filename, str | os.PathLike):
+            written, named = (Path(os.path.realpath(each)) for each in (path, error.filename))
+            if named.parent != written.parent and named not in written.parents:
+                raise
         reason = os.strerror(error.errno) if error.errno else error
         raise OSError(f"{path} could not be written: {reason}; what was there before is whole") from error
 

@@ -3,6 +3,7 @@
 import csv
 import re
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -189,9 +190,10 @@ def test_a_mistake_gets_one_clear_line(checkpoint, message, arguments):
 
 
 def test_what_is_broken_off_leaves_no_half_file(checkpoint, images, monkeypatch):
-    monkeypatch.setattr(CHEST, "forward", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(CHEST, "forward", lambda *_: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(SystemExit) as stop:
         predict(checkpoint, images)
+    assert stop.value.code == 128 + signal.SIGTERM
     assert not list(Path("runs/version_0").iterdir())
 
 

@@ -87,3 +87,9 @@ def test_the_part_has_the_suffix_of_the_file(tmp_path):
     with replacing(tmp_path / "table.png") as part:
         assert part.suffix == ".png" and part.parent == tmp_path
         part.touch()
+
+
+def test_an_error_of_another_file_keeps_its_name(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"elsewhere/mesh\.off"), replacing(tmp_path / "scores.csv"):
+        (tmp_path / "elsewhere/mesh.off").read_bytes()
+    assert not list(tmp_path.iterdir())

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import signal
 
 import pyarrow.parquet as pq
@@ -187,6 +188,18 @@ def test_held_out_edges_are_asked_for(root, tmp_path):
         assert ours["held_out_map"] > 60 > 40 > euclidean["held_out_map"]
         assert ours["held_out_rank"] < euclidean["held_out_rank"]
     assert "held-out mean rank" in (tmp_path / "version_0/report.html").read_text()
+
+
+def test_a_run_resumes_without_the_run_that_it_started_from(finished, root, tmp_path):
+    earlier = tmp_path / "earlier.ckpt"
+    shutil.copy(finished / "checkpoints/best.ckpt", earlier)
+    tiny = (*SMALL, "--data.steps", "2", "--model.euclidean_steps", "0", "--model.initial", str(earlier))
+    app("fit", root, tmp_path, *tiny, "--trainer.max_epochs", "1")
+    earlier.unlink()
+    last = str(tmp_path / "version_0/checkpoints/last.ckpt")
+    app("fit", root, tmp_path, *tiny, "--trainer.max_epochs", "2", "--ckpt_path", last)
+    resumed = torch.load(tmp_path / "version_1/checkpoints/last.ckpt", weights_only=True)
+    assert resumed["global_step"] == 4
 
 
 def test_compare_trains_in_every_space_with_the_same_budget(root, tmp_path):
