@@ -155,7 +155,7 @@ def test_the_device_decides_and_float64_stays_float64(monkeypatch):
         (Hyperbolic(1.0, chart="lorentz"), oracle.hyperboloid_dist),
         (Euclidean(), oracle.euclidean_dist),
     ],
-    ids=repr,
+    ids=["tangent", "ball", "lorentz", "euclidean"],
 )
 @pytest.mark.parametrize(("count", "radius"), [(4, 1e-6), (12, 2.0), (24, 0.1)])
 def test_float64_keeps_its_digits_in_many_dimensions(space, exact, count: int, radius: float):
