@@ -4,6 +4,7 @@ A space knows the distance between embeddings as they are stored (`dist`, one to
 the chart they are stored in, and how to move them to another chart.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from geomdml import euclidean, lorentz, poincare, tangent
 from geomdml._core import checks
 
-__all__ = ["Chart", "Euclidean", "GEOMETRY", "Hyperbolic", "Space", "in_tangent_chart", "in_unbounded_chart"]
+__all__ = ["Chart", "Euclidean", "GEOMETRY", "Hyperbolic", "Product", "Space", "in_tangent_chart", "in_unbounded_chart"]
 
 
 def __dir__() -> list[str]:
@@ -224,6 +225,63 @@ class Hyperbolic(nn.Module):
 
     def extra_repr(self) -> str:
         return f"c={self.curvature:g}, chart={self.chart!r}" + (", learnable=True" if self.learnable else "")
+
+
+class Product(nn.Module):
+    """The product of spaces: a point is one point of each, their coordinates one after the other; d² = Σ dᵢ².
+
+    Args:
+        spaces: the factors.
+        dims: dimensions of each, ≥ 1; an embedding has their sum.
+
+    Raises:
+        ValueError: no factors, another number of dimensions than factors, a dimension below 1; from `dist` and
+            `pairwise_dist` also embeddings of another length, and what the factors refuse.
+
+    Source: Gu, Sala, Gunel and Ré, "Learning mixed-curvature representations in product spaces" (2019), section 3.
+
+    >>> space = Product([Hyperbolic(c=1.0), Euclidean()], dims=[2, 1])
+    >>> float(space.dist(torch.tensor([3.0, 4.0, 24.0]), torch.zeros(3)))  # √(10² + 24²)
+    26.0
+    """
+
+    def __init__(self, spaces: Sequence[Space], dims: Sequence[int]) -> None:
+        super().__init__()
+        if not spaces or len(spaces) != len(dims):
+            raise ValueError(f"{len(spaces)} spaces and {len(dims)} dims; expected one for each, and at least one")
+        if any(dim < 1 for dim in dims):
+            raise ValueError(f"dims = {tuple(dims)}; expected at least 1 for each space")
+        self.spaces, self.dims = tuple(spaces), tuple(dims)
+        for index, space in enumerate(spaces):
+            if isinstance(space, nn.Module):
+                self.add_module(str(index), space)  # a learned curvature is a parameter of the product
+
+    def split(self, x: Float[Tensor, "*batch D"]) -> tuple[Tensor, ...]:
+        """The point of each factor, (..., Dᵢ)."""
+        if x.shape[-1] != sum(self.dims):
+            raise ValueError(f"embeddings have {x.shape[-1]} dimensions; expected {' + '.join(map(str, self.dims))}")
+        return x.split(self.dims, dim=-1)
+
+    def dist(self, x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*#batch"]:
+        """√(Σ dᵢ²), one to one."""
+        checks.vectors(x=x, y=y)
+        parts = zip(self.spaces, self.split(x), self.split(y), strict=True)
+        return _root_of_squares([space.dist(a, b) for space, a, b in parts])
+
+    def pairwise_dist(self, x: Float[Tensor, "B D"], y: Float[Tensor, "P D"]) -> Float[Tensor, "B P"]:
+        """√(Σ dᵢ²) of all pairs; memory O(B·P) for each factor."""
+        checks.rows(x=x, y=y)
+        parts = zip(self.spaces, self.split(x), self.split(y), strict=True)
+        return _root_of_squares([space.pairwise_dist(a, b) for space, a, b in parts])
+
+    def __repr__(self) -> str:
+        factors = (f"{space}^{dim}" for space, dim in zip(self.spaces, self.dims, strict=True))
+        return f"Product({' × '.join(factors)})"
+
+
+def _root_of_squares(distances: list[Tensor]) -> Tensor:
+    together = torch.stack(distances, -1)
+    return euclidean.dist(together, torch.zeros_like(together))  # has a gradient at 0, and no overflow
 
 
 def in_tangent_chart(space: Any) -> Hyperbolic:

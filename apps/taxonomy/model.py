@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from apps.taxonomy.polar_adam import PolarAdam
 from apps.taxonomy.rows import RowAdam
+from apps.taxonomy.spaces import make_space
 from apps.training.divergence import check_finite
 from apps.training.loading import data_of
 from apps.training.module import AppModule
@@ -16,9 +17,7 @@ from apps.training.restore import restore
 from geomdml import poincare
 from geomdml.hierarchy import Reconstruction, nested_balls, reconstruction
 from geomdml.losses import ClosureLoss
-from geomdml.spaces import Euclidean, Hyperbolic
-
-SPACES = ("tangent", "ball", "lorentz", "euclidean")
+from geomdml.spaces import Hyperbolic
 
 
 class TaxonomyEmbedding(AppModule):
@@ -27,7 +26,8 @@ class TaxonomyEmbedding(AppModule):
     Args:
         nodes: Nodes there are; set from the data.
         dim: Dimensions.
-        space: "tangent" (hyperbolic, as tangent vectors at the origin), "ball", "lorentz" or "euclidean".
+        space: "tangent" (hyperbolic, as tangent vectors at the origin), "ball", "lorentz", "euclidean", or a product:
+            "tangent+euclidean" shares the dimensions evenly, "tangent:3+euclidean:2" as it says.
         c: Absolute curvature.
         learn_c: Learn it, from c on.
         temperature: Of the loss; the paper has 1.
@@ -53,7 +53,7 @@ class TaxonomyEmbedding(AppModule):
         self,
         nodes: int,
         dim: int = 5,
-        space: Literal["tangent", "ball", "lorentz", "euclidean"] = "tangent",
+        space: str = "tangent",
         c: float = 1.0,
         learn_c: bool = False,
         temperature: float = 1.0,
@@ -80,16 +80,16 @@ class TaxonomyEmbedding(AppModule):
         for option, value in positive.items():
             if not 0 < value < math.inf:
                 raise ValueError(f"--model.{option} = {value}; expected a number above 0")
-        if space == "euclidean" and learn_c:
+        self.space = make_space(space, dim, c=c, learn_c=learn_c)
+        if learn_c and space == "euclidean":
             raise ValueError("--model.learn_c with --model.space euclidean; expected a hyperbolic space")
         if optimizer == "polar" and space != "tangent":
             raise ValueError(f"--model.optimizer polar with --model.space {space}; expected the tangent chart")
-        if initial == "balls" and (space == "euclidean" or dim < 2):
+        if initial == "balls" and not self.holds_trees:
             raise ValueError(
                 f"--model.initial balls with --model.space {space} and --model.dim {dim}; expected a hyperbolic space "
                 "of two dimensions or more"
             )
-        self.space = Euclidean() if space == "euclidean" else Hyperbolic(c, chart=space, learnable=learn_c)
         self.loss = ClosureLoss(space=self.space, temperature=temperature)
         generator = torch.Generator().manual_seed(seed)
         self.points = nn.Embedding(
@@ -198,9 +198,13 @@ class TaxonomyEmbedding(AppModule):
         return self.hparams["optimizer"] or ("polar" if self.hparams["space"] == "tangent" else "adam")
 
     @property
+    def holds_trees(self) -> bool:
+        """Whether nested balls can be placed: in one hyperbolic space of two dimensions or more."""
+        return isinstance(self.space, Hyperbolic) and self.hparams["dim"] > 1
+
+    @property
     def initial_kind(self) -> str:
-        flat = self.hparams["space"] == "euclidean" or self.hparams["dim"] < 2
-        return self.hparams["initial"] or ("random" if flat else "balls")
+        return self.hparams["initial"] or ("balls" if self.holds_trees else "random")
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         lr = self.hparams["lr"]

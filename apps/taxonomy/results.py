@@ -42,7 +42,7 @@ class Results(Callback):
         model, taxonomy, h = pl_module.cpu().eval(), data.taxonomy, pl_module.hparams
         of_data, steps = data.hparams, h["euclidean_steps"]
         rows = {f"trained embedding, {h['dim']}-d": scores(model, data, pl_module.found)}
-        if h["space"] != "euclidean" and h["dim"] > 1:
+        if model.holds_trees:
             placed = TaxonomyEmbedding(**model.settings | {"initial": "balls"})
             placed.place(data.edges)
             name = f"placed by construction, {h['dim']}-d, not trained"

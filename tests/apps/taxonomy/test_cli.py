@@ -112,6 +112,7 @@ def test_a_run_that_is_stopped_goes_on_to_the_numbers_of_an_unbroken_one(root, t
         ("--model.space", "ball", "--model.lr", "0.02"),
         ("--model.space", "lorentz", "--model.lr", "0.1"),
         ("--model.space", "euclidean"),
+        ("--model.space", "tangent:3+euclidean:2", "--model.learn_c", "true", "--model.dim", "5"),
         ("--model.learn_c", "true"),
         ("--model.optimizer", "adagrad"),
         ("--model.optimizer", "sgd", "--model.lr", "1", "--model.burn_in", "5"),
@@ -225,6 +226,15 @@ def test_mistakes_end_with_one_line(root, tmp_path):
         (("--data.steps", "0"), r"error: --data\.steps = 0"),
         (("--model.lr", "-1"), r"error: --model\.lr = -1"),
         (("--model.space", "euclidean", "--model.learn_c", "true"), "expected a hyperbolic space"),
+        (
+            ("--model.space", "sphere"),
+            r"--model\.space sphere; expected tangent, ball, lorentz, euclidean, or a product",
+        ),
+        (("--model.space", "tangent+ball"), "expected the tangent chart in a product"),
+        (
+            ("--model.space", "tangent:3+euclidean:2", "--model.dim", "4"),
+            "expected dimensions of at least 1 that add up",
+        ),
         (("--data.root_synset", "n99"), "no node 'n99'"),
         (("--data.power", "3"), r"--data\.power = 3"),
         (("--data.held_out", "1"), r"--data\.held_out = 1"),
