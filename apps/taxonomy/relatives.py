@@ -15,7 +15,7 @@ class Relatives:
         ancestors: (P, 2) pairs (node, ancestor), sorted.
         count: nodes there are.
 
-    >>> relatives = Relatives(torch.tensor([[1, 0], [2, 0], [3, 2]]), 4)
+    >>> relatives = Relatives(torch.tensor([[1, 0], [2, 0], [3, 0], [3, 2]]), 4)
     >>> others = torch.full((1, 20), -1)
     >>> sorted(set(relatives.draw(torch.tensor([1]), others, np.random.default_rng(0))[0].tolist()))
     [-1, 2, 3]
