@@ -38,7 +38,7 @@ from apps.training.restore import Saved, misfit, read_checkpoint
 from apps.training.run_folder import BesideIt, RunFolder
 from apps.training.signals import exit_at_signals
 from apps.training.trainer_options import check_trainer, listed
-from apps.training.trusted import TRUST, trusted_class_paths, trusted_packages
+from apps.training.trusted import TRUST, allowed_packages, trusted_class_paths
 
 EXPECTED_WARNINGS = (
     r".*does not have many workers which may be a bottleneck.*",
@@ -59,7 +59,7 @@ class AppParser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> Any:
         if denied := re.search(r"Importing '(\S+)' is not allowed", message):
             sys.exit(
-                f"error: {denied[1]} is not of {', '.join(trusted_packages())} or lightning, and importing it runs it; "
+                f"error: {denied[1]} is not of {', '.join(allowed_packages())}, and importing it runs it; "
                 f"if you trust it, name its package in the variable {TRUST}, else take it out of the config"
             )
         return super().error(message, ex)

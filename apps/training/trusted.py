@@ -17,6 +17,11 @@ def trusted_packages() -> tuple[str, ...]:
     return (*TRUSTED, *os.environ.get(TRUST, "").replace(",", " ").split())
 
 
+def allowed_packages() -> tuple[str, ...]:
+    """The packages that a command line or a config may name: these and Lightning's."""
+    return (*trusted_packages(), *OF_LIGHTNING)
+
+
 @contextmanager
 def trusted_class_paths() -> Iterator[None]:
     """Refuse, before it is imported, whatever a command line or a config names outside these packages and Lightning.
@@ -25,7 +30,7 @@ def trusted_class_paths() -> Iterator[None]:
         ValueError: the variable GEOMDML_LOSSES has a word that is no name of a package.
     """
     before = dict(parsing_settings)  # jsonargparse can add to its settings, and not take back
-    set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=[*trusted_packages(), *OF_LIGHTNING])
+    set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=[*allowed_packages()])
     try:
         yield
     finally:
