@@ -1,8 +1,10 @@
 """Geometry-first deep metric learning: hyperbolic space, losses and scores that are right in floating point."""
 
 from geomdml import (
+    cones,
     euclidean,
     hierarchy,
+    hyperplanes,
     lorentz,
     losses,
     metric_matrix,
@@ -12,6 +14,7 @@ from geomdml import (
     reshaping,
     search,
     spaces,
+    statistics,
     tangent,
     transport,
 )
@@ -22,8 +25,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "clip_norm",
+    "cones",
     "euclidean",
     "hierarchy",
+    "hyperplanes",
     "lorentz",
     "losses",
     "metric_matrix",
@@ -33,6 +38,7 @@ __all__ = [
     "search",
     "reshaping",
     "spaces",
+    "statistics",
     "tangent",
     "transport",
     "validation",

@@ -1,16 +1,18 @@
-"""Layers that end a network: metric networks, and heads into hyperbolic space."""
+"""Layers that end a network: metric networks, heads into hyperbolic space, and a classifier there."""
 
 import math
 from itertools import pairwise
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from geomdml._core import checks
 from geomdml.euclidean import clip_norm
-from geomdml.spaces import Hyperbolic, in_tangent_chart
+from geomdml.hyperplanes import signed_dist
+from geomdml.spaces import Euclidean, Hyperbolic, in_tangent_chart
 
-__all__ = ["HyperbolicHead", "MetricNetwork"]
+__all__ = ["HyperbolicHead", "HyperplaneClassifier", "MetricNetwork"]
 
 
 def __dir__() -> list[str]:
@@ -102,3 +104,46 @@ class HyperbolicHead(nn.Module):
 
     def extra_repr(self) -> str:
         return f"clip={self.clip:g}"
+
+
+class HyperplaneClassifier(nn.Module):
+    """Multinomial logistic regression: the logit of a class is a multiple of the signed distance from its hyperplane.
+
+    logit_k = 2‖z_k‖ · d(u; z_k, r_k), with learned normals z_k and offsets r_k. Its limit for c → 0 is the linear layer
+    4⟨u, z_k⟩ − 4r_k‖z_k‖, which is what it is in Euclidean space, the control.
+
+    Args:
+        in_features: dimension of the points.
+        num_classes: classes, each with a hyperplane.
+        space: hyperbolic space, in any chart, or `Euclidean()`. A learned curvature has its gradient.
+
+    Raises:
+        ValueError: dimensions below 1; another space.
+
+    Source: Ganea et al. (2018), section 3.1, and Shimizu et al. (2021), section 3.1; see `geomdml.hyperplanes`.
+
+    >>> classifier = HyperplaneClassifier(16, 10, space=Hyperbolic(c=0.5))
+    >>> classifier(torch.randn(4, 16)).shape
+    torch.Size([4, 10])
+    """
+
+    def __init__(self, in_features: int, num_classes: int, *, space: Hyperbolic | Euclidean) -> None:
+        super().__init__()
+        checks.positive(in_features=in_features, num_classes=num_classes)
+        if not isinstance(space, Hyperbolic | Euclidean):
+            raise ValueError(f"space = {space}; expected Hyperbolic(...) or Euclidean()")
+        self.space = space
+        self.normals = nn.Parameter(torch.empty(num_classes, in_features))
+        self.offsets = nn.Parameter(torch.zeros(num_classes))
+        nn.init.normal_(self.normals, std=in_features**-0.5 / 4)
+
+    def forward(self, points: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch K"]:
+        """(..., D) points to (..., K) logits."""
+        length = self.normals.norm(dim=1)
+        if isinstance(self.space, Euclidean):
+            return 4 * (points @ self.normals.T - self.offsets * length)
+        tangent = self.space.logmap0(points)
+        return 2 * length * signed_dist(tangent, self.normals, self.offsets, c=self.space.c)
+
+    def extra_repr(self) -> str:
+        return f"in_features={self.normals.shape[1]}, num_classes={len(self.normals)}"

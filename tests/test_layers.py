@@ -13,7 +13,7 @@ LAYERS = [  # from the bottom; a module may import from its own layer's package 
     {"geomdml._core"},
     {"geomdml.euclidean", "geomdml.poincare"},
     {"geomdml.tangent", "geomdml.lorentz"},
-    {"geomdml.spaces"},
+    {"geomdml.spaces", "geomdml.cones", "geomdml.hyperplanes", "geomdml.statistics"},
     {"geomdml.nn", "geomdml.transport", "geomdml.search"},
     {"geomdml.metric_matrix"},
     {"geomdml.losses", "geomdml.metrics", "geomdml.reshaping", "geomdml.pml"},

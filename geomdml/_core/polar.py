@@ -111,6 +111,13 @@ def third_side(x: Tensor, y: Tensor, c: Tensor, chart: Coordinates) -> tuple[Ten
     return law_of_cosines(A, B, apart, sine.log()), A, B, apart, sine
 
 
+def triangle(x: Tensor, y: Tensor, c: Tensor, chart: Coordinates) -> tuple[Tensor, "_Angle", "_Angle"]:
+    """The distance δ of two points at unit curvature, and the angles at both in the triangle with the origin."""
+    p = _pair(x, y, c, chart, chart)
+    side, at_x, at_y, *_ = _solve(p.A, p.B, p.apart, p.log_half_sine, p.log_sine)
+    return side, at_x, at_y
+
+
 def translate(x: Tensor, y: Tensor, c: Tensor, of_x: Coordinates, of_y: Coordinates, out: Coordinates) -> Tensor:
     """The point y carried along by the translation that takes the origin to x; each in its chart."""
     x, y = tell_apart(*torch.broadcast_tensors(Widened.apply(x), Widened.apply(y)))

@@ -4,6 +4,8 @@ from geomdml.losses import functional
 from geomdml.losses.batch_transport import BatchTransportLoss, BatchTransportTerms
 from geomdml.losses.chest import CHESTLoss, CHESTTerms
 from geomdml.losses.closure import ClosureLoss
+from geomdml.losses.contrastive import ContrastiveLoss
+from geomdml.losses.entailment import EntailmentLoss
 from geomdml.losses.hier import HIERLoss
 from geomdml.losses.hyphc import HypHCLoss
 from geomdml.losses.multi_proxy_anchor import MultiProxyAnchorLoss
@@ -16,6 +18,8 @@ __all__ = [
     "CHESTLoss",
     "CHESTTerms",
     "ClosureLoss",
+    "ContrastiveLoss",
+    "EntailmentLoss",
     "HypHCLoss",
     "HIERLoss",
     "MultiProxyAnchorLoss",

@@ -18,6 +18,8 @@ __all__ = [
     "Reduction",
     "batch_transport",
     "closure",
+    "contrastive",
+    "entailment",
     "hierarchical_triplet",
     "hyphc",
     "in_mean_units",
@@ -313,6 +315,63 @@ def closure(
     checks.positive(temperature=temperature)
     logits = -dist / temperature
     return _reduce(logits.logsumexp(1) - logits[:, 0], reduction)
+
+
+def contrastive(
+    dist: Float[Tensor, "N N"], *, temperature: float | Tensor, reduction: Reduction = "mean"
+) -> Float[Tensor, ""] | Float[Tensor, " N"]:
+    """Cross-entropy of finding each item's partner among all partners, in both directions, by distance.
+
+    L = (CE(−d/T) + CE(−dᵀ/T))/2, the partners on the diagonal.
+
+    Args:
+        dist: (N, N) distances of N items from their N partners; the partner of item i is partner i.
+        temperature: T > 0, in the unit of the distances; a 0-d tensor has a gradient.
+        reduction: "mean", "sum" or "none" over the pairs.
+
+    Raises:
+        ValueError, TypeError: a shape other than (N, N) with N > 0, T ≤ 0.
+
+    Source: Desai et al., "Hyperbolic image-text representations" (MERU, 2023), section 3.2.
+
+    >>> contrastive(torch.ones(2, 2), temperature=0.1)  # log 2
+    tensor(0.6931)
+    """
+    (dist,) = _full(dist=dist)
+    if dist.ndim != 2 or dist.shape[0] != dist.shape[1] or not dist.numel():
+        raise ValueError(f"dist has shape {tuple(dist.shape)}; expected (N, N) with N > 0")
+    checks.positive(temperature=temperature)
+    logits = -dist / temperature
+    own = logits.diagonal()
+    return _reduce((logits.logsumexp(0) + logits.logsumexp(1)) / 2 - own, reduction)
+
+
+def entailment(
+    angle: Float[Tensor, " N"], aperture: Float[Tensor, " N"], *, reduction: Reduction = "mean"
+) -> Float[Tensor, ""] | Float[Tensor, " N"]:
+    """How far points lie outside cones, in radians.
+
+    L = max(0, ψ − ω)
+
+    Args:
+        angle: (N,) exterior angles ψ of `geomdml.cones.exterior_angle`.
+        aperture: (N,) half apertures ω of `geomdml.cones.half_aperture`.
+        reduction: "mean", "sum" or "none" over the pairs.
+
+    Raises:
+        ValueError, TypeError: shapes other than one (N,) with N > 0.
+
+    Source: Ganea, Bécigneul and Hofmann, "Hyperbolic entailment cones" (2018), equation (29).
+
+    >>> entailment(torch.tensor([0.5, 0.1]), torch.tensor([0.2, 0.2]))
+    tensor(0.1500)
+    """
+    angle, aperture = _full(angle=angle, aperture=aperture)
+    if angle.ndim != 1 or angle.shape != aperture.shape or not angle.numel():
+        raise ValueError(
+            f"angle and aperture have shapes {tuple(angle.shape)} and {tuple(aperture.shape)}; expected (N,), N > 0"
+        )
+    return _reduce(torch.relu(angle - aperture), reduction)
 
 
 def hierarchical_triplet(

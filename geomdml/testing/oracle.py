@@ -28,6 +28,7 @@ __all__ = [
     "Vector",
     "ball_to_hyperboloid",
     "boosted",
+    "busemann",
     "conformal_factor",
     "dist",
     "dist0",
@@ -35,9 +36,11 @@ __all__ = [
     "exact",
     "expmap",
     "expmap0",
+    "exterior_angle",
     "gap",
     "geodesic",
     "gyration",
+    "half_aperture",
     "hyperboloid_dist",
     "hyperboloid_inner",
     "hyperboloid_to_ball",
@@ -55,6 +58,7 @@ __all__ = [
     "mobius_scalar_mul",
     "norm",
     "parallel_transport",
+    "signed_dist",
     "taking",
     "tangent_dist",
     "tangent_to_hyperboloid",
@@ -377,6 +381,45 @@ def _log0(y: Vector, c: mpf) -> Vector:
 
 def _exp0_each(vectors: Vector, dim: int, c: mpf) -> Vector:
     return [entry for i in range(0, len(vectors), dim) for entry in _expmap0(vectors[i : i + dim], c)]
+
+
+@in_tangent_chart
+def half_aperture(u: Vector, *, c: mpf) -> mpf:
+    """asin(min(1, k(1 − c‖x‖²)/(√c‖x‖))), k = 0.1, with x = exp_0(u)."""
+    x = _expmap0(u, c)
+    length = mp.sqrt(c) * norm(x)
+    k = mpf(0.1)
+    return mp.asin(min(mpf(1), k * (1 - length**2) / length)) if length else mp.pi / 2
+
+
+@in_tangent_chart
+def exterior_angle(u: Vector, v: Vector, *, c: mpf) -> mpf:
+    """The angle between x and (−x) ⊕ y, x = exp_0(u) and y = exp_0(v); 0 where there is none."""
+    if u == v or not any(u):
+        return mpf(0)
+    z = _mobius_add(_scaled(-1, _expmap0(u, c)), _expmap0(v, c), c)
+    z, u_hat = _scaled(1 / norm(z), z), _scaled(1 / norm(u), u)
+    along = _dot(z, u_hat)
+    across = norm([a - along * b for a, b in zip(z, u_hat, strict=True)])
+    noise = mpf(10) ** (-mp.dps // 2)  # what is left of a point on the ray is rounding
+    return mp.atan2(across if across > noise else mpf(0), along)
+
+
+@in_tangent_chart
+def signed_dist(u: Vector, normal: Vector, offset: Vector, *, c: mpf) -> mpf:
+    """(1/√c) asinh(2√c⟨z, n⟩/((1 − c‖z‖²)‖n‖)) with z = −p ⊕ exp_0(u) and p = exp_0(offset n/‖n‖)."""
+    length = norm(normal)
+    p = _expmap0(_scaled(offset[0] / length, normal), c)
+    z = _mobius_add(_scaled(-1, p), _expmap0(u, c), c)
+    return mp.asinh(2 * mp.sqrt(c) * _dot(z, normal) / ((1 - c * _dot(z, z)) * length)) / mp.sqrt(c)
+
+
+@in_tangent_chart
+def busemann(u: Vector, ideal: Vector, *, c: mpf) -> mpf:
+    """(1/√c) log(‖ξ − √c x‖²/(1 − c‖x‖²)) with x = exp_0(u), of the ideal point in the direction ξ."""
+    x, length = _scaled(mp.sqrt(c), _expmap0(u, c)), norm(ideal)
+    apart = [a / length - b for a, b in zip(ideal, x, strict=True)]
+    return mp.log(_dot(apart, apart) / (1 - _dot(x, x))) / mp.sqrt(c)
 
 
 @in_tangent_chart

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geomdml import clip_norm
-from geomdml.nn import HyperbolicHead, MetricNetwork
+from geomdml.nn import HyperbolicHead, HyperplaneClassifier, MetricNetwork
 from geomdml.spaces import Euclidean, Hyperbolic
 
 SPACE = Hyperbolic(c=0.5)
@@ -122,3 +122,46 @@ def test_a_metric_network_is_linear_maps_rectified_in_between():
 def test_a_metric_network_without_layers_is_refused(sizes, message):
     with pytest.raises(ValueError, match=message):
         MetricNetwork(*sizes)
+
+
+@pytest.mark.parametrize("chart", ["tangent", "ball", "lorentz"])
+def test_a_classifier_has_the_same_logits_in_every_chart(chart):
+    torch.manual_seed(0)
+    classifier, space = HyperplaneClassifier(3, 4, space=Hyperbolic(c=0.5)), Hyperbolic(c=0.5, chart=chart)
+    torch.nn.init.normal_(classifier.offsets)
+    other = HyperplaneClassifier(3, 4, space=space)
+    other.load_state_dict(classifier.state_dict())
+    u = torch.randn(5, 3)
+    torch.testing.assert_close(other(space.expmap0(u)), classifier(u), rtol=1e-4, atol=1e-5)
+
+
+def test_the_limit_of_the_classifier_is_a_linear_layer():
+    torch.manual_seed(0)
+    flat, curved = HyperplaneClassifier(3, 4, space=Euclidean()), HyperplaneClassifier(3, 4, space=Hyperbolic(c=1e-10))
+    torch.nn.init.normal_(flat.offsets)
+    curved.load_state_dict(flat.state_dict(), strict=False)
+    u = torch.randn(5, 3)
+    torch.testing.assert_close(curved(u), flat(u), rtol=1e-4, atol=1e-4)
+
+
+def test_the_classifier_learns_and_moves_the_curvature():
+    """Four sectors of the plane, far out."""
+    torch.manual_seed(0)
+    angle = 2 * math.pi * torch.rand(400)
+    points, labels = 2 * torch.stack([angle.cos(), angle.sin()], 1), (2 * angle / math.pi).long()
+    space = Hyperbolic(c=0.5, learnable=True)
+    classifier = HyperplaneClassifier(2, 4, space=space)
+    optimizer = torch.optim.Adam(classifier.parameters(), lr=0.05)
+    for _ in range(100):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(classifier(points), labels).backward()
+        optimizer.step()
+    assert (classifier(points).argmax(1) == labels).double().mean() > 0.95
+    assert space.curvature != 0.5 and space in classifier.modules()
+
+
+def test_mistakes_of_a_classifier_are_named():
+    with pytest.raises(ValueError, match="num_classes = 0"):
+        HyperplaneClassifier(3, 0, space=Euclidean())
+    with pytest.raises(ValueError, match=r"expected Hyperbolic\(\.\.\.\) or Euclidean\(\)"):
+        HyperplaneClassifier(3, 2, space=None)
