@@ -26,7 +26,7 @@ from torch import Tensor
 
 from geomdml import poincare
 from geomdml._core import all_pairs as pairs
-from geomdml._core import checks, one_to_one, polar
+from geomdml._core import checks, formulas, one_to_one, polar
 from geomdml._core.autograd import Smooth
 from geomdml._core.checks import Numbers, Scalar
 from geomdml._core.numerics import (
@@ -431,7 +431,7 @@ def _rows(X: Tensor, c: Tensor) -> pairs.Rows:
     return pairs.Rows(unit, length, A, stretch=c.sqrt() / A.cosh(), growth=A.tanh())
 
 
-_all_distances = pairs.operator("lorentz", pairs.ChartKernel(_rows, _value, _gradient))
+_all_distances = pairs.operator("lorentz", pairs.ChartKernel(_rows, _value, _gradient, formulas.lorentz_dist))
 
 
 def _halves(length: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
@@ -445,4 +445,6 @@ def _slopes(length: Tensor, c: Tensor, half_sinh: Tensor, half_cosh: Tensor) -> 
     return c.sqrt() / cosh, 2 * half_sinh * half_cosh / cosh
 
 
-_one_to_one = one_to_one.operator("lorentz", one_to_one.ChartKernel(_halves, _slopes, _value, _gradient))
+_one_to_one = one_to_one.operator(
+    "lorentz", one_to_one.ChartKernel(_halves, _slopes, _value, _gradient, formulas.lorentz_dist)
+)

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from geomdml._core import all_pairs as pairs
-from geomdml._core import checks, one_to_one
+from geomdml._core import checks, formulas, one_to_one
 from geomdml._core.autograd import Smooth
 from geomdml._core.checks import Numbers, Scalar
 from geomdml._core.numerics import (
@@ -657,7 +657,7 @@ def _rows(x: Tensor, c: Tensor) -> pairs.Rows:
     return pairs.Rows(unit, length, A, stretch, growth=stretch * length)
 
 
-_all_distances = pairs.operator("ball", pairs.ChartKernel(_rows, _value, _gradient))
+_all_distances = pairs.operator("ball", pairs.ChartKernel(_rows, _value, _gradient, formulas.ball_dist))
 
 
 def _halves(length: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
@@ -673,4 +673,6 @@ def _lost(length: Tensor, c: Tensor) -> Tensor:
     return 1 - c * length * length < 1e-6
 
 
-_one_to_one = one_to_one.operator("ball", one_to_one.ChartKernel(_halves, _slopes, _value, _gradient, lost=_lost))
+_one_to_one = one_to_one.operator(
+    "ball", one_to_one.ChartKernel(_halves, _slopes, _value, _gradient, formulas.ball_dist, lost=_lost)
+)

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from geomdml import poincare
 from geomdml._core import all_pairs as pairs
-from geomdml._core import checks, one_to_one, polar
+from geomdml._core import checks, formulas, one_to_one, polar
 from geomdml._core.autograd import Differentiable
 from geomdml._core.checks import Numbers, Scalar
 from geomdml._core.numerics import (
@@ -404,7 +404,7 @@ def _rows(u: Tensor, c: Tensor) -> pairs.Rows:
     return pairs.Rows(unit, length, A, stretch, growth=A)
 
 
-_all_distances = pairs.operator("tangent", pairs.ChartKernel(_rows, _value, _gradient))
+_all_distances = pairs.operator("tangent", pairs.ChartKernel(_rows, _value, _gradient, formulas.tangent_dist))
 
 
 def _halves(length: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
@@ -422,5 +422,5 @@ def _beyond(length: Tensor, c: Tensor) -> Tensor:
 
 
 _one_to_one = one_to_one.operator(
-    "tangent", one_to_one.ChartKernel(_halves, _slopes, _value, _gradient, beyond=_beyond)
+    "tangent", one_to_one.ChartKernel(_halves, _slopes, _value, _gradient, formulas.tangent_dist, beyond=_beyond)
 )

@@ -4,19 +4,30 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.autograd.forward_ad as forward_ad
 from torch import Tensor
+
+Second = Callable[..., tuple[Tensor, ...]]  # of the gradient's inputs and of the gradients by its outputs
+
+
+def in_forward_mode() -> bool:
+    """Whether derivatives are taken forward: in `torch.func.jvp`, `jacfwd` and `hessian`, and in a dual level."""
+    return forward_ad._current_level >= 0
 
 
 class Function(torch.autograd.Function):
-    """As torch's, mapped by `vmap`; what asks for forward mode learns that there is none, and what there is.
+    """As torch's, mapped by `vmap`; what has no forward mode says so, and what there is instead.
 
     torch.compile calls a function of torch's without looking at this `apply`.
     """
 
     generate_vmap_rule = True
+    forward_mode: type["Function"] | None = None  # the same function with a `jvp`, which torch.compile would refuse
 
     @classmethod
     def apply(cls, *inputs: Any) -> Any:
+        if cls.forward_mode is not None and cls.forward_mode is not cls and in_forward_mode():
+            return cls.forward_mode.apply(*inputs)
         try:
             return super().apply(*inputs)
         except NotImplementedError as error:
@@ -28,23 +39,40 @@ class Function(torch.autograd.Function):
 
 
 class FirstDerivative(Function):
-    """gradient(*inputs) for a function `gradient` of tensors, which refuses to be differentiated.
+    """gradient(*inputs) for a function `gradient` of tensors; its own derivatives are `second`, refused where None.
 
     A gradient in closed form is made of what it takes for constants: differentiated again, it would silently leave
     terms out.
     """
 
     @staticmethod
-    def forward(gradient: Callable[..., Any], *inputs: Any) -> Any:
+    def forward(gradient: Callable[..., Any], second: Second | None, *inputs: Any) -> Any:
         return gradient(*inputs)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        pass
+        ctx.second, ctx.kept = inputs[1], len(inputs) - 3 - len(output)
+        ctx.save_for_backward(*inputs[2 : 3 + len(output)])  # the gradient, and what the derivatives are by
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> None:
-        raise NotImplementedError("no second derivative here: only the first is exact")
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        if ctx.second is None:
+            raise NotImplementedError("no second derivative here: only the first is exact")
+        return (None, None, *ctx.second(*ctx.saved_tensors, grads), *(None,) * ctx.kept)
+
+
+def second_of(formula: Callable[..., Tensor]) -> Second:
+    """The derivatives of the gradient of a formula that is made of torch's own functions."""
+
+    def second(grad: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
+        *points, cotangents = inputs
+
+        def first(grad: Tensor, *points: Tensor) -> tuple[Tensor, ...]:
+            return torch.func.vjp(formula, *points)[1](grad)
+
+        return torch.func.vjp(first, grad, *points)[1](cotangents)
+
+    return second
 
 
 class Differentiable(Function):
@@ -56,12 +84,13 @@ class Differentiable(Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.gradient = inputs[1]
+        ctx.gradient, ctx.form = inputs[1], (output.shape, output.dtype, output.device)
         ctx.save_for_backward(*inputs[2:])
+        ctx.save_for_forward(*inputs[2:])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        return (None, None, *FirstDerivative.apply(ctx.gradient, grad, *ctx.saved_tensors))
+        return (None, None, *FirstDerivative.apply(ctx.gradient, None, grad, *ctx.saved_tensors))
 
 
 class Smooth(Differentiable):
@@ -70,6 +99,36 @@ class Smooth(Differentiable):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         return (None, None, *ctx.gradient(grad, *ctx.saved_tensors))
+
+
+class _Forward:
+    """The forward mode of `Differentiable`."""
+
+    @staticmethod
+    def jvp(ctx: Any, _value: None, _gradient: None, *tangents: Tensor | None) -> Tensor:
+        """J t from the gradient Jᵀ g, which is linear in g: the derivative of ⟨Jᵀ g, t⟩ by g."""
+        shape, dtype, device = ctx.form
+        inputs = ctx.saved_tensors
+        zero = torch.zeros(shape, dtype=dtype, device=device)
+        every = ctx.gradient(zero, *inputs)
+        moved = [i for i, step in enumerate(tangents) if step is not None and every[i] is not None]
+
+        def gradients(g: Tensor) -> tuple[Tensor, ...]:
+            every = ctx.gradient(g, *inputs)
+            return tuple(every[i] for i in moved)
+
+        return torch.func.vjp(gradients, zero)[1](tuple(tangents[i] for i in moved))[0]
+
+
+class _DifferentiableForward(_Forward, Differentiable):
+    pass
+
+
+class _SmoothForward(_Forward, Smooth):
+    pass
+
+
+Differentiable.forward_mode, Smooth.forward_mode = _DifferentiableForward, _SmoothForward
 
 
 def tell_apart(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from geomdml._core import autograd
-from geomdml._core.numerics import LARGEST_RADIUS, home, result_dtype, sinh_half_difference, wide
+from geomdml._core.numerics import LARGEST_RADIUS, home, result_dtype, result_form, sinh_half_difference, wide
 
 LARGEST_HALF = LARGEST_RADIUS / 2  # of A/2; beyond, δ grows by what is cut off
 NEAR = 1e-15  # of s; below, digits are lost that a float32 has
@@ -33,6 +33,7 @@ class ChartKernel(NamedTuple):
     slopes: Callable[..., tuple[Tensor, Tensor]]  # ∂A/∂‖x‖ and 2c ∂A/∂c; of ‖x‖, c and the halves
     value: Callable[[Tensor, Tensor, Tensor], Tensor]  # distances with every digit; of x, y, c
     gradient: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]  # of g, x, y, c
+    formula: Callable[[Tensor, Tensor, Tensor], Tensor]  # of torch's functions, for further derivatives; of x, y, c
     lost: Callable[[Tensor, Tensor], Tensor] | None = None  # points that need more digits; of ‖x‖ and c
     beyond: Callable[[Tensor, Tensor], Tensor] | None = None  # A − LARGEST_RADIUS, at least 0; of ‖x‖ and c
 
@@ -213,6 +214,11 @@ def operator(name: str, chart: ChartKernel) -> Callable[[Tensor, Tensor, Tensor]
     def derivatives(g: Tensor, x: Tensor, y: Tensor, c: Tensor, *kept: Any) -> tuple[Tensor, Tensor, Tensor]:
         return gradients(chart, g, x, y, c, *kept)
 
+    def formula(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
+        return chart.formula(wide(x), wide(y), c).to(**result_form(x, y))
+
+    second = autograd.second_of(formula)
+
     class Distances(autograd.Function):
         @staticmethod
         def forward(x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -229,11 +235,13 @@ def operator(name: str, chart: ChartKernel) -> Callable[[Tensor, Tensor, Tensor]
             if grad is None:
                 return (None,) * 4
             by_c = ctx.needs_input_grad[2]
-            return (*autograd.FirstDerivative.apply(derivatives, grad, *ctx.saved_tensors, by_c), None)
+            return (*autograd.FirstDerivative.apply(derivatives, second, grad, *ctx.saved_tensors, by_c), None)
 
     def dist(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
         rank = max(x.ndim, y.ndim)  # coordinates first, leading dimensions would no longer line up
         x, y = (z.reshape(*(1,) * (rank - z.ndim), *z.shape) for z in (x, y))
+        if autograd.in_forward_mode():
+            return formula(x, y, c)
         return Distances.apply(*autograd.tell_apart(x, y), c, torch.is_grad_enabled())[0]
 
     return dist

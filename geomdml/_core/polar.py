@@ -104,6 +104,15 @@ class Widened(Function):
         return grad.clamp(-limit, limit).to(ctx.device, ctx.dtype)  # type: ignore[attr-defined]
 
 
+class _WidenedForward(Widened):
+    @staticmethod
+    def jvp(ctx: object, tangent: Tensor) -> Tensor:
+        return tangent.to(home(tangent.device), torch.float64)
+
+
+Widened.forward_mode = _WidenedForward
+
+
 def third_side(x: Tensor, y: Tensor, c: Tensor, chart: Coordinates) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The distance δ of two points at unit curvature, A, B, A − B and sin(θ/2), one to one, of float64 vectors."""
     A, B = (chart.radius(norm(z).squeeze(-1), c) for z in (x, y))

@@ -25,11 +25,12 @@ from torch import Tensor
 from geomdml._core import autograd
 from geomdml._core.all_pairs import float64, twofloat
 from geomdml._core.all_pairs.rows import Rows, Slopes, polar
-from geomdml._core.numerics import product_width, result_dtype, tolerated_loss, unequal_entries, wide
+from geomdml._core.numerics import product_width, result_dtype, result_form, tolerated_loss, unequal_entries, wide
 
 __all__ = ["ChartKernel", "Rows", "operator", "polar"]
 
 BLOCK = 1024  # points at a time on the CPU: what is made of them stays in the caches
+PAIRS = 2**20  # numbers in the pairs of points that second derivatives take at a time
 LARGE_BLOCK = 4096  # on other devices
 
 
@@ -39,6 +40,7 @@ class ChartKernel(NamedTuple):
     rows: Callable[[Tensor, Tensor], Rows]  # of x, c
     value: Callable[[Tensor, Tensor, Tensor], Tensor]  # of x, y, c
     gradient: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]  # of g, x, y, c
+    formula: Callable[[Tensor, Tensor, Tensor], Tensor]  # of torch's functions, for further derivatives; of x, y, c
 
 
 def distances(chart: ChartKernel, x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
@@ -114,6 +116,11 @@ def operator(name: str, chart: ChartKernel) -> Callable[[Tensor, Tensor, Tensor]
     def derivatives(g: Tensor, x: Tensor, y: Tensor, c: Tensor, q: Tensor, by_c: bool) -> tuple[Tensor, ...]:
         return gradients(chart, g, x, y, c, q, by_c)
 
+    def formula(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
+        return chart.formula(wide(x).unsqueeze(1), wide(y).unsqueeze(0), c).to(**result_form(x, y))
+
+    second = _row_by_row(autograd.second_of(formula))
+
     class Distances(autograd.Function):
         @staticmethod
         def forward(x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
@@ -130,14 +137,36 @@ def operator(name: str, chart: ChartKernel) -> Callable[[Tensor, Tensor, Tensor]
             if grad is None:
                 return (None,) * 4
             by_c = ctx.needs_input_grad[2]
-            return (*autograd.FirstDerivative.apply(derivatives, grad, *ctx.saved_tensors, by_c), None)
+            return (*autograd.FirstDerivative.apply(derivatives, second, grad, *ctx.saved_tensors, by_c), None)
 
     def all_distances(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
         keep, dtype = torch.is_grad_enabled() and not twofloat.is_needed(x, y), result_dtype(x, y)
+        if autograd.in_forward_mode():
+            return formula(x, y, c)
         x, y = autograd.tell_apart(x.to(dtype), y.to(dtype))  # the longer of them says how exact the rows must be
         return Distances.apply(x, y, c, keep)[0]
 
     return all_distances
+
+
+def _row_by_row(second: autograd.Second) -> autograd.Second:
+    """The second derivatives of all pairs, a few rows at a time: nothing of size (B, P, D) is made."""
+
+    def in_blocks(grad: Tensor, x: Tensor, y: Tensor, c: Tensor, cotangents: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        of_x, of_y, of_c = cotangents
+        together = max(1, PAIRS // max(1, y.numel()))
+        by_grad, by_x, by_y, by_c = [], [], torch.zeros_like(y), torch.zeros_like(c)
+        for start in range(0, len(x), together):
+            i = slice(start, start + together)
+            parts = second(grad[i], x[i], y, c, (of_x[i], of_y, of_c))
+            by_grad.append(parts[0])
+            by_x.append(parts[1])
+            by_y, by_c = by_y + parts[2], by_c + parts[3]
+        if not by_x:
+            return torch.zeros_like(grad), torch.zeros_like(x), by_y, by_c
+        return torch.cat(by_grad), torch.cat(by_x), by_y, by_c
+
+    return in_blocks
 
 
 def _empty(x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
