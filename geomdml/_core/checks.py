@@ -123,7 +123,8 @@ def labels(
 
 def same_length(**tensors: Tensor) -> None:
     """Refuse vectors whose lengths, the last dimensions, differ."""
-    if len({tensor.shape[-1] for tensor in tensors.values()}) > 1:
+    first, *others = (tensor.shape[-1] for tensor in tensors.values())  # a set would make of each length a new graph
+    if any(length != first for length in others):
         raise ValueError(f"last dimensions differ: {_shapes(tensors)}; expected vectors of the same length")
 
 

@@ -54,8 +54,8 @@ class Solution(NamedTuple):
     plan: Tensor  # (B, n, m)
     f: Tensor  # (B, 1, n), −∞ where there is no weight
     g: Tensor  # (B, 1, m)
-    iterations: Array  # (B,)
-    error: Array  # (B,) L1 of the marginals, as a share of the mass
+    iterations: Tensor  # (B,) in float64 on the CPU, as is the error
+    error: Tensor  # (B,) L1 of the marginals, as a share of the mass
 
     def flipped(self) -> "Solution":
         return self._replace(plan=self.plan.mT, f=self.g, g=self.f)
