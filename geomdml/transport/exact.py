@@ -69,8 +69,7 @@ def exact(
 
 def _empty(cost: Tensor, a: Tensor, b: Tensor, uniform: bool) -> tuple[Tensor, ...]:
     number = cost.new_empty(cost.shape[:1], dtype=torch.float64, device="cpu")
-    plan, f, g = (a.new_empty(x.shape) for x in (cost, a, b))
-    return number.to(a), plan, f, g, number, torch.empty_like(number)
+    return *map(a.new_empty, (cost.shape[:1], cost.shape, a.shape, b.shape)), number, torch.empty_like(number)
 
 
 @operator(

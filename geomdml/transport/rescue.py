@@ -55,8 +55,8 @@ def rescue(problem: Problem, tol: float) -> Solution:
 
     result = back(plan, problem.cost)
     off = np.abs(result.double().cpu().numpy()[0, rows].sum(-1) - dual.row_target(found)).sum() / dual.a.sum()
-    count, off = (torch.tensor([number], dtype=torch.float64) for number in (iterations, off))
-    return Solution(result, back(f, problem.a), back(g_all, problem.b), count, off)
+    steps, error = (torch.tensor([float(number)], dtype=torch.float64) for number in (iterations, off))
+    return Solution(result, back(f, problem.a), back(g_all, problem.b), steps, error)
 
 
 class _SemiDual:

@@ -230,6 +230,10 @@ def test_losses_under_transforms(make):
 
 COMPILED = {
     "HypHC": LOSSES["HypHC"],
+    "HIER": lambda: partial(
+        losses.HIERLoss(2, space=SPACE, num_proxies=6, neighbors=3, triplets_per_point=4), labels=LABELS
+    ),
+    "Closure": lambda: lambda x: losses.ClosureLoss(space=SPACE)(x[:2], x[2:].reshape(2, 2, 2)),
     "CHEST": LOSSES["CHEST"],
     "SoftTriple": LOSSES["SoftTriple"],
     "MultiProxyAnchor": LOSSES["MultiProxyAnchor"],
