@@ -56,15 +56,15 @@ class HIERLoss(nn.Module):
         radius: float = 0.9 * 2.3,
     ) -> None:
         super().__init__()
-        least = {"in_features": 1, "num_proxies": 2, "neighbors": 2, "triplets_per_point": 1}
-        given = (in_features, num_proxies, neighbors, triplets_per_point)
-        for (name, low), value in zip(least.items(), given, strict=True):
-            if value < low:
-                raise ValueError(f"{name} = {value}; expected at least {low}")
+        in_features, num_proxies = (
+            checks.integer(1, in_features=in_features),
+            checks.integer(2, num_proxies=num_proxies),
+        )
+        self.neighbors = checks.integer(2, neighbors=neighbors)
+        self.triplets_per_point = checks.integer(1, triplets_per_point=triplets_per_point)
         checks.positive(temperature=temperature)
         self.space = in_tangent_chart(space)
-        self.proxies = nn.Parameter(torch.randn(num_proxies, in_features) * (radius / in_features**0.5))
-        self.neighbors, self.triplets_per_point = neighbors, triplets_per_point
+        self.proxies = nn.Parameter(torch.randn(num_proxies, in_features) * (float(radius) / in_features**0.5))
         self.margin, self.temperature = margin, temperature
 
     @compares_with_proxies

@@ -1,6 +1,7 @@
 """What a transport problem is: costs, marginals, regularisation, checked and in one shape."""
 
 import math
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -126,7 +127,7 @@ def _has_tangent(x: Tensor) -> bool:
 def penalties(marginal_penalty: Penalty) -> tuple[float, float]:
     """The two penalties, infinite for None."""
     pair = marginal_penalty if isinstance(marginal_penalty, tuple) else (marginal_penalty, marginal_penalty)
-    if len(pair) != 2 or not all(rho is None or (isinstance(rho, int | float) and rho > 0) for rho in pair):
+    if len(pair) != 2 or not all(rho is None or (isinstance(rho, Real) and rho > 0) for rho in pair):
         raise ValueError(f"marginal_penalty = {marginal_penalty!r}; expected a number above 0, or two, or None")
     rows, columns = (math.inf if rho is None else float(rho) for rho in pair)
     return rows, columns

@@ -113,8 +113,7 @@ def sinkhorn(
     """
     if grad not in get_args(Grad):
         raise ValueError(f"grad = {grad!r}; expected one of {', '.join(map(repr, get_args(Grad)))}")
-    if isinstance(max_iter, bool) or not isinstance(max_iter, int) or max_iter < 1:
-        raise ValueError(f"max_iter = {max_iter!r}; expected an integer ≥ 1")
+    max_iter = checks.integer(1, max_iter=max_iter)
     penalty = penalties(marginal_penalty)
     a, b = marginals(cost, a, b, equal_sums=penalty == MET)
     if tol is None:
