@@ -266,6 +266,11 @@ def unequal_entries(mask: Tensor, x: Tensor, y: Tensor) -> Iterator[tuple[Tensor
             yield i[unequal], j[unequal]
 
 
+def diagonal(matrix: Tensor) -> Tensor:
+    """(N, N) true on the diagonal, for any N in one graph of torch.compile, where fill_diagonal_ makes one for each."""
+    return torch.eye(matrix.shape[-1], dtype=torch.bool, device=matrix.device)
+
+
 def across(u: Tensor, v: Tensor) -> Tensor:
     """The part of v at a right angle to u, without gradient, with all its digits however small it is beside v.
 

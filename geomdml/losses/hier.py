@@ -6,6 +6,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from geomdml._core import checks
+from geomdml._core.numerics import diagonal
 from geomdml.losses._mined import compares_with_proxies
 from geomdml.losses.functional import hierarchical_triplet
 from geomdml.spaces import Hyperbolic, in_tangent_chart
@@ -121,8 +122,8 @@ def draw_triplets(
     """
     nearest = similarity.topk(min(neighbors, len(similarity)), dim=1).indices
     near: Bool[Tensor, "N N"] = torch.zeros_like(similarity, dtype=torch.bool).scatter_(1, nearest, True)
-    mutual = (near & near.T).fill_diagonal_(False)
-    others = (~mutual).fill_diagonal_(False)
+    mutual = near & near.T & ~diagonal(near)
+    others = ~mutual & ~diagonal(near)
     has_both = mutual.any(1, keepdim=True) & others.any(1, keepdim=True)
     positives, negatives = (
         torch.multinomial((kind | ~has_both).float(), per_point, replacement=True) for kind in (mutual, others)
