@@ -42,8 +42,7 @@ class MetricNetwork(nn.Sequential):
     def __init__(self, in_features: int, *widths: int) -> None:
         if not widths:
             raise ValueError("widths is empty; expected the dimension of at least one layer")
-        sizes = (in_features, *widths)
-        checks.positive(**{f"layer {index}": size for index, size in enumerate(sizes)})
+        sizes = [checks.integer(1, **{f"layer {index}": size}) for index, size in enumerate((in_features, *widths))]
         layers: list[nn.Module] = []
         for before, after in pairwise(sizes):
             layers += [nn.Linear(before, after), nn.ReLU()]
@@ -86,7 +85,8 @@ class HyperbolicHead(nn.Module):
             raise ValueError(f"norm = {norm!r}; expected 'layer' or 'none'")
         if not clip > 0:
             raise ValueError(f"clip = {clip}; expected a radius above 0")
-        checks.positive(in_features=in_features, out_features=out_features)
+        in_features = checks.integer(1, in_features=in_features)
+        out_features = checks.integer(1, out_features=out_features)
         self.space, self.clip = in_tangent_chart(space), float(clip)
         self.norm = nn.LayerNorm(in_features) if norm == "layer" else nn.Identity()
         self.linear = nn.Linear(in_features, out_features)

@@ -145,12 +145,12 @@ class Hyperbolic(nn.Module):
         return torch.zeros(dim, dtype=dtype, device=device)
 
     def expmap0(self, v: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*#batch D"]:
-        """The point reached from the origin along the tangent vector v, 2‖v‖ away; in the tangent chart v itself.
+        """The point reached from the origin along the tangent vector v, 2‖v‖ away; in the tangent chart a copy of v.
 
         >>> Hyperbolic(c=1.0, chart="ball").expmap0(torch.tensor([0.5, 0.0]))
         tensor([0.4621, 0.0000])
         """
-        return v if self.chart == "tangent" else _MOVES["tangent", self.chart](v, c=self.c)
+        return v.clone() if self.chart == "tangent" else _MOVES["tangent", self.chart](v, c=self.c)
 
     def logmap0(self, x: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*#batch D"]:
         """The tangent vector at the origin that leads to x: the inverse of `expmap0`.
@@ -181,12 +181,12 @@ class Hyperbolic(nn.Module):
         return GEOMETRY[self.chart].logmap(x, y, c=self.c)
 
     def project(self, x: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*#batch D"]:
-        """x as a point of the chart: in the ball pulled back inside, in the others x itself, for they have no end.
+        """x as a point of the chart: in the ball pulled back inside, in the others a copy, for they have no end.
 
         >>> Hyperbolic(c=1.0, chart="ball").project(torch.tensor([3.0, 4.0]))
         tensor([0.6000, 0.8000])
         """
-        return poincare.project(x, c=self.c) if self.chart == "ball" else x
+        return poincare.project(x, c=self.c) if self.chart == "ball" else x.clone()
 
     def mobius_add(self, x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*#batch D"]:
         """x ⊕ y: the point y carried along by the translation that takes the origin to x.
@@ -221,7 +221,7 @@ class Hyperbolic(nn.Module):
         if len(args) != 2 or not isinstance(args[0], str) or not isinstance(args[1], Tensor):
             return super().to(*args, **kwargs)
         chart, x = _check_chart(args[0]), args[1]
-        return x if chart == self.chart else _MOVES[self.chart, chart](x, c=self.c)
+        return x.clone() if chart == self.chart else _MOVES[self.chart, chart](x, c=self.c)
 
     def extra_repr(self) -> str:
         return f"c={self.curvature:g}, chart={self.chart!r}" + (", learnable=True" if self.learnable else "")

@@ -7,6 +7,7 @@ transform of `torch.func`.
 """
 
 import math
+import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -123,7 +124,8 @@ def labels(
 
 def same_length(**tensors: Tensor) -> None:
     """Refuse vectors whose lengths, the last dimensions, differ."""
-    if len({tensor.shape[-1] for tensor in tensors.values()}) > 1:
+    first, *others = (tensor.shape[-1] for tensor in tensors.values())  # a set would make of each length a new graph
+    if any(length != first for length in others):
         raise ValueError(f"last dimensions differ: {_shapes(tensors)}; expected vectors of the same length")
 
 
@@ -178,6 +180,20 @@ def positive(**values: int | float | Tensor) -> None:
             raise TypeError(f"{name} is a {type(value).__name__}; expected a number or a 0-d tensor")
         if not 0 < float(value) < float("inf"):
             raise ValueError(f"{name} = {float(value)}; expected a finite number above 0")
+
+
+def integer(least: int | None = None, **named: object) -> int:
+    """A whole number as an int: of Python's or NumPy's, or a tensor of one. Refused is what is none, or too small."""
+    ((name, value),) = named.items()
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool) or getattr(value, "dtype", None) == torch.bool:
+        raise TypeError(f"{name} is a {type(value).__name__}; expected an integer")
+    if least is not None and number < least:
+        raise ValueError(f"{name} = {number}; expected at least {least}")
+    return number
 
 
 def finite(**tensors: Tensor) -> None:

@@ -55,11 +55,12 @@ def norm(x: Tensor) -> Tensor:
 
     The square root has an infinite slope at 0, and `where(n > 0, sqrt(n), 0)` alone does not help: its backward pass
     multiplies that infinity by zero, and the NaN flows on. So the root is never taken of zero. Dividing by the largest
-    entry first keeps the squares from overflowing and, at radius 1e-200, from vanishing.
+    entry first keeps the squares from overflowing and, at radius 1e-200, from vanishing; by one with all its digits, or
+    the gradient, which passes through it, would lose them too. NaN stays NaN.
     """
     largest = x.detach().abs().amax(-1, keepdim=True) if x.shape[-1] else x.new_zeros((*x.shape[:-1], 1))
-    nonzero = largest > 0
-    scale = torch.where(nonzero, largest, 1.0)
+    nonzero, form = largest != 0, torch.finfo(x.dtype)
+    scale = largest.clamp(min=form.tiny / form.eps)
     squares = ((x / scale) ** 2).sum(-1, keepdim=True)
     return torch.where(nonzero, torch.where(nonzero, squares, 1.0).sqrt() * scale, 0.0)
 
@@ -263,6 +264,11 @@ def unequal_entries(mask: Tensor, x: Tensor, y: Tensor) -> Iterator[tuple[Tensor
         unequal = (x[i] != y[j]).any(-1)
         if bool(unequal.any()):
             yield i[unequal], j[unequal]
+
+
+def diagonal(matrix: Tensor) -> Tensor:
+    """(N, N) true on the diagonal, for any N in one graph of torch.compile, where fill_diagonal_ makes one for each."""
+    return torch.eye(matrix.shape[-1], dtype=torch.bool, device=matrix.device)
 
 
 def across(u: Tensor, v: Tensor) -> Tensor:

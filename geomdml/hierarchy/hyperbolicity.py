@@ -57,9 +57,8 @@ def delta_hyperbolicity(
     checks.finite(points=points)
     if space is None and len(points) != points.shape[1]:
         raise ValueError(f"points has shape {tuple(points.shape)}; expected a space, or a square matrix of distances")
-    if samples < 4 or repeats < 1:
-        raise ValueError(f"samples = {samples}, repeats = {repeats}; expected at least 4 and 1")
-    generator = torch.Generator().manual_seed(seed)
+    samples, repeats = checks.integer(4, samples=samples), checks.integer(1, repeats=repeats)
+    generator = torch.Generator().manual_seed(checks.integer(seed=seed))
     deltas, relatives = [], []
     for _ in range(repeats):
         chosen = torch.randperm(len(points), generator=generator)[:samples].to(points.device)

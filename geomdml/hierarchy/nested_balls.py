@@ -58,10 +58,9 @@ def nested_balls(
     1.0
     """
     checks.positive(c=c)
-    if dim < 2:
-        raise ValueError(f"dim is {dim}; expected at least 2, for directions")
+    dim = checks.integer(2, dim=dim)
     parents = _parents(edges, count)
-    centres, log_radii = _balls(parents, dim - 1, np.random.default_rng(seed))
+    centres, log_radii = _balls(parents, dim - 1, np.random.default_rng(checks.integer(seed=seed)))
     square = np.square(centres).sum(1)
     log_t = 2 * (log_radii + math.log(_TOP / math.sqrt(_ROOM))) - np.log1p(square)
     square += np.exp(2 * log_t)
@@ -80,8 +79,7 @@ def _parents(edges: Tensor, count: int | None) -> Int[ndarray, " N"]:
     """The parent of each node that has the most ancestors, the least number of those; −1 where it has none."""
     ancestors = closure(edges).cpu().numpy()
     least = int(edges.max()) + 1 if len(edges) else 0
-    if count is None:
-        count = least
+    count = least if count is None else checks.integer(count=count)
     if count < max(least, 1):
         raise ValueError(f"count is {count}; expected at least {max(least, 1)}, for node numbers below it")
     above = np.bincount(ancestors[:, 0], minlength=count)

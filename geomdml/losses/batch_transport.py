@@ -7,6 +7,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
 from geomdml._core import checks
+from geomdml._core.numerics import diagonal
 from geomdml._core.signatures import takes_arguments_of
 from geomdml.losses._mined import Indices, check_arguments, chosen_pairs
 from geomdml.losses.functional import Reduction, batch_transport
@@ -132,7 +133,7 @@ class BatchTransportLoss(nn.Module):
             if checks.values_are_checked(dist) and bool(excluded.all()):
                 raise ValueError("indices_tuple names no pair; expected enough for a plan with uniform marginals")
         if against_itself:
-            excluded.fill_diagonal_(True)
+            excluded = excluded | diagonal(excluded)
         matrix = metric_matrix(dist, same, margin=self.margin, positive_margin=self.positive_margin, form=self.form)
         uniform = (~excluded).to(matrix.dtype) / (~excluded).sum()
         if self.plan == "uniform":

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from geomdml._core import checks
-from geomdml._core.numerics import result_dtype
+from geomdml._core.numerics import diagonal, result_dtype
 from geomdml.losses._mined import Indices, chosen_pairs
 
 __all__ = [
@@ -274,7 +274,7 @@ def pairwise_cross_entropy(
     if indices_tuple is None:
         same = classes.unsqueeze(1) == others
         negative = ~same
-        positive = same if ref_labels is not None else same.clone().fill_diagonal_(False)
+        positive = same if ref_labels is not None else same & ~diagonal(same)
         if checks.values_are_checked(dist) and not bool(positive.any()):
             raise ValueError("labels has no two of one class; expected at least one pair to bring together")
     else:

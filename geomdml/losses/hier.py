@@ -6,6 +6,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from geomdml._core import checks
+from geomdml._core.numerics import diagonal
 from geomdml.losses._mined import compares_with_proxies
 from geomdml.losses.functional import hierarchical_triplet
 from geomdml.spaces import Hyperbolic, in_tangent_chart
@@ -56,15 +57,15 @@ class HIERLoss(nn.Module):
         radius: float = 0.9 * 2.3,
     ) -> None:
         super().__init__()
-        least = {"in_features": 1, "num_proxies": 2, "neighbors": 2, "triplets_per_point": 1}
-        given = (in_features, num_proxies, neighbors, triplets_per_point)
-        for (name, low), value in zip(least.items(), given, strict=True):
-            if value < low:
-                raise ValueError(f"{name} = {value}; expected at least {low}")
+        in_features, num_proxies = (
+            checks.integer(1, in_features=in_features),
+            checks.integer(2, num_proxies=num_proxies),
+        )
+        self.neighbors = checks.integer(2, neighbors=neighbors)
+        self.triplets_per_point = checks.integer(1, triplets_per_point=triplets_per_point)
         checks.positive(temperature=temperature)
         self.space = in_tangent_chart(space)
-        self.proxies = nn.Parameter(torch.randn(num_proxies, in_features) * (radius / in_features**0.5))
-        self.neighbors, self.triplets_per_point = neighbors, triplets_per_point
+        self.proxies = nn.Parameter(torch.randn(num_proxies, in_features) * (float(radius) / in_features**0.5))
         self.margin, self.temperature = margin, temperature
 
     @compares_with_proxies
@@ -81,9 +82,7 @@ class HIERLoss(nn.Module):
 
     def _mean(self, similarity: Float[Tensor, "N N"], to_proxies: Float[Tensor, "N P"]) -> Float[Tensor, ""]:
         """The mean loss over triplets of points with these similarities, at these distances from the proxies."""
-        triplets = draw_triplets(similarity, self.neighbors, self.triplets_per_point)
-        if not len(triplets):
-            return 0 * to_proxies.sum()
+        triplets, drawn = draw_triplets(similarity, self.neighbors, self.triplets_per_point)
         dist = to_proxies[triplets]
         pair = draw_ancestors(dist[:, :2].amax(1), self.temperature)
         triplet = draw_ancestors(dist.amax(1), self.temperature)
@@ -93,7 +92,8 @@ class HIERLoss(nn.Module):
             margin=self.margin,
             reduction="none",
         )
-        return (loss * (pair.argmax(1) != triplet.argmax(1))).mean()
+        counted = drawn & (pair.argmax(1) != triplet.argmax(1))
+        return (loss * counted).sum() / drawn.sum().clamp_min(1)
 
 
 def draw_ancestors(farthest: Float[Tensor, "M P"], temperature: float) -> Float[Tensor, "M P"]:
@@ -105,24 +105,29 @@ def draw_ancestors(farthest: Float[Tensor, "M P"], temperature: float) -> Float[
     return F.gumbel_softmax(-farthest / temperature, dim=1, hard=True)
 
 
-def draw_triplets(similarity: Float[Tensor, "N N"], neighbors: int, per_point: int) -> Int[Tensor, "M 3"]:
+def draw_triplets(
+    similarity: Float[Tensor, "N N"], neighbors: int, per_point: int
+) -> tuple[Int[Tensor, "M 3"], Bool[Tensor, " M"]]:
     """Triplets (i, j, k): i and j mutual among their `neighbors` most similar, k and i not; uniform, with repeats.
 
-    Points without a mutual neighbour, or without any other point, have none.
+    Each point has as many, so that torch.compile knows their number. The second result is false for those that stand
+    for nothing: of points without a mutual neighbour, or without any other point.
 
     >>> similarity = torch.tensor([[1.0, 0.9, 0.1], [0.9, 1.0, 0.2], [0.1, 0.2, 1.0]])
-    >>> draw_triplets(similarity, 2, 1)
+    >>> draw_triplets(similarity, 2, 1)[0][:2]
     tensor([[0, 1, 2],
             [1, 0, 2]])
+    >>> draw_triplets(similarity, 2, 1)[1]
+    tensor([ True,  True, False])
     """
     nearest = similarity.topk(min(neighbors, len(similarity)), dim=1).indices
     near: Bool[Tensor, "N N"] = torch.zeros_like(similarity, dtype=torch.bool).scatter_(1, nearest, True)
-    mutual = (near & near.T).fill_diagonal_(False)
-    others = (~mutual).fill_diagonal_(False)
-    (anchors,) = (mutual.any(1) & others.any(1)).nonzero(as_tuple=True)
-    if not len(anchors):
-        return anchors.new_empty((0, 3))
+    mutual = near & near.T & ~diagonal(near)
+    others = ~mutual & ~diagonal(near)
+    has_both = mutual.any(1, keepdim=True) & others.any(1, keepdim=True)
     positives, negatives = (
-        torch.multinomial(kind[anchors].float(), per_point, replacement=True) for kind in (mutual, others)
+        torch.multinomial((kind | ~has_both).float(), per_point, replacement=True) for kind in (mutual, others)
     )
-    return torch.stack([anchors.unsqueeze(1).expand_as(positives), positives, negatives], dim=-1).flatten(0, 1)
+    anchors = torch.arange(len(similarity), device=similarity.device).unsqueeze(1).expand_as(positives)
+    triplets = torch.stack([anchors, positives, negatives], dim=-1).flatten(0, 1)
+    return triplets, has_both.expand_as(positives).flatten()

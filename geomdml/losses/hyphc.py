@@ -46,9 +46,8 @@ class HypHCLoss(nn.Module):
         super().__init__()
         if form not in ("depth", "distance"):
             raise ValueError(f"form = {form!r}; expected 'depth' or 'distance'")
-        if triplets is not None and triplets < 1:
-            raise ValueError(f"triplets = {triplets}; expected at least 1")
-        self.space, self.triplets = space if space is None else in_tangent_chart(space), triplets
+        self.space = space if space is None else in_tangent_chart(space)
+        self.triplets = triplets if triplets is None else checks.integer(1, triplets=triplets)
         self.gamma, self.form, self.live = gamma, form, live
 
     def forward(

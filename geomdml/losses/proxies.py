@@ -23,12 +23,9 @@ class Proxies(nn.Module):
 
     def __init__(self, num_classes: int, in_features: int, *, centers_per_class: int, radius: float) -> None:
         super().__init__()
-        sizes = {"num_classes": num_classes, "in_features": in_features, "centers_per_class": centers_per_class}
-        for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"{name} = {size}; expected at least 1")
-        shape = (num_classes, centers_per_class, in_features)
-        self.vectors = nn.Parameter(torch.randn(shape) * (radius / in_features**0.5))
+        sizes = {"num_classes": num_classes, "centers_per_class": centers_per_class, "in_features": in_features}
+        shape = [checks.integer(1, **{name: size}) for name, size in sizes.items()]
+        self.vectors = nn.Parameter(torch.randn(shape) * (float(radius) / in_features**0.5))
 
     @torch.no_grad()
     def start_at(self, features: Float[Tensor, "N D"], labels: Int[Tensor, " N"], *, spread: float = 0.1) -> None:

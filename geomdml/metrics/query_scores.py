@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
+from geomdml._core import checks
+
 __all__ = ["QueryScores", "RetrievalScores"]
 
 _DRAWN = 2**22  # numbers at a time
@@ -74,10 +76,9 @@ class QueryScores:
         """
         if not 0 < confidence < 1:
             raise ValueError(f"confidence = {confidence}; expected a number between 0 and 1")
-        if resamples < 1:
-            raise ValueError(f"resamples = {resamples}; expected at least 1")
+        resamples = checks.integer(1, resamples=resamples)
         table = torch.stack(self._all()).cpu()
-        count, rng = len(self.index), torch.Generator().manual_seed(seed)
+        count, rng = len(self.index), torch.Generator().manual_seed(checks.integer(seed=seed))
         means: list[Tensor] = []
         for block in torch.arange(resamples).split(max(1, _DRAWN // (count * len(table)))):
             drawn = torch.randint(count, (len(block), count), generator=rng)

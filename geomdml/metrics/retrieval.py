@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Integer, Shaped
 from torch import Tensor
 
+from geomdml._core import checks
 from geomdml._core.signatures import takes_arguments_of
 from geomdml.metrics.query_scores import QueryScores, RetrievalScores
 from geomdml.metrics.ranking import MEMORY, rank
@@ -57,6 +58,7 @@ def retrieval_by_query(
     if ties not in get_args(Ties):
         raise ValueError(f"ties = {ties!r}; expected one of {', '.join(map(repr, get_args(Ties)))}")
     items = Items.checked(query, labels, gallery, gallery_labels)
+    ks = tuple(checks.integer(1, ks=k) for k in ks)
     wanted = _score_functions(scores, ks, items.length)
 
     def depth(R: int) -> int:
@@ -147,10 +149,8 @@ def _score_functions(
         raise ValueError(f"scores = {scores!r}; expected a tuple of one or more of {names}")
     functions: dict[str | int, Callable[[Ranks], Tensor]] = {}
     if "recall" in scores:
-        if any(isinstance(k, bool) or not isinstance(k, int) for k in ks):
-            raise TypeError(f"ks = {ks!r}; expected integers")
-        if not ks or min(ks) < 1:
-            raise ValueError(f"ks = {ks!r}; expected one or more integers ≥ 1")
+        if not ks:
+            raise ValueError("ks is empty; expected one or more integers ≥ 1")
         functions |= {k: partial(_recall, k=k) for k in ks}
     if "r_precision" in scores:
         functions["r_precision"] = lambda ranks: ranks.hits(ranks.relevant) / ranks.relevant[:, 0]

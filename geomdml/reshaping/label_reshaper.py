@@ -59,11 +59,7 @@ class LabelReshaper(nn.Module):
         self, num_classes: int, modalities: int, momentum: float = 0.9, *, floor: float = 0.01, max_alpha: float = 0.5
     ) -> None:
         super().__init__()
-        for name, count, least in (("num_classes", num_classes, 2), ("modalities", modalities, 1)):
-            if isinstance(count, bool) or not isinstance(count, int):
-                raise TypeError(f"{name} is a {type(count).__name__}; expected an integer")
-            if count < least:
-                raise ValueError(f"{name} = {count}; expected at least {least}")
+        num_classes, modalities = checks.integer(2, num_classes=num_classes), checks.integer(1, modalities=modalities)
         checks.numbers(torch.Size(), momentum=momentum, floor=floor)
         if not 0 <= momentum <= 1:
             raise ValueError(f"momentum = {momentum}; expected from 0 to 1")

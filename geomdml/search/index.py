@@ -41,7 +41,7 @@ class HyperbolicIndex:
         kind: "flat", "hnsw" or "ivfpq".
 
     Raises:
-        ValueError: a space that is not hyperbolic, an unknown kind, dim < 1.
+        ValueError, TypeError: a space that is not hyperbolic, an unknown kind, dim < 1.
         ImportError: without faiss.
 
     Source: Nickel and Kiela (2018) for the product; Malkov and Yashunin (2020) for the graph; Jégou, Douze and Schmid
@@ -59,8 +59,7 @@ class HyperbolicIndex:
     def __init__(self, space: Hyperbolic, dim: int, *, kind: Kind = "flat") -> None:
         if not isinstance(space, Hyperbolic):
             raise ValueError(f"space = {space}; expected Hyperbolic(...)")
-        if isinstance(dim, bool) or not isinstance(dim, int) or dim < 1:
-            raise ValueError(f"dim = {dim!r}; expected an integer ≥ 1")
+        dim = checks.integer(1, dim=dim)
         self.space = Hyperbolic(space.curvature, chart=space.chart)
         self.dim, self.kind = dim, kind
         self.mapped = False
@@ -135,12 +134,9 @@ class HyperbolicIndex:
         Raises:
             ValueError, TypeError: queries that do not match, NaN; k < 1, effort < 1 or fewer candidates than k.
         """
-        for name, number in (("k", k), ("effort", effort), ("candidates", k if candidates is None else candidates)):
-            if isinstance(number, bool) or not isinstance(number, int):
-                raise TypeError(f"{name} is a {type(number).__name__}; expected an integer")
-            if number < (k if name == "candidates" else 1):
-                raise ValueError(f"{name} = {number}; expected at least {k if name == 'candidates' else 1}")
-        wanted = min(candidates or 4 * k + 32, max(len(self._ids), 1))
+        k, effort = checks.integer(1, k=k), checks.integer(1, effort=effort)
+        candidates = 4 * k + 32 if candidates is None else checks.integer(k, candidates=candidates)
+        wanted = min(candidates, max(len(self._ids), 1))
         parts = [
             self._ranked(block, self._found.search(block, wanted, effort, self._alive), k)
             for block in self._tensor(query).split(max(1, _BATCH // (self.dim * wanted)))

@@ -54,8 +54,7 @@ def knn(
     (tensor([[0.5000, 0.5000, 1.5000]]), tensor([[1, 3, 2]]))
     """
     checks.rows(query=query, gallery=gallery)
-    if isinstance(k, bool) or not isinstance(k, int):
-        raise TypeError(f"k is a {type(k).__name__}; expected an integer")
+    k = checks.integer(k=k)
     if not 0 <= k <= len(gallery):
         raise ValueError(f"k = {k} with {len(gallery)} points in the gallery; expected 0 to {len(gallery)}")
     checks.finite(query=query, gallery=gallery)

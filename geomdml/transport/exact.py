@@ -6,6 +6,7 @@ from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from geomdml._core.autograd import operator
 from geomdml.transport.gradients import enveloped, refusing
 from geomdml.transport.problem import MET, Array, Problem, Solution, marginals
 from geomdml.transport.simplex import transport_simplex
@@ -22,7 +23,8 @@ def exact(
     """Optimal transport: a plan T ≥ 0 that minimises ⟨T, C⟩, with T1 = a and Tᵀ1 = b.
 
     On the CPU in float64: by the Hungarian method for as many uniform weights on either side, else by the transport
-    simplex, in many problems at once; weights of 0, such as those of padding, take next to no time.
+    simplex, in many problems at once; weights of 0, such as those of padding, take next to no time. In `torch.compile`
+    it is one operation of the graph.
 
     Args:
         cost: (..., n, m) ground costs C, finite.
@@ -45,16 +47,12 @@ def exact(
     >>> float(result.value)
     0.25
     """
-    uniform = a is None and b is None and cost.ndim >= 2 and cost.shape[-2] == cost.shape[-1]
+    uniform = a is None and b is None
     a, b = marginals(cost, a, b, equal_sums=True)
     *batch, n, m = cost.shape
-    C, A, B = (x.detach().cpu().double().numpy() for x in (cost.reshape(-1, n, m), a.reshape(-1, n), b.reshape(-1, m)))
-    found = _assignments(C) if uniform else transport_simplex(C, A, B)
-    plan, f, g = (torch.from_numpy(x).to(a) for x in found[:3])
-    off = np.abs(found[0].sum(2) - A).sum(1) + np.abs(found[0].sum(1) - B).sum(1)
-    least = torch.from_numpy((found[0] * C).sum((1, 2))).to(a)
-    problem = Problem(cost.to(a).reshape(plan.shape), a.reshape(-1, 1, n), b.reshape(-1, 1, m), least, MET)
-    solution = Solution(plan, f.unsqueeze(-2), g.unsqueeze(-2), found[3], off / A.sum(-1))
+    inputs = cost.reshape(-1, n, m), a.reshape(-1, 1, n), b.reshape(-1, 1, m)
+    least, *found = _solve(*(x.detach() for x in inputs), uniform)
+    problem, solution = Problem(inputs[0].to(a), *inputs[1:], least, MET), Solution(*found)
     value = enveloped(problem, least, *solution[:3]).reshape(batch)
     plan, f, g, iterations, error = refusing(problem, solution, "plan, f and g", 'sinkhorn with grad="implicit"')
     return Transport(
@@ -63,10 +61,27 @@ def exact(
         linear=value,
         f=f.reshape(*batch, n),
         g=g.reshape(*batch, m),
-        iterations=torch.from_numpy(iterations).to(a.device).reshape(batch),
-        marginal_error=torch.from_numpy(error).to(a).reshape(batch),
+        iterations=iterations.to(a.device, torch.int64).reshape(batch),
+        marginal_error=error.to(a).reshape(batch),
         converged=torch.ones(batch, dtype=torch.bool, device=a.device),
     )
+
+
+def _empty(cost: Tensor, a: Tensor, b: Tensor, uniform: bool) -> tuple[Tensor, ...]:
+    number = cost.new_empty(cost.shape[:1], dtype=torch.float64, device="cpu")
+    return *map(a.new_empty, (cost.shape[:1], cost.shape, a.shape, b.shape)), number, torch.empty_like(number)
+
+
+@operator(
+    "exact(Tensor cost, Tensor a, Tensor b, bool uniform) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)", _empty
+)
+def _solve(cost: Tensor, a: Tensor, b: Tensor, uniform: bool) -> tuple[Tensor, ...]:
+    """The minimum of ⟨T, C⟩ and all of a `Solution`, as one operation for torch.compile."""
+    C, A, B = (x.cpu().double().numpy() for x in (cost, a.squeeze(1), b.squeeze(1)))
+    plan, f, g, pivots = _assignments(C) if uniform and C.shape[1] == C.shape[2] else transport_simplex(C, A, B)
+    off = (np.abs(plan.sum(2) - A).sum(1) + np.abs(plan.sum(1) - B).sum(1)) / A.sum(1)
+    least, *found = (torch.from_numpy(x).to(a) for x in ((plan * C).sum((1, 2)), plan, f[:, None], g[:, None]))
+    return least, *found, torch.from_numpy(pivots.astype(float)), torch.from_numpy(off)
 
 
 def _assignments(C: Array) -> tuple[Array, Array, Array, Array]:

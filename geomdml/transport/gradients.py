@@ -13,16 +13,14 @@ Relative potentials are finite where a weight is zero, and so are these equation
 """
 
 import math
-from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from geomdml._core.autograd import Differentiable
+from geomdml._core.autograd import Differentiable, operator
 from geomdml._core.numerics import wide
 from geomdml.transport.newton import schur
-from geomdml.transport.problem import Array, Problem, Solution, first, log_weight
+from geomdml.transport.problem import Problem, Solution, first, log_weight
 
 __all__ = ["enveloped", "implicit", "optimum", "refusing", "unrolled"]
 
@@ -56,11 +54,16 @@ def enveloped(problem: Problem, value: Tensor, plan: Tensor, f: Tensor, g: Tenso
         return value
     slopes = zip((f, g), (problem.a, problem.b), problem.penalty, strict=True)
     derivatives = (plan.detach(), *(_slope(u.detach(), w.detach(), rho) for u, w, rho in slopes))
+    return Differentiable.apply(_last, _scaled, *problem[:3], *derivatives, value)
 
-    def gradient(grad: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
-        return tuple(grad.view(-1, 1, 1) * derivative for derivative in derivatives)
 
-    return Differentiable.apply(lambda *inputs: value, gradient, problem.cost, problem.a, problem.b)
+def _last(*inputs: Tensor) -> Tensor:
+    """What is known already, as a function of the inputs."""
+    return inputs[-1].view_as(inputs[-1])
+
+
+def _scaled(grad: Tensor, *inputs: Tensor) -> tuple[Tensor | None, ...]:
+    return *(grad.view(-1, 1, 1) * derivative for derivative in inputs[3:6]), *[None] * 4
 
 
 def refusing(problem: Problem, found: Solution, what: str, instead: str) -> Solution:
@@ -68,19 +71,26 @@ def refusing(problem: Problem, found: Solution, what: str, instead: str) -> Solu
 
     Were they constant, a loss made of them and of something else would train without what they were to give.
     """
-    inputs = problem[:3]
-    if not any(x.requires_grad for x in inputs):
+    if not any(x.requires_grad for x in problem[:3]):
         return found
+    message = f"{what} have no gradient here; expected {instead} or their .detach()"
 
-    def refuse(grad: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
-        raise NotImplementedError(f"{what} have no gradient here; expected {instead} or their .detach()")
+    def gradient(grad: Tensor, *inputs: Tensor) -> tuple[Tensor | None, ...]:
+        return *_refuse(grad, *inputs[:3], message), None
 
-    return found._replace(
-        **{
-            name: Differentiable.apply(lambda *inputs, held=held: held, refuse, *inputs)
-            for name, held in zip(("plan", "f", "g"), found[:3], strict=True)
-        }
-    )
+    plan, f, g = (Differentiable.apply(_last, gradient, *problem[:3], held) for held in found[:3])
+    return found._replace(plan=plan, f=f, g=g)
+
+
+@operator(
+    "refuse_gradient(Tensor grad, Tensor cost, Tensor a, Tensor b, str message) -> (Tensor, Tensor, Tensor)",
+    lambda grad, cost, a, b, message: tuple(map(torch.empty_like, (cost, a, b))),
+)
+def _refuse(grad: Tensor, cost: Tensor, a: Tensor, b: Tensor, message: str) -> tuple[Tensor, ...]:
+    """The gradient 0 of 0, which torch.compile asks for where a result is not used, and an error for any other."""
+    if bool(grad.any()):
+        raise NotImplementedError(message)
+    return tuple(map(torch.zeros_like, (cost, a, b)))
 
 
 def implicit(problem: Problem, found: Solution) -> Solution:
@@ -91,9 +101,11 @@ def implicit(problem: Problem, found: Solution) -> Solution:
     if cost.shape[-2] > cost.shape[-1]:
         return implicit(problem.flipped(), found.flipped()).flipped()
     potentials = torch.cat(_relative(problem, found), -1)
-    f, g = Differentiable.apply(
-        lambda *inputs: potentials, partial(_implicit_gradient, problem, potentials), cost, a, b
-    ).split(cost.shape[-2:], -1)
+
+    def gradient(grad: Tensor, *inputs: Tensor) -> tuple[Tensor | None, ...]:
+        return *_implicit_gradient(grad, *inputs, *problem.penalty), None, None
+
+    f, g = Differentiable.apply(_last, gradient, cost, a, b, eps, potentials).split(cost.shape[-2:], -1)
     plan = a.mT * _density(problem, f, g) * b
     plan = found.plan + (plan - plan.detach())  # to the last bit the plan found
     return found._replace(plan=plan, f=f + eps * log_weight(a), g=g + eps * log_weight(b))
@@ -120,11 +132,18 @@ def _density(problem: Problem, f: Tensor, g: Tensor) -> Tensor:
     return exponent.masked_fill((problem.a == 0).mT & (problem.b == 0), -math.inf).exp()
 
 
-def _implicit_gradient(problem: Problem, potentials: Tensor, grad: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
-    """Gradients by cost, a and b, given those by f̃ and g̃, one after the other."""
-    n_and_m = problem.cost.shape[-2:]
-    cost, a, b, eps = map(wide, (*inputs, problem.reg))
-    problem = Problem(cost, a, b, eps, problem.penalty)
+@operator(
+    "implicit_gradient(Tensor grad, Tensor cost, Tensor a, Tensor b, Tensor reg, Tensor potentials, float rows, "
+    "float columns) -> (Tensor, Tensor, Tensor)",
+    lambda grad, cost, a, b, *others: tuple(map(grad.new_empty, (cost.shape, a.shape, b.shape))),
+)
+def _implicit_gradient(
+    grad: Tensor, cost: Tensor, a: Tensor, b: Tensor, reg: Tensor, potentials: Tensor, rows: float, columns: float
+) -> tuple[Tensor, ...]:
+    """Gradients by cost, a and b, given those by f̃ and g̃, one after the other; rows and columns are the penalties."""
+    n_and_m = cost.shape[-2:]
+    cost, a, b, eps = map(wide, (cost, a, b, reg))
+    problem = Problem(cost, a, b, eps, (rows, columns))
     (f, g), (phi, gamma) = wide(potentials).split(n_and_m, -1), wide(grad).split(n_and_m, -1)
     damp_a, damp_b = _damping(problem)
     K = _density(problem, f, g)
@@ -144,9 +163,10 @@ def _implicit_gradient(problem: Problem, potentials: Tensor, grad: Tensor, *inpu
     grad_cost = damp_a * p.mT * P + damp_b * q * Q
     grad_a = -eps * (damp_b * (q @ per_column.mT) + (1 - damp_a) * p / (a + (a == 0)))
     grad_b = -eps * (damp_a * (p @ per_row) + (1 - damp_b) * q / (b + (b == 0)))
-    return tuple(x.to(grad) for x in (grad_cost, grad_a, grad_b))
+    return tuple(x.to(grad).contiguous() for x in (grad_cost, grad_a, grad_b))
 
 
+@torch._disable_dynamo  # as torch.compiler.disable, but for its import of all of dynamo at once
 def unrolled(problem: Problem, tol: float, max_iter: int, start: tuple[Tensor | None, Tensor | None]) -> Solution:
     """Sinkhorn's iteration in the log domain, all of it kept for the backward pass."""
     cost, a, b, eps, penalty = problem
@@ -160,15 +180,15 @@ def unrolled(problem: Problem, tol: float, max_iter: int, start: tuple[Tensor | 
     def columns(f: Tensor) -> Tensor:
         return -eps * (damp_b * (log_a.mT + (f.mT - cost) / eps).logsumexp(-2, keepdim=True) + own_b)
 
-    def error(f: Tensor, renewed: Tensor) -> Array:
+    def error(f: Tensor, renewed: Tensor) -> Tensor:
         """T1 is its target times exp((f̃ − f̃')/(λε)), f̃' the potential that meets it."""
         with torch.no_grad():
             target = a * (-(f + eps * torch.where(a > 0, a, 1.0).log()) / penalty[0]).exp()
             off = (target * torch.expm1((f - renewed) / (damp_a * eps))).abs().sum((-1, -2)) / a.sum((-1, -2))
-            return off.cpu().double().numpy()
+            return off.cpu().double()
 
     renewed = rows(first(problem, *start))
-    iterations = np.zeros(len(cost))
+    iterations = torch.zeros(len(cost), dtype=torch.float64)
     for _ in range(max_iter):
         iterations += 1
         f, g = renewed, columns(renewed)

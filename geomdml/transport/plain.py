@@ -51,4 +51,5 @@ def plain(problem: Problem, tol: float, max_iter: int) -> tuple[Solution | None,
     K *= y
     K *= x[:, None]
     f, g = (torch.from_numpy(eps * np.log(v)).view(1, 1, -1) for v in (x, y))
-    return Solution(torch.from_numpy(K)[None], f + float(lowest), g, np.full(1, float(n)), np.full(1, error)), None, n
+    count, off = (torch.tensor([number], dtype=torch.float64) for number in (n, error))
+    return Solution(torch.from_numpy(K)[None], f + float(lowest), g, count, off), None, n

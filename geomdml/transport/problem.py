@@ -1,6 +1,7 @@
 """What a transport problem is: costs, marginals, regularisation, checked and in one shape."""
 
 import math
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -54,8 +55,8 @@ class Solution(NamedTuple):
     plan: Tensor  # (B, n, m)
     f: Tensor  # (B, 1, n), −∞ where there is no weight
     g: Tensor  # (B, 1, m)
-    iterations: Array  # (B,)
-    error: Array  # (B,) L1 of the marginals, as a share of the mass
+    iterations: Tensor  # (B,) in float64 on the CPU, as is the error
+    error: Tensor  # (B,) L1 of the marginals, as a share of the mass
 
     def flipped(self) -> "Solution":
         return self._replace(plan=self.plan.mT, f=self.g, g=self.f)
@@ -126,7 +127,7 @@ def _has_tangent(x: Tensor) -> bool:
 def penalties(marginal_penalty: Penalty) -> tuple[float, float]:
     """The two penalties, infinite for None."""
     pair = marginal_penalty if isinstance(marginal_penalty, tuple) else (marginal_penalty, marginal_penalty)
-    if len(pair) != 2 or not all(rho is None or (isinstance(rho, int | float) and rho > 0) for rho in pair):
+    if len(pair) != 2 or not all(rho is None or (isinstance(rho, Real) and rho > 0) for rho in pair):
         raise ValueError(f"marginal_penalty = {marginal_penalty!r}; expected a number above 0, or two, or None")
     rows, columns = (math.inf if rho is None else float(rho) for rho in pair)
     return rows, columns

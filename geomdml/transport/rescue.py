@@ -55,7 +55,8 @@ def rescue(problem: Problem, tol: float) -> Solution:
 
     result = back(plan, problem.cost)
     off = np.abs(result.double().cpu().numpy()[0, rows].sum(-1) - dual.row_target(found)).sum() / dual.a.sum()
-    return Solution(result, back(f, problem.a), back(g_all, problem.b), np.array([float(iterations)]), np.array([off]))
+    steps, error = (torch.tensor([float(number)], dtype=torch.float64) for number in (iterations, off))
+    return Solution(result, back(f, problem.a), back(g_all, problem.b), steps, error)
 
 
 class _SemiDual:

@@ -34,20 +34,21 @@ def _solve(C: Array, a: Array, b: Array) -> tuple[Array, Array, Array, Array]:
     tolerance = 8 * np.finfo(float).eps * sum(C.shape[1:]) * C.max((1, 2), where=weighted, initial=0.0)
     priced = np.where(weighted, C, np.inf)  # what has no weight is left aside, whatever its costs
     trees = _Trees(C, C - C.min(1, where=weighted, initial=C.max(), keepdims=True), *_whole(a, b))
+    reduced = np.empty_like(priced)  # fresh memory of its size takes longer than the subtraction
     pivots, fresh, going = np.zeros(len(C), dtype=np.int64), False, np.ones(len(C), dtype=bool)
     while going.any() or not fresh:
         fresh = not going.any()
         if fresh:
             trees.refresh(C)
         f, g = trees.potentials()
-        column = (priced - f[:, :, None] - g[:, None]).argmin(2)  # the best of each row, good for some pivots
+        column = np.subtract(priced, g[:, None], out=reduced).argmin(2)  # the best of each row, good for some pivots
         cost = np.take_along_axis(priced, column[:, :, None], 2)[:, :, 0]
         at_first = 0
         while True:
             f, g = trees.potentials()
-            reduced = cost - f - np.take_along_axis(g, column, 1)
-            row = reduced.argmin(1)
-            change = reduced[trees.each, row]
+            best = cost - f - np.take_along_axis(g, column, 1)
+            row = best.argmin(1)
+            change = best[trees.each, row]
             going = change < -tolerance
             at_first = at_first or going.sum()
             if not going.any() or 2 * going.sum() < at_first:
@@ -144,7 +145,7 @@ class _Trees:
         turned = np.where(from_row[:, None], row_path, column_path) & ~self.paths[each, stays]
         self.from_row ^= np.unpackbits(turned, axis=1, count=arcs).view(bool) & going[:, None]
         cycle[each, byte] &= ~bit
-        self.paths ^= np.where(cut[:, :, None], cycle[:, None], 0).astype(np.uint8)
+        self.paths ^= cut[:, :, None].view(np.uint8) * cycle[:, None]
         each, k = each[going], k[going]
         self.row[each, k], self.column[each, k], self.mass[each, k] = row[going], column[going], mass[going, 0]
         self.from_row[each, k] = from_row[going]

@@ -1,13 +1,14 @@
 """Entropic optimal transport."""
 
 import warnings
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 from geomdml._core import checks
+from geomdml._core.autograd import operator
 from geomdml.transport.gradients import enveloped, implicit, optimum, refusing, unrolled
 from geomdml.transport.problem import (
     MET,
@@ -70,8 +71,8 @@ def sinkhorn(
       a matrix each is kept, so limit `max_iter`; `value` as under "envelope".
     - "none": all is constant.
 
-    The slope of `value` at a weight of 0 is −∞; the gradient is 0 there. First derivatives only, by torch.autograd;
-    not under transforms of `torch.func`, and outside the graphs of `torch.compile`, which fullgraph=True refuses.
+    The slope of `value` at a weight of 0 is −∞; the gradient is 0 there. First derivatives only, by torch.autograd,
+    also in `torch.compile`, where "unroll" alone breaks the graph; not under transforms of `torch.func`.
 
     Args:
         cost: (..., n, m) ground costs C, finite.
@@ -112,8 +113,7 @@ def sinkhorn(
     """
     if grad not in get_args(Grad):
         raise ValueError(f"grad = {grad!r}; expected one of {', '.join(map(repr, get_args(Grad)))}")
-    if isinstance(max_iter, bool) or not isinstance(max_iter, int) or max_iter < 1:
-        raise ValueError(f"max_iter = {max_iter!r}; expected an integer ≥ 1")
+    max_iter = checks.integer(1, max_iter=max_iter)
     penalty = penalties(marginal_penalty)
     a, b = marginals(cost, a, b, equal_sums=penalty == MET)
     if tol is None:
@@ -125,10 +125,12 @@ def sinkhorn(
     problem = given._replace(cost=cost.detach(), a=a.detach(), b=b.detach())
     start = potential("f", f, problem.a, batch), potential("g", g, problem.b, batch)
 
-    found = unrolled(given, tol, max_iter, start) if grad == "unroll" else solve(problem, tol, max_iter, start)
-    met = found.error <= tol
-    if not met.all():
-        _warn(found, met, tol, max_iter)
+    if grad == "unroll":
+        found = _warned(unrolled(given, tol, max_iter, start), tol, max_iter)
+    elif torch.compiler.is_compiling():
+        found = Solution(*_solve(*problem[:4], *penalty, tol, max_iter, *start))
+    else:
+        found = _warned(solve(problem, tol, max_iter, start), tol, max_iter)
     if grad == "implicit":
         found = implicit(given, found)
     flowing = given if grad in ("implicit", "unroll") else problem
@@ -139,8 +141,8 @@ def sinkhorn(
         found = refusing(given, found._replace(f=f, g=g), "plan, linear, f and g", 'grad="implicit", grad="unroll"')
         f, g = found.f, found.g
 
-    def per_problem(array: Any, dtype: torch.dtype) -> Tensor:
-        return torch.from_numpy(array).to(cost.device, dtype).reshape(batch)
+    def per_problem(numbers: Tensor, dtype: torch.dtype) -> Tensor:
+        return numbers.to(cost.device, dtype).reshape(batch)
 
     return Transport(
         plan=found.plan.reshape(*batch, n, m),
@@ -150,7 +152,7 @@ def sinkhorn(
         g=g.reshape(*batch, m),
         iterations=per_problem(found.iterations, torch.int64),
         marginal_error=per_problem(found.error, a.dtype),
-        converged=per_problem(met, torch.bool),
+        converged=per_problem(found.error <= tol, torch.bool),
     )
 
 
@@ -161,12 +163,45 @@ def _inner(x: Tensor, y: Tensor) -> Tensor:
     return (x.unsqueeze(-2) @ y.unsqueeze(-1)).sum((-1, -2, -3))  # without a third matrix, which takes longer to fill
 
 
-def _warn(found: Solution, met: Any, tol: float, max_iter: int) -> None:
-    stopped = found.iterations.max() >= max_iter
-    warnings.warn(
-        f"sinkhorn: {int((~met).sum())} of {met.size} problems did not converge; their marginals are off by up to "
-        f"{found.error.max():.1e} after {found.iterations.max():.0f} iterations, tol = {tol:.1e}; "
-        + ("expected a larger max_iter, tol or reg" if stopped else "more do not help; expected a larger tol or reg"),
-        RuntimeWarning,
-        stacklevel=3,
-    )
+def _empty(cost: Tensor, a: Tensor, b: Tensor, *others: object) -> tuple[Tensor, ...]:
+    number = cost.new_empty(cost.shape[:1], dtype=torch.float64, device="cpu")
+    return *map(torch.empty_like, (cost, a, b)), number, torch.empty_like(number)
+
+
+@operator(
+    "sinkhorn(Tensor cost, Tensor a, Tensor b, Tensor reg, float rows, float columns, float tol, int max_iter, "
+    "Tensor? f, Tensor? g) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    _empty,
+)
+def _solve(
+    cost: Tensor,
+    a: Tensor,
+    b: Tensor,
+    reg: Tensor,
+    rows: float,
+    columns: float,
+    tol: float,
+    max_iter: int,
+    f: Tensor | None,
+    g: Tensor | None,
+) -> tuple[Tensor, ...]:
+    """`solve` as one operation for torch.compile; rows and columns are the penalties."""
+    found = solve(Problem(cost, a, b, reg, (rows, columns)), tol, max_iter, (f, g))
+    return tuple(x.contiguous() for x in _warned(found, tol, max_iter))
+
+
+def _warned(found: Solution, tol: float, max_iter: int) -> Solution:
+    """The solution, with a warning where it is none."""
+    unmet = ~(found.error <= tol)
+    if unmet.any():
+        stopped = found.iterations.max() >= max_iter
+        advice = (
+            "expected a larger max_iter, tol or reg" if stopped else "more do not help; expected a larger tol or reg"
+        )
+        warnings.warn(
+            f"sinkhorn: {int(unmet.sum())} of {len(unmet)} problems did not converge; their marginals are off by up to "
+            f"{found.error.max():.1e} after {found.iterations.max():.0f} iterations, tol = {tol:.1e}; {advice}",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return found

@@ -30,7 +30,6 @@ _WARM_UP = 6  # iterations of Sinkhorn's at each level before its rate is truste
 _PATIENCE = 40  # looks without a better error after which rounding is all that is left
 
 
-@torch._disable_dynamo  # torch.compiler.disable, but for its import of all of dynamo at once
 @torch.no_grad()
 def solve(problem: Problem, tol: float, max_iter: int, start: tuple[Tensor | None, Tensor | None]) -> Solution:
     """Without gradient, from potentials f, g (B, 1, ·) where they are given."""
@@ -57,18 +56,18 @@ def _fast(
     if not (error <= tol).all() and count.max() < max_iter:
         error, used = _descend(state, _levels(problem), tol, max_iter - count.max())
         count = count + used
-    return Solution(state.plan(), *state.absolute(), count, error)
+    return Solution(state.plan(), *state.absolute(), torch.from_numpy(count), torch.from_numpy(error))
 
 
 def _rescued(problem: Problem, found: Solution, tol: float, max_iter: int) -> Solution:
     """The solution, where it was given up for other reasons than `max_iter` by slower means."""
     lost = [~(u.isfinite() | (w == 0)).all(-1) for u, w in ((found.f, problem.a), (found.g, problem.b))]
-    unmet = ~(found.error <= tol) | (lost[0] | lost[1]).flatten().cpu().numpy()
+    unmet = ~(found.error <= tol) | (lost[0] | lost[1]).flatten().cpu()
     if not unmet.any() or found.iterations.max() >= max_iter:
         return found
     plan, f, g = (x.clone() for x in found[:3])
-    iterations, error = found.iterations.copy(), found.error.copy()
-    for i in unmet.nonzero()[0]:
+    iterations, error = found.iterations.clone(), found.error.clone()
+    for i in unmet.nonzero().flatten().tolist():
         one = slice(i, i + 1)
         cost, a, b, reg = (x[one] for x in problem[:4])
         other = rescue(Problem(cost, a, b, reg, problem.penalty), tol)

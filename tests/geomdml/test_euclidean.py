@@ -106,3 +106,11 @@ def test_second_derivatives(squared):
     x, y = (torch.randn(n, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(n)) for n in (2, 4))
     inputs = (x.requires_grad_(), y.requires_grad_())
     assert torch.autograd.gradgradcheck(lambda a, b: euclidean.pairwise_dist(a, b, squared=squared), inputs)
+
+
+@pytest.mark.parametrize("length", [5e-324, 1e-320, 1e-310, 1e-290])
+def test_the_gradient_is_a_direction_down_to_the_least_number(length):
+    for function in (euclidean.dist, euclidean.pairwise_dist):
+        x = torch.tensor([[length, 0.0]], dtype=torch.float64, requires_grad=True)
+        (gradient,) = torch.autograd.grad(function(x, torch.zeros_like(x)).sum(), x)
+        torch.testing.assert_close(gradient, torch.tensor([[1.0, 0.0]], dtype=torch.float64), rtol=4e-16, atol=0)

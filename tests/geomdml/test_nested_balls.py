@@ -74,7 +74,7 @@ def test_nodes_in_no_edge_are_roots():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dim": 1}, "dim is 1; expected at least 2"),
+        ({"dim": 1}, "dim = 1; expected at least 2"),
         ({"dim": 2, "count": 2}, "count is 2; expected at least 3"),
         ({"dim": 2, "c": 0.0}, "c"),
     ],

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geomdml import euclidean, lorentz, poincare, tangent
+from geomdml import euclidean, lorentz, poincare, tangent, validation
 from geomdml.losses import MultiProxyAnchorLoss, SoftTripleLoss
 from geomdml.spaces import GEOMETRY, Chart, Euclidean, Hyperbolic
 from geomdml.testing import strategies
@@ -81,16 +81,25 @@ def test_a_learned_curvature_learns_through_the_maps(chart, f):
     space = Hyperbolic(c=0.5, chart=chart, learnable=True)
     value = getattr(space, f)(*arguments.get(f, (x, y)))
     if chart == "tangent" and f.endswith("0"):
-        assert value is x
+        assert torch.equal(value, x)
     else:
         value.norm().backward()
         assert space.log_c.grad is not None and space.log_c.grad != 0
 
 
+@pytest.mark.parametrize("chart", ["tangent", "ball", "lorentz"])
+def test_what_a_map_gives_back_may_be_written_to(chart):
+    """Also where it is what was given: an edit in place must not reach the caller's points."""
+    space, x = Hyperbolic(c=1.0, chart=chart), torch.tensor([[0.1, 0.2], [0.0, 0.0]])
+    for moved in (space.expmap0(x), space.logmap0(x), space.project(x), space.to(chart, x)):
+        assert moved.untyped_storage().data_ptr() != x.untyped_storage().data_ptr()
+
+
 def test_project_brings_vectors_into_the_ball_and_leaves_the_other_charts_alone():
     far = torch.tensor([30.0, 40.0])
     torch.testing.assert_close(Hyperbolic(c=1.0, chart="ball").project(far), torch.tensor([0.6, 0.8]))
-    assert Hyperbolic(c=1.0).project(far) is far and Hyperbolic(c=1.0, chart="lorentz").project(far) is far
+    for chart in ("tangent", "lorentz"):
+        assert torch.equal(Hyperbolic(c=1.0, chart=chart).project(far), far)
 
 
 @given(st.data())
@@ -112,7 +121,7 @@ def test_distances_stay_when_the_chart_changes(data):
         for space, points in ((first, once), (second, twice)):
             torch.testing.assert_close(space.dist(*points), expected, rtol=1e-9, atol=1e-11 / math.sqrt(c))
         torch.testing.assert_close(second.to("tangent", twice[0]), u, rtol=1e-10, atol=0)
-    assert all(space.to(space.chart, u) is u for space in spaces)
+    assert all(torch.equal(space.to(space.chart, u), u) for space in spaces)
 
 
 @pytest.mark.parametrize("chart", get_args(Chart))
@@ -228,3 +237,12 @@ def test_of_two_curvatures_in_a_state_a_space_takes_its_own():
     fixed.load_state_dict(state)
     learned.load_state_dict(state)
     assert (fixed.curvature, learned.curvature) == (2.0, 1.0)
+
+
+@pytest.mark.parametrize("space", [Euclidean(), *(Hyperbolic(0.5, chart=chart) for chart in GEOMETRY)], ids=str)
+def test_nan_is_not_taken_for_a_distance_of_0(space):
+    """On a GPU and in torch.compile values are not checked: what is wrong must stay visible."""
+    x, y = torch.tensor([[math.nan, 0.1]]), torch.tensor([[0.1, 0.2], [0.0, 0.0]])
+    with validation(False):
+        for found in (space.dist(x, y), space.dist(x, x), space.pairwise_dist(x, y), space.pairwise_dist(x, x)):
+            assert found.isnan().all()

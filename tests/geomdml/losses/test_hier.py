@@ -47,8 +47,9 @@ def test_triplets_are_mutual_neighbours_and_one_that_is_not(count, neighbors, pe
     near = [set(sorted(range(count), key=lambda j: -similarity[i, j])[:neighbors]) for i in range(count)]
     mutual = [{j for j in range(count) if j != i and j in near[i] and i in near[j]} for i in range(count)]
     anchors = [i for i in range(count) if mutual[i] and len(mutual[i]) < count - 1]
-    triplets = draw_triplets(similarity, neighbors, per_point)
-    assert triplets.shape == (len(anchors) * per_point, 3)
+    triplets, drawn = draw_triplets(similarity, neighbors, per_point)
+    assert triplets.shape == (count * per_point, 3)
+    triplets = triplets[drawn]
     assert triplets[:, 0].tolist() == [i for i in anchors for _ in range(per_point)]
     for i, j, k in triplets.tolist():
         assert j in mutual[i] and k not in mutual[i] and k != i
@@ -57,7 +58,7 @@ def test_triplets_are_mutual_neighbours_and_one_that_is_not(count, neighbors, pe
 def test_triplets_are_uniform():
     similarity = torch.tensor([[9.0, 5, 5, 1, 1], [5, 9, 5, 1, 1], [5, 5, 9, 1, 1], [1, 1, 1, 9, 1], [1, 1, 1, 1, 9]])
     torch.manual_seed(0)
-    triplets = draw_triplets(similarity, 3, 20_000)
+    triplets, _ = draw_triplets(similarity, 3, 20_000)
     first = triplets[triplets[:, 0] == 0]
     counts = torch.bincount(first[:, 1] * 5 + first[:, 2])
     counts = counts[counts > 0]

@@ -153,7 +153,7 @@ X = torch.zeros(2, 3)
             "kind = 'ball'; expected one of 'flat', 'hnsw'",
             lambda i: HyperbolicIndex(Hyperbolic(), 3, kind="ball"),
         ),
-        (ValueError, "dim = 0; expected an integer", lambda i: HyperbolicIndex(Hyperbolic(), 0)),
+        (ValueError, "dim = 0; expected at least 1", lambda i: HyperbolicIndex(Hyperbolic(), 0)),
         (ValueError, r"points has shape \(2, 2\); expected \(N, 3\)", lambda i: i.add(X[:, :2])),
         (ValueError, "points has 6 entries that are NaN", lambda i: i.add(X / 0)),
         (ValueError, "ids has numbers twice", lambda i: i.add(X, torch.tensor([5, 5]))),
