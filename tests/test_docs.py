@@ -13,6 +13,7 @@ EXAMPLES = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")  # torch's own and geoopt's
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_runs(example: str):
     exec(example, {})
