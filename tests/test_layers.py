@@ -16,7 +16,7 @@ LAYERS = [  # from the bottom; a module may import from its own layer's package 
     {"geomdml.spaces", "geomdml.cones", "geomdml.hyperplanes", "geomdml.statistics"},
     {"geomdml.nn", "geomdml.transport", "geomdml.search"},
     {"geomdml.metric_matrix"},
-    {"geomdml.losses", "geomdml.metrics", "geomdml.reshaping", "geomdml.pml"},
+    {"geomdml.losses", "geomdml.metrics", "geomdml.reshaping", "geomdml.pml", "geomdml.geoopt"},
     {"geomdml.hierarchy"},
     {"geomdml", "geomdml.testing"},
     {"apps.io"},
@@ -32,6 +32,7 @@ CORE = {"torch", "numpy", "scipy", "jaxtyping"}
 EXTRAS = {
     "geomdml.testing": {"hypothesis", "mpmath"},
     "geomdml.testing.peers": {"geoopt", "hypll"},
+    "geomdml.geoopt": {"geoopt"},
     "geomdml.pml": {"pytorch_metric_learning"},
     "geomdml.search": {"faiss"},
     "geomdml.metrics.torchmetrics": {"torchmetrics"},
