@@ -13,8 +13,9 @@ demo: .venv/.apps
 demo-taxonomy: .venv/.apps
 	$(RUN) apps.taxonomy fit --config apps/taxonomy/configs/mammals.yaml
 
+# files side by side, one thread each: as fast as two cores allow, and no slower on more
 test: check
-	$(RUN) pytest
+	OMP_NUM_THREADS=1 $(RUN) pytest -n logical --maxprocesses 4 --dist loadfile
 
 test-deep: .venv/.dev
 	HYPOTHESIS_PROFILE=deep $(RUN) pytest tests/geomdml
