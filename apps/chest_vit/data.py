@@ -1,4 +1,4 @@
-"""Images for retrieval: a published benchmark, a folder of your own, or a packaged set; to train and to test."""
+"""Images for retrieval: a published benchmark, your own in folders or a table, or a packaged set; to train, to test."""
 
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -28,18 +28,18 @@ Item = tuple[Tensor, int, int]  # an image, its class index, its row
 
 
 class RetrievalData(L.LightningDataModule):
-    """A published benchmark in its own split, or a folder or a packaged set, half of which trains.
+    """A published benchmark or a table in its own split, or a folder or a packaged set, half of which trains.
 
     Args:
-        root: Folder of a benchmark, or with one sub-folder of images a class. Without it a packaged set, fetched and
-            rendered on first use.
-        benchmark: Which of them the root holds: {benchmarks} or "folder"; guessed from its files when it is not given.
-            Without a root: {packaged}; the first is the default.
+        root: Folder of a benchmark, or with one sub-folder of images a class; or a CSV or TSV file with columns path,
+            label and split (train, validation or test). Without it a packaged set, fetched and rendered on first use.
+        benchmark: Which of them the root holds: {benchmarks}, "folder" or "table"; guessed from its files when it is
+            not given. Without a root: {packaged}; the first is the default.
         split: Divide a folder or a packaged set by "classes" (test classes are unseen) or by "images" of every class.
         size: Side of the training and test images, in pixels.
         render: Side at which a packaged set is rendered before cropping, in pixels.
         validation: Share of the training classes (by images: images) kept out for validation, in which settings are
-            chosen; 0 keeps none, and the last checkpoint is tested.
+            chosen; 0 keeps none, and the last checkpoint is tested. A table's own validation images come before it.
         split_seed: Seed of the shuffle of classes, sorted by name, whose first half trains, and of what is kept out.
         classes_per_batch: Classes in a training batch.
         per_class: Images of each of these classes.
@@ -148,7 +148,9 @@ class RetrievalData(L.LightningDataModule):
         """What a table of scores must say of its data."""
         counts = self.split.counts()
         unseen = not set(self.train.classes) & set(self.test.classes)
-        names = {name: f"packaged {name}" for name in PACKAGED} | {"folder": str(self.hparams["root"])}
+        names = {name: f"packaged {name}" for name in PACKAGED} | dict.fromkeys(
+            ("folder", "table"), str(self.hparams["root"])
+        )
         queries = self.split.queries
         return {
             "data": names.get(self.benchmark) or BENCHMARKS[self.benchmark].NAME,

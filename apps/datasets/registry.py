@@ -23,6 +23,7 @@ from apps.datasets import (
     shrec,
     sketched_shapes,
     sop,
+    split_list,
 )
 from apps.datasets.class_folders import subfolders
 from apps.datasets.image_arrays import ImageSplit
@@ -89,7 +90,7 @@ FEW = 3  # folders beside a benchmark, where a folder above it was given
 if TYPE_CHECKING:
     ImageName = ArrayName = str
 else:
-    ImageName = Literal[(*BENCHMARKS, "folder", *PACKAGED)]
+    ImageName = Literal[(*BENCHMARKS, "folder", "table", *PACKAGED)]
     ArrayName = Literal[tuple(ARRAYS)]
 
 
@@ -112,13 +113,13 @@ def load_images(
     strict: bool = False,
     render: int = 128,
 ) -> Split:
-    """A benchmark of BENCHMARKS in its own split; or a "folder" or a set of PACKAGED (no root), half of it to train.
+    """Images in a split: of BENCHMARKS or of a "table" their own; of a "folder" or of PACKAGED (no root) half trains.
 
     Args:
         root: where it lies.
         name: which it is.
         by: whether a folder or a packaged set is divided by class or by image.
-        validation: share of the training classes (by images: images) that is kept out.
+        validation: share of the training classes (by images: images) that is kept out; a table may name others.
         seed: of the shuffle before a division.
         strict: a broken image is an error.
         render: side at which a packaged set is rendered, in pixels.
@@ -131,16 +132,19 @@ def load_images(
         raise ValueError(
             f"--data.benchmark {name} is packaged: leave out --data.root"
             if root
-            else f"--data.benchmark {name} needs --data.root, the folder that holds it"
+            else f"--data.benchmark {name} needs --data.root, the folder or file that holds it"
         )
     if root is not None and name in BENCHMARKS:
         return keep_out(BENCHMARKS[name].load(root, strict=strict), validation, seed)
+    if root is not None and name == "table":
+        split = split_list.load(root, strict=strict)
+        return split if split.validation is not None else keep_out(split, validation, seed)
     images = PACKAGED[name].load(render) if root is None else folder.load(root, strict=strict)
     return (by_classes if by == "classes" else by_images)(images, validation, seed)
 
 
 def guess_images(root: str | Path | None) -> str:
-    """The benchmark whose files lie in a folder, else "folder"; without a folder the first packaged set.
+    """The benchmark whose files lie in a folder, else "folder"; "table" of a file; the first packaged set of None.
 
     Raises:
         ValueError: no such folder, or one above a benchmark.
@@ -148,8 +152,11 @@ def guess_images(root: str | Path | None) -> str:
     if root is None:
         return next(iter(PACKAGED))
     root = Path(root).expanduser()
+    if split_list.is_table(root):
+        return "table"
     if not root.is_dir():
-        raise ValueError(f"{str(root)!r} {'is a file' if root.exists() else 'does not exist'}: give a folder of images")
+        state = "is a file" if root.exists() else "does not exist"
+        raise ValueError(f"{str(root)!r} {state}: give a folder of images, or a .csv of paths, labels and splits")
     if found := _first_at(root, BENCHMARKS.items()):
         return found
     below = subfolders(root)
