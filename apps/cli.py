@@ -27,6 +27,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from apps.compare.study import GIVEN, Study, run_study
 from apps.io.packages import FetchError
+from apps.io.trusted import TRUST, allowed_packages, trusted_class_paths
 from apps.training.averaging import checkpoint_to_test
 from apps.training.checkpoints import Checkpoints, WholeFiles, newest
 from apps.training.distributed import SharedBatchNorm
@@ -38,7 +39,6 @@ from apps.training.restore import Saved, misfit, read_checkpoint
 from apps.training.run_folder import BesideIt, RunFolder
 from apps.training.signals import exit_at_signals
 from apps.training.trainer_options import check_trainer, listed
-from apps.training.trusted import TRUST, allowed_packages, trusted_class_paths
 
 EXPECTED_WARNINGS = (
     r".*does not have many workers which may be a bottleneck.*",

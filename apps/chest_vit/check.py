@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from apps.chest_vit.data import RetrievalData
-from apps.datasets.registry import BENCHMARKS, guess_images, load_images
+from apps.datasets.registry import BENCHMARKS, guess_images, load_images, title_of
 from apps.datasets.split import Count, Split, count, keep_out
 
 
@@ -58,9 +58,7 @@ def main(args: list[str] | None = None) -> None:
 def print_split(benchmark: str, split: Split, root: str) -> None:
     console = Console(width=None if sys.stdout.isatty() else 110)
     published = BENCHMARKS[benchmark].PUBLISHED if benchmark in BENCHMARKS else {}
-    own = {"folder": "a folder of class folders", "table": "a table of paths, labels and splits"}
-    title = own.get(benchmark) or BENCHMARKS[benchmark].NAME
-    console.print(f"{root}: {title}, divided {split.by}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{root}: {title_of(benchmark)}, divided {split.by}", highlight=False, markup=False, soft_wrap=True)
     shown = Table()
     for column in ("", "classes", "images", "a class", *(["published"] if published else [])):
         shown.add_column(column, justify="right" if column else "left")

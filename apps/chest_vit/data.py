@@ -10,7 +10,16 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import InterpolationMode, v2
 
 from apps.datasets.labelled_images import LabelledImages, join
-from apps.datasets.registry import BENCHMARKS, PACKAGED, ImageName, describe, guess_images, load_images
+from apps.datasets.registry import (
+    BENCHMARKS,
+    OWN,
+    PACKAGED,
+    check_image_name,
+    describe,
+    guess_images,
+    load_images,
+    title_of,
+)
 from apps.datasets.split import Split
 from apps.training.loading import OwnRows, TrainingLoader, place, with_workers
 from apps.training.sampling import ClassBalanced, Draw
@@ -34,7 +43,8 @@ class RetrievalData(L.LightningDataModule):
         root: Folder of a benchmark, or with one sub-folder of images a class; or a CSV or TSV file with columns path,
             label and split (train, validation or test). Without it a packaged set, fetched and rendered on first use.
         benchmark: Which of them the root holds: {benchmarks}, "folder" or "table"; guessed from its files when it is
-            not given. Without a root: {packaged}; the first is the default.
+            not given. Without a root: {packaged}; the first is the default. Or the path of a class of your own, in a
+            package that the variable GEOMDML_LOSSES names (docs/chest.md).
         split: Divide a folder or a packaged set by "classes" (test classes are unseen) or by "images" of every class.
         size: Side of the training and test images, in pixels.
         render: Side at which a packaged set is rendered before cropping, in pixels.
@@ -59,7 +69,7 @@ class RetrievalData(L.LightningDataModule):
     def __init__(
         self,
         root: str | None = None,
-        benchmark: ImageName | None = None,
+        benchmark: str | None = None,
         split: Literal["classes", "images"] = "classes",
         size: int = 64,
         render: int = 128,
@@ -81,6 +91,8 @@ class RetrievalData(L.LightningDataModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        if benchmark is not None:
+            check_image_name(benchmark)
         for name, value, low, high in (
             ("size", size, 8, 4096),
             ("render", render, 8, 4096),
@@ -148,12 +160,9 @@ class RetrievalData(L.LightningDataModule):
         """What a table of scores must say of its data."""
         counts = self.split.counts()
         unseen = not set(self.train.classes) & set(self.test.classes)
-        names = {name: f"packaged {name}" for name in PACKAGED} | dict.fromkeys(
-            ("folder", "table"), str(self.hparams["root"])
-        )
         queries = self.split.queries
         return {
-            "data": names.get(self.benchmark) or BENCHMARKS[self.benchmark].NAME,
+            "data": str(self.hparams["root"]) if self.benchmark in OWN else title_of(self.benchmark),
             "classes": ", ".join(f"{name} {part.classes:,}" for name, part in counts.items())
             + f" ({self.split.by}; test classes are {'unseen' if unseen else 'those of training'})",
             "images": ", ".join(f"{name} {part.images:,}" for name, part in counts.items())

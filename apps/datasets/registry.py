@@ -32,6 +32,7 @@ from apps.datasets.sketched_shapes import SketchedShapes
 from apps.datasets.split import Count, Split, by_classes, by_images, keep_out
 from apps.datasets.taxonomies import edge_list, folders, newick, ontology, wordnet
 from apps.datasets.taxonomies.taxonomy import Mending, Taxonomy
+from apps.io.trusted import TRUST, import_trusted, is_trusted
 from apps.shapes.labelled_shapes import Shapes
 from apps.shapes.meshes import Up
 
@@ -45,6 +46,12 @@ class Benchmark(Protocol):
 
     def is_at(self, root: Path, /) -> bool: ...
     def load(self, root: str | Path, *, strict: bool = False) -> Split: ...
+
+
+class OwnImages(Protocol):
+    """A data set of the user's: a class that is made without arguments."""
+
+    def load(self, root: str | None, *, strict: bool) -> Split: ...
 
 
 class Packaged(Protocol):
@@ -87,10 +94,11 @@ TAXONOMIES = {  # readers of a file, by its suffix
 
 FEW = 3  # folders beside a benchmark, where a folder above it was given
 
+OWN = ("folder", "table")  # images of the user's own
+
 if TYPE_CHECKING:
-    ImageName = ArrayName = str
+    ArrayName = str
 else:
-    ImageName = Literal[(*BENCHMARKS, "folder", "table", *PACKAGED)]
     ArrayName = Literal[tuple(ARRAYS)]
 
 
@@ -101,6 +109,32 @@ def describe(table: Mapping[str, Benchmark] | Mapping[str, Packaged] | Mapping[s
     '"cub" (CUB-200-2011), "sop" (Stanford Online Products)'
     """
     return ", ".join(f'"{name}" ({one.NAME})' for name, one in table.items())
+
+
+def check_image_name(name: str) -> None:
+    """Refuse a name that is none of BENCHMARKS, OWN and PACKAGED, nor the path of a class of a trusted package.
+
+    Raises:
+        ValueError: names all.
+    """
+    known = (*BENCHMARKS, *OWN, *PACKAGED)
+    if name not in known and not is_trusted(name):
+        raise ValueError(
+            f"--data.benchmark {name}; expected one of {', '.join(known)}, or PACKAGE.CLASS of a package in the "
+            f"variable {TRUST}"
+        )
+
+
+def title_of(name: str) -> str:
+    """What a data set of images is called in a report.
+
+    >>> title_of("cub"), title_of("emoji"), title_of("table")
+    ('CUB-200-2011', 'packaged emoji', 'a table of paths, labels and splits')
+    """
+    titles = {"folder": "a folder of class folders", "table": "a table of paths, labels and splits"}
+    packaged = {name: f"packaged {name}" for name in PACKAGED}
+    benchmarks = {name: benchmark.NAME for name, benchmark in BENCHMARKS.items()}
+    return (titles | packaged | benchmarks).get(name, name)
 
 
 def load_images(
@@ -115,6 +149,8 @@ def load_images(
 ) -> Split:
     """Images in a split: of BENCHMARKS or of a "table" their own; of a "folder" or of PACKAGED (no root) half trains.
 
+    Of a class of the user's it is what its `load` gives, see `OwnImages`.
+
     Args:
         root: where it lies.
         name: which it is.
@@ -128,6 +164,12 @@ def load_images(
         ValueError: another layout, with the path that is missing; too few classes or images; broken images.
         FetchError: the packages cannot be fetched.
     """
+    check_image_name(name)
+    if is_trusted(name):
+        split = _own(name).load(None if root is None else str(root), strict=strict)
+        if not isinstance(split, Split):
+            raise ValueError(f"{name}.load gives a {type(split).__name__}; expected an apps.datasets.split.Split")
+        return split if split.validation is not None else keep_out(split, validation, seed)
     if (root is None) != (name in PACKAGED):
         raise ValueError(
             f"--data.benchmark {name} is packaged: leave out --data.root"
@@ -141,6 +183,13 @@ def load_images(
         return split if split.validation is not None else keep_out(split, validation, seed)
     images = PACKAGED[name].load(render) if root is None else folder.load(root, strict=strict)
     return (by_classes if by == "classes" else by_images)(images, validation, seed)
+
+
+def _own(path: str) -> OwnImages:
+    kind = import_trusted(path, "--data.benchmark")
+    if not (isinstance(kind, type) and callable(getattr(kind, "load", None))):
+        raise ValueError(f"--data.benchmark {path} is no class with a method load(root, *, strict)")
+    return cast(OwnImages, kind())
 
 
 def guess_images(root: str | Path | None) -> str:

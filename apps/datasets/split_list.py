@@ -25,8 +25,8 @@ def load(path: str | Path, *, strict: bool = False) -> Split:
     """The images of a CSV or TSV file with columns path, label and split, which is train, validation or test.
 
     Paths are as in `image_list.load`: relative to the folder of the table, or else to the working folder. Every image
-    is decoded once to check it; those that cannot be are left out and counted in a warning. Test classes may be those of
-    training, or unseen. Validation may be missing.
+    is decoded once to check it; those that cannot be are left out and counted in a warning. Test classes may be those
+    of training, or unseen. Validation may be missing.
 
     Args:
         strict: an image that cannot be decoded is an error.

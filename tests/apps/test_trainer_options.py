@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-import apps.training.trusted
+import apps.io.trusted
 from tests.apps import tiny
 from tests.apps.test_beside_checkpoint import best, error, last, scores
 from tests.apps.tiny import BATCHES, run
@@ -217,6 +217,6 @@ def test_packages_that_the_user_trusts_and_those_that_train_are_imported(evil, m
 
 
 def test_the_rule_ends_with_the_command():
-    before = dict(apps.training.trusted.parsing_settings)
+    before = dict(apps.io.trusted.parsing_settings)
     run("test", "--out", "runs")
-    assert apps.training.trusted.parsing_settings == before
+    assert apps.io.trusted.parsing_settings == before
