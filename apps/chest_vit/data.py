@@ -184,11 +184,11 @@ class RetrievalData(L.LightningDataModule):
 
     def whole_train_dataloader(self) -> DataLoader:
         """The training images once, in order and without augmentation: where the proxies start."""
-        return self._evaluation(self.train)
+        return self.in_order(self.train)
 
     def whole_test_dataloader(self) -> DataLoader:
         """All test images in order, also where several processes share the test."""
-        return self._evaluation(self.test)
+        return self.in_order(self.test)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
         return [] if self.split.validation is None else self._shared(self.split.validation)
@@ -197,14 +197,15 @@ class RetrievalData(L.LightningDataModule):
         return self._shared(self.test)
 
     def predict_dataloader(self) -> DataLoader:
-        return self._evaluation(self.everything)
+        return self.in_order(self.everything)
 
     def _shared(self, images: LabelledImages) -> DataLoader:
         """Those images that this process evaluates; all of them where it is the only one."""
         rank, ranks = place(self.trainer)
-        return self._evaluation(images, sampler=OwnRows(len(images), rank, ranks))
+        return self.in_order(images, sampler=OwnRows(len(images), rank, ranks))
 
-    def _evaluation(self, images: LabelledImages, **kwargs: Any) -> DataLoader:
+    def in_order(self, images: LabelledImages, **kwargs: Any) -> DataLoader:
+        """Images once, in order and without augmentation."""
         data, h = Whole(images, self.whole), self.hparams
         return DataLoader(
             data, batch_size=h["eval_batch"], collate_fn=stack, **kwargs, **with_workers(h["workers"], self.trainer)

@@ -45,8 +45,9 @@ class Aside:
         os.replace(self.part, self.path)
 
     def discard(self) -> None:
-        """Remove the part, where there is one."""
-        self.part.unlink(missing_ok=True)
+        """Remove the part, where there is one and it can be: what kept it from being written says more."""
+        with suppress(OSError):
+            self.part.unlink(missing_ok=True)
 
 
 @cache

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,17 @@ def test_what_cannot_be_written_names_the_file_and_leaves_it(tmp_path):
     with pytest.raises(OSError, match=r"file could not be written: No space left on device; what was there .* whole"):
         write_file(path, full)
     assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]
+
+
+def test_where_the_part_cannot_be_removed_either_it_says_what_went_wrong_first(tmp_path, monkeypatch):
+    """As on a disk that is mounted to be read."""
+
+    def refused(part, **_):
+        raise OSError(30, "Read-only file system", str(part))
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    with pytest.raises(OSError, match="file could not be written: Read-only file system; what was there"):
+        write_file(tmp_path / "file", refused)
 
 
 def test_two_files_aside_do_not_meet(tmp_path, monkeypatch):
