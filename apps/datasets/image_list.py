@@ -111,7 +111,7 @@ def _of_file(path: Path) -> Candidates:
     paths = tuple(place(path.parent, row.name) for row in rows)
     beside = any(found == path.parent / row.name for found, row in zip(paths, rows, strict=True))
     root = path.parent if beside else Path()
-    return [text(row.name) for row in rows], [row.label for row in rows], Files(paths, None), root
+    return [text(row.name) for row in rows], [text(row.label) for row in rows], Files(paths, None), root
 
 
 def place(folder: Path, name: str) -> Path:
