@@ -19,15 +19,19 @@ from typing import Any
 
 import lightning as L
 import torch
+import yaml
 from jsonargparse.typing import register_type
 from lightning.pytorch.callbacks import Callback, ProgressBar, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.strategies import FSDPStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning_utilities.core.enums import StrEnum
 
 from apps.compare.study import GIVEN, Study, run_study
 from apps.io.packages import FetchError
+from apps.io.trusted import TRUST, allowed_packages, trusted_class_paths
 from apps.training.averaging import checkpoint_to_test
+from apps.training.callbacks import writes_predictions
 from apps.training.checkpoints import Checkpoints, WholeFiles, newest
 from apps.training.distributed import SharedBatchNorm
 from apps.training.given import GivenOptions, check_data, check_options
@@ -38,7 +42,6 @@ from apps.training.restore import Saved, misfit, read_checkpoint
 from apps.training.run_folder import BesideIt, RunFolder
 from apps.training.signals import exit_at_signals
 from apps.training.trainer_options import check_trainer, listed
-from apps.training.trusted import TRUST, allowed_packages, trusted_class_paths
 
 EXPECTED_WARNINGS = (
     r".*does not have many workers which may be a bottleneck.*",
@@ -50,7 +53,9 @@ EXPECTED_WARNINGS = (
     r".*recommended to use `self.log\(.*sync_dist=True.*",  # every process logs the scores of all the data
 )
 
-register_type(torch.device)  # an argument of Lightning's callbacks, which a config has to hold
+# Arguments of Lightning's callbacks, which a config has to hold.
+register_type(torch.device)
+yaml.SafeDumper.add_multi_representer(StrEnum, lambda dumper, value: dumper.represent_str(value.value))
 
 
 class AppParser(LightningArgumentParser):
@@ -210,6 +215,11 @@ class AppCLI(LightningCLI):
         given = self._get(self.config_init, "trainer")
         check_trainer(given)
         callbacks, loggers, plugins = (listed(given[name]) for name in ("callbacks", "logger", "plugins"))
+        if self.subcommand == "predict" and not any(map(writes_predictions, (*self.results, *callbacks))):
+            raise ValueError(
+                f"{self.app} has no predict: nothing would be written; test writes results.json and report.html. A "
+                "callback of yours that writes is one of lightning's BasePredictionWriter, in --trainer.callbacks"
+            )
         out = Path(self._get(self.config, "out"))
         folder = RunFolder(out)
         # Ours come first: the folder of a run is that of its first logger.

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from apps.chest_vit.data import RetrievalData
-from apps.datasets.registry import BENCHMARKS, guess_images, load_images
+from apps.datasets.registry import BENCHMARKS, guess_images, load_images, title_of
 from apps.datasets.split import Count, Split, count, keep_out
 
 
@@ -20,9 +20,14 @@ def main(args: list[str] | None = None) -> None:
         SystemExit: the folder cannot be used (code 1), with what is missing; wrong arguments (code 2).
     """
     parser = argparse.ArgumentParser(prog="python -m apps.chest_vit check", description=__doc__)
-    parser.add_argument("--data.root", dest="root", required=True, help="Folder of a benchmark or of class folders.")
     parser.add_argument(
-        "--data.benchmark", dest="benchmark", choices=[*BENCHMARKS, "folder"], help="Told from its files if left out."
+        "--data.root", dest="root", required=True, help="Folder of a benchmark or of class folders, or a table."
+    )
+    parser.add_argument(
+        "--data.benchmark",
+        dest="benchmark",
+        choices=[*BENCHMARKS, "folder", "table"],
+        help="Told from its files if left out.",
     )
     parser.add_argument("--data.split", dest="split", choices=["classes", "images"], default="classes")
     defaults = inspect.signature(RetrievalData).parameters
@@ -45,7 +50,7 @@ def main(args: list[str] | None = None) -> None:
         )  # of a benchmark as published, which the counts are compared with
         print_split(benchmark, split, asked.root)
         fitted = keep_out(split, share, seed) if published else split
-        print_fit(fitted, share, asked.classes_per_batch)
+        print_fit(fitted, asked.classes_per_batch)
     except (ValueError, OSError) as error:
         sys.exit(f"not usable: {error}")
 
@@ -53,8 +58,7 @@ def main(args: list[str] | None = None) -> None:
 def print_split(benchmark: str, split: Split, root: str) -> None:
     console = Console(width=None if sys.stdout.isatty() else 110)
     published = BENCHMARKS[benchmark].PUBLISHED if benchmark in BENCHMARKS else {}
-    title = BENCHMARKS[benchmark].NAME if benchmark in BENCHMARKS else "a folder of class folders"
-    console.print(f"{root}: {title}, divided {split.by}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{root}: {title_of(benchmark)}, divided {split.by}", highlight=False, markup=False, soft_wrap=True)
     shown = Table()
     for column in ("", "classes", "images", "a class", *(["published"] if published else [])):
         shown.add_column(column, justify="right" if column else "left")
@@ -85,12 +89,12 @@ def print_split(benchmark: str, split: Split, root: str) -> None:
         )
 
 
-def print_fit(split: Split, share: float, classes_per_batch: int) -> None:
+def print_fit(split: Split, classes_per_batch: int) -> None:
     """What a fit trains on, and whether its batches can be drawn."""
     console = Console(width=None if sys.stdout.isatty() else 110)
     train = count(split.train)
     kept = "nothing is kept out" if split.validation is None else f"{count(split.validation)} are kept out"
-    console.print(f"A fit trains on {train}; {kept} for validation (--data.validation {share:g}).", highlight=False)
+    console.print(f"A fit trains on {train}; {kept} for validation.", highlight=False)
     if train.classes < classes_per_batch:
         console.print(
             f"A batch of {classes_per_batch} classes cannot be drawn from {train.classes}: fit needs "

@@ -1,4 +1,4 @@
-"""Images for retrieval: a published benchmark, a folder of your own, or a packaged set; to train and to test."""
+"""Images for retrieval: a published benchmark, your own in folders or a table, or a packaged set; to train, to test."""
 
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -10,7 +10,16 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import InterpolationMode, v2
 
 from apps.datasets.labelled_images import LabelledImages, join
-from apps.datasets.registry import BENCHMARKS, PACKAGED, ImageName, describe, guess_images, load_images
+from apps.datasets.registry import (
+    BENCHMARKS,
+    OWN,
+    PACKAGED,
+    check_image_name,
+    describe,
+    guess_images,
+    load_images,
+    title_of,
+)
 from apps.datasets.split import Split
 from apps.training.loading import OwnRows, TrainingLoader, place, with_workers
 from apps.training.sampling import ClassBalanced, Draw
@@ -28,18 +37,19 @@ Item = tuple[Tensor, int, int]  # an image, its class index, its row
 
 
 class RetrievalData(L.LightningDataModule):
-    """A published benchmark in its own split, or a folder or a packaged set, half of which trains.
+    """A published benchmark or a table in its own split, or a folder or a packaged set, half of which trains.
 
     Args:
-        root: Folder of a benchmark, or with one sub-folder of images a class. Without it a packaged set, fetched and
-            rendered on first use.
-        benchmark: Which of them the root holds: {benchmarks} or "folder"; guessed from its files when it is not given.
-            Without a root: {packaged}; the first is the default.
+        root: Folder of a benchmark, or with one sub-folder of images a class; or a CSV or TSV file with columns path,
+            label and split (train, validation or test). Without it a packaged set, fetched and rendered on first use.
+        benchmark: Which of them the root holds: {benchmarks}, "folder" or "table"; guessed from its files when it is
+            not given. Without a root: {packaged}; the first is the default. Or the path of a class of your own, in a
+            package that the variable GEOMDML_LOSSES names (docs/chest.md).
         split: Divide a folder or a packaged set by "classes" (test classes are unseen) or by "images" of every class.
         size: Side of the training and test images, in pixels.
         render: Side at which a packaged set is rendered before cropping, in pixels.
         validation: Share of the training classes (by images: images) kept out for validation, in which settings are
-            chosen; 0 keeps none, and the last checkpoint is tested.
+            chosen; 0 keeps none, and the last checkpoint is tested. A table's own validation images come before it.
         split_seed: Seed of the shuffle of classes, sorted by name, whose first half trains, and of what is kept out.
         classes_per_batch: Classes in a training batch.
         per_class: Images of each of these classes.
@@ -59,7 +69,7 @@ class RetrievalData(L.LightningDataModule):
     def __init__(
         self,
         root: str | None = None,
-        benchmark: ImageName | None = None,
+        benchmark: str | None = None,
         split: Literal["classes", "images"] = "classes",
         size: int = 64,
         render: int = 128,
@@ -81,6 +91,8 @@ class RetrievalData(L.LightningDataModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        if benchmark is not None:
+            check_image_name(benchmark)
         for name, value, low, high in (
             ("size", size, 8, 4096),
             ("render", render, 8, 4096),
@@ -148,10 +160,9 @@ class RetrievalData(L.LightningDataModule):
         """What a table of scores must say of its data."""
         counts = self.split.counts()
         unseen = not set(self.train.classes) & set(self.test.classes)
-        names = {name: f"packaged {name}" for name in PACKAGED} | {"folder": str(self.hparams["root"])}
         queries = self.split.queries
         return {
-            "data": names.get(self.benchmark) or BENCHMARKS[self.benchmark].NAME,
+            "data": str(self.hparams["root"]) if self.benchmark in OWN else title_of(self.benchmark),
             "classes": ", ".join(f"{name} {part.classes:,}" for name, part in counts.items())
             + f" ({self.split.by}; test classes are {'unseen' if unseen else 'those of training'})",
             "images": ", ".join(f"{name} {part.images:,}" for name, part in counts.items())
@@ -173,11 +184,11 @@ class RetrievalData(L.LightningDataModule):
 
     def whole_train_dataloader(self) -> DataLoader:
         """The training images once, in order and without augmentation: where the proxies start."""
-        return self._evaluation(self.train)
+        return self.in_order(self.train)
 
     def whole_test_dataloader(self) -> DataLoader:
         """All test images in order, also where several processes share the test."""
-        return self._evaluation(self.test)
+        return self.in_order(self.test)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
         return [] if self.split.validation is None else self._shared(self.split.validation)
@@ -186,14 +197,15 @@ class RetrievalData(L.LightningDataModule):
         return self._shared(self.test)
 
     def predict_dataloader(self) -> DataLoader:
-        return self._evaluation(self.everything)
+        return self.in_order(self.everything)
 
     def _shared(self, images: LabelledImages) -> DataLoader:
         """Those images that this process evaluates; all of them where it is the only one."""
         rank, ranks = place(self.trainer)
-        return self._evaluation(images, sampler=OwnRows(len(images), rank, ranks))
+        return self.in_order(images, sampler=OwnRows(len(images), rank, ranks))
 
-    def _evaluation(self, images: LabelledImages, **kwargs: Any) -> DataLoader:
+    def in_order(self, images: LabelledImages, **kwargs: Any) -> DataLoader:
+        """Images once, in order and without augmentation."""
         data, h = Whole(images, self.whole), self.hparams
         return DataLoader(
             data, batch_size=h["eval_batch"], collate_fn=stack, **kwargs, **with_workers(h["workers"], self.trainer)

@@ -86,14 +86,13 @@ def embed(trained: Trained, data: RetrievalData, listed: image_list.Listed, out:
     images, place = listed.images, _device(device)
     model = trained.model.to(place)
     model.check_size(data.hparams["size"])
-    data.everything = images
     folder = Path(RunFolder(out).log_dir)
     if listed.failed:
         write_file(folder / FAILED, lambda path: _write_failed(path, listed.failed))
     table = Table(images.names, images.labels.tolist(), images.classes, ["new"] * len(images))
     writer = Writer(folder, table, about(model, images))
     try:
-        for batch in tracked_batches(data):
+        for batch in tracked_batches(data, images):
             outputs = model(batch.images.to(place))
             writer.add(E=outputs["E"], H=outputs["H"])
         writer.close()

@@ -14,6 +14,7 @@ from apps.chest_vit.checkpoint import Trained, fingerprint
 from apps.chest_vit.data import ImageBatch, RetrievalData
 from apps.datasets import image_list
 from apps.datasets.files import decode
+from apps.datasets.labelled_images import LabelledImages
 from apps.evaluation.embedding_files import Embeddings
 
 
@@ -29,18 +30,17 @@ class Gallery(NamedTuple):
     image: Callable[[int], Tensor]
 
 
-def tracked_batches(data: RetrievalData) -> Iterable[ImageBatch]:
-    """The images of the data in batches; progress is shown where a person looks on."""
+def tracked_batches(data: RetrievalData, images: LabelledImages) -> Iterable[ImageBatch]:
+    """Images in batches, as the data prepare them for a test; progress is shown where a person looks on."""
     console = Console(stderr=True)
-    batches = data.predict_dataloader()
+    batches = data.in_order(images)
     return track(batches, "embedding the images", console=console, transient=True, disable=not console.is_terminal)
 
 
 @torch.no_grad()
-def embedded_now(trained: Trained, data: RetrievalData) -> Gallery:
-    """The images of the data, embedded by the network."""
-    images = data.everything
-    outputs = [trained.model(batch.images) for batch in tracked_batches(data)]
+def embedded_now(trained: Trained, data: RetrievalData, images: LabelledImages) -> Gallery:
+    """Images, prepared as the data do it, and embedded by the network."""
+    outputs = [trained.model(batch.images) for batch in tracked_batches(data, images)]
     vectors = {name: torch.cat([output[name] for output in outputs]) for name in trained.model.spaces}
     return Gallery(vectors, images.names, [images.classes[label] for label in images.labels], images.image)
 

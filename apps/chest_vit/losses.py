@@ -1,7 +1,6 @@
 """The losses that can take the place of CHEST's halves and of its regulariser, by name or by class."""
 
 import inspect
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -9,7 +8,7 @@ from pytorch_metric_learning.distances import CosineSimilarity
 from pytorch_metric_learning.losses import BaseMetricLossFunction
 from torch import Tensor, nn
 
-from apps.training.trusted import TRUST, trusted_packages
+from apps.io.trusted import import_trusted
 from geomdml.losses import CHESTLoss
 from geomdml.losses.functional import in_mean_units
 from geomdml.losses.proxies import Proxies
@@ -104,18 +103,9 @@ def start_proxies(loss: CHESTLoss, head: HyperbolicHead, features: Tensor, label
 
 
 def _class(path: str, own: str) -> type[nn.Module]:
-    module, _, name = path.rpartition(".")
-    trusted = trusted_packages()
-    if not module:
+    if "." not in path:
         raise ValueError(f"no loss is called {path!r}; expected {', '.join((own, *NAMED))} or the path of a class")
-    if module.partition(".")[0] not in trusted:
-        raise ValueError(
-            f"loss {path!r} is not of {' or '.join(trusted)}; to import it, name its package in the variable {TRUST}"
-        )
-    try:
-        found = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"loss {path!r} does not exist: {error}") from error
+    found = import_trusted(path, "loss")
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         raise ValueError(f"{path!r} is no torch.nn.Module; expected the class of a loss")
     return found

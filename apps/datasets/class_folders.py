@@ -2,9 +2,10 @@
 
 import os
 from collections import Counter
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from pathlib import Path
 from typing import NamedTuple
+from unicodedata import normalize
 
 from apps.datasets.files import SHOWN, text
 
@@ -42,6 +43,7 @@ def find(root: Path, suffixes: Set[str], *, what: str, example: str, strict: boo
     kept = [path for path in found if path.parent != root]
     loose = len(found) - len(kept)
     classes = [path.name for path in subfolders(root)]
+    _check_spelling(root, classes)
     if not classes:
         raise ValueError(f"{str(root)!r} has {_instead(root, loose, what)}: {layout}")
     filled = {path.relative_to(root).parts[0] for path in kept}
@@ -54,6 +56,17 @@ def find(root: Path, suffixes: Set[str], *, what: str, example: str, strict: boo
         left_out = {state: len(empty)} | left_out
     _check_depth(root, kept, filled, layout)
     return Found(tuple(kept), {**left_out, "in no class folder": loose})
+
+
+def _check_spelling(root: Path, classes: Iterable[str]) -> None:
+    """Refuse two classes of one name: Unicode can write "é" as one character or as two, as macOS does."""
+    known: dict[str, str] = {}
+    for name in classes:
+        if (other := known.setdefault(normalize("NFC", name), name)) != name:
+            raise ValueError(
+                f"{str(root)!r} has two class folders called {text(name)!r}, written in Unicode as {other!a} and "
+                f"{name!a}; put their files into one"
+            )
 
 
 def _check_depth(root: Path, paths: list[Path], classes: Set[str], layout: str) -> None:

@@ -24,10 +24,18 @@ from apps.io.labels import index_classes
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 PATHS = ("path", "image", "file", "filename", "file_name", "filepath", "image_path", "name")  # columns, in this order
 CLASSES = ("class", "label")
+SPLITS = ("split",)
 GREATEST_LIST = 2**30  # bytes
 GREATEST_GROUP = 2**31  # bytes of the images of a Parquet file that are read at once
 
-Row = tuple[str, str]  # the path of an image and the name of its class
+
+class Entry(NamedTuple):
+    """A line of a list: an image, the name of its class, and its part of a split; what the list does not say is ""."""
+
+    line: int
+    name: str
+    label: str = ""
+    part: str = ""
 
 
 class Readable(Source, Protocol):
@@ -97,18 +105,16 @@ def _of_file(path: Path) -> Candidates:
         return [text(path.name)], [""], Files((path,), None), path.parent
     if path.suffix.lower() == ".parquet" and (held := _held_in(path)) is not None:
         return held
-    if path.stat().st_size > GREATEST_LIST:
-        raise ValueError(f"{str(path)!r} has more than {GREATEST_LIST >> 20} MB; expected a list of images")
-    rows = [(name, label) for name, label in _rows(path) if name]
+    rows = [row for row in entries(path) if row.name]
     if not rows:
         raise ValueError(f"{str(path)!r} names no images")
-    paths = tuple(_place(path.parent, name) for name, _ in rows)
-    beside = any(place == path.parent / name for place, (name, _) in zip(paths, rows, strict=True))
+    paths = tuple(place(path.parent, row.name) for row in rows)
+    beside = any(found == path.parent / row.name for found, row in zip(paths, rows, strict=True))
     root = path.parent if beside else Path()
-    return [text(name) for name, _ in rows], [label for _, label in rows], Files(paths, None), root
+    return [text(row.name) for row in rows], [text(row.label) for row in rows], Files(paths, None), root
 
 
-def _place(folder: Path, name: str) -> Path:
+def place(folder: Path, name: str) -> Path:
     """Where an image is that a list in `folder` names."""
     path = folder / name
     try:
@@ -117,7 +123,14 @@ def _place(folder: Path, name: str) -> Path:
         return path
 
 
-def _rows(path: Path) -> Iterator[Row]:
+def entries(path: Path) -> Iterator[Entry]:
+    """The lines of a list, of any kind that `load` takes; of Parquet, its rows.
+
+    Raises:
+        ValueError: it cannot be read, is too large, or has no column of paths.
+    """
+    if path.stat().st_size > GREATEST_LIST:
+        raise ValueError(f"{str(path)!r} has more than {GREATEST_LIST >> 20} MB; expected a list of images")
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         yield from _parquet_rows(path)
@@ -129,27 +142,29 @@ def _rows(path: Path) -> Iterator[Row]:
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline=newline) as file:
             if suffix not in DELIMITERS:
-                yield from ((line.strip(), "") for line in file)
+                yield from (Entry(number, line.strip()) for number, line in enumerate(file, 1))
                 return
             table = csv.DictReader(file, delimiter=DELIMITERS[suffix], strict=True)
-            image, label = _columns(path, list(table.fieldnames or ()))
+            columns = _columns(path, list(table.fieldnames or ()))
             for row in table:
-                yield (row[image] or "").strip(), (row[label] or "").strip() if label else ""
+                yield Entry(table.line_num, *((row[name] or "").strip() if name else "" for name in columns))
     except (csv.Error, OSError) as error:
         raise ValueError(f"{str(path)!r} cannot be read: {error}; expected a list of images") from error
 
 
-def _parquet_rows(path: Path) -> Iterator[Row]:
+def _parquet_rows(path: Path) -> Iterator[Entry]:
     try:
         with pq.ParquetFile(path) as file:
-            image, label = _columns(path, file.schema_arrow.names)
+            image, *others = _columns(path, file.schema_arrow.names)
             if not _is_text(kind := file.schema_arrow.field(image).type):
                 raise ValueError(
                     f"{str(path)!r} has {kind} in its column {image!r}; expected paths of images, or images"
                 )
-            for batch in file.iter_batches(columns=[image] + [label] * (label is not None)):
-                names = batch.column(image).cast(pa.string()).fill_null("").to_pylist()
-                yield from zip(names, _labels(batch, label), strict=True)
+            count = 0
+            for batch in file.iter_batches(columns=list(filter(None, (image, *others)))):
+                words = [_words(batch, column) for column in (image, *others)]
+                yield from map(Entry, range(count + 1, count + 1 + batch.num_rows), *words)
+                count += batch.num_rows
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{str(path)!r} cannot be read: {error}; expected a Parquet file") from error
 
@@ -158,7 +173,7 @@ def _held_in(path: Path) -> Candidates | None:
     """The images that a Parquet file holds, or nothing where it names them."""
     try:
         with pq.ParquetFile(path) as file:
-            image, label = _columns(path, file.schema_arrow.names)
+            image, label, _ = _columns(path, file.schema_arrow.names)
             kind = file.schema_arrow.field(image).type
             within = pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
             if not within and not _is_bytes(kind):
@@ -174,7 +189,7 @@ def _held_in(path: Path) -> Candidates | None:
             for batch in file.iter_batches(columns=columns or [image]):
                 paths = batch.column(image).field("path").to_pylist() if named else [None] * batch.num_rows
                 names += [text(name) if name else f"{path.name}:{len(names) + i}" for i, name in enumerate(paths)]
-                labels += _labels(batch, label)
+                labels += _words(batch, label)
             if not names:
                 raise ValueError(f"{str(path)!r} holds no images")
             ends = tuple(accumulate(group.num_rows for group in groups))
@@ -213,19 +228,19 @@ def _group(path: Path, group: int, column: str) -> list:
         raise ValueError(f"{str(path)!r} cannot be read: {error}") from error
 
 
-def _labels(batch: pa.RecordBatch, column: str | None) -> list[str]:
+def _words(batch: pa.RecordBatch, column: str | None) -> list[str]:
     if column is None:
         return [""] * batch.num_rows
     return batch.column(column).cast(pa.string()).fill_null("").to_pylist()
 
 
-def _columns(path: Path, names: list[str]) -> tuple[str, str | None]:
-    """The columns of the images and of their classes, where there are some."""
+def _columns(path: Path, names: list[str]) -> tuple[str, str | None, str | None]:
+    """The columns of the images, of their classes and of their parts, where there are some."""
     known = {name.strip().lower(): name for name in names}
-    image = next((known[name] for name in PATHS if name in known), None)
+    image, label, part = (next((known[name] for name in of if name in known), None) for of in (PATHS, CLASSES, SPLITS))
     if image is None:
         raise ValueError(f"{str(path)!r} has the columns {names}; expected one of {', '.join(PATHS)}")
-    return image, next((known[name] for name in CLASSES if name in known), None)
+    return image, label, part
 
 
 def _is_bytes(kind: pa.DataType) -> bool:

@@ -23,6 +23,7 @@ from apps.datasets import (
     shrec,
     sketched_shapes,
     sop,
+    split_list,
 )
 from apps.datasets.class_folders import subfolders
 from apps.datasets.image_arrays import ImageSplit
@@ -31,6 +32,7 @@ from apps.datasets.sketched_shapes import SketchedShapes
 from apps.datasets.split import Count, Split, by_classes, by_images, keep_out
 from apps.datasets.taxonomies import edge_list, folders, newick, ontology, wordnet
 from apps.datasets.taxonomies.taxonomy import Mending, Taxonomy
+from apps.io.trusted import TRUST, import_trusted, is_trusted
 from apps.shapes.labelled_shapes import Shapes
 from apps.shapes.meshes import Up
 
@@ -44,6 +46,12 @@ class Benchmark(Protocol):
 
     def is_at(self, root: Path, /) -> bool: ...
     def load(self, root: str | Path, *, strict: bool = False) -> Split: ...
+
+
+class OwnImages(Protocol):
+    """A data set of the user's: a class that is made without arguments."""
+
+    def load(self, root: str | None, *, strict: bool) -> Split: ...
 
 
 class Packaged(Protocol):
@@ -86,10 +94,11 @@ TAXONOMIES = {  # readers of a file, by its suffix
 
 FEW = 3  # folders beside a benchmark, where a folder above it was given
 
+OWN = ("folder", "table")  # images of the user's own
+
 if TYPE_CHECKING:
-    ImageName = ArrayName = str
+    ArrayName = str
 else:
-    ImageName = Literal[(*BENCHMARKS, "folder", *PACKAGED)]
     ArrayName = Literal[tuple(ARRAYS)]
 
 
@@ -102,6 +111,32 @@ def describe(table: Mapping[str, Benchmark] | Mapping[str, Packaged] | Mapping[s
     return ", ".join(f'"{name}" ({one.NAME})' for name, one in table.items())
 
 
+def check_image_name(name: str) -> None:
+    """Refuse a name that is none of BENCHMARKS, OWN and PACKAGED, nor the path of a class of a trusted package.
+
+    Raises:
+        ValueError: names all.
+    """
+    known = (*BENCHMARKS, *OWN, *PACKAGED)
+    if name not in known and not is_trusted(name):
+        raise ValueError(
+            f"--data.benchmark {name}; expected one of {', '.join(known)}, or PACKAGE.CLASS of a package in the "
+            f"variable {TRUST}"
+        )
+
+
+def title_of(name: str) -> str:
+    """What a data set of images is called in a report.
+
+    >>> title_of("cub"), title_of("emoji"), title_of("table")
+    ('CUB-200-2011', 'packaged emoji', 'a table of paths, labels and splits')
+    """
+    titles = {"folder": "a folder of class folders", "table": "a table of paths, labels and splits"}
+    packaged = {name: f"packaged {name}" for name in PACKAGED}
+    benchmarks = {name: benchmark.NAME for name, benchmark in BENCHMARKS.items()}
+    return (titles | packaged | benchmarks).get(name, name)
+
+
 def load_images(
     root: str | Path | None,
     name: str,
@@ -112,13 +147,15 @@ def load_images(
     strict: bool = False,
     render: int = 128,
 ) -> Split:
-    """A benchmark of BENCHMARKS in its own split; or a "folder" or a set of PACKAGED (no root), half of it to train.
+    """Images in a split: of BENCHMARKS or of a "table" their own; of a "folder" or of PACKAGED (no root) half trains.
+
+    Of a class of the user's it is what its `load` gives, see `OwnImages`.
 
     Args:
         root: where it lies.
         name: which it is.
         by: whether a folder or a packaged set is divided by class or by image.
-        validation: share of the training classes (by images: images) that is kept out.
+        validation: share of the training classes (by images: images) that is kept out; a table may name others.
         seed: of the shuffle before a division.
         strict: a broken image is an error.
         render: side at which a packaged set is rendered, in pixels.
@@ -127,20 +164,36 @@ def load_images(
         ValueError: another layout, with the path that is missing; too few classes or images; broken images.
         FetchError: the packages cannot be fetched.
     """
+    check_image_name(name)
+    if is_trusted(name):
+        split = _own(name).load(None if root is None else str(root), strict=strict)
+        if not isinstance(split, Split):
+            raise ValueError(f"{name}.load gives a {type(split).__name__}; expected an apps.datasets.split.Split")
+        return split if split.validation is not None else keep_out(split, validation, seed)
     if (root is None) != (name in PACKAGED):
         raise ValueError(
             f"--data.benchmark {name} is packaged: leave out --data.root"
             if root
-            else f"--data.benchmark {name} needs --data.root, the folder that holds it"
+            else f"--data.benchmark {name} needs --data.root, the folder or file that holds it"
         )
     if root is not None and name in BENCHMARKS:
         return keep_out(BENCHMARKS[name].load(root, strict=strict), validation, seed)
+    if root is not None and name == "table":
+        split = split_list.load(root, strict=strict)
+        return split if split.validation is not None else keep_out(split, validation, seed)
     images = PACKAGED[name].load(render) if root is None else folder.load(root, strict=strict)
     return (by_classes if by == "classes" else by_images)(images, validation, seed)
 
 
+def _own(path: str) -> OwnImages:
+    kind = import_trusted(path, "--data.benchmark")
+    if not (isinstance(kind, type) and callable(getattr(kind, "load", None))):
+        raise ValueError(f"--data.benchmark {path} is no class with a method load(root, *, strict)")
+    return cast(OwnImages, kind())
+
+
 def guess_images(root: str | Path | None) -> str:
-    """The benchmark whose files lie in a folder, else "folder"; without a folder the first packaged set.
+    """The benchmark whose files lie in a folder, else "folder"; "table" of a file; the first packaged set of None.
 
     Raises:
         ValueError: no such folder, or one above a benchmark.
@@ -148,8 +201,11 @@ def guess_images(root: str | Path | None) -> str:
     if root is None:
         return next(iter(PACKAGED))
     root = Path(root).expanduser()
+    if split_list.is_table(root):
+        return "table"
     if not root.is_dir():
-        raise ValueError(f"{str(root)!r} {'is a file' if root.exists() else 'does not exist'}: give a folder of images")
+        state = "is a file" if root.exists() else "does not exist"
+        raise ValueError(f"{str(root)!r} {state}: give a folder of images, or a .csv of paths, labels and splits")
     if found := _first_at(root, BENCHMARKS.items()):
         return found
     below = subfolders(root)

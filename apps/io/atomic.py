@@ -1,20 +1,27 @@
 """Files and folders that appear whole or not at all: written aside, in the same folder, and renamed."""
 
+import hashlib
 import os
+import re
 import shutil
+import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+
+PART = re.compile(r"\..*\.(?P<where>[0-9a-f]{8})-(?P<process>\d+)\.part(\..*)?", re.DOTALL)
 
 
 class Aside:
     """A file beside `path` to write to, `part`, until `finish` puts it there or `discard` removes it.
 
     Its name has the process's number, so that two processes can write the same file: the last to finish wins. It ends
-    as that of `path`: libraries choose the format by it.
+    as that of `path`: libraries choose the format by it. What a killed process left is removed by the first file aside
+    that another one makes in that folder.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -27,7 +34,8 @@ class Aside:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.part = path, path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+        self.path, self.part = path, path.with_name(f".{path.stem}.{_where()}-{os.getpid()}.part{path.suffix}")
+        _remove_left(path.parent)
 
     def finish(self, *, sync: bool = False) -> None:
         """Rename the part to `path`; with `sync` only when its content is on the disk. Raises OSError."""
@@ -37,8 +45,39 @@ class Aside:
         os.replace(self.part, self.path)
 
     def discard(self) -> None:
-        """Remove the part, where there is one."""
-        self.part.unlink(missing_ok=True)
+        """Remove the part, where there is one and it can be: what kept it from being written says more."""
+        with suppress(OSError):
+            self.part.unlink(missing_ok=True)
+
+
+@cache
+def _remove_left(folder: Path) -> None:
+    """Remove the parts in a folder whose processes, of this machine, have ended; once a process."""
+    with suppress(OSError):  # it can be written to, or not
+        for name in os.listdir(folder):
+            if (found := PART.fullmatch(name)) and found["where"] == _where() and not _is_alive(int(found["process"])):
+                (folder / name).unlink(missing_ok=True)
+
+
+@cache
+def _where() -> str:
+    """Stands for where numbers tell processes apart: a machine since it was started, or a container on it."""
+    known = [socket.gethostname()]
+    with suppress(OSError):  # macOS and Windows have no /proc
+        known += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]
+    return hashlib.sha256(" ".join(known).encode()).hexdigest()[:8]
+
+
+def _is_alive(process: int) -> bool:
+    if os.name == "nt":  # where signal 0 is Ctrl-C
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OverflowError, PermissionError):
+        pass
+    return True
 
 
 def write_file(path: Path, write: Callable[[Path], Any], *, sync: bool = False) -> None:

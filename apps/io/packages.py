@@ -97,7 +97,7 @@ def npm_package(name: str, version: str, sha256: str) -> Path:
 
     def fetch(unfinished: Path) -> None:
         tarball = _npm_pack(f"{name}@{version}", unfinished)
-        _verify(tarball, sha256, f"npm package {name}@{version}")
+        verify(tarball, sha256, f"npm package {name}@{version}")
         unpack(tarball, unfinished)
         tarball.unlink()
         licence = json.loads((unfinished / "package" / "package.json").read_bytes()).get("license", "not stated")
@@ -124,7 +124,7 @@ def debian_package(name: str, version: str, sha256: str) -> Path:
 
     def fetch(unfinished: Path) -> None:
         package = _apt_download(f"{name}={version}", unfinished)
-        _verify(package, sha256, f"Debian package {name}={version}")
+        verify(package, sha256, f"Debian package {name}={version}")
         _client("dpkg-deb", ["-x", str(package), str(unfinished)], f"{name}={version}", unfinished)
         package.unlink()
         copyright = folder / "usr/share/doc" / name / "copyright"
@@ -215,7 +215,16 @@ def _only(folder: Path, pattern: str, package: str) -> Path:
     return files[0]
 
 
-def _verify(file: Path, sha256: str, package: str) -> None:
+def verify(file: Path, sha256: str, package: str) -> None:
+    """Refuse a file that is not what was pinned.
+
+    Args:
+        sha256: of its content, in hexadecimal.
+        package: what it is, for the message.
+
+    Raises:
+        FetchError: it has another hash.
+    """
     with file.open("rb") as content:
         found = hashlib.file_digest(content, "sha256").hexdigest()
     if found != sha256:

@@ -1,4 +1,4 @@
-"""`python -m apps.multimodal fit|validate|test|compare --config apps/multimodal/configs/furniture.yaml`"""
+"""`python -m apps.multimodal fit|validate|test|predict|compare --config apps/multimodal/configs/furniture.yaml`"""
 
 from apps.cli import run
 from apps.compare.study import Study, with_trainer

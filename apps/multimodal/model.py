@@ -213,7 +213,7 @@ class Multimodal(AppModule):
         self.log_dict({f"test/{name}": value for name, value in self.test_scores.items()})
 
     def predict_step(self, batch: ViewPointBatch, batch_idx: int) -> dict[str, Tensor]:
-        return self.network(batch) | {"labels": batch.labels}
+        return self.network(batch) | {"labels": batch.labels, "rows": batch.rows}
 
     def optimiser(self, steps: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
         """The optimiser and its learning rates over `steps`: they rise over the first tenth, and fall by a cosine."""

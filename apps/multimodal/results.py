@@ -1,17 +1,26 @@
-"""What a run shows at the end: the table of its heads, report.html with the curves, and the class relation."""
+"""What a run shows at the end: the table of its heads, report.html with the curves, and the class relation.
+
+And the table of a prediction.
+"""
+
+import csv
+from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
 from torch import Tensor
 
 from apps.evaluation.classifiers import classification
-from apps.evaluation.scores import shrec_scores
+from apps.evaluation.scores import Collector, shrec_scores
+from apps.io.atomic import replacing
 from apps.multimodal.data import MultimodalData
 from apps.multimodal.model import RESHAPERS, Multimodal
 from apps.multimodal.network import MODALITIES
 from apps.report.figures import Illustration, relation
 from apps.report.page import Output, Report, Table
 from apps.report.results import AfterTest, Scores, curves
+from apps.training.loading import data_of
 
 COLUMNS = ("accuracy", "kNN", "SVM", "mAP", "Recall@1", "FT", "ST", "E", "DCG")
 CURVES = {
@@ -26,7 +35,12 @@ CURVES = {
 
 
 class Results(AfterTest):
+    """After a test: the table, results.json and report.html. After a prediction: predictions.csv. In the run folder."""
+
     caption = "On the test shapes, %"
+
+    def __init__(self) -> None:
+        self.predicted = Collector()
 
     def report(self, trainer: L.Trainer, model: Multimodal, data: MultimodalData) -> tuple[Report, Scores]:
         model = model.cpu().eval()
@@ -51,6 +65,31 @@ class Results(AfterTest):
             seed=h["seed"],
         )
         return report, rows
+
+    def on_predict_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        self.predicted.add(**outputs)
+
+    def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        path, found = Path(trainer.log_dir or ".") / "predictions.csv", self.predicted.take()
+        if trainer.is_global_zero:
+            write_predictions(path, found, data_of(trainer))
+            print(f"classes of the test shapes: {path}", flush=True)
+
+
+def write_predictions(path: Path, found: dict[str, Tensor], data: MultimodalData) -> None:
+    """A line a shape: its name, its class, and the class that each head takes it for, with its probability."""
+    heads = [name.removesuffix("/logits") for name in found if name.endswith("/logits")]
+    guesses = {name: found[f"{name}/logits"].float().softmax(-1).max(-1) for name in heads}
+    with replacing(path) as part, part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["shape", "class", *(word for name in heads for word in (name, f"{name} probability"))])
+        for i, (row, label) in enumerate(zip(found["rows"].tolist(), found["labels"].tolist(), strict=True)):
+            of_heads = ((data.classes[int(top.indices[i])], f"{float(top.values[i]):.3f}") for top in guesses.values())
+            writer.writerow(
+                [data.whole.shapes.names[row], data.classes[label], *(word for pair in of_heads for word in pair)]
+            )
 
 
 @torch.no_grad()

@@ -54,7 +54,7 @@ class ViewBackbone(nn.Module):
             parts.reverse()
         self.first, self.last = parts
         self.first.requires_grad_(False)
-        if next(model.parameters()).ndim == 4:  # a stem that convolves: faster with channels last
+        if pretrained.convolves(model):
             self.to(memory_format=torch.channels_last)
         self.train()
 

@@ -14,10 +14,13 @@ let changed = false; // since the last search
 function redraw() {
   pen.fillStyle = "#fff";
   pen.fillRect(0, 0, canvas.width, canvas.height);
-  pen.strokeStyle = "#000";
+  pen.strokeStyle = pen.fillStyle = "#000";
   pen.lineWidth = 24; // as thick as the strokes of the pictograms that the network was trained on
   pen.lineCap = pen.lineJoin = "round";
   for (const stroke of strokes) {
+    pen.beginPath(); // a line without length is not drawn, so each stroke begins with a dot
+    pen.arc(...stroke[0], pen.lineWidth / 2, 0, 2 * Math.PI);
+    pen.fill();
     pen.beginPath();
     pen.moveTo(...stroke[0]);
     for (const point of stroke) pen.lineTo(...point);
@@ -60,9 +63,11 @@ async function search() {
     const body = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
     const answer = await fetch("search", { method: "POST", body, headers: { "Content-Type": "image/png" } });
     const content = await answer.json().catch(() => ({ error: `the server answered ${answer.status}` }));
-    if (content.error) {
+    if (!strokes.length) {
+      // cleared meanwhile
+    } else if (content.error) {
       message.textContent = content.error;
-    } else if (strokes.length) {
+    } else {
       show(content.shapes);
       message.textContent = `The ${content.shapes.length} nearest shapes, nearest first, with their distances.`;
     }

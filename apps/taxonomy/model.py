@@ -48,6 +48,7 @@ class TaxonomyEmbedding(AppModule):
     monitor = "val/MAP"
     shown = {"MAP of a sample": "val/MAP", "mean rank": "val/mean_rank"}
     fixed = ("nodes",)
+    kept = ("space",)  # its points are coordinates of one chart
 
     def __init__(
         self,

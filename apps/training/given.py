@@ -40,7 +40,8 @@ def check_options(model: AppModule, saved: Saved, *, linked: Collection[str] = (
             f"--model.c {_shown(given['c'])} (the checkpoint has {_shown(stored['c'])}): a curvature that is learned "
             f"goes on from that in {str(saved.path)!r}; leave --model.c out"
         )
-    if _fits(model, saved, resumes):
+    kept = [name for name in changed if name in model.kept]
+    if not kept and _fits(model, saved, resumes):
         return
 
     def to_blame(name: str) -> bool:
@@ -51,7 +52,7 @@ def check_options(model: AppModule, saved: Saved, *, linked: Collection[str] = (
         except Exception:
             return True
 
-    named = list(filter(to_blame, changed)) or changed
+    named = kept or list(filter(to_blame, changed)) or changed
     if not named:
         raise ValueError(misfit(saved, type(model).__module__.rpartition(".")[0]))
     options = ", ".join(

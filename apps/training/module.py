@@ -21,12 +21,14 @@ class AppModule(L.LightningModule):
         monitor: the logged validation score, higher is better, that chooses the best checkpoint.
         shown: what a line an epoch says, {its words: the name of a logged value}.
         fixed: those of the arguments without a default in which data to test must be as those of the training.
+        kept: the arguments that say what the weights are, such as the chart of points: other values never fit them.
         noted: what a training found out beside the weights, by name, as plain values. A checkpoint takes it along.
     """
 
     monitor: ClassVar[str] = ""
     shown: ClassVar[Mapping[str, str]] = MappingProxyType({})
     fixed: ClassVar[tuple[str, ...]] = ()
+    kept: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
         super().__init__()

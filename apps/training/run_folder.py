@@ -7,6 +7,10 @@ from pathlib import Path
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from apps.datasets.files import text
+
+LONGEST_STEM = 180  # bytes: a file's name has 255 at most, and the part that is written aside has more than the file
+
 
 class RunFolder(CSVLogger):
     """Writes metrics.csv into the folder of a run, `version_N` in `out`.
@@ -48,15 +52,22 @@ def _made(folder: Path) -> bool:
     """Whether this process has made it: another one, or a file of this name, may have been first."""
     try:
         os.makedirs(folder)
-    except FileExistsError:
-        if not folder.parent.is_dir():
-            raise
-        return False
+    except OSError as error:
+        if isinstance(error, FileExistsError) and folder.parent.is_dir():
+            return False
+        reason = error.strerror or error
+        raise OSError(
+            f"no run can be kept in {str(folder.parent)!r}: {reason}; give another folder with --out"
+        ) from error
     return True
 
 
 def free_name(checkpoint: Path, stem: str, suffix: str) -> Path:
-    """A name in the folder of a checkpoint's run, that no file has yet: STEM.SUFFIX, STEM-2.SUFFIX, ..."""
+    """A name in the folder of a checkpoint's run, that no file has yet: STEM.SUFFIX, STEM-2.SUFFIX, ...
+
+    A long stem is cut, and bytes in it that are no text are written out.
+    """
+    stem = text(stem).encode()[:LONGEST_STEM].decode(errors="ignore")
     folder = checkpoint.resolve().parent
     folder = folder.parent if folder.name == "checkpoints" else folder
     names = (f"{stem}{'' if number == 1 else f'-{number}'}{suffix}" for number in count(1))

@@ -1,13 +1,12 @@
 """Options beside a checkpoint: the command line wins over the config, the config over the checkpoint; or one line."""
 
-import csv
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
-from tests.apps.tiny import BATCHES, Net, run
+from tests.apps.tiny import BATCHES, Net, best, error, last, run, scores
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's; a user's process shows or hides them by its own rules
 
@@ -29,28 +28,8 @@ def finished(tmp_path_factory) -> Path:
     return folder / "version_0"
 
 
-def best(folder: Path) -> Path:
-    return folder / "checkpoints/best.ckpt"
-
-
-def last(folder: Path) -> Path:
-    return folder / "checkpoints/last.ckpt"
-
-
 def config(folder: Path) -> dict:
     return yaml.safe_load((folder / "config.yaml").read_text())
-
-
-def scores(folder: Path) -> dict[str, float]:
-    rows = list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
-    return {name: float(value) for name, value in rows[-1].items() if name.startswith("test/")}
-
-
-def error(*words: object) -> str:
-    with pytest.raises(SystemExit) as end:
-        run(*words)
-    assert isinstance(end.value.code, str) and end.value.code.startswith("error: ") and "\n" not in end.value.code
-    return end.value.code.removeprefix("error: ")
 
 
 def test_without_a_config_the_options_are_those_of_the_checkpoint(finished, tmp_path):

@@ -8,10 +8,9 @@ import pytest
 import torch
 import yaml
 
-import apps.training.trusted
+import apps.io.trusted
 from tests.apps import tiny
-from tests.apps.test_beside_checkpoint import best, error, last, scores
-from tests.apps.tiny import BATCHES, run
+from tests.apps.tiny import BATCHES, best, error, last, run, scores
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's; a user's process shows or hides them by its own rules
 
@@ -123,6 +122,24 @@ def test_a_running_mean_of_the_weights_is_what_is_tested():
     assert scores(Path("runs/version_0"))["test/weight"] == pytest.approx(float(mean.sum()))
 
 
+@pytest.mark.parametrize("given", ["Timer", "{class_path: Timer, init_args: {duration: '00:12:00:00'}}"])
+def test_a_timer_is_used_and_recorded(given):
+    """Its default is an enumeration of Lightning's, which YAML does not know."""
+    assert fit("--trainer.callbacks", given, epochs=1)["global_step"] == BATCHES
+    config = yaml.safe_load(Path("runs/version_0/config.yaml").read_text())
+    assert config["trainer"]["callbacks"]["init_args"]["interval"] == "step"
+    assert fit("--config", "runs/version_0/config.yaml", epochs=2)["global_step"] == 2 * BATCHES
+
+
+def test_a_predict_that_nobody_writes_is_refused(monkeypatch):
+    assert error("predict", "--out", "runs").startswith("tests.apps has no predict: nothing would be written")
+    assert "no predict" in error("predict", "--out", "runs", "--trainer.callbacks", "RichProgressBar")
+    assert not Path("runs").exists()
+    monkeypatch.setenv("GEOMDML_LOSSES", "tests")
+    run("predict", "--out", "runs", "--trainer.callbacks", "tests.apps.tiny.Written")
+    assert tiny.Written.seen == list(range(BATCHES))
+
+
 @pytest.mark.parametrize("bar", ["RichProgressBar", "TQDMProgressBar"])
 def test_a_progress_bar_takes_the_place_of_ours(bar):
     assert fit("--trainer.callbacks", bar, epochs=1)["global_step"] == BATCHES
@@ -217,6 +234,6 @@ def test_packages_that_the_user_trusts_and_those_that_train_are_imported(evil, m
 
 
 def test_the_rule_ends_with_the_command():
-    before = dict(apps.training.trusted.parsing_settings)
+    before = dict(apps.io.trusted.parsing_settings)
     run("test", "--out", "runs")
-    assert apps.training.trusted.parsing_settings == before
+    assert apps.io.trusted.parsing_settings == before

@@ -1,6 +1,10 @@
 """An app of one layer that trains in a moment, for what all apps get from the shared command line."""
 
+import csv
+from pathlib import Path
+
 import lightning as L
+import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
@@ -124,6 +128,15 @@ class Fake(Logger):
         self.lines.append((step, metrics))
 
 
+class Written(Callback):
+    """Writes predictions, as a callback of the user's may."""
+
+    seen: list[int] = []
+
+    def on_predict_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0) -> None:
+        self.seen.append(batch_idx)
+
+
 class Noted(Callback):
     """A callback of the user's."""
 
@@ -138,3 +151,27 @@ class Noted(Callback):
 
 def run(*words: object) -> None:
     apps.cli.run(Net, Points, results=Callback(), args=[str(word) for word in words])
+
+
+def best(folder: Path) -> Path:
+    """The best checkpoint of a run."""
+    return folder / "checkpoints/best.ckpt"
+
+
+def last(folder: Path) -> Path:
+    """The last checkpoint of a run."""
+    return folder / "checkpoints/last.ckpt"
+
+
+def scores(folder: Path) -> dict[str, float]:
+    """What the test at the end of a run logged."""
+    rows = list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
+    return {name: float(value) for name, value in rows[-1].items() if name.startswith("test/")}
+
+
+def error(*words: object) -> str:
+    """The one line with which a command ends."""
+    with pytest.raises(SystemExit) as end:
+        run(*words)
+    assert isinstance(end.value.code, str) and end.value.code.startswith("error: ") and "\n" not in end.value.code
+    return end.value.code.removeprefix("error: ")

@@ -154,7 +154,7 @@ def test_search_finds_the_nearest_by_the_distance_of_the_space(trained, predicte
     assert [one.name for one in neighbours] == [predicted.names[i] for i in expected]
     assert neighbours[0].name == data.everything.names[7] and neighbours[0].distance < 1e-3
     assert [one.distance for one in neighbours] == pytest.approx([float(dist[i]) for i in expected], abs=1e-6)
-    again = found(trained, data, embedded_now(trained, data), query, output, 5)
+    again = found(trained, data, embedded_now(trained, data, data.everything), query, output, 5)
     assert [(one.name, one.label, one.image) for one in again] == [
         (one.name, one.label, one.image) for one in neighbours
     ]

@@ -96,6 +96,23 @@ def test_of_a_benchmark_too(layouts, tmp_path, capsys):
     assert "A fit trains on 18 images of 6 classes; nothing is kept out" in output
 
 
+def test_a_table_of_your_own(tree, tmp_path, capsys):
+    """Relative to itself; with its own validation, whatever share is asked for."""
+    parts = {"train": range(5), "validation": range(5, 7), "test": range(7, 14)}
+    rows = [
+        f"{tree / f'class-{c:02}' / f'{i}.png'},{c},{part}" for part in parts for c in parts[part] for i in range(4)
+    ]
+    path = tmp_path / "list.csv"
+    path.write_text("\n".join(["path,label,split", *rows]))
+    main(["check", "--data.root", str(path), "--data.classes_per_batch", "5", "--data.validation", "0.3"])
+    output = " ".join(capsys.readouterr().out.split())
+    assert "list.csv: a table of paths, labels and splits, divided as in list.csv" in output
+    assert "A fit trains on 20 images of 5 classes; 8 images of 2 classes are kept out for validation" in output
+    facts = RetrievalData(str(path), classes_per_batch=5, size=16).facts()
+    assert facts["classes"] == "train 5, validation 2, query 7 (as in list.csv; test classes are unseen)"
+    assert facts["data"] == str(path)
+
+
 def test_what_cannot_be_used_ends_with_code_1_and_one_line(layouts, tmp_path):
     layouts["cub"](tmp_path)
     (tmp_path / "CUB_200_2011/classes.txt").unlink()

@@ -69,6 +69,20 @@ def test_predict_and_search_take_it_and_say_why(scores, output, capsys):
     assert re.search(rf"Nearest by {other}\b", capsys.readouterr().out)
 
 
+def test_what_was_found_is_shown_where_no_page_can_be_written(monkeypatch, capsys):
+    """As beside a run that can only be read."""
+    checkpoint = str(save({}))
+
+    def refused(*_):
+        raise OSError("page could not be written: Read-only file system")
+
+    monkeypatch.setattr("apps.chest_vit.search.write", refused)
+    with pytest.raises(SystemExit, match="error: page could not be written"):
+        main(["search", "--checkpoint", checkpoint, "--query", "images/1.png", "--images", "images", "-k", "1"])
+    printed = capsys.readouterr().out
+    assert "Nearest by H" in printed and "1.png" in printed
+
+
 @pytest.mark.parametrize("better", ["E", "H"])
 def test_the_best_checkpoint_is_that_of_the_better_output(monkeypatch, better):
     """The score that checkpoints are chosen by is the larger of both, and is noted with its output."""

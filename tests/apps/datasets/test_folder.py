@@ -154,6 +154,14 @@ def test_classes_without_images_are_left_out_and_all_named(birds, caplog):
         load(birds, strict=True)
 
 
+def test_two_folders_of_one_name_are_not_two_classes(birds):
+    """As of an archive made on macOS beside one made elsewhere."""
+    for name in ("caf\u00e9", "cafe\u0301"):
+        save(birds / name / "0.png", (9, 9, 9))
+    with pytest.raises(ValueError, match=r"two class folders called .* as 'cafe\\u0301' and 'caf\\xe9'; put their"):
+        load(birds)
+
+
 def test_a_folder_of_empty_classes_is_an_error(tmp_path):
     (tmp_path / "dodo").mkdir()
     with pytest.raises(ValueError, match=r"1 class folders without images \(dodo\)"):

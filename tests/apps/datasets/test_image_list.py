@@ -109,6 +109,8 @@ def test_a_name_that_is_no_text(root):
     name = os.fsdecode(b"caf\xe9.png")
     Image.new("RGB", (2, 2)).save(root / name)
     (root / "list").write_bytes(b"caf\xe9.png\n")
+    (root / "list.csv").write_bytes(b"path,label\ncaf\xe9.png,caf\xe9\n")  # as in Latin-1
+    assert load(root / "list.csv").images.classes == ("caf\\xe9",)
     for where in (root, root / "list"):
         assert "caf\\xe9.png" in load(where).images.names
 

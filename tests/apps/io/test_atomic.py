@@ -1,6 +1,10 @@
 """Files and folders appear whole or not at all."""
 
 import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +46,17 @@ def test_what_cannot_be_written_names_the_file_and_leaves_it(tmp_path):
     assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]
 
 
+def test_where_the_part_cannot_be_removed_either_it_says_what_went_wrong_first(tmp_path, monkeypatch):
+    """As on a disk that is mounted to be read."""
+
+    def refused(part, **_):
+        raise OSError(30, "Read-only file system", str(part))
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    with pytest.raises(OSError, match="file could not be written: Read-only file system; what was there"):
+        write_file(tmp_path / "file", refused)
+
+
 def test_two_files_aside_do_not_meet(tmp_path, monkeypatch):
     one = Aside(tmp_path / "file")
     monkeypatch.setattr(os, "getpid", lambda: -1)
@@ -52,6 +67,37 @@ def test_two_files_aside_do_not_meet(tmp_path, monkeypatch):
     assert (tmp_path / "file").read_text() == "one"
     other.discard()
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_and_nothing_else(tmp_path):
+    """Not what a living process writes, or one of another machine, nor a file of the user's."""
+    script = "import os, sys\nfrom apps.io.atomic import Aside\nfrom pathlib import Path\n"
+    script += "Aside(Path(sys.argv[1])).part.write_text('half')\nprint(flush=True)\n"
+    killed = subprocess.run([sys.executable, "-c", script + "os.kill(os.getpid(), 9)", str(tmp_path / "a.csv")])
+    assert killed.returncode == -9
+    [left] = tmp_path.iterdir()
+    with subprocess.Popen(
+        [sys.executable, "-c", script + "input()", str(tmp_path / "b")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as living:
+        assert living.stdin and living.stdout
+        living.stdout.readline()
+        [held] = {*tmp_path.iterdir()} - {left}
+        others = [
+            re.sub("[0-9a-f]{8}-", "00000000-", left.name),
+            re.sub(r"-\d+", f"-{'9' * 30}", left.name),
+            re.sub(r"[0-9a-f]{8}-", "", left.name),
+            left.name[1:],
+            left.name.replace("part", "whole"),
+            ".hidden.part.csv",
+        ]
+        for name in others:
+            (tmp_path / name).touch()
+        write_file(tmp_path / "c.csv", lambda part: part.write_text("whole"))
+        assert {path.name for path in tmp_path.iterdir()} == {held.name, "c.csv", *others}
+        living.stdin.close()
+    again = [sys.executable, "-c", script, str(tmp_path / "d")]
+    subprocess.run(again, check=True)
+    assert held not in tmp_path.iterdir()
 
 
 def test_a_folder_is_made_once(tmp_path):

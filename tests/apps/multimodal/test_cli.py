@@ -1,5 +1,6 @@
 """The app through its command line, on a folder of small meshes: real files, real runs."""
 
+import csv
 import json
 
 import pytest
@@ -37,6 +38,19 @@ def test_a_run_leaves_its_scores_report_and_checkpoints(finished):
 def test_a_checkpoint_tests_to_the_same_scores_and_options_beside_it_win(finished, tmp_path):
     app.assert_tests_to_the_same_scores(finished, tmp_path / "with a config")
     assert_options_win(main, finished, tmp_path / "without", "--model.dim", "24")
+
+
+def test_predict_writes_the_class_of_each_test_shape(finished, tmp_path):
+    app.after("predict", finished, tmp_path)
+    with (tmp_path / "version_0/predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert all(row["shape"].startswith(row["class"]) for row in rows) and len({row["shape"] for row in rows}) == len(
+        rows
+    )
+    for head, scores in results(finished)["scores"].items():
+        right = sum(row[head] == row["class"] for row in rows)
+        assert 100 * right / len(rows) == pytest.approx(scores["accuracy"])
+        assert all(1 / 3 <= float(row[f"{head} probability"]) <= 1 for row in rows)
 
 
 def test_the_same_seed_gives_the_same_run(root, tmp_path):

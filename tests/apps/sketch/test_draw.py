@@ -281,6 +281,12 @@ def drawn_in_a_browser(address: str, folder: Path, screenshot: Path) -> list[str
         chrome.get(address)
         canvas = chrome.find_element(By.ID, "canvas")
         side = canvas.size["width"]
+        idle, loaded = "return !searching && !changed", "return [...document.images].filter(i => i.naturalWidth).length"
+        canvas.click()  # a dot is a drawing too: a stroke begins as one
+        wait.until(lambda _: chrome.execute_script(idle) and chrome.execute_script(loaded) > 1)
+        assert "nearest first" in chrome.find_element(By.ID, "status").text
+        chrome.find_element(By.ID, "undo").click()
+        wait.until(lambda _: not chrome.find_elements(By.CSS_SELECTOR, "#shapes li"))
         for stroke in CHAIR:
             chain = ActionChains(chrome, duration=20)
             points = [((x / 480 - 0.5) * side, (y / 480 - 0.5) * side) for x, y in stroke]
@@ -288,7 +294,6 @@ def drawn_in_a_browser(address: str, folder: Path, screenshot: Path) -> list[str
             for x, y in points[1:]:
                 chain.move_to_element_with_offset(canvas, round(x), round(y))
             chain.release().perform()
-        idle, loaded = "return !searching && !changed", "return [...document.images].filter(i => i.naturalWidth).length"
         wait.until(lambda _: chrome.execute_script(idle) and chrome.execute_script(loaded) > 1)
         dark = "return pen.getImageData(0, 0, 480, 480).data.filter((v, i) => i % 4 == 0 && v < 99).length"
         assert chrome.execute_script(dark) > 4000

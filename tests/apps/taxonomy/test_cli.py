@@ -63,6 +63,17 @@ def test_options_beside_a_checkpoint_win_or_are_refused(finished, tmp_path):
     assert_options_win(main, finished, tmp_path, "--model.dim", "24")
 
 
+@pytest.mark.parametrize("command", ["test", "predict", "fit"])
+def test_points_of_one_chart_are_not_taken_for_those_of_another(finished, tmp_path, command):
+    which = "last" if command == "fit" else "best"
+    checkpoint = str(finished / f"checkpoints/{which}.ckpt")
+    with pytest.raises(
+        SystemExit, match=r"--model.space ball \(the checkpoint has tangent\): the weights .* do not fit"
+    ):
+        main([command, "--ckpt_path", checkpoint, "--model.space", "ball", "--out", str(tmp_path)])
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_checkpoint_tests_to_the_same_scores(finished, tmp_path):
     app.assert_tests_to_the_same_scores(finished, tmp_path)
 

@@ -1,12 +1,14 @@
 """Each run has a folder of its own."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
 from lightning.pytorch.utilities import rank_zero_only
 
-from apps.training.run_folder import BesideIt, RunFolder
+from apps.io.atomic import write_file
+from apps.training.run_folder import BesideIt, RunFolder, free_name
 from tests.apps.processes import start
 from tests.apps.small_data import DATA, command
 
@@ -33,6 +35,25 @@ def test_the_name_stays_and_tensorboard_has_the_same(tmp_path):
 def test_a_file_of_that_name_is_passed_over(tmp_path):
     (tmp_path / "version_0").touch()
     assert RunFolder(tmp_path).version == 1
+
+
+def test_a_place_where_no_run_can_be_kept_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    for place in ("file", "file/runs"):
+        with pytest.raises(OSError, match=f"no run can be kept in '.*{place}': Not a directory; give .* with --out"):
+            RunFolder(tmp_path / place).log_dir  # noqa: B018
+
+
+def test_a_name_beside_a_run_is_free_and_one_that_a_file_can_have(tmp_path):
+    checkpoint = tmp_path / "run/checkpoints/best.ckpt"
+    checkpoint.parent.mkdir(parents=True)
+    for name in ("search-a.html", "search-a-2.html"):
+        found = free_name(checkpoint, "search-a", ".html")
+        assert found == tmp_path / "run" / name
+        found.touch()
+    for stem in (120 * "\u00e9", 250 * "x", os.fsdecode(b"caf\xe9")):
+        write_file(free_name(checkpoint, stem, ".html"), lambda part: part.touch())
+    assert len(list((tmp_path / "run").glob("*.html"))) == 5 and (tmp_path / "run/caf\\xe9.html").is_file()
 
 
 def test_of_several_processes_the_first_makes_it(tmp_path, monkeypatch):
