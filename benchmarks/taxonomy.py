@@ -87,7 +87,7 @@ def trained(made: Measurements, options: argparse.Namespace) -> Iterator[tuple[s
         steps = options.steps if METHODS[name].rates else 0
         records = [run(name, rate, steps, seed) for seed in options.seeds]
         yield "steps", name, rate, records
-        if steps and not any("failed" in each for each in records):
+        if steps and options.seconds and not any("failed" in each for each in records):
             steps = round(options.seconds / statistics.median(each["step"] for each in records))
             yield "seconds", name, rate, [run(name, rate, steps, seed) for seed in options.seeds]
 
@@ -133,7 +133,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--seconds", type=float, default=15.0, help="the other budget of a training (15)")
+    parser.add_argument("--seconds", type=float, default=15.0, help="the other budget (15); 0 leaves it out")
     parser.add_argument("--search_steps", type=int, default=300)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="felines, few steps: to see whether it works")
