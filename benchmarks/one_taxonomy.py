@@ -43,11 +43,7 @@ def trained(root_synset: str, name: str, rate: float, steps: int, seed: int) -> 
 
 def distances() -> dict[str, tuple[Distance, Callable[[Tensor], Tensor]]]:
     """Distances, and how tangent vectors become the points that they take."""
-    ours = {
-        "tangent": Hyperbolic(1.0),
-        "ball": Hyperbolic(1.0, chart="ball"),
-        "lorentz": Hyperbolic(1.0, chart="lorentz"),
-    }
+    ours = {f"geomdml.{chart}": Hyperbolic(1.0, chart=chart) for chart in ("tangent", "ball", "lorentz")}
     ball = geoopt_ball()
     return {
         **{name: (space.dist, space.expmap0) for name, space in ours.items()},
