@@ -80,7 +80,7 @@ def in_torch(make: Callable[[TaxonomyData, float, int], Learner], rates: tuple[f
     return Method(train, rates)
 
 
-def ours(*rates: float, relatives: float = 0.0, **options: str) -> Method:
+def ours(*rates: float, relatives: float = 0.0, **options: Any) -> Method:
     """The app's model with these options."""
 
     def make(data: TaxonomyData, rate: float, seed: int) -> Learner:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from apps.compare.experiment import ModelExperiment
-from apps.compare.harness import Comparison, Evaluation, SearchSpace, Trial
+from apps.compare.harness import Comparison, Evaluation, SearchSpace, Setting, Trial
 from apps.compare.loop import train
 from apps.compare.tables import Titled, mean_sd
 from apps.taxonomy.data import TaxonomyData
@@ -24,24 +24,31 @@ CANDIDATES: dict[str, SearchSpace] = {
     "lorentz": {"space": ["lorentz"], "initial": ["random"], "lr": [0.03, 0.1, 0.3, 1.0]},
     "euclidean": {"space": ["euclidean"], "lr": [0.03, 0.1, 0.3, 1.0]},
 }
-ALL = {"relatives": [0.0]}  # negatives from among all nodes, which the mammals in Euclidean space are better with
-BALLS, RANDOM, EUCLIDEAN = CANDIDATES["nested balls"], CANDIDATES["tangent"], CANDIDATES["euclidean"] | ALL
+
+
+def at(space: SearchSpace, **values: Setting) -> SearchSpace:
+    """These settings with others that have one value."""
+    return {**space, **{name: [value] for name, value in values.items()}}
+
+
+BALLS, RANDOM = CANDIDATES["nested balls"], CANDIDATES["tangent"]
+EUCLIDEAN = at(CANDIDATES["euclidean"], relatives=0.0)  # of the mammals it holds more without relatives
 SWEEP: dict[str, SearchSpace] = {
-    **{f"nested balls, {dim}-d": BALLS | {"dim": [dim]} for dim in (2, 5, 10)},
-    **{f"tangent, {dim}-d": RANDOM | {"dim": [dim]} for dim in (2, 5, 10)},
-    **{f"euclidean, {dim}-d": EUCLIDEAN | {"dim": [dim]} for dim in (2, 5, 10, 20, 50, 100)},
-    **{f"nested balls, {share:.0%} held out": BALLS | {"held_out": [share]} for share in (0.05, 0.1, 0.2)},
-    **{f"euclidean, {share:.0%} held out": EUCLIDEAN | {"held_out": [share]} for share in (0.05, 0.1, 0.2)},
+    **{f"nested balls, {dim}-d": at(BALLS, dim=dim) for dim in (2, 5, 10)},
+    **{f"tangent, {dim}-d": at(RANDOM, dim=dim) for dim in (2, 5, 10)},
+    **{f"euclidean, {dim}-d": at(EUCLIDEAN, dim=dim) for dim in (2, 5, 10, 20, 50, 100)},
+    **{f"nested balls, {share:.0%} held out": at(BALLS, held_out=share) for share in (0.05, 0.1, 0.2)},
+    **{f"euclidean, {share:.0%} held out": at(EUCLIDEAN, held_out=share) for share in (0.05, 0.1, 0.2)},
     **{
-        f"{name}, float64": CANDIDATES[name] | {"dtype": ["float64"]}
+        f"{name}, float64": at(CANDIDATES[name], dtype="float64")
         for name in ("nested balls", "tangent", "ball", "lorentz")
     },
-    **{f"{name}, negatives from all": CANDIDATES[name] | ALL for name in ("tangent", "ball", "lorentz")},
+    **{f"{name}, negatives from all": at(CANDIDATES[name], relatives=0.0) for name in ("tangent", "ball", "lorentz")},
     # lengths are in units of 1/√c, and so are the rates
-    "nested balls, c = 0.1": BALLS | {"c": [0.1], "lr": [0.03, 0.1, 0.3, 1.0]},
-    "nested balls, c = 10": BALLS | {"c": [10.0], "lr": [0.003, 0.01, 0.03, 0.1]},
-    "tangent, c = 0.1": RANDOM | {"c": [0.1], "lr": [0.1, 0.3, 1.0, 3.0]},
-    "tangent, c = 10": RANDOM | {"c": [10.0], "lr": [0.01, 0.03, 0.1, 0.3]},
+    "nested balls, c = 0.1": {**at(BALLS, c=0.1), "lr": [0.03, 0.1, 0.3, 1.0]},
+    "nested balls, c = 10": {**at(BALLS, c=10.0), "lr": [0.003, 0.01, 0.03, 0.1]},
+    "tangent, c = 0.1": {**at(RANDOM, c=0.1), "lr": [0.1, 0.3, 1.0, 3.0]},
+    "tangent, c = 10": {**at(RANDOM, c=10.0), "lr": [0.01, 0.03, 0.1, 0.3]},
 }
 
 

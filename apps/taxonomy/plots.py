@@ -62,7 +62,9 @@ def disk(model: TaxonomyEmbedding, taxonomy: Taxonomy) -> Figure:
     axes.add_collection(LineCollection(list(segments), colors=colours[child], linewidths=0.5, alpha=0.5))
     size = 4 + 26 * np.sqrt(taxonomy.below[general].numpy() / max(1, int(taxonomy.below.max())))
     axes.scatter(z.real, z.imag, s=size, c=colours, linewidths=0, zorder=2)
-    _label(axes, z, [taxonomy.names[node].split(".")[0].replace("_", " ") for node in general[:LABELLED].tolist()])
+    _label(
+        figure, axes, z, [taxonomy.names[node].split(".")[0].replace("_", " ") for node in general[:LABELLED].tolist()]
+    )
     return figure
 
 
@@ -74,9 +76,9 @@ def geodesics(start: ndarray, end: ndarray) -> ndarray:
     return (along + start[:, None]) / (1 + start.conj()[:, None] * along)
 
 
-def _label(axes: Axes, z: ndarray, names: Sequence[str]) -> None:
+def _label(figure: Figure, axes: Axes, z: ndarray, names: Sequence[str]) -> None:
     """Write the names at their points, the first first; one that has no place beside those is left out."""
-    renderer = FigureCanvasAgg(axes.figure).get_renderer()
+    renderer = FigureCanvasAgg(figure).get_renderer()
     taken: list[Bbox] = []
     for point, name in zip(z, names, strict=False):
         for x, y, horizontal, vertical in PLACES:
