@@ -5,6 +5,7 @@
 
 import argparse
 import io
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ from apps.taxonomy.trained import trained
 
 PIXELS, COLOURS = 1050, 32  # of the image
 LABELLED, STEPS = 50, 24  # nodes that may have a label, points of a geodesic
+SENSE = re.compile(r"\.[nv]\.\d+$")  # of a name in WordNet
 # where a label may stand from its point, in points, and how it is aligned
 PLACES = (
     (5, 0, "left", "center"),
