@@ -2,11 +2,12 @@
 # make demo-taxonomy   environment, the mammals of WordNet embedded in hyperbolic space: table and report
 # make test   environment, then the whole suite
 # make study  the study of CHEST in docs/study.md: hours; goes on where it was
+# make study-taxonomy   that of the mammals in docs/taxonomy.md: an hour of one core; goes on where it was
 PYTHON ?=
 SETUP = .ci/setup .ci/constraints.txt pyproject.toml
 RUN = .venv/bin/python -m
 
-.PHONY: demo demo-taxonomy test test-deep check bench study clean
+.PHONY: demo demo-taxonomy test test-deep check bench study study-taxonomy clean
 demo: .venv/.apps
 	$(RUN) apps.chest_vit fit --config apps/chest_vit/configs/emoji.yaml
 
@@ -40,6 +41,7 @@ bench: .venv/.dev
 	$(RUN) benchmarks.render
 	$(RUN) benchmarks.retrieval
 	$(RUN) benchmarks.index
+	$(RUN) benchmarks.taxonomy
 
 study: .venv/.apps
 	$(RUN) apps.chest_vit sweep --config apps/chest_vit/configs/prestudy.yaml --folder runs/study/sweep
@@ -47,6 +49,10 @@ study: .venv/.apps
 	$(RUN) apps.chest_vit ablate --config apps/chest_vit/configs/study.yaml --data.benchmark furniture --folder runs/study/furniture \
 		--candidates "['H', 'E', 'H + E', 'H + E, flat']"
 	$(RUN) apps.chest_vit compare --config apps/chest_vit/configs/study.yaml --folder runs/study/rivals --trainer.max_epochs 10
+
+study-taxonomy: .venv/.apps
+	$(RUN) apps.taxonomy compare --config apps/taxonomy/configs/study.yaml --folder runs/study-taxonomy/compare
+	$(RUN) apps.taxonomy sweep --config apps/taxonomy/configs/study.yaml --folder runs/study-taxonomy/sweep
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

@@ -56,7 +56,7 @@ class Trial:
     """One training: what to train, with which settings and seed, and where it is scored.
 
     stage: "search" scores on validation data, "final" on test data.
-    moments: steps after which to score, beside the end of every epoch and the last step.
+    moments: steps after which to score, beside the end of every epoch and the last step; 0 is before the first.
     steps: how many steps to train; None is all that the app's training has.
     """
 

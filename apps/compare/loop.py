@@ -49,6 +49,8 @@ def train(
     last = trial.steps or epochs * len(batches)
     optimizer, scheduler = optimiser(last)
     done = 0
+    if 0 in trial.moments:
+        yield Evaluation(0, 0.0, score(False))
     for epoch in itertools.count():
         batches.set_epoch(epoch)
         for place, batch in enumerate(batches):

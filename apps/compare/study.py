@@ -69,7 +69,8 @@ def run_study(
         budget: Settings that each candidate may try on validation data.
         search_steps: Steps of each of these trials.
         finalists: The best of these that train to the end on validation data, to choose among; 1 takes the best.
-        moments: Steps after which to score, beside the last step; some apps score the end of each epoch too.
+        moments: Steps after which to score, beside the last step, 0 before the first; some apps score the end of each
+            epoch too.
         reference: A candidate from which the others' differences are shown, seed by seed.
     """
     experiment = study.make(model, datamodule, trainer, candidates)

@@ -140,7 +140,8 @@ def draw(comparison: Comparison, path: Path) -> None:
         for index, (name, runs) in enumerate(comparison.finals.items()):
             steps, epochs = (np.array([e[place] for e in runs[0].history]) for place in (0, 1))
             values = _scores(runs, comparison.score)
-            _band(by_step, steps, values, index, name)
+            trained = steps > 0  # the axis is logarithmic
+            _band(by_step, steps[trained], values[:, trained], index, name)
             late = epochs >= min(1.0, epochs[-1])
             _band(by_epoch, epochs[late], values[:, late], index, name)
         by_step.set(xlabel="step", xscale="log")

@@ -1,8 +1,9 @@
 """Pairs of nodes and ancestors with negatives, a batch a function of (seed, epoch, step)."""
 
+import inspect
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import lightning as L
 import numpy as np
@@ -82,6 +83,13 @@ class TaxonomyData(L.LightningDataModule):
         mending = Mending(**{name: h[name] for name in Mending._fields})
         whole = load_taxonomy(h["root"], h["part"], mending)
         return whole if h["root_synset"] is None else whole.subtree(h["root_synset"])
+
+    def varied(self, **options: Any) -> "TaxonomyData":
+        """The same taxonomy with some other options, of the pairs and the batches."""
+        given = {name: self.hparams[name] for name in inspect.signature(TaxonomyData).parameters}
+        other = TaxonomyData(**given | options)
+        other.__dict__["taxonomy"] = self.taxonomy  # where cached_property keeps it
+        return other
 
     @cached_property
     def _split(self) -> tuple[Tensor, Tensor]:

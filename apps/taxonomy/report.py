@@ -18,7 +18,7 @@ from geomdml.search import knn
 from geomdml.spaces import Hyperbolic
 
 MOST_POINTS, LABELLED, CHOSEN, NEIGHBOURS, WORST = 3000, 40, 6, 8, 10
-EDGE = 0.98  # where the 95th percentile of the distances from the origin is drawn
+EDGE = 0.9  # where the 95th percentile of the distances from the origin is drawn
 
 
 def write_report(
@@ -72,8 +72,9 @@ def disk(model: TaxonomyEmbedding, taxonomy: Taxonomy) -> dict[str, Any]:
 def project(model: TaxonomyEmbedding, nodes: Tensor) -> tuple[Tensor, float]:
     """(n, 2) points of the disk that keep the order of the distances from the origin, and the scale of these.
 
-    In two dimensions angles are kept; in more, they are those of the directions' first two principal components.
-    Distances from the origin are scaled, for where they are large all points would lie on the edge.
+    Distances from the origin are scaled, for where they are large all points would lie on the edge. Of the angles only
+    the order round the circle is kept, from the widest gap on, for a taxonomy may lie in a few degrees; in more than
+    two dimensions they are those of the directions' first two principal components.
     """
     radii = model.radii[nodes].double()
     vectors = model.embeddings.double()
@@ -83,10 +84,14 @@ def project(model: TaxonomyEmbedding, nodes: Tensor) -> tuple[Tensor, float]:
     if unit.shape[1] > 2:
         centred = unit - unit.mean(0)
         unit = centred @ torch.linalg.eigh(centred.T @ centred)[1][:, -2:].flip(1)
-    unit = torch.nn.functional.normalize(torch.nn.functional.pad(unit, (0, max(0, 2 - unit.shape[1]))), dim=1)
+    x, y = torch.nn.functional.pad(unit, (0, max(0, 2 - unit.shape[1])))[nodes].T
+    angles, order = torch.atan2(y, x).sort()
+    widest = torch.cat([angles[1:], angles[:1] + 2 * torch.pi]).sub(angles).argmax()
+    turns = torch.empty_like(angles)
+    turns[order.roll(-1 - int(widest))] = torch.arange(len(nodes)).to(angles) * (2 * torch.pi / len(nodes))
     far = float(radii.quantile(0.95)) or 1.0
     scale = min(1.0, 2 * float(np.arctanh(EDGE)) / far)
-    return unit[nodes] * (scale * radii / 2).tanh()[:, None], scale
+    return torch.stack([turns.cos(), turns.sin()], 1) * (scale * radii / 2).tanh()[:, None], scale
 
 
 def path_to_root(model: TaxonomyEmbedding, taxonomy: Taxonomy) -> list[dict[str, Any]]:

@@ -58,7 +58,7 @@ class Training:
     st.integers(1, 5),
     st.integers(1, 4),
     st.one_of(st.none(), st.integers(1, 12)),
-    st.sets(st.integers(1, 20)),
+    st.sets(st.integers(0, 20)),
     st.sampled_from(["step", "epoch"]),
 )
 def test_it_scores_at_the_moments_and_at_the_end(size, epochs, steps, moments, per):

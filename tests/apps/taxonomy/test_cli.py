@@ -9,8 +9,10 @@ import signal
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 
+from apps.taxonomy import plots
 from apps.taxonomy.__main__ import main
 from apps.taxonomy.model import TaxonomyEmbedding
 from tests.apps.command_line import App, assert_complete, results
@@ -230,6 +232,29 @@ def test_compare_trains_in_every_space_with_the_same_budget(root, tmp_path):
         rows = list(csv.DictReader(file))
     assert {row["candidate"] for row in rows} == {"nested balls", "ball", "euclidean"}
     assert (tmp_path / "compare/table.md").read_text().count("nested balls") >= 2
+
+
+def test_a_sweep_varies_dimensions_floats_and_the_pairs_held_out_and_scores_before_training(root, tmp_path):
+    swept = "['nested balls, 20% held out', 'nested balls, float64', 'euclidean, 5-d']"
+    few = ("--seeds", "2", "--budget", "1", "--search_steps", "3", "--trainer.max_epochs", "1", "--moments", "[0]")
+    app("sweep", root, tmp_path, *SMALL, "--candidates", swept, *few, "--folder", str(tmp_path / "sweep"))
+    with (tmp_path / "sweep/results.csv").open() as file:
+        found = {(r["candidate"], r["seed"], r["step"], r["score"]): float(r["value"]) for r in csv.DictReader(file)}
+    assert found["nested balls, float64", "0", "0", "MAP"] == pytest.approx(100)  # the data are a tree
+    assert found["euclidean, 5-d", "0", "0", "MAP"] < 30 < found["nested balls, 20% held out", "0", "0", "held-out MAP"]
+    assert ("euclidean, 5-d", "0", "20", "held-out MAP") not in found
+    first, second = (found["nested balls, 20% held out", seed, "20", "held-out mean rank"] for seed in "01")
+    assert first != second  # each seed holds out others
+    assert "**Before training**" in (tmp_path / "sweep/table.md").read_text()
+
+
+def test_the_figure_of_a_run_is_drawn(finished, tmp_path):
+    plots.main([str(finished / "checkpoints/best.ckpt"), "--out", str(tmp_path)])
+    with Image.open(tmp_path / "taxonomy-disk.png") as figure:
+        assert figure.size == (plots.PIXELS, plots.PIXELS)
+        assert len(figure.convert("RGB").getcolors()) > 10  # something is drawn
+    with pytest.raises(SystemExit, match=r"error: .*none\.ckpt"):
+        plots.main([str(tmp_path / "none.ckpt"), "--out", str(tmp_path)])
 
 
 def test_mistakes_end_with_one_line(root, tmp_path):
