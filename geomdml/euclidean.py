@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from geomdml._core import autograd, checks
+from geomdml._core.batches import over_batches
 from geomdml._core.numerics import (
     add_product,
     direction,
@@ -54,15 +55,18 @@ def dist(x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"]) -> Float[
     return norm(wide(x) - wide(y)).squeeze(-1).to(**result_form(x, y))
 
 
-def pairwise_dist(x: Float[Tensor, "B D"], y: Float[Tensor, "P D"], *, squared: bool = False) -> Float[Tensor, "B P"]:
+@over_batches
+def pairwise_dist(
+    x: Float[Tensor, "*#batch B D"], y: Float[Tensor, "*#batch P D"], *, squared: bool = False
+) -> Float[Tensor, "*#batch B P"]:
     """All Euclidean distances between two lists of vectors, or their squares, in O(B·P) memory.
 
     Args:
-        x, y: (B, D) and (P, D) vectors.
+        x, y: (..., B, D) and (..., P, D) vectors; leading dimensions broadcast.
         squared: return ‖x − y‖² instead.
 
     Returns:
-        (B, P) distances, at least float32; exactly 0 for equal vectors, with gradient 0.
+        (..., B, P) distances, at least float32; exactly 0 for equal vectors, with gradient 0.
 
     Raises:
         ValueError, TypeError: as `dist`.

@@ -7,14 +7,17 @@ Parameters, optimisers and layers of geoopt work as before. Distances, maps, tra
 inside, where geoopt stops at 1 − 4·10⁻³ in float32. What these modules have no function for is geoopt's own.
 """
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
-import geoopt
 import torch
 from torch import Tensor
 
 from geomdml import lorentz, poincare
+
+with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of torch, for its torch.jit.script
+    import geoopt
 
 __all__ = ["Lorentz", "PoincareBall"]
 

@@ -28,6 +28,7 @@ from geomdml import poincare
 from geomdml._core import all_pairs as pairs
 from geomdml._core import checks, formulas, one_to_one, polar
 from geomdml._core.autograd import Smooth
+from geomdml._core.batches import over_batches
 from geomdml._core.checks import Numbers, Scalar
 from geomdml._core.numerics import (
     TensorOptions,
@@ -88,14 +89,17 @@ def inner(X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], *, c: Sc
     return (-torch.cosh(c64.sqrt() * dist(wide(X), wide(Y), c=c64)) / c64).to(**result_form(X, Y))
 
 
-def pairwise_inner(X: Float[Tensor, "B D"], Y: Float[Tensor, "P D"], *, c: Scalar) -> Float[Tensor, "B P"]:
+@over_batches
+def pairwise_inner(
+    X: Float[Tensor, "*#batch B D"], Y: Float[Tensor, "*#batch P D"], *, c: Scalar
+) -> Float[Tensor, "*#batch B P"]:
     """All Lorentz products between two lists of points, by one matrix product in float64.
 
     Args: X, Y, c: as of `pairwise_dist`.
 
     Returns:
-        (B, P) products, at least float32. Their error is 1e-16 X₀Y₀: for A ≤ 8 they rank as distances do, to the digits
-        of float32; see the module's docstring.
+        (..., B, P) products, at least float32. Their error is 1e-16 X₀Y₀: for A ≤ 8 they rank as distances do, to the
+        digits of float32; see the module's docstring.
 
     Raises: ValueError, TypeError: as `dist`.
 
@@ -139,12 +143,15 @@ def dist(X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], *, c: Sca
     return _one_to_one(X, Y, c64)
 
 
-def pairwise_dist(X: Float[Tensor, "B D"], Y: Float[Tensor, "P D"], *, c: Scalar) -> Float[Tensor, "B P"]:
+@over_batches
+def pairwise_dist(
+    X: Float[Tensor, "*#batch B D"], Y: Float[Tensor, "*#batch P D"], *, c: Scalar
+) -> Float[Tensor, "*#batch B P"]:
     """The `dist` of all pairs of two lists of points, in O(B·P) memory.
 
-    Args: X, Y, c: as for `dist`, but X and Y are (B, D) and (P, D).
+    Args: X, Y, c: as for `dist`, but X and Y are (..., B, D) and (..., P, D).
 
-    Returns: (B, P) distances, at least float32.
+    Returns: (..., B, P) distances, at least float32.
 
     Raises: ValueError, TypeError: as `dist`. Source: as `dist`.
 

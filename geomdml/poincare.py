@@ -16,6 +16,7 @@ from torch import Tensor
 from geomdml._core import all_pairs as pairs
 from geomdml._core import checks, formulas, one_to_one
 from geomdml._core.autograd import Smooth
+from geomdml._core.batches import over_batches
 from geomdml._core.checks import Numbers, Scalar
 from geomdml._core.numerics import (
     across,
@@ -482,12 +483,15 @@ def dist(x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], *, c: Sca
     return _one_to_one(x, y, c64)
 
 
-def pairwise_dist(x: Float[Tensor, "B D"], y: Float[Tensor, "P D"], *, c: Scalar) -> Float[Tensor, "B P"]:
+@over_batches
+def pairwise_dist(
+    x: Float[Tensor, "*#batch B D"], y: Float[Tensor, "*#batch P D"], *, c: Scalar
+) -> Float[Tensor, "*#batch B P"]:
     """The `dist` of all pairs of two lists of points, in O(B·P) memory.
 
-    Args: x, y, c: as for `dist`, but x and y are (B, D) and (P, D).
+    Args: x, y, c: as for `dist`, but x and y are (..., B, D) and (..., P, D).
 
-    Returns: (B, P) distances, at least float32.
+    Returns: (..., B, P) distances, at least float32.
 
     Raises: ValueError, TypeError: as `dist`. Source: as `dist`.
 

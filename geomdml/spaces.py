@@ -55,7 +55,9 @@ class Euclidean:
         """See `geomdml.euclidean.dist`."""
         return euclidean.dist(x, y)
 
-    def pairwise_dist(self, x: Float[Tensor, "B D"], y: Float[Tensor, "P D"]) -> Float[Tensor, "B P"]:
+    def pairwise_dist(
+        self, x: Float[Tensor, "*#batch B D"], y: Float[Tensor, "*#batch P D"]
+    ) -> Float[Tensor, "*#batch B P"]:
         """See `geomdml.euclidean.pairwise_dist`."""
         return euclidean.pairwise_dist(x, y)
 
@@ -132,7 +134,9 @@ class Hyperbolic(nn.Module):
         """Distance from the origin."""
         return self.dist(x, torch.zeros_like(x))
 
-    def pairwise_dist(self, x: Float[Tensor, "B D"], y: Float[Tensor, "P D"]) -> Float[Tensor, "B P"]:
+    def pairwise_dist(
+        self, x: Float[Tensor, "*#batch B D"], y: Float[Tensor, "*#batch P D"]
+    ) -> Float[Tensor, "*#batch B P"]:
         """See `pairwise_dist` in `geomdml.tangent`, `geomdml.poincare` and `geomdml.lorentz`."""
         return GEOMETRY[self.chart].pairwise_dist(x, y, c=self.c)
 
@@ -268,9 +272,11 @@ class Product(nn.Module):
         parts = zip(self.spaces, self.split(x), self.split(y), strict=True)
         return _root_of_squares([space.dist(a, b) for space, a, b in parts])
 
-    def pairwise_dist(self, x: Float[Tensor, "B D"], y: Float[Tensor, "P D"]) -> Float[Tensor, "B P"]:
+    def pairwise_dist(
+        self, x: Float[Tensor, "*#batch B D"], y: Float[Tensor, "*#batch P D"]
+    ) -> Float[Tensor, "*#batch B P"]:
         """√(Σ dᵢ²) of all pairs; memory O(B·P) for each factor."""
-        checks.rows(x=x, y=y)
+        checks.same_length(x=x, y=y)
         parts = zip(self.spaces, self.split(x), self.split(y), strict=True)
         return _root_of_squares([space.pairwise_dist(a, b) for space, a, b in parts])
 

@@ -27,6 +27,7 @@ from geomdml import poincare
 from geomdml._core import all_pairs as pairs
 from geomdml._core import checks, formulas, one_to_one, polar
 from geomdml._core.autograd import Differentiable
+from geomdml._core.batches import over_batches
 from geomdml._core.checks import Numbers, Scalar
 from geomdml._core.numerics import (
     LOG2,
@@ -86,12 +87,15 @@ def dist(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Sca
     return _one_to_one(u, v, c64)
 
 
-def pairwise_dist(u: Float[Tensor, "B D"], v: Float[Tensor, "P D"], *, c: Scalar) -> Float[Tensor, "B P"]:
+@over_batches
+def pairwise_dist(
+    u: Float[Tensor, "*#batch B D"], v: Float[Tensor, "*#batch P D"], *, c: Scalar
+) -> Float[Tensor, "*#batch B P"]:
     """The `dist` of all pairs of two lists of points, in O(B·P) memory.
 
-    Args: u, v, c: as for `dist`, but u and v are (B, D) and (P, D).
+    Args: u, v, c: as for `dist`, but u and v are (..., B, D) and (..., P, D).
 
-    Returns: (B, P) distances, at least float32.
+    Returns: (..., B, P) distances, at least float32.
 
     Raises: ValueError, TypeError: as `dist`.
 
