@@ -12,8 +12,9 @@ what is much less than the former is lost in rounding. An index that multiplies 
 does, but for what a float32 cannot tell apart, for A ≤ 8. For the same reason distances are not taken from the
 product, but from the law of cosines (see `geomdml.tangent`): they keep their digits at any radius.
 
-`c` > 0 is the absolute curvature: a number, or a 0-d tensor through which gradients flow. Formulas: Nickel and Kiela,
-"Learning continuous hierarchies in the Lorentz model of hyperbolic geometry" (2018), section 3.
+`c` > 0 is the absolute curvature: a number, a 0-d tensor, or a tensor (..., 1) that broadcasts to the points, such as
+one for each head. Gradients flow through it. Formulas: Nickel and Kiela, "Learning continuous hierarchies in the
+Lorentz model of hyperbolic geometry" (2018), section 3.
 
 A tangent vector at a point is given as in `geomdml.tangent`: by the vector at the origin that is carried to it along
 the geodesic from the origin, half as long as the way that it leads. Its components in the ambient Minkowski space
@@ -30,6 +31,7 @@ from geomdml._core import checks, formulas, one_to_one, polar
 from geomdml._core.autograd import Smooth
 from geomdml._core.batches import over_batches
 from geomdml._core.checks import Numbers, Scalar
+from geomdml._core.curvatures import Curvature, for_each_curvature
 from geomdml._core.numerics import (
     TensorOptions,
     asinh_ratio,
@@ -67,7 +69,8 @@ def __dir__() -> list[str]:
     return __all__
 
 
-def inner(X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:
+@for_each_curvature("numbers", degree=2)
+def inner(X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], *, c: Curvature) -> Float[Tensor, "*#batch"]:
     """The Lorentz product ⟨X, Y⟩ = −X₀Y₀ + Σ XᵢYᵢ, at most −1/c.
 
     Args: X, Y, c: as for `dist`.
@@ -89,9 +92,10 @@ def inner(X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], *, c: Sc
     return (-torch.cosh(c64.sqrt() * dist(wide(X), wide(Y), c=c64)) / c64).to(**result_form(X, Y))
 
 
+@for_each_curvature("pairs", degree=2)
 @over_batches
 def pairwise_inner(
-    X: Float[Tensor, "*#batch B D"], Y: Float[Tensor, "*#batch P D"], *, c: Scalar
+    X: Float[Tensor, "*#batch B D"], Y: Float[Tensor, "*#batch P D"], *, c: Curvature
 ) -> Float[Tensor, "*#batch B P"]:
     """All Lorentz products between two lists of points, by one matrix product in float64.
 
@@ -118,7 +122,8 @@ def pairwise_inner(
     return torch.addmm(-X0 * Y0.T, X64, Y64.T).to(**result_form(X, Y))
 
 
-def dist(X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:
+@for_each_curvature("numbers")
+def dist(X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], *, c: Curvature) -> Float[Tensor, "*#batch"]:
     """Hyperbolic distance arcosh(−c⟨X, Y⟩)/√c, without that formula's loss of digits.
 
     Args:
@@ -143,9 +148,10 @@ def dist(X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], *, c: Sca
     return _one_to_one(X, Y, c64)
 
 
+@for_each_curvature("pairs")
 @over_batches
 def pairwise_dist(
-    X: Float[Tensor, "*#batch B D"], Y: Float[Tensor, "*#batch P D"], *, c: Scalar
+    X: Float[Tensor, "*#batch B D"], Y: Float[Tensor, "*#batch P D"], *, c: Curvature
 ) -> Float[Tensor, "*#batch B P"]:
     """The `dist` of all pairs of two lists of points, in O(B·P) memory.
 
@@ -165,8 +171,9 @@ def pairwise_dist(
     return _all_distances(X, Y, curvature(c, X))
 
 
+@for_each_curvature("vectors")
 def mobius_add(
-    X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], *, c: Scalar
+    X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], *, c: Curvature
 ) -> Float[Tensor, "*#batch D"]:
     """Translation X ⊕ Y: the point Y under the Lorentz boost that takes the origin to X.
 
@@ -189,7 +196,8 @@ def mobius_add(
     return _in_range(polar.translate(X, Y, c64, *[polar.LORENTZ] * 3), c64, result_form(X, Y))
 
 
-def expmap(X: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
+@for_each_curvature("vectors")
+def expmap(X: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Curvature) -> Float[Tensor, "*#batch D"]:
     """exp_X(v): the point reached from X along the tangent vector v at X; its distance from X is 2‖v‖.
 
     Args:
@@ -212,7 +220,8 @@ def expmap(X: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: S
     return _in_range(polar.translate(X, v, c64, polar.LORENTZ, polar.TANGENT, polar.LORENTZ), c64, result_form(X, v))
 
 
-def logmap(X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
+@for_each_curvature("vectors")
+def logmap(X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], *, c: Curvature) -> Float[Tensor, "*#batch D"]:
     """log_X(Y), the tangent vector at X that leads to Y: the inverse of `expmap`, of length ‖·‖ = d(X, Y)/2.
 
     Args: X, Y, c: as for `dist`.
@@ -233,8 +242,9 @@ def logmap(X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], *, c: S
     return v.to(**result_form(X, Y))
 
 
+@for_each_curvature("vectors")
 def geodesic(
-    X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], t: Numbers, *, c: Scalar
+    X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], t: Numbers, *, c: Curvature
 ) -> Float[Tensor, "*#batch D"]:
     """The point at t·d(X, Y) from X on the geodesic through X, at t = 0, and Y, at t = 1.
 
@@ -287,7 +297,8 @@ def midpoint(
     return _in_range(polar.midpoint(X, weights, c64, polar.LORENTZ), c64, result_form(X))
 
 
-def from_tangent(u: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
+@for_each_curvature("vectors")
+def from_tangent(u: Float[Tensor, "*#batch D"], *, c: Curvature) -> Float[Tensor, "*#batch D"]:
     """The point sinh(2√c‖u‖) û/√c of the tangent vector u at the origin.
 
     Args:
@@ -316,7 +327,8 @@ def from_tangent(u: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "
     return (2 * sinh_ratio(short * A) * short * u64).to(**form)
 
 
-def to_tangent(X: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
+@for_each_curvature("vectors")
+def to_tangent(X: Float[Tensor, "*#batch D"], *, c: Curvature) -> Float[Tensor, "*#batch D"]:
     """The tangent vector at the origin of a point, asinh(√c‖X‖) X̂/(2√c): the inverse of `from_tangent`.
 
     Args: X, c: as for `dist`.
@@ -335,7 +347,8 @@ def to_tangent(X: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#
     return (asinh_ratio(c64.sqrt() * norm(X64)) * X64 / 2).to(**result_form(X))
 
 
-def from_ball(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
+@for_each_curvature("vectors")
+def from_ball(x: Float[Tensor, "*#batch D"], *, c: Curvature) -> Float[Tensor, "*#batch D"]:
     """The point 2x/(1 − c‖x‖²) of a point x of the Poincaré ball.
 
     Args:
@@ -358,7 +371,8 @@ def from_ball(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#b
     return (2 * wide(x) / boundary_gap(wide(x), c64)).to(**result_form(x))
 
 
-def to_ball(X: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
+@for_each_curvature("points of the ball")
+def to_ball(X: Float[Tensor, "*#batch D"], *, c: Curvature) -> Float[Tensor, "*#batch D"]:
     """The point X/(1 + √(1 + c‖X‖²)) of the Poincaré ball, at most the last float inside: the inverse of `from_ball`.
 
     Args: X, c: as for `dist`.

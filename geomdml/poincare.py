@@ -5,8 +5,9 @@ lost in two places only, 1 − c‖x‖² near the boundary and ‖x − y‖ be
 `geomdml._core.numerics` keeps them.
 To train, keep points by their tangent vectors instead (`geomdml.tangent`): the ball has no floats far from its centre.
 
-`c` > 0 is the absolute curvature: a number, or a 0-d tensor through which gradients flow. Formulas: Ganea, Bécigneul
-and Hofmann, "Hyperbolic neural networks" (2018), section 2.
+`c` > 0 is the absolute curvature: a number, a 0-d tensor, or a tensor (..., 1) that broadcasts to the points, such as
+one for each head. Gradients flow through it. Formulas: Ganea, Bécigneul and Hofmann, "Hyperbolic neural networks"
+(2018), section 2.
 """
 
 import torch
@@ -18,6 +19,7 @@ from geomdml._core import checks, formulas, one_to_one
 from geomdml._core.autograd import Smooth
 from geomdml._core.batches import over_batches
 from geomdml._core.checks import Numbers, Scalar
+from geomdml._core.curvatures import Curvature, for_each_curvature
 from geomdml._core.numerics import (
     across,
     asinh_ratio,
@@ -60,7 +62,8 @@ def __dir__() -> list[str]:
 _LONGEST_STEP = 100.0  # √c times half a distance: from any float inside, such a step ends at the boundary
 
 
-def conformal_factor(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:
+@for_each_curvature("numbers", degree=0)
+def conformal_factor(x: Float[Tensor, "*#batch D"], *, c: Curvature) -> Float[Tensor, "*#batch"]:
     """λ_x = 2/(1 − c‖x‖²), the ratio of hyperbolic to Euclidean length at x.
 
     Args:
@@ -83,7 +86,8 @@ def conformal_factor(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tenso
     return (2 / gap).squeeze(-1).to(**result_form(x))
 
 
-def project(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
+@for_each_curvature("points of the ball")
+def project(x: Float[Tensor, "*#batch D"], *, c: Curvature) -> Float[Tensor, "*#batch D"]:
     """The nearest point of the ball: x itself if it lies inside, else x pulled back to the last floats inside.
 
     Args:
@@ -111,7 +115,8 @@ def project(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     return round_inside(torch.where(outside, onto_boundary, x64), c64, result_form(x))
 
 
-def expmap0(v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
+@for_each_curvature("points of the ball")
+def expmap0(v: Float[Tensor, "*#batch D"], *, c: Curvature) -> Float[Tensor, "*#batch D"]:
     """exp_0(v) = tanh(√c‖v‖) v/(√c‖v‖): the point reached from the origin along v; its distance from there is 2‖v‖.
 
     Args:
@@ -134,7 +139,8 @@ def expmap0(v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     return round_inside(_exp0(wide(v), c64), c64, result_form(v))
 
 
-def logmap0(y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
+@for_each_curvature("vectors")
+def logmap0(y: Float[Tensor, "*#batch D"], *, c: Curvature) -> Float[Tensor, "*#batch D"]:
     """log_0(y) = artanh(√c‖y‖) y/(√c‖y‖), the inverse of `expmap0`.
 
     Args:
@@ -157,7 +163,8 @@ def logmap0(y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     return _log0(y64, _gap("y", y64, c64), c64).to(**result_form(y))
 
 
-def expmap(x: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
+@for_each_curvature("points of the ball")
+def expmap(x: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Curvature) -> Float[Tensor, "*#batch D"]:
     """exp_x(v) = x ⊕ tanh(√c λ_x‖v‖/2) v/(√c‖v‖): the point reached from x along v; its distance from x is λ_x‖v‖.
 
     Args:
@@ -185,7 +192,8 @@ def expmap(x: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: S
     return round_inside(_exp(x, v, across(x, v), _gap("x", x, c64), c64), c64, form)
 
 
-def logmap(x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
+@for_each_curvature("vectors")
+def logmap(x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], *, c: Curvature) -> Float[Tensor, "*#batch D"]:
     """log_x(y), the tangent vector at x that leads to y: the inverse of `expmap`, of length λ_x‖·‖ = d(x, y).
 
     Args:
@@ -210,8 +218,9 @@ def logmap(x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], *, c: S
     return (scale * step).to(**form)
 
 
+@for_each_curvature("points of the ball")
 def mobius_add(
-    x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], *, c: Scalar
+    x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], *, c: Curvature
 ) -> Float[Tensor, "*#batch D"]:
     """Möbius addition x ⊕ y: the point y carried along by the translation that takes the origin to x.
 
@@ -241,7 +250,8 @@ def mobius_add(
     return round_inside((gap_x * w + square_w * x64) / (square_w + gap_x * gap_y), c64, result_form(x, y))
 
 
-def mobius_scalar_mul(r: Numbers, x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
+@for_each_curvature("points of the ball")
+def mobius_scalar_mul(r: Numbers, x: Float[Tensor, "*#batch D"], *, c: Curvature) -> Float[Tensor, "*#batch D"]:
     """Möbius scalar multiple r ⊗ x = exp_0(r log_0 x): the point r times as far from the origin, on the line of x.
 
     Args:
@@ -269,7 +279,10 @@ def mobius_scalar_mul(r: Numbers, x: Float[Tensor, "*#batch D"], *, c: Scalar) -
     return round_inside(_exp0(_column(r, x64) * log, c64), c64, result_form(x))
 
 
-def mobius_matvec(M: Float[Tensor, "E D"], x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch E"]:
+@for_each_curvature("points of the ball")
+def mobius_matvec(
+    M: Float[Tensor, "E D"], x: Float[Tensor, "*#batch D"], *, c: Curvature
+) -> Float[Tensor, "*#batch E"]:
     """Möbius matrix product M ⊗ x = exp_0(M log_0 x).
 
     Args:
@@ -300,8 +313,9 @@ def mobius_matvec(M: Float[Tensor, "E D"], x: Float[Tensor, "*#batch D"], *, c: 
     return round_inside(_exp0(log @ wide(M).T, c64), c64, result_form(M, x))
 
 
+@for_each_curvature("vectors")
 def gyration(
-    x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Scalar
+    x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Curvature
 ) -> Float[Tensor, "*#batch D"]:
     """gyr[x, y]v = −(x ⊕ y) ⊕ (x ⊕ (y ⊕ v)): the rotation by which Möbius addition fails to be associative.
 
@@ -329,8 +343,9 @@ def gyration(
     return _gyrate(x, y, _gap("x", x, c64), _gap("y", y, c64), wide(v), c64).to(**form)
 
 
+@for_each_curvature("vectors")
 def parallel_transport(
-    x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Scalar
+    x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Curvature
 ) -> Float[Tensor, "*#batch D"]:
     """P_{x→y}(v) = (λ_x/λ_y) gyr[y, −x]v: the tangent vector v at x carried to y along the geodesic between them.
 
@@ -357,8 +372,9 @@ def parallel_transport(
     return (gap_y / gap_x * _gyrate(y, -x, gap_y, gap_x, wide(v), c64)).to(**form)
 
 
+@for_each_curvature("points of the ball")
 def geodesic(
-    x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], t: Numbers, *, c: Scalar
+    x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], t: Numbers, *, c: Curvature
 ) -> Float[Tensor, "*#batch D"]:
     """γ(t) = x ⊕ (t ⊗ (−x ⊕ y)): the point at t·d(x, y) from x on the geodesic through x, at t = 0, and y, at t = 1.
 
@@ -438,7 +454,8 @@ def midpoint(
     return round_inside(mean * 2 * U / (2 * U - 1 + torch.sqrt(1 + 4 * U * V)), c64, result_form(x))
 
 
-def dist0(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:
+@for_each_curvature("numbers")
+def dist0(x: Float[Tensor, "*#batch D"], *, c: Curvature) -> Float[Tensor, "*#batch"]:
     """Distance from the origin, (2/√c) artanh(√c‖x‖).
 
     Args: x, c: as for `dist`.
@@ -458,7 +475,8 @@ def dist0(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch
     return (2 * artanh / c64.sqrt()).squeeze(-1).to(**result_form(x))
 
 
-def dist(x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:
+@for_each_curvature("numbers")
+def dist(x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], *, c: Curvature) -> Float[Tensor, "*#batch"]:
     """Hyperbolic distance (2/√c) asinh(√c‖x − y‖/√((1 − c‖x‖²)(1 − c‖y‖²))).
 
     Args:
@@ -483,9 +501,10 @@ def dist(x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], *, c: Sca
     return _one_to_one(x, y, c64)
 
 
+@for_each_curvature("pairs")
 @over_batches
 def pairwise_dist(
-    x: Float[Tensor, "*#batch B D"], y: Float[Tensor, "*#batch P D"], *, c: Scalar
+    x: Float[Tensor, "*#batch B D"], y: Float[Tensor, "*#batch P D"], *, c: Curvature
 ) -> Float[Tensor, "*#batch B P"]:
     """The `dist` of all pairs of two lists of points, in O(B·P) memory.
 

@@ -9,7 +9,8 @@ With A = 2√c‖u‖, B = 2√c‖v‖, θ the angle between u and v, and δ = 
     sinh²(δ/2) = sinh²((A − B)/2) + sinh A · sinh B · s,        s = sin²(θ/2) = ‖û − v̂‖²/4.
 
 Both terms are positive, so no digits cancel; everything is evaluated in float64 and in logarithms, so nothing overflows
-at any radius. `c` > 0 is the absolute curvature: a number, or a 0-d tensor through which gradients flow.
+at any radius. `c` > 0 is the absolute curvature: a number, a 0-d tensor, or a tensor (..., 1) that broadcasts to the
+points, such as one for each head. Gradients flow through it.
 
 A tangent vector at a point u other than the origin is given by the vector at the origin that arrives as it when it is
 carried along the geodesic from the origin to u (parallel transport). So a vector v is 2‖v‖ long everywhere, at the
@@ -29,6 +30,7 @@ from geomdml._core import checks, formulas, one_to_one, polar
 from geomdml._core.autograd import Differentiable
 from geomdml._core.batches import over_batches
 from geomdml._core.checks import Numbers, Scalar
+from geomdml._core.curvatures import Curvature, for_each_curvature
 from geomdml._core.numerics import (
     LOG2,
     across,
@@ -61,7 +63,8 @@ def __dir__() -> list[str]:
     return __all__
 
 
-def dist(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:
+@for_each_curvature("numbers")
+def dist(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Curvature) -> Float[Tensor, "*#batch"]:
     """Hyperbolic distance between points given by their tangent vectors.
 
     Args:
@@ -87,9 +90,10 @@ def dist(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Sca
     return _one_to_one(u, v, c64)
 
 
+@for_each_curvature("pairs")
 @over_batches
 def pairwise_dist(
-    u: Float[Tensor, "*#batch B D"], v: Float[Tensor, "*#batch P D"], *, c: Scalar
+    u: Float[Tensor, "*#batch B D"], v: Float[Tensor, "*#batch P D"], *, c: Curvature
 ) -> Float[Tensor, "*#batch B P"]:
     """The `dist` of all pairs of two lists of points, in O(B·P) memory.
 
@@ -111,7 +115,8 @@ def pairwise_dist(
     return _all_distances(u, v, curvature(c, u))
 
 
-def from_ball(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
+@for_each_curvature("vectors")
+def from_ball(x: Float[Tensor, "*#batch D"], *, c: Curvature) -> Float[Tensor, "*#batch D"]:
     """The tangent vector u of a point x of the ball: log_0(x).
 
     Args:
@@ -133,7 +138,8 @@ def from_ball(x: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#b
     return poincare.logmap0(x, c=c)
 
 
-def to_ball(u: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
+@for_each_curvature("points of the ball")
+def to_ball(u: Float[Tensor, "*#batch D"], *, c: Curvature) -> Float[Tensor, "*#batch D"]:
     """The point of the ball with tangent vector u: exp_0(u), at most the last float inside the ball.
 
     Args:
@@ -155,8 +161,9 @@ def to_ball(u: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#bat
     return poincare.expmap0(u, c=c)
 
 
+@for_each_curvature("vectors")
 def mobius_add(
-    u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Scalar
+    u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Curvature
 ) -> Float[Tensor, "*#batch D"]:
     """Möbius addition u ⊕ v: the point v carried along by the translation that takes the origin to u.
 
@@ -178,7 +185,8 @@ def mobius_add(
     return polar.translate(u, v, c64, *[polar.TANGENT] * 3).to(**result_form(u, v))
 
 
-def expmap(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
+@for_each_curvature("vectors")
+def expmap(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Curvature) -> Float[Tensor, "*#batch D"]:
     """exp_u(v): the point reached from u along the tangent vector v at u; its distance from u is 2‖v‖.
 
     Args:
@@ -200,7 +208,8 @@ def expmap(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: S
     return mobius_add(u, v, c=c)
 
 
-def logmap(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch D"]:
+@for_each_curvature("vectors")
+def logmap(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Curvature) -> Float[Tensor, "*#batch D"]:
     """log_u(v), the tangent vector at u that leads to v: the inverse of `expmap`, of length ‖·‖ = d(u, v)/2.
 
     Args: u, v, c: as for `dist`.
@@ -219,8 +228,9 @@ def logmap(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: S
     return mobius_add(-u, v, c=c)
 
 
+@for_each_curvature("vectors")
 def geodesic(
-    u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], t: Numbers, *, c: Scalar
+    u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], t: Numbers, *, c: Curvature
 ) -> Float[Tensor, "*#batch D"]:
     """The point at t·d(u, v) from u on the geodesic through u, at t = 0, and v, at t = 1.
 
@@ -273,7 +283,10 @@ def midpoint(
     return polar.midpoint(u, weights, c64, polar.TANGENT).to(**result_form(u))
 
 
-def lca_depth(u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Scalar) -> Float[Tensor, "*#batch"]:
+@for_each_curvature("numbers")
+def lca_depth(
+    u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Curvature
+) -> Float[Tensor, "*#batch"]:
     """Depth of the lowest common ancestor: the distance from the origin to the geodesic segment between two points.
 
     Args: u, v, c: as for `dist`.
