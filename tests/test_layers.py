@@ -32,6 +32,7 @@ CORE = {"torch", "numpy", "scipy", "jaxtyping"}
 EXTRAS = {
     "geomdml.testing": {"hypothesis", "mpmath"},
     "geomdml.testing.peers": {"geoopt", "hypll"},
+    "geomdml.testing.pytest_plugin": {"pytest"},
     "geomdml.geoopt": {"geoopt"},
     "geomdml.pml": {"pytorch_metric_learning"},
     "geomdml.search": {"faiss"},

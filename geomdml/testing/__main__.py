@@ -2,7 +2,8 @@
 
 Draws hard points (the origin, duplicates, near-duplicates, antipodes, the last floats inside the ball), holds every
 function against fifty digits and the geometry against its laws, and prints what holds, to what accuracy, and the
-smallest counter-example to what does not. The exit status is 0 where every law holds whose functions are offered.
+smallest counter-example to what does not. The exit status is 0 where every law holds whose functions are offered, 1
+where one of mathematics (values, geometry, gradients) breaks, 3 where only manners do, 2 where nothing could be asked.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from typing import Any
 import torch
 
 from geomdml import lorentz, poincare, tangent
-from geomdml.testing import peers, report, suite
+from geomdml.testing import peers, records, report, suite
 
 OWN: dict[str, Any] = {"ball": poincare, "tangent": tangent, "lorentz": lorentz}
 PEERS = {"geoopt": (peers.Geoopt, "geoopt==0.5.1"), "hypll": (peers.Hypll, "hypll==0.1.1")}
@@ -44,20 +45,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # who reads, such as `head`, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left to be flushed
         return 141
-    except Refused as refusal:
+    except (Refused, records.Unreadable) as refusal:
         print(f"geomdml.testing: {refusal}", file=sys.stderr)
         return 2
 
 
 def _run(options: argparse.Namespace) -> int:
-    implementations = _implementations(options.implementation, options.chart)
+    implementations = implementations_of(options.implementation, options.chart)
     dtype = getattr(torch, options.dtype)
     laws = [law for law in suite.table(dtype) if set(law.charts) <= set(implementations)]
-    laws = [law for law in laws if fnmatch(law.name, f"*{options.laws}*")]
+    laws = [law for law in laws if _matches(law, options.laws or [""]) and not _matches(law, options.skip)]
     if not laws:
-        raise Refused(f"no law has a name like {options.laws!r}")
-    if options.markdown and not options.markdown.parent.is_dir():
-        raise Refused(f"--markdown {options.markdown}: there is no folder {options.markdown.parent}")
+        skipped = f" that --skip leaves ({', '.join(options.skip)})" if options.skip else ""
+        raise Refused(f"no law has a name like {' or '.join(map(repr, options.laws)) or repr('')}{skipped}")
+    for option, path in (("--markdown", options.markdown), ("--json", options.json)):
+        if path and not path.parent.is_dir():
+            raise Refused(f"{option} {path}: there is no folder {path.parent}")
+    before = records.read(options.baseline) if options.baseline else None
 
     heading = f"{options.implementation}, {options.dtype}, {options.examples} examples a law, seed {options.seed}"
     verdicts: list[suite.Verdict] = []
@@ -70,6 +74,7 @@ def _run(options: argparse.Namespace) -> int:
                 told = law.charts[0], law.group
                 print(f"\n{': '.join(told)}")
             choices = {"examples": options.examples, "seed": options.seed, "radius": options.radius}
+            choices["tolerance"] = options.tolerance
             verdicts.append(suite.judge(law, implementations, dtype, **choices))
             print(*report.lines(verdicts[-1], implementations), sep="\n")
         for chart, dim in product(implementations, () if options.laws else (8, 64)):
@@ -83,10 +88,25 @@ def _run(options: argparse.Namespace) -> int:
         print(*report.accuracy_lines(accuracy), sep="\n")
     if options.markdown:
         options.markdown.write_text(report.markdown(heading, verdicts, accuracy, implementations), encoding="utf-8")
-    return 130 if interrupted else int(any(verdict.broken for verdict in verdicts))
+    if options.json:
+        records.write(options.json, heading, verdicts)
+    if interrupted:
+        return 130
+    broken = [verdict for verdict in verdicts if verdict.broken]
+    if before is not None:
+        broken = [verdict for verdict in broken if records.is_worse(verdict, before)]
+        print(f"{len(broken)} of {len(verdicts)} laws are worse than in {options.baseline}")
+        print(*(f"  {records.key(verdict)}" for verdict in broken), sep="\n")
+    if any(verdict.law.group not in suite.MANNERS for verdict in broken):
+        return 1
+    return 3 if broken else 0
 
 
-def _implementations(name: str, chart: str) -> dict[str, Any]:
+def _matches(law: suite.Law, patterns: Sequence[str]) -> bool:
+    return any(fnmatch(law.name, f"*{pattern}*") or pattern == law.group for pattern in patterns)
+
+
+def implementations_of(name: str, chart: str) -> dict[str, Any]:
     """By chart; `module:attribute` is imported."""
     if name == "geomdml":
         return OWN
@@ -119,7 +139,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--dtype", default="float32", choices=["float32", "float64"], help="default %(default)s")
     add("--examples", type=_count, default=100, metavar="N", help="draws for each law; default %(default)s")
     add("--seed", type=int, default=0, help="of the draws; default %(default)s")
-    add("--laws", default="", metavar="PATTERN", help="only laws whose name contains this; * and ? are wild")
+    add("--laws", nargs="+", default=[], metavar="PATTERN", help="only laws whose name contains one of these, or of "
+        f"these groups: {', '.join(report.GROUPS)}; * and ? are wild")  # fmt: skip
+    add("--skip", nargs="+", default=[], metavar="PATTERN", help="none of these laws or groups")
+    add("--tolerance", type=_radius, default=0.0, metavar="ERROR", help="relative errors up to this break no law; "
+        "default: each law has its own bar")  # fmt: skip
+    add("--json", type=Path, metavar="FILE", help="write the verdicts there")
+    add("--baseline", type=Path, metavar="FILE", help="verdicts of an earlier run, as --json wrote them: only what is "
+        "worse counts")  # fmt: skip
     add("--radius", type=_radius, default=math.inf, help="only points up to √c‖u‖; default: to the last float inside")
     add("--markdown", type=Path, metavar="FILE", help="write the tables there too")
     return parser

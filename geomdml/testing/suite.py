@@ -32,6 +32,7 @@ __all__ = [
     "STEPS",
     "Verdict",
     "each",
+    "MANNERS",
     "errors_by_radius",
     "judge",
     "one",
@@ -48,6 +49,7 @@ _GIVES_POINTS = {  # of the ball
 _SYMMETRIC = {"dist", "pairwise_dist", "lca_depth", "inner", "pairwise_inner"}
 _WALKS = {"expmap", "geodesic", "mobius_scalar_mul", "mobius_matvec"}  # their slope vanishes far out
 _SPOILT = {"pairwise_inner"}  # near points leave their float64 slopes few digits
+MANNERS = ("dtypes and shapes", "refusals")  # groups of laws that are promises of geomdml, not mathematics
 RADII = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0)  # √c‖u‖
 NEAREST, STEPS = 1e-3, (1.0, 2.0, 4.0, 8.0)  # to see how far out a law holds that breaks somewhere
 _MODERATE = strategies.curvatures(0.01, 100.0)
@@ -230,8 +232,9 @@ def judge(
     examples: int = 100,
     seed: int = 0,
     radius: float = math.inf,
+    tolerance: float = 0.0,
 ) -> Verdict:
-    """Ask a law of an implementation, `examples` times for points up to `radius`.
+    """Ask a law of an implementation, `examples` times for points up to `radius`; errors up to `tolerance` are none.
 
     Where it does not hold, the smallest counter-example is looked for, and the law is asked again of ordinary points,
     up to each of the `STEPS`.
@@ -242,7 +245,9 @@ def judge(
 
     def search(inputs: Inputs, wanted: Callable[[Error | Broken], Any], *phases: Phase) -> Any:
         options = settings(max_examples=examples, deadline=None, database=None, phases=(Phase.generate, *phases))
-        return find(inputs, lambda drawn: wanted(_outcome(law, asked, drawn)), settings=options, random=Random(seed))
+        return find(
+            inputs, lambda drawn: wanted(_outcome(law, asked, drawn, tolerance)), settings=options, random=Random(seed)
+        )
 
     def worst(inputs: Inputs) -> Error | Broken:
         seen: list[Error | Broken] = [Error(0.0, 0.0)]
@@ -260,7 +265,8 @@ def judge(
         return Verdict(law, error=outcome)
     broken = outcome
     with suppress(HypothesisException):  # such as Flaky: an implementation that is not a function
-        smallest = _outcome(law, asked, search(everywhere, lambda outcome: isinstance(outcome, Broken), Phase.shrink))
+        found = search(everywhere, lambda outcome: isinstance(outcome, Broken), Phase.shrink)
+        smallest = _outcome(law, asked, found, tolerance)
         broken = smallest if isinstance(smallest, Broken) else broken
     limit = min(radius, law.farthest)
     steps = (r for r in sorted({*STEPS, limit}) if NEAREST < r <= limit)
@@ -297,12 +303,12 @@ def errors_by_radius(
     return errors
 
 
-def _outcome(law: Law, asked: Sequence[Any], drawn: Any) -> Error | Broken:
+def _outcome(law: Law, asked: Sequence[Any], drawn: Any, tolerance: float) -> Error | Broken:
     (*vectors, c), keywords = drawn
     try:
         error = law.check(*asked, *vectors, c=c, **keywords)
     except Broken as broken:
-        return broken
+        return Error(broken.error, tolerance) if broken.error <= tolerance else broken
     except Exception as raised:  # what a peer may raise is not ours to say
         said = (str(raised).strip().splitlines() or [""])[0]
         return Broken(law.name, f"raises {type(raised).__name__}: {said}", filter(torch.is_tensor, vectors), c)

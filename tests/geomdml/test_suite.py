@@ -2,6 +2,7 @@
 
 import importlib.util
 import inspect
+import json
 import math
 import os
 import re
@@ -99,7 +100,7 @@ def test_the_counter_example_breaks_the_law_and_is_small():
 
 def test_a_law_about_no_points_has_no_radius(capsys, monkeypatch):
     monkeypatch.setitem(runner.OWN, "ball", SimpleNamespace(dist=lambda x, y, *, c: (x - y).norm(dim=-1)))
-    assert runner.main(["--laws", "dist refuses what cannot be", "--examples", "5"]) == 1
+    assert runner.main(["--laws", "dist refuses what cannot be", "--examples", "5"]) == 3  # manners alone
     said = capsys.readouterr().out
     assert "raises ValueError about ['c = ']: it did not" in said and "radius" not in said
 
@@ -191,3 +192,62 @@ def test_errors_by_radius_tell_right_from_wrong():
 @pytest.mark.parametrize("name", sorted(suite._WALKS))
 def test_the_radius_to_which_walks_are_held_is_in_their_docstrings(name):
     assert f"tanh({suite._SLOPING})/√c = {math.tanh(suite._SLOPING):.3f}/√c" in getattr(poincare, name).__doc__
+
+
+def far_out(x, y, *, c):
+    """Off by a thousandth everywhere."""
+    return 1.001 * poincare.dist(x, y, c=c)
+
+
+def test_laws_are_chosen_and_skipped_by_patterns_and_groups(capsys, monkeypatch):
+    monkeypatch.setitem(runner.OWN, "ball", SimpleNamespace(dist=far_out))
+    ball = ["--laws", "dist is exact", "dist is symmetric", "refusals", "--examples", "5"]
+    assert runner.main([*ball, "--skip", "refusals", "pairwise", "dist0"]) == 1
+    said = capsys.readouterr().out
+    assert "BREAKS      dist is exact" in said and "dist is symmetric" in said and "refuses" not in said
+    assert runner.main([*ball, "--skip", "refusals", "is exact"]) == 0
+    assert runner.main(["--laws", "dist is exact", "--skip", "values"]) == 2
+    assert "that --skip leaves (values)" in capsys.readouterr().err
+
+
+def test_errors_within_a_tolerance_break_no_law(monkeypatch):
+    monkeypatch.setitem(runner.OWN, "ball", SimpleNamespace(dist=far_out))
+    chosen = ["--laws", "dist is exact", "--skip", "pairwise", "dist0", "--examples", "5"]
+    assert runner.main([*chosen, "--tolerance", "0.002"]) == 0
+    assert runner.main([*chosen, "--tolerance", "0.0005"]) == 1
+
+
+def test_only_what_is_worse_than_a_baseline_counts(capsys, monkeypatch, tmp_path):
+    monkeypatch.setitem(runner.OWN, "ball", SimpleNamespace(dist=far_out))
+    chosen = ["--laws", "dist is exact", "--skip", "pairwise", "dist0", "--examples", "5"]
+    baseline = str(tmp_path / "laws.json")
+    assert runner.main([*chosen, "--json", baseline]) == 1
+    held = json.loads(Path(baseline).read_text(encoding="utf-8"))["laws"]
+    assert held["ball: values: dist is exact"]["holds"] is False
+    assert held["ball: values: dist is exact"]["error"] == pytest.approx(1e-3, rel=1e-3)
+    assert runner.main([*chosen, "--baseline", baseline]) == 0
+    monkeypatch.setitem(runner.OWN, "ball", SimpleNamespace(dist=lambda x, y, *, c: 3 * far_out(x, y, c=c)))
+    capsys.readouterr()
+    assert runner.main([*chosen, "--baseline", baseline]) == 1
+    assert f"1 of {len(held)} laws are worse than in" in capsys.readouterr().out
+    Path(baseline).write_text("[]")
+    assert runner.main([*chosen, "--baseline", baseline]) == 2
+    assert "expected a file that --json wrote" in capsys.readouterr().err
+
+
+def test_the_laws_are_tests_of_pytest(tmp_path):
+    (tmp_path / "shaky.py").write_text(SHAKY)
+    command = [sys.executable, "-m", "pytest", "-p", "geomdml.testing.pytest_plugin", "-p", "no:dash", "-q"]
+    command += ["-p", "no:cacheprovider", "--geomdml-examples", "8", "-k", "values and dist"]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}", "PYTHONIOENCODING": "utf-8"}
+
+    def run(implementation):
+        return subprocess.run(
+            [*command, "--geomdml-laws", implementation], cwd=tmp_path, env=environment, capture_output=True, text=True,
+            encoding="utf-8",
+        )  # fmt: skip
+
+    done = run("shaky:ball")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "BREAKS      dist is exact" in done.stdout and "1 failed" in done.stdout and "skipped" in done.stdout
+    assert "expected geomdml, geoopt, hypll or module:attribute" in run("nothing").stderr
