@@ -1,9 +1,10 @@
 """Does a library of hyperbolic geometry keep the laws in floating point? `python -m geomdml.testing`
 
 Draws hard points (the origin, duplicates, near-duplicates, antipodes, the last floats inside the ball), holds every
-function against fifty digits and the geometry against its laws, and prints what holds, to what accuracy, and the
-smallest counter-example to what does not. The exit status is 0 where every law holds whose functions are offered, 1
-where one of mathematics (values, geometry, gradients) breaks, 3 where only manners do, 2 where nothing could be asked.
+function against fifty digits and the geometry against its laws, and prints what holds, to what accuracy, and a
+counter-example to what does not; the smallest with --thorough. The exit status is 0 where every law holds whose
+functions are offered, 1 where one of mathematics (values, geometry, gradients) breaks, 3 where only manners do, 2 where
+nothing could be asked.
 """
 
 import argparse
@@ -63,7 +64,8 @@ def _run(options: argparse.Namespace) -> int:
             raise Refused(f"{option} {path}: there is no folder {path.parent}")
     before = records.read(options.baseline) if options.baseline else None
 
-    heading = f"{options.implementation}, {options.dtype}, {options.examples} examples a law, seed {options.seed}"
+    examples = options.examples or (100 if options.thorough else 20)
+    heading = f"{options.implementation}, {options.dtype}, {examples} examples a law, seed {options.seed}"
     verdicts: list[suite.Verdict] = []
     accuracy: dict[str, list[float]] = {}
     interrupted, told = False, ("", "")
@@ -73,9 +75,18 @@ def _run(options: argparse.Namespace) -> int:
             if (law.charts[0], law.group) != told:
                 told = law.charts[0], law.group
                 print(f"\n{': '.join(told)}")
-            choices = {"examples": options.examples, "seed": options.seed, "radius": options.radius}
-            choices["tolerance"] = options.tolerance
-            verdicts.append(suite.judge(law, implementations, dtype, **choices))
+            verdicts.append(
+                suite.judge(
+                    law,
+                    implementations,
+                    dtype,
+                    examples=examples,
+                    seed=options.seed,
+                    radius=options.radius,
+                    tolerance=options.tolerance,
+                    thorough=options.thorough,
+                )
+            )
             print(*report.lines(verdicts[-1], implementations), sep="\n")
         for chart, dim in product(implementations, () if options.laws else (8, 64)):
             with suppress(Exception):  # no `dist`, or one that raises: told above
@@ -137,7 +148,9 @@ def _parser() -> argparse.ArgumentParser:
         "with functions by the names of geomdml.poincare; default %(default)s")  # fmt: skip
     add("--chart", default="ball", choices=OWN, help="the chart of your own object; default %(default)s")
     add("--dtype", default="float32", choices=["float32", "float64"], help="default %(default)s")
-    add("--examples", type=_count, default=100, metavar="N", help="draws for each law; default %(default)s")
+    add("--thorough", action="store_true", help="100 draws for each law and, where one breaks, the smallest "
+        "counter-example, and the radius up to which it holds for ordinary points: many minutes")  # fmt: skip
+    add("--examples", type=_count, metavar="N", help="draws for each law; default 20, with --thorough 100")
     add("--seed", type=int, default=0, help="of the draws; default %(default)s")
     add("--laws", nargs="+", default=[], metavar="PATTERN", help="only laws whose name contains one of these, or of "
         f"these groups: {', '.join(report.GROUPS)}; * and ? are wild")  # fmt: skip

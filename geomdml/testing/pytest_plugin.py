@@ -60,6 +60,7 @@ class LawItem(pytest.Item):
             getattr(torch, option("--geomdml-dtype")),
             examples=option("--geomdml-examples"),
             tolerance=option("--geomdml-tolerance"),
+            thorough=False,
         )
         if verdict.missing:
             pytest.skip(f"{', '.join(verdict.missing)} is not offered")

@@ -233,11 +233,12 @@ def judge(
     seed: int = 0,
     radius: float = math.inf,
     tolerance: float = 0.0,
+    thorough: bool = True,
 ) -> Verdict:
     """Ask a law of an implementation, `examples` times for points up to `radius`; errors up to `tolerance` are none.
 
-    Where it does not hold, the smallest counter-example is looked for, and the law is asked again of ordinary points,
-    up to each of the `STEPS`.
+    Where it does not hold, a thorough judge looks for the smallest counter-example, and asks the law again of ordinary
+    points, up to each of the `STEPS`.
     """
     asked = [implementations[chart] for chart in law.charts]
     if missing := tuple(name for name in law.needs if not hasattr(asked[0], name)):
@@ -264,6 +265,8 @@ def judge(
     if isinstance(outcome, Error):
         return Verdict(law, error=outcome)
     broken = outcome
+    if not thorough:
+        return Verdict(law, error=broken.error, broken=broken, holds_up_to=0.0)
     with suppress(HypothesisException):  # such as Flaky: an implementation that is not a function
         found = search(everywhere, lambda outcome: isinstance(outcome, Broken), Phase.shrink)
         smallest = _outcome(law, asked, found, tolerance)

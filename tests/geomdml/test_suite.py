@@ -76,7 +76,7 @@ def is_law(module, function):
 
 def test_what_is_wrong_is_found_in_a_process_of_its_own(tmp_path):
     (tmp_path / "shaky.py").write_text(SHAKY)
-    options = ["--implementation", "shaky:ball", "--laws", "dist is ex?ct", "--examples", "40"]
+    options = ["--implementation", "shaky:ball", "--laws", "dist is ex?ct", "--examples", "40", "--thorough"]
     command = [sys.executable, "-m", "geomdml.testing", *options]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, encoding="utf-8")
