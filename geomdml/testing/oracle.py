@@ -204,7 +204,7 @@ def _flat(vector: Floats) -> list[float]:
 
 def _cleared(values: Vector, digits: int) -> Vector:
     """What is too small for these digits is the rounding error of a 0: no value of floats comes that near to it."""
-    return [value if abs(value) > mpf(10) ** (20 - digits) else mpf(0) for value in values]
+    return [value if abs(value) > mpf(10) ** (25 - digits) else mpf(0) for value in values]
 
 
 def _dot(x: Vector, y: Vector) -> mpf:

@@ -64,7 +64,9 @@ def test_the_mean_is_stationary(seed, c, radius, weighted):
     mean = statistics.frechet_mean(points, weights if weighted else None, c=c)
     ways = tangent.logmap(mean, points, c=c)
     pull = (weights.unsqueeze(1) * ways).sum(0) / weights.sum()
-    assert pull.norm() <= 1e-10 * ways.norm(dim=1).max()
+    # a rounding of the mean's direction, far out, is a step
+    rounding = 1e-15 * math.exp(min(100.0, 2 * math.sqrt(c) * float(mean.norm())))
+    assert pull.norm() <= 1e-10 * ways.norm(dim=1).max() + rounding
 
 
 @settings(max_examples=10)
