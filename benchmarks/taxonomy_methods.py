@@ -61,11 +61,9 @@ class Broadcast(NamedTuple):
 
 def in_torch(make: Callable[[TaxonomyData, float, int], Learner], rates: tuple[float, ...]) -> Method:
     def train(data: TaxonomyData, rate: float, steps: int, seed: int) -> Trained:
-        batches = data.batches(seed)
         start, times = time.perf_counter(), []
         learner = make(data, rate, seed)
-        if learner.relatives:
-            batches = data.batches(seed, relatives=learner.relatives)
+        batches = data.batches(seed, relatives=learner.relatives)
         for step in range(steps):
             since = time.perf_counter()
             for group in learner.optimizer.param_groups:
