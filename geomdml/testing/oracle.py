@@ -133,7 +133,13 @@ class Reference:
         digits = self.digits(*vectors, c=c)
         with mp.workdps(digits):
             value = self.definition(*map(exact, vectors), c=mpf(float(c)))
-            return _cleared(value, digits) if isinstance(value, list) else _cleared([value], digits)[0]
+            right = digits - self._lost_on_the_way_back(vectors, c)
+            return _cleared(value, right) if isinstance(value, list) else _cleared([value], right)[0]
+
+    def _lost_on_the_way_back(self, vectors: Sequence[Floats], c: Any) -> int:
+        """Digits that a walk from far out to the origin leaves of a 0 there; of the ball, `digits` counts them."""
+        polar = self.chart != "ball" and self.working_digits is None
+        return math.ceil(self._depth(vectors, c) / math.log(10)) if polar else 0
 
     def jacobian(self, *vectors: Floats, c: Any) -> list[list[Vector]]:
         """Derivatives by each vector and, last, by c: a list over the entries, each the derivative of all outputs.
@@ -204,7 +210,7 @@ def _flat(vector: Floats) -> list[float]:
 
 def _cleared(values: Vector, digits: int) -> Vector:
     """What is too small for these digits is the rounding error of a 0: no value of floats comes that near to it."""
-    return [value if abs(value) > mpf(10) ** (25 - digits) else mpf(0) for value in values]
+    return [value if abs(value) > mpf(10) ** (20 - digits) else mpf(0) for value in values]
 
 
 def _dot(x: Vector, y: Vector) -> mpf:

@@ -40,6 +40,15 @@ def test_more_digits_change_nothing(f, data):
         assert rough == 0 or abs(rough - fine) <= mpf(10) ** -50 * abs(fine)
 
 
+@pytest.mark.parametrize("c", [1.0, 100.0])
+def test_a_walk_back_to_the_origin_ends_there(c):
+    for u in ([1.6546, -1.7385], [4.862, -5.1086, 24.7654], [250.0, 160.0]):
+        x = torch.tensor(u, dtype=torch.float64) / c**0.5
+        assert oracle.tangent_expmap(x, -x, c=c) == [0] * len(u)
+        half = oracle.norm(oracle.tangent_expmap(x, -x / 2, c=c))
+        assert float(half) == pytest.approx(float(x.norm()) / 2, rel=1e-12)
+
+
 @settings(max_examples=15)
 @given(st.data())
 def test_the_ancestor_is_the_nearest_point_of_the_geodesic(data):
