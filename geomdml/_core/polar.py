@@ -11,7 +11,7 @@ f at c of x, which gives their derivatives by c (Euler).
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -94,19 +94,19 @@ class Widened(Function):
         return x.to(home(x.device), torch.float64, copy=True)
 
     @staticmethod
-    def setup_context(ctx: object, inputs: tuple[Tensor], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
         (x,) = inputs
-        ctx.device, ctx.dtype = x.device, x.dtype  # type: ignore[attr-defined]
+        ctx.device, ctx.dtype = x.device, x.dtype
 
     @staticmethod
-    def backward(ctx: object, grad: Tensor) -> Tensor:
-        limit = torch.finfo(ctx.dtype).max  # type: ignore[attr-defined]
-        return grad.clamp(-limit, limit).to(ctx.device, ctx.dtype)  # type: ignore[attr-defined]
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        limit = torch.finfo(ctx.dtype).max
+        return grad.clamp(-limit, limit).to(ctx.device, ctx.dtype)
 
 
 class _WidenedForward(Widened):
     @staticmethod
-    def jvp(ctx: object, tangent: Tensor) -> Tensor:
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
         return tangent.to(home(tangent.device), torch.float64)
 
 

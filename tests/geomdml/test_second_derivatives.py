@@ -87,7 +87,7 @@ def test_gradients_can_be_differentiated(chart):
 
 @EACH_CHART
 def test_at_the_origin_the_hessian_is_that_of_the_limit(chart):
-    """d(0 + x, y) bends across y as coth does: √c·4·coth(δ)… and along y not at all."""
+    """Along y the distance d(x, y) does not bend at x = 0; across y by √c coth δ for a step of length 1."""
     module = CHARTS[chart][0]
     space = Hyperbolic(c=0.7, chart=chart)
     y = space.expmap0(torch.tensor([0.8, 0.0], dtype=torch.float64))

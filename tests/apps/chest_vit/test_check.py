@@ -97,14 +97,14 @@ def test_of_a_benchmark_too(layouts, tmp_path, capsys):
 
 
 def test_a_table_of_your_own(tree, tmp_path, capsys):
-    """Relative to itself; with its own validation, whatever share is asked for."""
+    """Relative to itself; with its own validation, beside which a share is refused."""
     parts = {"train": range(5), "validation": range(5, 7), "test": range(7, 14)}
     rows = [
         f"{tree / f'class-{c:02}' / f'{i}.png'},{c},{part}" for part in parts for c in parts[part] for i in range(4)
     ]
     path = tmp_path / "list.csv"
     path.write_text("\n".join(["path,label,split", *rows]))
-    main(["check", "--data.root", str(path), "--data.classes_per_batch", "5", "--data.validation", "0.3"])
+    main(["check", "--data.root", str(path), "--data.classes_per_batch", "5"])
     output = " ".join(capsys.readouterr().out.split())
     assert "list.csv: a table of paths, labels and splits, divided as in list.csv" in output
     assert "A fit trains on 20 images of 5 classes; 8 images of 2 classes are kept out for validation" in output

@@ -49,8 +49,12 @@ def test_the_columns_may_have_another_order_and_dress(table):
 
 def test_it_is_recognised_and_has_its_own_validation(table):
     assert guess_images(table) == "table"
-    given = load_images(table, "table", validation=0.5)
+    given = load_images(table, "table")
     assert given.validation is not None and set(given.validation.classes) == {"b"} and len(given.train) == 6
+    with pytest.raises(ValueError, match=r"--data\.validation 0\.5 beside 2 images of 1 classes that the data keep"):
+        load_images(table, "table", validation=0.5)
+    with pytest.raises(ValueError, match=r"--data\.split images with a table of paths, labels and splits"):
+        load_images(table, "table", by="images")
     table.write_text("\n".join(["path,label,split", *ROWS[:10], "images/b5.png,d,train", "images/b6.png,e,train"]))
     kept = load_images(table, "table", validation=0.5)
     assert kept.validation is not None and len(kept.validation.classes) == len(kept.train.classes) == 2
