@@ -35,6 +35,7 @@ EXTRAS = {
     "geomdml.testing.pytest_plugin": {"pytest"},
     "geomdml.geoopt": {"geoopt"},
     "geomdml.pml": {"pytorch_metric_learning"},
+    "geomdml._core.all_pairs._kernels": {"triton"},
     "geomdml.search": {"faiss"},
     "geomdml.metrics.torchmetrics": {"torchmetrics"},
 }

@@ -58,7 +58,9 @@ def distances(chart: ChartKernel, x: Tensor, y: Tensor, c: Tensor, keep: bool) -
             if twofloat.is_needed(x, y):
                 result[i, j], near = twofloat.values(row, column, c, x.device)
             else:
-                result[i, j], near = float64.values(row, column, c, tolerated, width, q)
+                near = float64.values(row, column, c, result[i, j], q, tolerated, width)
+            if not bool(near.any()):
+                continue
             if len(q):
                 q.masked_fill_(near, torch.inf)
             result[i, j].masked_fill_(near, 0.0)

@@ -5,29 +5,33 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from geomdml._core.all_pairs import fused
 from geomdml._core.all_pairs.rows import Rows, Slopes
 from geomdml._core.numerics import LARGEST_RADIUS, add_product, asinh_root, sinh_half_difference
 
 
-def values(row: Rows, column: Rows, c: Tensor, tolerated: float, width: int, kept: Tensor) -> tuple[Tensor, Tensor]:
-    """Distances, and where they are not to be trusted: s below `tolerated`. q goes to `kept`, if that is not empty.
+def values(row: Rows, column: Rows, c: Tensor, dist: Tensor, kept: Tensor, tolerated: float, width: int) -> Tensor:
+    """Writes distances to `dist`, q to `kept` if that is not empty, and says where s is below `tolerated`.
 
-    The unit vectors are multiplied `width` dimensions at a time.
+    There the distances are not to be trusted. The unit vectors are multiplied `width` dimensions at a time.
     """
     a, b = _Factors.of(row), _Factors.of(column)
     out, scaled = kept if len(kept) else None, row.unit * a.sinh
     share = add_product(a.sinh, scaled, column.unit, width, beta=0.5, alpha=-0.5, out=out)  # sinh A · s
+    if fused.serves(share):
+        return fused.distances(share, torch.cat(a, 1), torch.cat(b, 1), c, dist, tolerated)
     near = share < tolerated * a.sinh
     apart = _apart(a, b)
     q = share.mul_(b.sinh.T).addcmul_(apart, apart)
     del apart  # so that what follows is written into its memory
-    return _delta(q, a, b).div_(c.sqrt()), near
+    dist.copy_(_delta(q, a, b).div_(c.sqrt()))
+    return near
 
 
 def slopes(row: Rows, column: Rows, g: Tensor, q: Tensor, by_c: bool) -> tuple[Slopes, Slopes, Tensor, Tensor]:
     """The sums for rows and for columns, Σ g (2c ∂δ/∂c − δ), and the pairs that are left out: those of infinite q."""
     a, b, near = _Factors.of(row), _Factors.of(column), q == torch.inf
-    t = torch.addcmul(q, q, q).rsqrt_().clamp_(max=1e150).mul_(g)  # 0 where q is infinite
+    t = fused.weights(q, g) if fused.serves(q) else _weights(q, g)
     growth = q.new_zeros(())
     if by_c:
         growth = (t * _growth(q, a, b) - g * _delta(q, a, b)).masked_fill_(near, 0.0).sum()
@@ -52,6 +56,11 @@ class _Factors(NamedTuple):
     def of(cls, rows: Rows) -> "_Factors":
         a = rows.A.clamp(max=LARGEST_RADIUS)
         return cls(a.sinh(), a.cosh(), (a / 2).sinh(), (a / 2).cosh(), rows.A - a, rows.growth)
+
+
+def _weights(q: Tensor, g: Tensor) -> Tensor:
+    """g ∂δ/∂q = g/√(q + q²); 0 where q is infinite."""
+    return torch.addcmul(q, q, q).rsqrt_().clamp_(max=1e150).mul_(g)
 
 
 def _sums(t: Tensor, row: Rows, a: _Factors, column: Rows, b: _Factors) -> Slopes:
