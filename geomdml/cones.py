@@ -84,7 +84,7 @@ def exterior_angle(
     c64 = checks.curved(c, u=u, v=v)
     checks.finite(u=u, v=v)
     u64, v64 = tell_apart(*torch.broadcast_tensors(polar.Widened.apply(u), polar.Widened.apply(v)))
-    return Differentiable.apply(_angle, _angle_gradient, u64, v64, c64).to(**result_form(u, v))
+    return Differentiable.apply(_angle, _angle_gradient, None, u64, v64, c64).to(**result_form(u, v))
 
 
 def entailment(

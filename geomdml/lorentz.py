@@ -28,7 +28,7 @@ from torch import Tensor
 from geomdml import poincare
 from geomdml._core import all_pairs as pairs
 from geomdml._core import checks, formulas, one_to_one, polar
-from geomdml._core.autograd import Smooth
+from geomdml._core.autograd import smooth
 from geomdml._core.batches import over_batches
 from geomdml._core.checks import Numbers, Scalar
 from geomdml._core.curvatures import Curvature, for_each_curvature
@@ -387,7 +387,7 @@ def to_ball(X: Float[Tensor, "*#batch D"], *, c: Curvature) -> Float[Tensor, "*#
     """
     c64 = checks.curved(c, X=X)
     checks.finite(X=X)
-    x = Smooth.apply(_stereographic, _stereographic_gradient, wide(X), c64)
+    x = smooth(_stereographic, _stereographic_gradient, wide(X), c64)
     return round_inside(x, c64, result_form(X))
 
 

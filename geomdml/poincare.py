@@ -16,7 +16,7 @@ from torch import Tensor
 
 from geomdml._core import all_pairs as pairs
 from geomdml._core import checks, formulas, one_to_one
-from geomdml._core.autograd import Smooth
+from geomdml._core.autograd import smooth
 from geomdml._core.batches import over_batches
 from geomdml._core.checks import Numbers, Scalar
 from geomdml._core.curvatures import Curvature, for_each_curvature
@@ -564,7 +564,7 @@ def _column(r: float | Tensor, like: Tensor) -> Tensor:
 
 
 def _exp0(v: Tensor, c: Tensor) -> Tensor:
-    return Smooth.apply(_exp0_value, _exp0_gradient, v, c)
+    return smooth(_exp0_value, _exp0_gradient, v, c)
 
 
 def _exp0_value(v: Tensor, c: Tensor) -> Tensor:

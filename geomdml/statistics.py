@@ -71,7 +71,7 @@ def busemann(
     if checks.values_are_checked(ideal) and not bool((ideal != 0).any(-1).all()):
         raise ValueError("ideal has a direction of length 0; expected directions")
     pair = tell_apart(*torch.broadcast_tensors(Widened.apply(u), Widened.apply(ideal)))
-    return Differentiable.apply(_busemann, _busemann_gradient, *pair, c64).to(**result_form(u, ideal))
+    return Differentiable.apply(_busemann, _busemann_gradient, None, *pair, c64).to(**result_form(u, ideal))
 
 
 def _busemann(u: Tensor, ideal: Tensor, c: Tensor) -> Tensor:

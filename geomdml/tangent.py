@@ -308,7 +308,7 @@ def lca_depth(
     checks.finite(u=u, v=v)
     form = result_form(u, v)
     u, v = torch.broadcast_tensors(wide(u), wide(v))
-    return Differentiable.apply(_depth, _depth_gradient, u, v, c64).to(**form)
+    return Differentiable.apply(_depth, _depth_gradient, None, u, v, c64).to(**form)
 
 
 def _value(u: Tensor, v: Tensor, c: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ class FirstDerivative(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         if ctx.second is None:
-            raise NotImplementedError("no second derivative here: only the first is exact")
+            raise NotImplementedError("no further derivative here: the last that is exact is this one")
         return (None, None, *ctx.second(*ctx.saved_tensors, grads), *(None,) * ctx.kept)
 
 
@@ -76,36 +76,37 @@ def second_of(formula: Callable[..., Tensor]) -> Second:
 
 
 class Differentiable(Function):
-    """value(*inputs), whose derivatives by the inputs are gradient(grad, *inputs); only the inputs are kept for it."""
+    """value(*inputs), whose derivatives by the inputs are gradient(grad, *inputs); only the inputs are kept for it.
+
+    The derivatives of that are `second`, refused where None.
+    """
 
     @staticmethod
-    def forward(value: Callable[..., Any], gradient: Callable[..., Any], *inputs: Tensor) -> Tensor:
+    def forward(value: Callable[..., Any], gradient: Callable[..., Any], second: Second | None, *inputs: Tensor) -> Any:
         return value(*inputs)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.gradient, ctx.form = inputs[1], (output.shape, output.dtype, output.device)
-        ctx.save_for_backward(*inputs[2:])
-        ctx.save_for_forward(*inputs[2:])
+        ctx.gradient, ctx.second, ctx.form = inputs[1], inputs[2], (output.shape, output.dtype, output.device)
+        ctx.save_for_backward(*inputs[3:])
+        ctx.save_for_forward(*inputs[3:])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        return (None, None, *FirstDerivative.apply(ctx.gradient, None, grad, *ctx.saved_tensors))
+        return (None, None, None, *FirstDerivative.apply(ctx.gradient, ctx.second, grad, *ctx.saved_tensors))
 
 
-class Smooth(Differentiable):
-    """As `Differentiable`, where `gradient` is made of differentiable functions, so that it has derivatives too."""
-
+class _Smooth(Differentiable):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        return (None, None, *ctx.gradient(grad, *ctx.saved_tensors))
+        return (None, None, None, *ctx.gradient(grad, *ctx.saved_tensors))
 
 
 class _Forward:
     """The forward mode of `Differentiable`."""
 
     @staticmethod
-    def jvp(ctx: Any, _value: None, _gradient: None, *tangents: Tensor | None) -> Tensor:
+    def jvp(ctx: Any, _value: None, _gradient: None, _second: None, *tangents: Tensor | None) -> Tensor:
         """J t from the gradient Jᵀ g, which is linear in g: the derivative of ⟨Jᵀ g, t⟩ by g."""
         shape, dtype, device = ctx.form
         inputs = ctx.saved_tensors
@@ -124,11 +125,28 @@ class _DifferentiableForward(_Forward, Differentiable):
     pass
 
 
-class _SmoothForward(_Forward, Smooth):
+class _SmoothForward(_Forward, _Smooth):
     pass
 
 
-Differentiable.forward_mode, Smooth.forward_mode = _DifferentiableForward, _SmoothForward
+Differentiable.forward_mode, _Smooth.forward_mode = _DifferentiableForward, _SmoothForward
+
+
+def differentiable(
+    value: Callable[..., Any], gradient: Callable[..., Any], formula: Callable[..., Tensor], *inputs: Tensor
+) -> Tensor:
+    """value(*inputs), with a gradient in closed form; forward mode and further derivatives are those of the formula.
+
+    The formula is the same function, made of torch's own: slower, and right wherever the derivatives exist.
+    """
+    if in_forward_mode():
+        return formula(*inputs)
+    return Differentiable.apply(value, gradient, second_of(formula), *inputs)
+
+
+def smooth(value: Callable[..., Any], gradient: Callable[..., Any], *inputs: Tensor) -> Tensor:
+    """value(*inputs), with a gradient in closed form that is made of differentiable functions: it has derivatives."""
+    return _Smooth.apply(value, gradient, None, *inputs)
 
 
 def tell_apart(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

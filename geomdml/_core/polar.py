@@ -137,7 +137,7 @@ def translate(x: Tensor, y: Tensor, c: Tensor, of_x: Coordinates, of_y: Coordina
     def gradient(grad: Tensor, x: Tensor, y: Tensor, c: Tensor) -> tuple[Tensor, ...]:
         return _translate_gradient(grad, x, y, c, of_x, of_y, out)
 
-    return Differentiable.apply(value, gradient, x, y, c)
+    return Differentiable.apply(value, gradient, None, x, y, c)
 
 
 def geodesic(x: Tensor, y: Tensor, t: float | Tensor, c: Tensor, chart: Coordinates) -> Tensor:
@@ -152,7 +152,7 @@ def geodesic(x: Tensor, y: Tensor, t: float | Tensor, c: Tensor, chart: Coordina
     def gradient(grad: Tensor, x: Tensor, y: Tensor, t: Tensor, c: Tensor) -> tuple[Tensor, ...]:
         return _point_on_walk_gradient(grad, x, y, t, c, chart)
 
-    return Differentiable.apply(value, gradient, x, y, t.expand(lead), c)
+    return Differentiable.apply(value, gradient, None, x, y, t.expand(lead), c)
 
 
 def midpoint(x: Tensor, weights: Tensor, c: Tensor, chart: Coordinates) -> Tensor:
@@ -167,7 +167,7 @@ def midpoint(x: Tensor, weights: Tensor, c: Tensor, chart: Coordinates) -> Tenso
     def gradient(grad: Tensor, x: Tensor, weights: Tensor, c: Tensor) -> tuple[Tensor, ...]:
         return _centroid_gradient(grad, x, weights, c, chart)
 
-    return Differentiable.apply(value, gradient, x.expand(*lead, x.shape[-1]), weights.expand(lead), c)
+    return Differentiable.apply(value, gradient, None, x.expand(*lead, x.shape[-1]), weights.expand(lead), c)
 
 
 class _Angle(NamedTuple):

@@ -39,7 +39,7 @@ def sinkhorn_divergence(
         max_iter, tol: as in `geomdml.transport.sinkhorn`.
 
     Returns:
-        The divergence, a number, at least float32; with first derivatives by x, y, a and b.
+        The divergence, a number, at least float32; with first and second derivatives by x, y, a and b.
 
     Raises:
         ValueError, TypeError: as `geomdml.transport.sinkhorn` and the space's `pairwise_dist`; p ≤ 0.

@@ -13,16 +13,18 @@ Relative potentials are finite where a weight is zero, and so are these equation
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from geomdml._core.autograd import Differentiable, operator
+from geomdml._core.autograd import Differentiable, FirstDerivative, Second, operator
 from geomdml._core.numerics import wide
 from geomdml.transport.newton import schur
 from geomdml.transport.problem import Problem, Solution, first, log_weight
 
-__all__ = ["enveloped", "implicit", "optimum", "refusing", "unrolled"]
+__all__ = ["by_implicit_rule", "enveloped", "implicit", "optimum", "refusing", "unrolled"]
 
 
 def optimum(problem: Problem, found: Solution) -> tuple[Tensor, Tensor, Tensor]:
@@ -48,13 +50,41 @@ def _slope(potential: Tensor, w: Tensor, rho: float) -> Tensor:
     return potential if math.isinf(rho) else -rho * torch.expm1(-potential / rho)
 
 
-def enveloped(problem: Problem, value: Tensor, plan: Tensor, f: Tensor, g: Tensor) -> Tensor:
-    """The value, whose derivatives by the problem's cost, a and b are the plan and the two slopes."""
+def enveloped(
+    problem: Problem, value: Tensor, plan: Tensor, f: Tensor, g: Tensor, second: Second | None = None
+) -> Tensor:
+    """The value, whose derivatives by the problem's cost, a and b are the plan and the two slopes.
+
+    Those of these are `second`: `by_implicit_rule`, or None.
+    """
     if not any(x.requires_grad for x in (problem.cost, problem.a, problem.b)):
         return value
-    slopes = zip((f, g), (problem.a, problem.b), problem.penalty, strict=True)
-    derivatives = (plan.detach(), *(_slope(u.detach(), w.detach(), rho) for u, w, rho in slopes))
-    return Differentiable.apply(_last, _scaled, *problem[:3], *derivatives, value)
+
+    def gradient(grad: Tensor, *inputs: Tensor) -> tuple[Tensor | None, ...]:
+        return *_scaled(grad, inputs[4:7], inputs[1:3], problem.penalty), *[None] * 5
+
+    held = (x.detach() for x in (problem.reg, plan, f, g))
+    return Differentiable.apply(_last, gradient, second, *problem[:3], *held, value)
+
+
+def by_implicit_rule(problem: Problem) -> Second:
+    """The derivatives of the gradient of the value: plan and potentials follow cost, a and b by the implicit rule."""
+
+    def derivatives(grad: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+        reg, plan, f, g, *cotangents = inputs[3:]
+        with torch.enable_grad():
+            leaves = [x.detach().requires_grad_() for x in (grad, *inputs[:3])]
+            at = problem._replace(cost=leaves[1], a=leaves[2], b=leaves[3], reg=reg)
+            moved = implicit(at, Solution(plan, f, g, grad, grad))
+            potentials = optimum(at, moved)[:2]
+            gradient = _scaled(leaves[0], (moved.plan, *potentials), leaves[2:], problem.penalty)
+            return torch.autograd.grad(gradient, leaves, cotangents)
+
+    def second(grad: Tensor, *inputs: Any) -> Any:
+        *known, _, cotangents = inputs
+        return *FirstDerivative.apply(derivatives, None, grad, *known, *cotangents[:3]), *[None] * 5
+
+    return second
 
 
 def _last(*inputs: Tensor) -> Tensor:
@@ -62,8 +92,13 @@ def _last(*inputs: Tensor) -> Tensor:
     return inputs[-1].view_as(inputs[-1])
 
 
-def _scaled(grad: Tensor, *inputs: Tensor) -> tuple[Tensor | None, ...]:
-    return *(grad.view(-1, 1, 1) * derivative for derivative in inputs[3:6]), *[None] * 4
+def _scaled(
+    grad: Tensor, found: Sequence[Tensor], marginals: Sequence[Tensor], penalty: tuple[float, float]
+) -> list[Tensor]:
+    """The derivatives of the value by cost, a and b, from plan and potentials."""
+    plan, *potentials = found
+    slopes = (_slope(u, w, rho) for u, w, rho in zip(potentials, marginals, penalty, strict=True))
+    return [grad.view(-1, 1, 1) * derivative for derivative in (plan, *slopes)]
 
 
 def refusing(problem: Problem, found: Solution, what: str, instead: str) -> Solution:
@@ -78,7 +113,7 @@ def refusing(problem: Problem, found: Solution, what: str, instead: str) -> Solu
     def gradient(grad: Tensor, *inputs: Tensor) -> tuple[Tensor | None, ...]:
         return *_refuse(grad, *inputs[:3], message), None
 
-    plan, f, g = (Differentiable.apply(_last, gradient, *problem[:3], held) for held in found[:3])
+    plan, f, g = (Differentiable.apply(_last, gradient, None, *problem[:3], held) for held in found[:3])
     return found._replace(plan=plan, f=f, g=g)
 
 
@@ -105,7 +140,7 @@ def implicit(problem: Problem, found: Solution) -> Solution:
     def gradient(grad: Tensor, *inputs: Tensor) -> tuple[Tensor | None, ...]:
         return *_implicit_gradient(grad, *inputs, *problem.penalty), None, None
 
-    f, g = Differentiable.apply(_last, gradient, cost, a, b, eps, potentials).split(cost.shape[-2:], -1)
+    f, g = Differentiable.apply(_last, gradient, None, cost, a, b, eps, potentials).split(cost.shape[-2:], -1)
     plan = a.mT * _density(problem, f, g) * b
     plan = found.plan + (plan - plan.detach())  # to the last bit the plan found
     return found._replace(plan=plan, f=f + eps * log_weight(a), g=g + eps * log_weight(b))

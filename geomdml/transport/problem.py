@@ -74,7 +74,7 @@ def marginals(cost: Tensor, a: Tensor | None, b: Tensor | None, *, equal_sums: b
     if checks.transformed(*inputs) or any(_has_tangent(x) for x in inputs):
         raise NotImplementedError(
             "optimal transport under a transform of torch.func (grad, vmap, jvp, jacfwd, hessian) or in forward mode; "
-            "expected torch.autograd.grad (first derivatives), and leading dimensions in place of vmap"
+            "expected torch.autograd.grad (also of a gradient of the value), and leading dimensions in place of vmap"
         )
     if cost.ndim < 2 or 0 in cost.shape:
         raise ValueError(f"cost has shape {tuple(cost.shape)}; expected (..., n, m), none of them 0")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from geomdml._core import checks
 from geomdml._core.autograd import operator
-from geomdml.transport.gradients import enveloped, implicit, optimum, refusing, unrolled
+from geomdml.transport.gradients import by_implicit_rule, enveloped, implicit, optimum, refusing, unrolled
 from geomdml.transport.problem import (
     MET,
     Penalty,
@@ -71,8 +71,9 @@ def sinkhorn(
       a matrix each is kept, so limit `max_iter`; `value` as under "envelope".
     - "none": all is constant.
 
-    The slope of `value` at a weight of 0 is −∞; the gradient is 0 there. First derivatives only, by torch.autograd,
-    also in `torch.compile`, where "unroll" alone breaks the graph; not under transforms of `torch.func`.
+    The slope of `value` at a weight of 0 is −∞; the gradient is 0 there. `value` has second derivatives too, by the
+    implicit rule: a Hessian-vector product costs one factorisation. All by torch.autograd, not under transforms of
+    `torch.func`; first derivatives also in `torch.compile`, where "unroll" alone breaks the graph.
 
     Args:
         cost: (..., n, m) ground costs C, finite.
@@ -136,7 +137,7 @@ def sinkhorn(
     flowing = given if grad in ("implicit", "unroll") else problem
     f, g, value = optimum(flowing, found)
     if grad != "none":
-        value = enveloped(given, value, found.plan, f, g)
+        value = enveloped(given, value, found.plan, f, g, second=by_implicit_rule(given))
     if grad == "envelope":
         found = refusing(given, found._replace(f=f, g=g), "plan, linear, f and g", 'grad="implicit", grad="unroll"')
         f, g = found.f, found.g

@@ -181,10 +181,50 @@ def test_forward_mode_elsewhere_leaves_a_constant_transport_alone():
     torch.testing.assert_close(tangent, sinkhorn(cost, REG).value)
 
 
-def test_there_is_no_second_derivative():
+@pytest.mark.parametrize("penalty", [None, 0.5, (None, 0.4)])
+@pytest.mark.parametrize("mode", ["envelope", "implicit", "unroll"])
+def test_the_hessian_of_the_value_is_the_slope_of_its_gradient(mode, penalty):
+    """Weights of 0 included; along changes that keep the sums, where the marginals are met."""
+    inputs = problem(1, batch=(2,))
+    along = directions(inputs, balanced=penalty is None)
+
+    def sloping(inputs: Inputs) -> tuple[Inputs, torch.Tensor]:
+        """The inputs as leaves, and ⟨gradient, change⟩."""
+        leaves = [x.detach().requires_grad_() for x in inputs]
+        value = sinkhorn(leaves[0], REG, *leaves[1:], grad=mode, tol=1e-13, marginal_penalty=penalty).value
+        found = torch.autograd.grad(value.square().sum(), leaves, create_graph=True)
+        return leaves, sum((gradient * change).sum() for gradient, change in zip(found, along, strict=True))
+
+    leaves, slope = sloping(inputs)
+    products = torch.autograd.grad(slope, leaves)
+    for i, (product, change) in enumerate(zip(products, along, strict=True)):
+        plus, minus = (
+            sloping([x + sign * STEP * change if i == j else x for j, x in enumerate(inputs)])[1] for sign in (1, -1)
+        )
+        assert product.isfinite().all()
+        bend = float((plus - minus).detach()) / (2 * STEP)
+        assert float((product * change).sum()) == pytest.approx(bend, rel=1e-5, abs=1e-6)
+
+
+def test_a_divergence_has_a_hessian():
+    x = torch.rand(3, 2, dtype=torch.float64, requires_grad=True)
+    y = torch.rand(4, 2, dtype=torch.float64)
+    assert torch.autograd.gradgradcheck(lambda x: sinkhorn_divergence(x, y, 0.3, tol=1e-13), x)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        lambda cost: sinkhorn(cost, REG, grad="implicit").linear,
+        lambda cost: exact(cost).value,
+        lambda cost: torch.autograd.grad(sinkhorn(cost, REG).value, cost, torch.ones(()), create_graph=True)[0].norm(),
+    ],
+    ids=["implicit", "exact", "the third of the value"],
+)
+def test_what_has_no_further_derivative_says_so(number):
     cost = problem(0)[0].requires_grad_()
-    (gradient,) = torch.autograd.grad(sinkhorn(cost, REG).value, cost, create_graph=True)
-    with pytest.raises(NotImplementedError, match="no second derivative"):
+    (gradient,) = torch.autograd.grad(number(cost), cost, create_graph=True)
+    with pytest.raises(NotImplementedError, match="no further derivative"):
         gradient.sum().backward()
 
 
