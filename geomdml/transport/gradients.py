@@ -35,9 +35,8 @@ def optimum(problem: Problem, found: Solution) -> tuple[Tensor, Tensor, Tensor]:
     f, g, a, b = found.f, found.g, problem.a, problem.b
     if not problem.balanced:
         f, g = (_slope(u, w, rho) for u, w, rho in zip((f, g), (a, b), problem.penalty, strict=True))
-    held = (u.nan_to_num(nan=math.nan, neginf=0.0) for u in (f, g))  # no 0·∞
-    fa, gb = ((u * w).sum(-1, keepdim=True) for u, w in zip(held, (a, b), strict=True))
-    value = (fa + gb).flatten().detach() - problem.reg.flatten() * found.plan.detach().sum((-1, -2))
+    fa, gb = (torch.bmm(u.nan_to_num(nan=math.nan, neginf=0.0), w.mT) for u, w in ((f, a), (g, b)))  # no 0·∞
+    value = ((fa + gb).detach() - problem.reg * found.plan.detach().sum((-1, -2), keepdim=True)).flatten()
     if not problem.balanced:
         return found.f, found.g, value
     shift = (fa - gb) / (2 * b.sum(-1, keepdim=True))

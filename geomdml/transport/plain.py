@@ -26,11 +26,13 @@ def plain(problem: Problem, tol: float, max_iter: int) -> tuple[Solution | None,
         return None, None, 0
     if len(problem.cost) != 1 or problem.cost.numel() > _LARGEST:
         return None, None, 0
-    C, a, b = problem.cost[0].numpy(), problem.a[0, 0].numpy(), problem.b[0, 0].numpy()
+    C, a, b = problem.cost.numpy()[0], problem.a.numpy()[0, 0], problem.b.numpy()[0, 0]
     eps, lowest = problem.reg.item(), C.min()
     if not C.max() - lowest <= eps * _DEEPEST[problem.cost.dtype] or not (a.min() > 0 < b.min()):
         return None, None, 0
-    K = np.exp((lowest - C) / eps)
+    K = lowest - C
+    K /= eps
+    np.exp(K, out=K)
     mass, before, looked = a.sum(), math.inf, 0
     s = K @ b
     for n in range(1, max_iter + 1):
@@ -50,6 +52,6 @@ def plain(problem: Problem, tol: float, max_iter: int) -> tuple[Solution | None,
         return None, None, n
     K *= y
     K *= x[:, None]
-    f, g = (torch.from_numpy(eps * np.log(v)).view(1, 1, -1) for v in (x, y))
-    count, off = (torch.tensor([number], dtype=torch.float64) for number in (n, error))
-    return Solution(torch.from_numpy(K)[None], f + float(lowest), g, count, off), None, n
+    f, g = eps * np.log(x) + lowest, eps * np.log(y)
+    found = K[None], f[None, None], g[None, None], np.array([float(n)]), np.array([error])
+    return Solution(*map(torch.from_numpy, found)), None, n

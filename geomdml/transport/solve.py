@@ -30,29 +30,28 @@ _WARM_UP = 6  # iterations of Sinkhorn's at each level before its rate is truste
 _PATIENCE = 40  # looks without a better error after which rounding is all that is left
 
 
-@torch.no_grad()
 def solve(problem: Problem, tol: float, max_iter: int, start: tuple[Tensor | None, Tensor | None]) -> Solution:
-    """Without gradient, from potentials f, g (B, 1, ·) where they are given."""
+    """Of a problem without gradient, from potentials f, g (B, 1, ·) where they are given."""
     if problem.cost.shape[-2] > problem.cost.shape[-1]:  # Newton's systems are as large as there are rows
         return solve(problem.flipped(), tol, max_iter, start[::-1]).flipped()
-    count = np.zeros(len(problem.cost))
+    count = 0
     if start == (None, None):
-        found, g, tried = plain(problem, tol, max_iter)
+        found, g, count = plain(problem, tol, max_iter)
         if found is not None:
             return found
-        start, count = (None, g), count + tried
+        start = None, g
     found = _fast(problem, tol, max_iter, start, count)
     return found if problem.cost[0].numel() > LARGEST else _rescued(problem, found, tol, max_iter)
 
 
 def _fast(
-    problem: Problem, tol: float, max_iter: int, start: tuple[Tensor | None, Tensor | None], count: Array
+    problem: Problem, tol: float, max_iter: int, start: tuple[Tensor | None, Tensor | None], tried: int
 ) -> Solution:
-    """By scalings, after `count` iterations."""
+    """By scalings, after iterations that were `tried`."""
     sides = Side.of(problem.a, problem.penalty[0]), Side.of(problem.b, problem.penalty[1])
     state = Scaling(problem.cost, sides, problem.reg, first(problem, *start))
-    error, used = _iterate(state, tol, max_iter - count.max(), bail_out=_NEAR)
-    count = count + used
+    error, count = _iterate(state, tol, max_iter - tried, bail_out=_NEAR)
+    count = count + tried
     if not (error <= tol).all() and count.max() < max_iter:
         error, used = _descend(state, _levels(problem), tol, max_iter - count.max())
         count = count + used
