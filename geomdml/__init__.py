@@ -2,6 +2,7 @@
 
 from geomdml import (
     cones,
+    distributed,
     euclidean,
     hierarchy,
     hyperplanes,
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 __all__ = [
     "clip_norm",
     "cones",
+    "distributed",
     "euclidean",
     "hierarchy",
     "hyperplanes",

@@ -17,7 +17,7 @@ LAYERS = [  # from the bottom; a module may import from its own layer's package 
     {"geomdml.nn", "geomdml.transport", "geomdml.search"},
     {"geomdml.metric_matrix"},
     {"geomdml.losses", "geomdml.metrics", "geomdml.reshaping", "geomdml.pml", "geomdml.geoopt"},
-    {"geomdml.hierarchy"},
+    {"geomdml.hierarchy", "geomdml.distributed"},
     {"geomdml", "geomdml.testing"},
     {"apps.io"},
     {"apps.shapes"},

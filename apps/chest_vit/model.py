@@ -16,6 +16,7 @@ from apps.training.loading import data_of
 from apps.training.module import AppModule
 from apps.training.sampling import seed_of
 from apps.training.schedules import warmup_then_cosine
+from geomdml.distributed import broadcast, gather
 from geomdml.euclidean import clip_norm
 from geomdml.losses import CHESTLoss
 from geomdml.losses.chest import CHESTTerms
@@ -272,9 +273,9 @@ class CHEST(AppModule):
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         key = (self.hparams["seed"], self.current_epoch, batch_idx)
         torch.manual_seed(seed_of(*key, self.global_rank))  # each process drops out other features, ...
-        features = distributed.gather(self.features(batch.images))
+        features = gather(self.features(batch.images))
         torch.manual_seed(seed_of(*key))  # ... and all draw the same triplets
-        terms = self.terms(features, distributed.gather(batch.labels))
+        terms = self.terms(features, gather(batch.labels))
         parts = {f"loss/{name}": value for name, value in terms._asdict().items() if value is not None}
         self.log_dict(parts, batch_size=len(features))
         self.log("loss", terms.total.detach(), prog_bar=True, logger=False, batch_size=len(features))
@@ -321,7 +322,7 @@ class CHEST(AppModule):
         features, labels = (torch.cat(part) for part in zip(*parts, strict=True))
         torch.manual_seed(self.hparams["seed"])
         losses.start_proxies(self.loss, self.head, features.float(), labels.to(features.device))
-        distributed.from_first(list(self.loss.parameters()))
+        broadcast(self.loss.parameters())
         self.train()
 
     def _log_scores(self, stage: str, outputs: dict[str, Tensor]) -> None:

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from apps.digits.data import DigitBatch
 from apps.evaluation.scores import Collector, pair_scores, shrec_scores
 from apps.networks.pair_losses import Name, pair_loss
-from apps.training import distributed
 from apps.training.divergence import check_finite
 from apps.training.module import AppModule
+from geomdml.distributed import gather
 from geomdml.losses import BatchTransportLoss
 from geomdml.nn import MetricNetwork
 from geomdml.spaces import Euclidean
@@ -84,7 +84,7 @@ class Digits(AppModule):
 
     def pairs(self, batch: DigitBatch) -> dict[str, Any]:
         """What a step hands to the loss by name: embeddings and labels of one batch, or of two; of all processes."""
-        embeddings, labels = distributed.gather(self(batch.images)), distributed.gather(batch.labels)
+        embeddings, labels = gather(self(batch.images)), gather(batch.labels)
         if not self.hparams["two_batches"]:
             return {"embeddings": embeddings, "labels": labels}
         (first, second), (labels, ref_labels) = embeddings.chunk(2), labels.chunk(2)

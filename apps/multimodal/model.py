@@ -13,11 +13,11 @@ from apps.multimodal.fusion import Kind
 from apps.multimodal.labels import smoothed
 from apps.multimodal.network import MODALITIES, Network
 from apps.multimodal.variants import ByClass, FromStrongest
-from apps.training import distributed
 from apps.training.divergence import check_finite
 from apps.training.module import AppModule
 from apps.training.sampling import seed_of
 from apps.training.schedules import warm_cosine
+from geomdml.distributed import gather
 from geomdml.reshaping import LabelReshaper
 from geomdml.spaces import Euclidean, Hyperbolic, Space
 
@@ -137,9 +137,9 @@ class Multimodal(AppModule):
 
     def step(self, batch: ViewPointBatch) -> dict[str, Tensor]:
         """The loss of a batch of training, as "loss", and its parts; Diverged where it is not finite."""
-        h, labels = self.hparams, distributed.gather(batch.labels)
+        h, labels = self.hparams, gather(batch.labels)
         # The encoders standardise over the batch of all processes, and the noise of a step is drawn for all of it.
-        embeddings = self.network.encode([distributed.gather(given) for given in self.network.inputs(batch)])
+        embeddings = self.network.encode([gather(given) for given in self.network.inputs(batch)])
         fused_alone = h["method"] in ("fused", "ogm_ge")
         read = [embedding.detach() if fused_alone else embedding for embedding in embeddings]
         own = [self.network.head(name) for name in self.modalities]

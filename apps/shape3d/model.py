@@ -12,12 +12,12 @@ from apps.networks.metric_layers import metric_layers
 from apps.networks.pooling import Pooling, ViewPooling
 from apps.networks.view_backbone import ViewBackbone
 from apps.shape3d.losses import MetricLoss, Name
-from apps.training import distributed
 from apps.training.divergence import check_finite
 from apps.training.module import AppModule
 from apps.training.sampling import seed_of
 from apps.training.schedules import warm_cosine
 from apps.training.shape_data import ViewBatch
+from geomdml.distributed import gather
 from geomdml.nn import HyperbolicHead
 from geomdml.spaces import Euclidean, Hyperbolic, Space
 
@@ -135,7 +135,7 @@ class Shape3D(AppModule):
 
     def step(self, batch: ViewBatch, *, metric: bool = True) -> dict[str, Tensor]:
         """The loss of a batch, as "loss", and its two parts; Diverged where it is not finite."""
-        pooled, labels = distributed.gather(self.pooled(self.maps(batch))), distributed.gather(batch.labels)
+        pooled, labels = gather(self.pooled(self.maps(batch))), gather(batch.labels)
         found = self.of_pooled(pooled)  # the metric network standardises them over the batch of all processes
         h = self.hparams
         softmax = nn.functional.cross_entropy(found["logits"], labels, label_smoothing=h["smoothing"])

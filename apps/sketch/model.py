@@ -13,12 +13,12 @@ from apps.networks.pooling import Pooling, ViewPooling
 from apps.networks.view_backbone import ViewBackbone
 from apps.sketch.data import Both
 from apps.sketch.losses import CrossModalLoss, Name, Side
-from apps.training import distributed
 from apps.training.divergence import check_finite
 from apps.training.module import AppModule
 from apps.training.sampling import seed_of
 from apps.training.schedules import warm_cosine
 from apps.training.shape_data import ViewBatch
+from geomdml.distributed import gather
 from geomdml.losses import CHESTLoss
 from geomdml.nn import HyperbolicHead
 from geomdml.spaces import Euclidean, Hyperbolic, Space
@@ -159,8 +159,8 @@ class SketchToShape(AppModule):
     def gathered(self, batch: ViewBatch, side: str) -> Side:
         """What a branch makes of its parts of the batch of all processes."""
         branch = self.branches[side]
-        features = branch.of_pooled(distributed.gather(branch.pooled(branch.maps(batch))))
-        return Side(features, self.embeddings(features, side), distributed.gather(batch.labels))
+        features = branch.of_pooled(gather(branch.pooled(branch.maps(batch))))
+        return Side(features, self.embeddings(features, side), gather(batch.labels))
 
     def step(self, batch: Both) -> Tensor:
         """The loss of a batch; Diverged where it is not finite."""

@@ -1,55 +1,20 @@
-"""Several processes that together do what one does: the same loss, the same gradients, the same scores.
+"""Several processes that together do what one does: their networks, and the scores of what they evaluate.
 
-Every process computes the loss of the whole batch, from the embeddings of all. The backward pass of the gathering adds
-up what the losses of the R processes, all equal, say of an embedding: R times its gradient. DDP and FSDP take the mean
-of the processes' gradients. For what comes before the gathering that is the mean of R times each one's part: the whole.
-For what comes after it (head, proxies) it is the mean of R equal gradients. Nothing is rescaled.
+Losses and gradients are those of one process through `geomdml.distributed`.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.plugins import LayerSync
 from lightning.pytorch.utilities import rank_zero_warn
 from timm.layers import convert_sync_batchnorm
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
-
-def together() -> bool:
-    """Whether this process is one of several."""
-    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
-
-
-def gather(tensor: Tensor) -> Tensor:
-    """The tensors (B, ...) of all processes, one after another (R·B, ...); gradients flow. Of one process: its own."""
-    return _Gather.apply(tensor) if together() else tensor
-
-
-class _Gather(torch.autograd.Function):
-    """As torch.distributed.nn.functional.all_gather, which torch 2.15 warns of."""
-
-    @staticmethod
-    def forward(ctx: Any, tensor: Tensor) -> Tensor:
-        parts = [torch.empty_like(tensor) for _ in range(distributed.get_world_size())]
-        distributed.all_gather(parts, tensor.contiguous())
-        return torch.cat(parts)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        total = gradient.clone(memory_format=torch.contiguous_format)
-        distributed.all_reduce(total)
-        return total.chunk(distributed.get_world_size())[distributed.get_rank()]
-
-
-def from_first(tensors: list[Tensor]) -> None:
-    """Give every process the values of the first."""
-    if together():
-        for tensor in tensors:
-            distributed.broadcast(tensor, 0)
+from geomdml.distributed import gather, rank_and_size
 
 
 class SharedBatchNorm(LayerSync):
@@ -65,7 +30,7 @@ class SharedBatchNorm(LayerSync):
 def warn_of_batch_norm(model: nn.Module) -> None:
     """Say so where the processes' batch statistics make their numbers other than those of one process."""
     own = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
-    if together() and any(not isinstance(m, nn.SyncBatchNorm) for m in own):
+    if rank_and_size()[1] > 1 and any(not isinstance(m, nn.SyncBatchNorm) for m in own):
         rank_zero_warn(
             "The backbone has batch normalisation and each process normalises its own part of the batch: the numbers "
             "are not those of one process. On GPUs, --trainer.sync_batchnorm true takes the statistics of all."

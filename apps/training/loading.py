@@ -25,7 +25,7 @@ class TrainingLoader(DataLoader):
     for epoch and step. To Lightning it says that it resumes by having a state, which is empty.
 
     Several processes divide each batch: a model whose loss compares samples, or standardises them, gathers what it
-    makes of its part (`apps.training.distributed.gather`), so that all compute the loss of the whole batch.
+    makes of its part (`geomdml.distributed.gather`), so that all compute the loss of the whole batch.
 
     Args:
         dataset: maps the items of a process's part of a batch to what the model is given.

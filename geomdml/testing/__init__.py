@@ -4,5 +4,6 @@ Needs the extra `testing` (hypothesis, mpmath).
 """
 
 from geomdml.testing import laws, oracle, strategies
+from geomdml.testing.processes import LossVerdict, judge_loss
 
-__all__ = ["laws", "oracle", "strategies"]
+__all__ = ["LossVerdict", "judge_loss", "laws", "oracle", "strategies"]

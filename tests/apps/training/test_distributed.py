@@ -18,6 +18,7 @@ from apps.networks.pretrained import backbone
 from apps.training import distributed
 from apps.training.loading import OwnPart, OwnRows
 from apps.training.sampling import ClassBalanced
+from geomdml.distributed import gather
 from geomdml.losses import CHESTLoss, PairwiseCrossEntropyLoss
 from geomdml.nn import HyperbolicHead
 from geomdml.spaces import Hyperbolic
@@ -39,8 +40,8 @@ class Small(nn.Module):
         self.double()
 
     def forward(self, x, labels):
-        features = distributed.gather(self.backbone(x))
-        return self.loss(features, distributed.gather(labels), head=self.head)
+        features = gather(self.backbone(x))
+        return self.loss(features, gather(labels), head=self.head)
 
 
 def batch():

@@ -1,0 +1,7 @@
+"""Losses of several processes that are those of one, without rescaling, whatever the number of processes."""
+
+from geomdml._core.processes import broadcast, gather, rank_and_size, total
+from geomdml.distributed.loss import DistributedLoss
+from geomdml.distributed.memory import CrossBatchMemory
+
+__all__ = ["broadcast", "CrossBatchMemory", "DistributedLoss", "gather", "rank_and_size", "total"]
