@@ -23,7 +23,7 @@ from torch import Tensor, distributed, multiprocessing, nn
 
 __all__ = ["CASES", "LossVerdict", "judge_loss"]
 
-ROWS, CLASSES = 12, 4
+_ROWS, _CLASSES = 12, 4
 CASES = ("equal shares", "unequal shares", "a sample twice", "a rank without a class")
 
 
@@ -197,14 +197,14 @@ def _one(
 def _batch(case: str, count: int) -> tuple[Tensor, Tensor, list[int]]:
     """Inputs (12, 5), their labels, and how many rows each process has."""
     generator = torch.Generator().manual_seed(2)
-    x = torch.randn(ROWS, 5, dtype=torch.float64, generator=generator)
-    labels = torch.arange(ROWS) % CLASSES
-    shares = [ROWS // count] * count
-    shares[0] += ROWS - sum(shares)
+    x = torch.randn(_ROWS, 5, dtype=torch.float64, generator=generator)
+    labels = torch.arange(_ROWS) % _CLASSES
+    shares = [_ROWS // count] * count
+    shares[0] += _ROWS - sum(shares)
     if case == "unequal shares" and count > 1:
         shares[0], shares[-1] = shares[0] + shares[-1] - 2, 2
     elif case == "a sample twice":
-        x[-CLASSES:] = x[:CLASSES]
+        x[-_CLASSES:] = x[:_CLASSES]
     elif case == "a rank without a class":
         labels = labels.sort().values
     return x, labels, shares
