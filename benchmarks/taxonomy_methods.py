@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from apps.taxonomy.data import TaxonomyData
 from apps.taxonomy.model import TaxonomyEmbedding
-from apps.taxonomy.rows import RowAdam
 from geomdml.losses import ClosureLoss
+from geomdml.optim import RowAdam
 from geomdml.spaces import Space
 
 DIM, START, LEAST_SHARE = 5, 1e-3, 0.01

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = [  # from the bottom; a module may import from its own layer's package and from layers below
     {"geomdml._core"},
-    {"geomdml.euclidean", "geomdml.poincare"},
+    {"geomdml.euclidean", "geomdml.poincare", "geomdml.optim"},
     {"geomdml.tangent", "geomdml.lorentz"},
     {"geomdml.spaces", "geomdml.cones", "geomdml.hyperplanes", "geomdml.statistics"},
     {"geomdml.nn", "geomdml.transport", "geomdml.search"},

@@ -8,7 +8,6 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from apps.taxonomy.polar_adam import PolarAdam
-from apps.taxonomy.rows import RowAdam
 from apps.taxonomy.spaces import make_space
 from apps.training.divergence import check_finite
 from apps.training.loading import data_of
@@ -17,6 +16,7 @@ from apps.training.restore import restore
 from geomdml import poincare
 from geomdml.hierarchy import Reconstruction, nested_balls, reconstruction
 from geomdml.losses import ClosureLoss
+from geomdml.optim import RowAdam
 from geomdml.spaces import Hyperbolic
 
 

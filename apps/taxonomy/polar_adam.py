@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from apps.taxonomy.rows import RowAdam
+from geomdml.optim import RowAdam
 from geomdml.spaces import Hyperbolic
 
 _MOST = 80.0  # up to here sinh is a float32

@@ -12,8 +12,8 @@ from apps.taxonomy.model import TaxonomyEmbedding
 from apps.taxonomy.negatives import UNIT, Negatives
 from apps.taxonomy.polar_adam import PolarAdam
 from apps.taxonomy.relatives import Relatives
-from apps.taxonomy.rows import RowAdam
 from geomdml.hierarchy import closure
+from geomdml.optim import RowAdam
 from geomdml.spaces import Hyperbolic
 
 TREE = closure(torch.stack([torch.arange(1, 31), (torch.arange(1, 31) - 1) // 2], 1))
