@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import trimesh
 
+from apps.shapes.cameras import ring
 from apps.shapes.meshes import Mesh, unit
-from apps.shapes.rendering import Look, render, ring
+from apps.shapes.rendering import Look, render
 from benchmarks.measuring import measure, yield_memory_first
 
 Step = Callable[[], np.ndarray]  # all views of the mesh, from its vertices and faces; what is hit has other values

@@ -9,12 +9,13 @@ import re
 import zipfile
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from apps.io.labels import index_classes
 from apps.io.packages import FetchError, debian_package
+from apps.shapes.beside import Archive
 from apps.shapes.labelled_shapes import Shapes, mark_test
 from apps.shapes.meshes import Mesh, MeshError, decode
 
@@ -39,16 +40,18 @@ class Model:
     def __str__(self) -> str:
         return f"{self.library}/{self.member}"
 
-    def read(self) -> Mesh:
+    def read(self, *, painted: bool = False) -> Mesh:
         """Raises MeshError."""
+        member = PurePosixPath(self.member)
         try:
             with zipfile.ZipFile(self.library) as archive:
-                mesh = decode(archive.read(self.member), Path(self.member).suffix)
+                beside = Archive(archive, str(member.parent))
+                mesh = decode(beside.read(member.name), member.suffix, beside, painted=painted)
         except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
             raise MeshError(str(self), str(error)) from error
         return mesh.turned(np.array(self.rotation.split(), float).reshape(3, 3)) if self.rotation else mesh
 
-    def key(self) -> str:
+    def key(self, *, painted: bool = False) -> str:
         return f"{self.pin} {self.member} {self.rotation}".rstrip()
 
 

@@ -13,8 +13,9 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from apps.io.atomic import write_file
+from apps.shapes.cameras import RIGS, ring
 from apps.shapes.meshes import MeshFile
-from apps.shapes.rendering import Look, dodecahedron, ring
+from apps.shapes.rendering import BACKGROUND, Look
 from apps.shapes.views import images_of
 
 COLUMNS = 12
@@ -41,14 +42,22 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument("mesh", type=Path, nargs="+", help="off, obj, stl, ply, glb or gltf")
     parser.add_argument("--out", type=Path, required=True, help="the image to write, such as sheet.png")
     parser.add_argument("--up", choices=("y", "z"), default="y", help="the axis that points up in the file")
-    parser.add_argument("--views", type=int, default=12, help="on a ring; 20 on a dodecahedron where this is 0")
+    parser.add_argument("--cameras", choices=list(RIGS), default="ring", help="where the cameras stand")
+    parser.add_argument("--views", type=int, default=12, help="how many on a ring")
     parser.add_argument("--elevation", type=float, default=30.0, help="of the ring, in degrees")
     parser.add_argument("--size", type=int, default=128, help="of a view, in pixels")
-    parser.add_argument("--shading", choices=("lambert", "phong", "depth", "normals"), default="lambert")
+    parser.add_argument("--shading", choices=list(BACKGROUND), nargs="+", default=["lambert"], help="one or several")
+    parser.add_argument("--colours", action="store_true", help="show colours and textures, in lambert and phong too")
+    parser.add_argument(
+        "--pose", choices=("given", "principal"), default="given", help="turned to its main axes, or not"
+    )
     chosen = parser.parse_args(args)
     try:
-        directions = ring(chosen.views, chosen.elevation) if chosen.views else dodecahedron()
-        look = Look(directions, chosen.size, chosen.shading)
+        rig = RIGS[chosen.cameras]
+        directions = ring(chosen.views, chosen.elevation) if chosen.cameras == "ring" else rig.directions
+        look = Look(
+            directions, chosen.size, tuple(chosen.shading), colours=chosen.colours, lens=rig.lens, pose=chosen.pose
+        )
         image = sheet([images_of(MeshFile(path, chosen.up), look) for path in chosen.mesh])
         write_file(chosen.out, image.save)
     except (ValueError, OSError, ImportError) as error:

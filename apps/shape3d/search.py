@@ -15,7 +15,6 @@ from apps.io.packages import FetchError
 from apps.shape3d.trained import Trained, meshes
 from apps.shapes.meshes import MeshError, Up
 from apps.training.run_folder import free_name
-from apps.training.shape_data import contact_sheet
 
 
 class Gallery(NamedTuple):
@@ -59,7 +58,7 @@ def search(trained: Trained, mesh: Path, folder: str | None, up: Up | None, k: i
     order = distances.argsort(stable=True)[:k].tolist()
     for place, row in enumerate(order, start=1):
         print(f"{place:3}  {float(distances[row]):.4f}  {gallery.names[row]}")
-    sheets = [contact_sheet(query), *(gallery.sheets[row] for row in order)]
+    sheets = [trained.sheet(query), *(gallery.sheets[row] for row in order)]
     gap = torch.zeros(3, sheets[0].shape[1], 4, dtype=torch.uint8)
     strip = torch.cat([part for sheet in sheets for part in (sheet, gap)][:-1], dim=2)
     write_file(out, Image.fromarray(strip.permute(1, 2, 0).contiguous().numpy()).save)
@@ -86,7 +85,7 @@ def _gallery(trained: Trained, shapes: Iterator[tuple[str, Tensor | MeshError]])
             continue
         names.append(name)
         embeddings.append(trained.outputs(images)["embeddings"])
-        sheets.append(contact_sheet(images))
+        sheets.append(trained.sheet(images))
     if not names:
         raise ValueError("no mesh of the gallery can be read")
     return Gallery(names, torch.stack(embeddings), sheets)

@@ -15,9 +15,7 @@ from apps.shapes.meshes import KILLED, SUFFIXES, MeshError, MeshFile, Up
 from apps.shapes.rendering import Look
 from apps.shapes.views import images_of
 from apps.training.restore import restore
-from apps.training.shape_data import ShapeData, look
-
-OF_LOOK = ("cameras", "views", "size", "shading")
+from apps.training.shape_data import OF_LOOK, ShapeData, contact_sheet, look
 
 
 class Trained:
@@ -31,7 +29,7 @@ class Trained:
         self.model, _, self.of_data = restore(path, Shape3D, weights="none")
         self.up: Up = self.of_data.get("up", "y")
         try:
-            self.look: Look = look(**{name: self.of_data[name] for name in OF_LOOK})
+            self.look: Look = look(**{name: self.of_data[name] for name in OF_LOOK if name in self.of_data})
         except (KeyError, TypeError) as error:
             raise ValueError(f"{str(path)!r} does not fit this version of apps.shape3d: no data.{error}") from error
 
@@ -43,6 +41,10 @@ class Trained:
     def outputs(self, images: UInt8[Tensor, "V C S S"]) -> dict[str, Float[Tensor, "..."]]:
         """Features, embedding and logits of one shape."""
         return {name: values[0] for name, values in self.model(images[None]).items()}
+
+    def sheet(self, images: UInt8[Tensor, "V C S S"]) -> UInt8[Tensor, "3 H W"]:
+        """Four views of a shape in one square."""
+        return contact_sheet(images[: len(self.look.directions)])
 
     def images(self, paths: Sequence[Path], up: Up | None = None) -> Iterator[UInt8[Tensor, "V C S S"] | MeshError]:
         """The images of each mesh in order, or why it has none; without `up` the axis is that of the training."""

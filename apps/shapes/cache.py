@@ -35,6 +35,7 @@ class Recipe:
         shape, dtype: of one array; "uint8" or "float32".
         doing: the word for it: "rendering".
         make: the array of a mesh's source, the same on every run; raises MeshError. Sent to other processes.
+        painted: whether the arrays depend on the colours of a mesh too.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Recipe:
     dtype: str
     doing: str
     make: Callable[[Source], np.ndarray]
+    painted: bool = False
 
 
 def make_cached(shapes: Shapes, recipe: Recipe, *, strict: bool = False) -> tuple[Shapes, Arrays, tuple[str, ...]]:
@@ -62,7 +64,7 @@ def make_cached(shapes: Shapes, recipe: Recipe, *, strict: bool = False) -> tupl
     """
     folder = cache_folder() / recipe.name / f"{shapes.title}-{recipe.key}"
     try:
-        keys = [_key(source) for source in shapes.sources]
+        keys = [_key(source, recipe.painted) for source in shapes.sources]
         contents = read(folder, recipe.shape, name=recipe.name, dtype=recipe.dtype)
         # A cache that has all of them may be one that cannot be written to, and needs no lock.
         killed: dict[str, str] = {}
@@ -121,9 +123,9 @@ def _array_or_reason(source: Source, make: Callable[[Source], np.ndarray]) -> np
         return error.reason
 
 
-def _key(source: Source) -> str | MeshError:
+def _key(source: Source, painted: bool) -> str | MeshError:
     try:
-        return source.key()
+        return source.key(painted=painted)
     except MeshError as error:
         return error
 

@@ -10,8 +10,12 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from scipy.spatial.transform import Rotation
 
+from apps.shapes.beside import Beside
 from apps.shapes.gltf_file import Content, Object, objects, whole
+from apps.shapes.gltf_paint import Painter
 from apps.shapes.limits import check_counts
+from apps.shapes.mesh import Mesh
+from apps.shapes.paint import Paint, joined
 
 Matrix = Float64[np.ndarray, "4 4"]
 
@@ -26,20 +30,19 @@ COMPRESSIONS = ("KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_me
 HARMLESS = ("KHR_materials_", "KHR_texture_", "EXT_texture_", "KHR_lights_", "EXT_lights_", "KHR_xmp")
 
 
-def parse(
-    data: bytes, suffix: str, files: Mapping[str, bytes], most: int
-) -> tuple[Float64[np.ndarray, "V 3"], Int64[np.ndarray, "F 3"]]:
+def parse(data: bytes, suffix: str, beside: Beside, most: int, *, painted: bool = False) -> Mesh:
     """Vertices and triangles of the scene; points and lines are passed over.
 
     Args:
         suffix: ".gltf" or ".glb".
-        files: the content of `buffer_files`, by the names that the file gives them.
+        beside: where the files are that it names.
         most: triangles that are read, all together.
+        painted: read the colours too.
 
     Raises:
         ValueError: broken, too large, or with a feature that is not read; in one line.
     """
-    content = Content(data, suffix, files, most)
+    content = Content(data, suffix, beside, most)
     version = str(content.json.get("asset", {}).get("version", "2.0"))
     if version.partition(".")[0] != "2":
         raise ValueError(f"it is glTF {version}: expected 2.0")
@@ -48,24 +51,30 @@ def parse(
     for name in map(str, content.json.get("extensionsRequired", [])):
         if name not in READ and name not in COMPRESSIONS and not name.startswith(HARMLESS):
             raise ValueError(f"it requires the extension {name}, which is not read")
-    return _Scene(content, most).surface()
+    return _Scene(content, most, Painter(content, beside) if painted else None).surface()
 
 
 class _Scene:
-    def __init__(self, content: Content, most: int) -> None:
-        self.content, self.most, self.nodes, self.drawn = content, most, content.objects("nodes"), 0
+    def __init__(self, content: Content, most: int, painter: Painter | None) -> None:
+        self.content, self.most, self.painter = content, most, painter
+        self.nodes, self.drawn = content.objects("nodes"), 0
 
-    def surface(self) -> tuple[Float64[np.ndarray, "V 3"], Int64[np.ndarray, "F 3"]]:
+    def surface(self) -> Mesh:
         places = dict(self._placed(self._roots()))
-        vertices, faces = [np.empty((0, 3))], [np.empty((0, 3), np.int64)]
+        vertices, faces, paints = [np.empty((0, 3))], [np.empty((0, 3), np.int64)], list[Paint]()
         points, triangles = 0, 0
         for index, place in places.items():
-            for new_points, new_triangles in self._drawn(self.nodes[index], place, places):
+            for primitive, new_points, new_triangles in self._drawn(self.nodes[index], place, places):
                 vertices.append(new_points)
                 faces.append(new_triangles + points)
                 points, triangles = points + len(new_points), triangles + len(new_triangles)
                 check_counts(points, triangles, self.most)
-        return np.concatenate(vertices), np.concatenate(faces)
+                if self.painter is not None:
+                    paints.append(self.painter.paint(primitive, new_triangles, len(new_points)))
+        mesh = Mesh(np.concatenate(vertices), np.concatenate(faces))
+        if self.painter is None:
+            return mesh
+        return mesh._replace(paint=joined(paints)._replace(missing=self.painter.missing))
 
     def _roots(self) -> list[int]:
         """The nodes of the scene; of a file without scenes all that are no other's children."""
@@ -92,8 +101,8 @@ class _Scene:
 
     def _drawn(
         self, node: Object, place: Matrix, places: Mapping[int, Matrix]
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """What a node draws: the points and triangles of each of its primitives, as often as it is there."""
+    ) -> Iterator[tuple[Object, np.ndarray, np.ndarray]]:
+        """What a node draws: its primitives with their points and triangles, as often as it is there."""
         if "mesh" not in node:
             return
         mesh = self.content.at("meshes", node["mesh"])
@@ -108,10 +117,11 @@ class _Scene:
                 points = self._points(primitive, weights)
                 triangles = self._triangles(primitive, mode, len(points))
                 if "skin" in node:
-                    yield self._skinned(primitive, points, self.content.at("skins", node["skin"]), places), triangles
+                    skin = self.content.at("skins", node["skin"])
+                    yield primitive, self._skinned(primitive, points, skin, places), triangles
                     continue
                 for instance in instances:
-                    yield _moved(points, place @ instance), triangles
+                    yield primitive, _moved(points, place @ instance), triangles
 
     def _points(self, primitive: Object, weights: list[float]) -> Float64[np.ndarray, "V 3"]:
         attributes = primitive.get("attributes", {})

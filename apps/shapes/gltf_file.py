@@ -3,18 +3,21 @@
 import base64
 import binascii
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from apps.shapes.beside import Beside
 from apps.shapes.limits import check_numbers
 
 Object = dict[str, Any]
 
 TYPES = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 MOST_VALUES = 2_000_000  # of the JSON; a scene of 8,000 parts has about 100,000
+MOST_BUFFERS = 1000  # in files of their own
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 
 
@@ -28,13 +31,27 @@ def described(data: bytes, suffix: str) -> Object:
 
 
 def buffer_files(content: Object) -> list[str]:
-    """The files that hold its buffers, as it writes them.
+    """The files that hold its buffers, as paths from its folder.
 
-    >>> buffer_files({"buffers": [{"uri": "a.bin"}, {"uri": "data:;base64,AAAA"}, {}]})
-    ['a.bin']
+    Raises:
+        ValueError: more than 1,000 of them.
+
+    >>> buffer_files({"buffers": [{"uri": "a%20b.bin"}, {"uri": "data:;base64,AAAA"}, {}]})
+    ['a b.bin']
     """
     uris = [buffer.get("uri", "") for buffer in objects(content, "buffers")]
-    return [str(uri) for uri in uris if uri and not str(uri).startswith("data:")]
+    names = list(dict.fromkeys(unquote(str(uri)) for uri in uris if uri and not str(uri).startswith("data:")))
+    if len(names) > MOST_BUFFERS:
+        raise ValueError(f"it names {len(names):,} buffers: {MOST_BUFFERS:,} is the most that is read")
+    return names
+
+
+def read_buffer(beside: Beside, name: str) -> bytes:
+    """The content of a file that holds a buffer. Raises ValueError, in a sentence on the mesh."""
+    try:
+        return beside.read(name)
+    except ValueError as error:
+        raise ValueError(f"it names the buffer {name[:80]!r}, which {error}") from error
 
 
 class Content:
@@ -43,7 +60,7 @@ class Content:
     Args:
         data: of the file.
         suffix: ".gltf" or ".glb".
-        files: the content of `buffer_files`, by the names that the file gives them.
+        beside: where the files are that it names.
         most: triangles that are read; the accessors may hold as many numbers as so many could have, all together and
             each as often as it is read.
 
@@ -51,10 +68,10 @@ class Content:
         ValueError: no such file; so do the methods, for what does not fit together. In one line.
     """
 
-    def __init__(self, data: bytes, suffix: str, files: Mapping[str, bytes], most: int) -> None:
+    def __init__(self, data: bytes, suffix: str, beside: Beside, most: int) -> None:
         self.json, self.binary = _split(data, suffix)
-        self.files, self.most, self.read = files, most, 0
-        self.size = len(data) + sum(map(len, files.values()))
+        self.beside, self.most, self.read = beside, most, 0
+        self.size = len(data)
         self._objects: dict[str, list[Object]] = {}
         self._decoded: dict[int, bytes] = {}
 
@@ -92,8 +109,10 @@ class Content:
             )
         if "bufferView" in accessor:
             rows = self._rows(accessor, accessor, count, width).astype(np.float64)
-        elif count > self.size:  # such zeros stand for the offsets of a morph target, of vertices that the file has
-            raise ValueError(f"accessor {index} asks for {count:,} zeros in a file of {self.size:,} bytes")
+        elif count > (
+            size := self.size + self.beside.size
+        ):  # as the offsets of a morph target, of vertices that it has
+            raise ValueError(f"accessor {index} asks for {count:,} zeros in a file of {size:,} bytes")
         else:
             rows = np.zeros((count, width))
         if sparse := accessor.get("sparse"):
@@ -143,11 +162,23 @@ class Content:
         if uri is None:
             return self.binary if index == 0 and self.binary is not None else b""
         if not str(uri).startswith("data:"):
-            return self.files.get(str(uri), b"")
-        try:
-            return base64.b64decode(str(uri).partition(",")[2], validate=True)
-        except binascii.Error as error:
-            raise ValueError(f"buffer {index} is no base64: {error}") from error
+            return read_buffer(self.beside, unquote(str(uri)))
+        return _from_base64(f"buffer {index}", str(uri))
+
+    def image(self, image: Object) -> bytes:
+        """The content of an image that lies in the file, as base64 or in a buffer."""
+        if uri := image.get("uri"):
+            return _from_base64("an image", str(uri))
+        view = self.at("bufferViews", image.get("bufferView"))
+        start, length = _whole(view, "byteOffset", 0), _whole(view, "byteLength")
+        return self._buffer(view)[start : start + length]
+
+
+def _from_base64(name: str, uri: str) -> bytes:
+    try:
+        return base64.b64decode(uri.partition(",")[2], validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"{name} is no base64: {error}") from error
 
 
 def _split(data: bytes, suffix: str) -> tuple[Object, bytes | None]:

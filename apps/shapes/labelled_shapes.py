@@ -18,12 +18,12 @@ class Source(Protocol):
     As a text it names the file, for messages.
     """
 
-    def read(self) -> Mesh:
-        """Raises MeshError."""
+    def read(self, *, painted: bool = False) -> Mesh:
+        """The mesh, with its colours when `painted`. Raises MeshError."""
         ...
 
-    def key(self) -> str:
-        """A text that changes with the mesh, found without reading it apart. Raises MeshError."""
+    def key(self, *, painted: bool = False) -> str:
+        """A text that changes with the mesh, or its colours, found without reading it apart. Raises MeshError."""
         ...
 
 

@@ -1,23 +1,24 @@
 """Triangle meshes from files: read, checked, and scaled to the unit ball."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
-from urllib.parse import unquote
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Float64, Int64
 
-from apps.shapes import gltf, gltf_file, obj, off, ply, stl
+from apps.shapes import gltf, gltf_file, gltf_paint, mtl, obj, obj_paint, off, ply, ply_paint, stl
+from apps.shapes.beside import Beside, Folder, Nothing
 from apps.shapes.enclosing_ball import enclosing_ball
 from apps.shapes.limits import MOST_FACES
+from apps.shapes.mesh import Mesh
+from apps.shapes.paint import white
+from apps.shapes.textures import read_near
 
 SUFFIXES = frozenset({".off", ".obj", ".stl", ".ply", ".glb", ".gltf"})
 REVISION = 2  # of what is read from a file
-MOST_BYTES = 2**29  # of a file and its buffers
-LONGEST_NAME = 255
-MOST_BUFFERS = 1000
 KILLED = "took more memory than there is: the process that read it was killed"
 FARTHEST = 1e100
 LEAST_AREA = 1e-30  # of a triangle, in squares of the extent of its mesh
@@ -37,21 +38,6 @@ class MeshError(ValueError):
         return f"{self.path!r} {self.reason}"
 
 
-class Mesh(NamedTuple):
-    """Triangles; y is up.
-
-    Args:
-        vertices: (V, 3) float64.
-        faces: (F, 3) int64, rows of `vertices`, wound in any direction.
-    """
-
-    vertices: Float64[np.ndarray, "V 3"]
-    faces: Int64[np.ndarray, "F 3"]
-
-    def turned(self, rotation: Float64[np.ndarray, "3 3"]) -> "Mesh":
-        return Mesh(self.vertices @ rotation.T, self.faces)
-
-
 @dataclass(frozen=True)
 class MeshFile:
     """A mesh in a file of its own; `up` names the axis that points up in it."""
@@ -62,41 +48,52 @@ class MeshFile:
     def __str__(self) -> str:
         return str(self.path)
 
-    def read(self) -> Mesh:
+    def read(self, *, painted: bool = False) -> Mesh:
         """Raises MeshError."""
-        mesh = read(self.path)
+        mesh = read(self.path, painted=painted)
         return mesh if self.up == "y" else mesh.turned(UPRIGHT)
 
-    def key(self) -> str:
-        """A hash of the content, in hexadecimal. Raises MeshError."""
+    def key(self, *, painted: bool = False) -> str:
+        """A hash of the content, in hexadecimal; when `painted` also of its materials. Raises MeshError."""
         digest = hashlib.sha256(f"{self.path.suffix.lower()} {self.up}".encode())
-        for part in _contents(self.path).values():
-            digest.update(hashlib.sha256(part).digest())
+        with _opened(self.path) as folder:
+            for part in (folder.mesh, *_parts(folder.mesh, self.path.suffix, folder, painted)):
+                digest.update(hashlib.sha256(part).digest())
         return digest.hexdigest()
 
 
-def read(path: str | Path) -> Mesh:
-    """The mesh of an OFF, OBJ, STL, PLY or glTF file, without colours; a glTF scene is put together.
+@contextmanager
+def _opened(path: Path) -> Iterator[Folder]:
+    """A mesh file and its folder; errors become those of this mesh."""
+    try:
+        yield Folder(path)
+    except (ValueError, OSError, RecursionError, MemoryError) as error:
+        raise MeshError(str(path), str(error) or type(error).__name__) from error
 
-    Vertices that no triangle names and triangles without area are left out. Other files are opened only for a .gltf:
-    its buffers, which must lie in its folder or deeper.
+
+def read(path: str | Path, *, painted: bool = False) -> Mesh:
+    """The mesh of an OFF, OBJ, STL, PLY or glTF file; a glTF scene is put together.
+
+    Vertices that no triangle names and triangles without area are left out. Other files are opened only where the file
+    names them, and must lie in its folder or deeper: the buffers of a .gltf, and materials and textures when `painted`.
+
+    Args:
+        painted: read the colours too. A texture that cannot be read is named in `Mesh.paint.missing`.
 
     Raises:
         MeshError: no such file, broken, too large, numbers that are not finite, or no surface; names the path.
     """
     path = Path(path)
-    contents = _contents(path)
-    try:
-        return decode(contents.pop(path.name), path.suffix, contents)
-    except ValueError as error:
-        raise MeshError(str(path), str(error)) from error
+    with _opened(path) as folder:
+        return decode(folder.mesh, path.suffix, folder, painted=painted)
 
 
-def decode(data: bytes, suffix: str, buffers: dict[str, bytes] | None = None) -> Mesh:
+def decode(data: bytes, suffix: str, beside: Beside | None = None, *, painted: bool = False) -> Mesh:
     """The mesh in the content of a file; `suffix` says the format, such as ".obj".
 
     Args:
-        buffers: the files that a .gltf names.
+        beside: where the files are that it names; without it there are none.
+        painted: read the colours too, as in `read`.
 
     Raises:
         ValueError: as in `read`; a sentence without its subject, such as "has no surface".
@@ -107,12 +104,12 @@ def decode(data: bytes, suffix: str, buffers: dict[str, bytes] | None = None) ->
     if suffix.lower() not in SUFFIXES:
         raise ValueError(f"has the suffix {suffix!r}; expected one of {', '.join(sorted(SUFFIXES))}")
     try:
-        vertices, faces = _parsed(data, suffix.lower(), buffers or {})
+        mesh = _parsed(data, suffix.lower(), beside or Nothing(), painted)
     # Broken bytes lead readers to whatever error.
     except Exception as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"cannot be read: {reason}") from error
-    return _surface(vertices, faces)
+    return _surface(mesh if mesh.paint or not painted else mesh._replace(paint=white(len(mesh.faces))))
 
 
 def unit(mesh: Mesh) -> Mesh:
@@ -125,15 +122,15 @@ def unit(mesh: Mesh) -> Mesh:
     # First by the box, so that no square over- or underflows.
     vertices = (mesh.vertices - (low + high) / 2) / (high - low).max()
     centre, radius = enclosing_ball(vertices)
-    return Mesh((vertices - centre) / radius, mesh.faces)
+    return mesh._replace(vertices=(vertices - centre) / radius)
 
 
-def _surface(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
+def _surface(mesh: Mesh) -> Mesh:
     """The triangles that have an area, and their vertices."""
-    used, faces = np.unique(faces, return_inverse=True)
-    if len(used) and not 0 <= used[0] <= used[-1] < len(vertices):
-        raise ValueError(f"has triangles with vertex {used[0] if used[0] < 0 else used[-1]} of {len(vertices)}")
-    vertices, faces = np.asarray(vertices, np.float64)[used], faces.reshape(-1, 3).astype(np.int64)
+    used, faces = np.unique(mesh.faces, return_inverse=True)
+    if len(used) and not 0 <= used[0] <= used[-1] < len(mesh.vertices):
+        raise ValueError(f"has triangles with vertex {used[0] if used[0] < 0 else used[-1]} of {len(mesh.vertices)}")
+    vertices, faces = np.asarray(mesh.vertices, np.float64)[used], faces.reshape(-1, 3).astype(np.int64)
     if not np.isfinite(vertices).all():
         raise ValueError("has a vertex that is not finite")
     if np.abs(vertices).max(initial=0) > FARTHEST:
@@ -143,50 +140,41 @@ def _surface(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
         raise ValueError("has no surface")
     a, b, c = ((vertices - vertices[0]) / extent)[faces].transpose(1, 0, 2)
     has_area = np.linalg.norm(np.cross(b - a, c - a), axis=1) > LEAST_AREA
-    if has_area.all():
-        return Mesh(vertices, faces)
-    return _surface(vertices, faces[has_area])
+    found = Mesh(vertices, faces, mesh.paint)
+    return found if has_area.all() else _surface(found.of_faces(has_area))
 
 
-def _parsed(data: bytes, suffix: str, buffers: dict[str, bytes]) -> tuple[np.ndarray, np.ndarray]:
+def _parsed(data: bytes, suffix: str, beside: Beside, painted: bool) -> Mesh:
+    of_paint = beside if painted else None
     match suffix:
         case ".off":
             return off.parse(data, MOST_FACES)
         case ".obj":
-            return obj.parse(data, MOST_FACES)
+            return obj.parse(data, MOST_FACES, of_paint)
         case ".ply":
-            return ply.parse(data, MOST_FACES)
+            return ply.parse(data, MOST_FACES, of_paint)
         case ".stl":
             return stl.parse(data, MOST_FACES)
-    return gltf.parse(data, suffix, buffers, MOST_FACES)
+        case _:
+            return gltf.parse(data, suffix, beside, MOST_FACES, painted=painted)
 
 
-def _contents(path: Path) -> dict[str, bytes]:
-    """The bytes of a mesh file, then of the buffers that it names, by name."""
-    try:
-        contents = {path.name: _bytes(path, MOST_BYTES)}
-        if path.suffix.lower() == ".gltf":
-            names = dict.fromkeys(gltf_file.buffer_files(gltf_file.described(contents[path.name], ".gltf")))
-            if len(names) > MOST_BUFFERS:
-                raise ValueError(f"names {len(names):,} buffers: {MOST_BUFFERS:,} is the most that is read")
-            for name in names:
-                if "\0" in name or any(len(part) > LONGEST_NAME for part in name.split("/")):
-                    raise ValueError(f"names a buffer that no file can be, {name[:80]!r}")
-                buffer = path.parent / unquote(name)
-                if not buffer.resolve().is_relative_to(path.parent.resolve()):
-                    raise ValueError(f"names a buffer outside of its folder, {name!r}")
-                try:
-                    contents[name] = _bytes(buffer, MOST_BYTES - sum(map(len, contents.values())))
-                except ValueError as error:
-                    raise ValueError(f"names the buffer {name!r}, which {error}") from error
-    except (ValueError, OSError, RecursionError, MemoryError) as error:
-        raise MeshError(str(path), str(error) or type(error).__name__) from error
-    return contents
-
-
-def _bytes(path: Path, most: int) -> bytes:
-    if not path.is_file():
-        raise ValueError("is no file" if path.exists() else "does not exist")
-    if path.stat().st_size > most:
-        raise ValueError(f"has {path.stat().st_size:,} bytes: {most:,} is the most that is read")
-    return path.read_bytes()
+def _parts(data: bytes, suffix: str, beside: Beside, painted: bool) -> Iterator[bytes]:
+    """The content of each file that a mesh is read from beside its own; textures and materials where there are any."""
+    suffix, images = suffix.lower(), list[str]()
+    if suffix == ".gltf" or (suffix == ".glb" and painted):
+        described = gltf_file.described(data, suffix)
+        for name in gltf_file.buffer_files(described):
+            yield gltf_file.read_buffer(beside, name)
+        images = gltf_paint.image_files(described)
+    if not painted:
+        return
+    if suffix == ".ply":
+        images = ply_paint.texture_files(data)
+    for name in obj.libraries(data) if suffix == ".obj" else ():
+        for content in obj_paint.library(beside, name)[0]:
+            yield content
+            images += mtl.files(content)
+    for name in dict.fromkeys(images):
+        with suppress(ValueError):
+            yield read_near(beside, name)

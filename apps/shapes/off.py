@@ -4,19 +4,19 @@ from collections.abc import Sequence
 from itertools import islice
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Int64
 
 from apps.shapes.limits import MOST_FACES, check_counts, lines
+from apps.shapes.mesh import Mesh
 from apps.shapes.polygons import MOST_CORNERS, fans
 from apps.shapes.text_numbers import numbers
 
 MOST_DIGITS = 9
 
-Vertices = Float64[np.ndarray, "V 3"]
 Faces = Int64[np.ndarray, "F 3"]
 
 
-def parse(data: bytes, most: int = MOST_FACES) -> tuple[Vertices, Faces]:
+def parse(data: bytes, most: int = MOST_FACES) -> Mesh:
     """Vertices and triangles of an OFF file; a polygon becomes a fan of triangles around its first corner.
 
     Comments, empty lines and colours at the ends of lines are passed over. The counts may follow the word OFF on its
@@ -25,8 +25,7 @@ def parse(data: bytes, most: int = MOST_FACES) -> tuple[Vertices, Faces]:
     Raises:
         ValueError: anything else, in one line: what is wrong, and in which vertex or face.
 
-    >>> vertices, faces = parse(b"OFF 4 1 0\\n0 0 0\\n1 0 0\\n1 1 0\\n0 1 0\\n4 0 1 2 3\\n")
-    >>> faces.tolist()
+    >>> parse(b"OFF 4 1 0\\n0 0 0\\n1 0 0\\n1 1 0\\n0 1 0\\n4 0 1 2 3\\n").faces.tolist()
     [[0, 1, 2], [0, 2, 3]]
     """
     rows = (line for line in (line.partition(b"#")[0].strip() for line in lines(data)) if line)
@@ -44,7 +43,7 @@ def parse(data: bytes, most: int = MOST_FACES) -> tuple[Vertices, Faces]:
     found = len(first) + len(second) + sum(1 for _ in rows)
     if found != vertices + faces:
         raise ValueError(f"it says {vertices} vertices and {faces} faces but has {found} lines of them")
-    return numbers(first, range(3), "vertex"), _faces(second, vertices, most)
+    return Mesh(numbers(first, range(3), "vertex"), _faces(second, vertices, most))
 
 
 def _faces(lines: Sequence[bytes], vertices: int, most: int) -> Faces:

@@ -6,9 +6,12 @@ from itertools import chain, islice
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int64
 
+from apps.shapes.beside import Beside
 from apps.shapes.limits import MOST_FACES, check_counts, check_numbers, lines
+from apps.shapes.mesh import Mesh
+from apps.shapes.ply_columns import Column, Columns
+from apps.shapes.ply_paint import paint
 from apps.shapes.polygons import fans
 from apps.shapes.text_numbers import numbers
 
@@ -38,27 +41,20 @@ class Element(NamedTuple):
     properties: list[Property]
 
 
-class Column(NamedTuple):
-    """The numbers of a property, one row after another, and how many each row has."""
-
-    values: np.ndarray
-    counts: np.ndarray
-
-
-Columns = dict[str, Column]
-
-
-def parse(data: bytes, most: int = MOST_FACES) -> tuple[Float64[np.ndarray, "V 3"], Int64[np.ndarray, "F 3"]]:
+def parse(data: bytes, most: int = MOST_FACES, beside: Beside | None = None) -> Mesh:
     """Vertices and triangles of a PLY file; a polygon becomes a fan of triangles around its first corner.
 
     Other elements and properties are passed over.
+
+    Args:
+        beside: where the textures are that it names; without it all colours are passed over too.
 
     Raises:
         ValueError: more or fewer rows than the header says, triangle strips, or anything else; in one line.
 
     >>> head = b"ply\\nformat ascii 1.0\\nelement vertex 3\\nproperty float x\\nproperty float y\\nproperty float z\\n"
     >>> faces = b"element face 1\\nproperty list uchar int vertex_indices\\nend_header\\n"
-    >>> parse(head + faces + b"0 0 0\\n1 0 0\\n0 1 0\\n3 0 1 2\\n")[1].tolist()
+    >>> parse(head + faces + b"0 0 0\\n1 0 0\\n0 1 0\\n3 0 1 2\\n").faces.tolist()
     [[0, 1, 2]]
     """
     elements, order, body = _header(data)
@@ -69,7 +65,7 @@ def parse(data: bytes, most: int = MOST_FACES) -> tuple[Float64[np.ndarray, "V 3
     found = dict(read)
     if len(found.get("tristrips", {})):
         raise ValueError("it has triangle strips (tristrips), which are not read: expected faces")
-    vertices, faces = np.empty((0, 3)), Column(np.empty(0, np.int64), np.empty(0, np.int64))
+    vertices, faces = np.empty((0, 3)), Column(np.empty(0, np.int64), np.empty(0, np.int64), "i")
     if columns := found.get("vertex"):
         vertices = np.stack([_single(columns, name).astype(np.float64) for name in "xyz"], axis=1)
     if columns := found.get("face"):
@@ -78,7 +74,8 @@ def parse(data: bytes, most: int = MOST_FACES) -> tuple[Float64[np.ndarray, "V 3
     if len(wrong):
         face = np.repeat(np.arange(len(faces.counts)), faces.counts)[wrong[0]]
         raise ValueError(f"face {face} names vertex {faces.values[wrong[0]]} of {len(vertices)}")
-    return vertices, fans(faces.values.astype(np.int64), faces.counts, most)
+    triangles = fans(faces.values.astype(np.int64), faces.counts, most)
+    return Mesh(vertices, triangles, None if beside is None else paint(data, found, faces, triangles, beside))
 
 
 def _single(columns: Columns, name: str) -> np.ndarray:
@@ -150,7 +147,10 @@ def _text_columns(elements: list[Element], body: bytes, most: int) -> Iterator[t
         if wrong is not None:
             raise ValueError(f"{element.name} {wrong} is {rows[wrong][:40]!r}: expected {width} numbers")
         table, ones = numbers(rows, range(width), element.name), np.ones(len(rows), np.int64)
-        yield element.name, {each.name: Column(table[:, i], ones) for i, each in enumerate(element.properties)}
+        yield (
+            element.name,
+            {each.name: Column(table[:, i], ones, each.type) for i, each in enumerate(element.properties)},
+        )
 
 
 def _text_lists(element: Element, rows: list[bytes], most: int) -> Columns:
@@ -180,7 +180,7 @@ def _columns(element: Element, parts: Sequence[Sequence[Sequence[float]]]) -> Co
     columns = {}
     for each, part in zip(element.properties, parts, strict=True):
         values = np.array(list(chain.from_iterable(part)), np.float64 if each.type in FRACTIONS else np.int64)
-        columns[each.name] = Column(values, np.array([len(row) for row in part], np.int64))
+        columns[each.name] = Column(values, np.array([len(row) for row in part], np.int64), each.type)
     return columns
 
 
@@ -211,7 +211,7 @@ def _binary_rows(element: Element, body: bytes, start: int, order: str, most: in
         table = np.frombuffer(body, dtype, element.length, start)
         if all((table[f"count {i}"] == lengths[i]).all() for i, each in enumerate(element.properties) if each.length):
             columns = {
-                each.name: Column(table[f"value {i}"].reshape(-1), np.broadcast_to(lengths[i], len(table)))
+                each.name: Column(table[f"value {i}"].reshape(-1), np.broadcast_to(lengths[i], len(table)), each.type)
                 for i, each in enumerate(element.properties)
             }
             return columns, start + table.nbytes

@@ -6,23 +6,23 @@ import warnings
 
 import numpy as np
 import trimesh
-from jaxtyping import Float64, Int64
 
 from apps.shapes.limits import MOST_FACES, check_counts
+from apps.shapes.mesh import Mesh
 
 HEADER, TRIANGLE = 84, 50  # bytes
 WORDS = re.compile(rb"^[ \t]*(solid|facet|vertex|endloop|endfacet|endsolid)\b", re.MULTILINE | re.IGNORECASE)
 FACET = [b"facet", b"vertex", b"vertex", b"vertex", b"endloop", b"endfacet"]
 
 
-def parse(data: bytes, most: int = MOST_FACES) -> tuple[Float64[np.ndarray, "V 3"], Int64[np.ndarray, "F 3"]]:
+def parse(data: bytes, most: int = MOST_FACES) -> Mesh:
     """Vertices and triangles of an STL file; every triangle has corners of its own. Read by trimesh, once it is whole.
 
     Raises:
         ValueError: cut off, facets that are no triangles, or anything else.
 
     >>> loop = b"outer loop\\nvertex 0 0 0\\nvertex 1 0 0\\nvertex 0 1 0\\nendloop\\n"
-    >>> parse(b"solid a\\nfacet normal 0 0 1\\n" + loop + b"endfacet\\nendsolid a\\n")[1].tolist()
+    >>> parse(b"solid a\\nfacet normal 0 0 1\\n" + loop + b"endfacet\\nendsolid a\\n").faces.tolist()
     [[0, 1, 2]]
     """
     triangles = int.from_bytes(data[80:HEADER], "little")
@@ -35,7 +35,8 @@ def parse(data: bytes, most: int = MOST_FACES) -> tuple[Float64[np.ndarray, "V 3
         warnings.simplefilter("ignore")
         warnings.filterwarnings("error", ".*unmatched data")  # numpy's word for text that is no number
         mesh = trimesh.load_mesh(io.BytesIO(data), file_type="stl", process=False)
-    return np.asarray(mesh.vertices, np.float64).reshape(-1, 3), np.asarray(mesh.faces, np.int64).reshape(-1, 3)
+    faces = np.asarray(mesh.faces, np.int64).reshape(-1, 3)
+    return Mesh(np.asarray(mesh.vertices, np.float64).reshape(-1, 3), faces)
 
 
 def _check_text(data: bytes) -> None:

@@ -1,5 +1,6 @@
 """The images of a data set's shapes: rendered once, on all cores, and cached."""
 
+import logging
 from functools import partial
 from typing import NamedTuple
 
@@ -11,6 +12,10 @@ from apps.shapes.labelled_shapes import Shapes, Source
 from apps.shapes.meshes import MeshError
 from apps.shapes.rendering import Look, render
 from apps.shapes.store import Arrays
+
+SHOWN = 3
+
+log = logging.getLogger(__name__)
 
 
 class Rendered(NamedTuple):
@@ -33,16 +38,22 @@ def render_cached(shapes: Shapes, look: Look, *, strict: bool = False) -> Render
         ValueError, FetchError: as `make_cached`.
         ImportError: open3d is missing.
     """
-    recipe = Recipe(
-        "views", look.key(), look.described(), look.shape, "uint8", "rendering", partial(images_of, look=look)
-    )
+    make = partial(images_of, look=look)
+    recipe = Recipe("views", look.key(), look.described(), look.shape, "uint8", "rendering", make, painted=look.painted)
     return Rendered(*make_cached(shapes, recipe, strict=strict))
 
 
 def images_of(source: Source, look: Look) -> UInt8[np.ndarray, "V C S S"]:
-    """The images of one shape. Raises MeshError, also for one that cannot be seen in any of them."""
+    """The images of one shape, with a warning where some of its textures cannot be read.
+
+    Raises MeshError, also for one that cannot be seen in any of them.
+    """
     try:
-        return render(source.read(), look)
+        mesh = source.read(painted=look.painted)
+        if mesh.paint is not None and (missing := mesh.paint.missing):
+            shown = "; ".join(missing[:SHOWN]) + ("; ..." if len(missing) > SHOWN else "")
+            log.warning("%s is in its base colour where it names %s", source, shown)
+        return render(mesh, look)
     except MeshError:
         raise
     except ValueError as error:

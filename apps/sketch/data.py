@@ -20,7 +20,7 @@ from apps.sketch.drawing import contours, frame
 from apps.training.loading import TrainingLoader
 from apps.training.options import check_at_least
 from apps.training.sampling import Draw, seed_of
-from apps.training.shape_data import ViewBatch, ViewData, view_batch
+from apps.training.shape_data import ViewBatch, ViewData, in_words, view_batch
 
 
 class Both(NamedTuple):
@@ -115,7 +115,7 @@ class SketchData(ViewData):
             "data": f"{source.title}: {len(source.sketches)} sketches, {len(shapes)} shapes, "
             f"{len(source.classes)} classes{broken}",
             "sketches": f"{parts} (seed {h['split_seed']} where the data have no split of their own); {made}",
-            "shapes": f"{self.look.views} views of {h['size']} px, {h['shading']}; {h['train_views']} of them a step",
+            "shapes": f"views: {in_words(self.look)}; {h['train_views']} of them a step",
             "protocol": "each test sketch searches all shapes, which training has seen; each shape all test sketches",
             **({"mind": " ".join(source.notes)} if source.notes else {}),
         }

@@ -37,7 +37,7 @@ class Results(AfterTest):
             image=lambda i: (
                 data.sketch(test[i]).expand(3, -1, -1)
                 if i < len(test)
-                else contact_sheet(data.gallery.views[i - len(test)])
+                else contact_sheet(data.gallery.views[i - len(test)][: len(data.look.directions)])
             ),
             outputs=[Output("embedding", torch.cat([found[side]["embeddings"] for side in SIDES]), model.space)],
             curves=curves(trainer, CURVES),

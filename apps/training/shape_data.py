@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import lightning as L
 import numpy as np
@@ -12,20 +12,41 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from apps.datasets.registry import load_shapes
+from apps.shapes.cameras import RIGS, Cameras, ring
 from apps.shapes.labelled_shapes import mark_test
 from apps.shapes.meshes import Up
-from apps.shapes.rendering import Look, Shading, dodecahedron, ring
+from apps.shapes.rendering import Look, Pose, Shading
 from apps.shapes.views import Rendered, render_cached
 from apps.training.loading import TrainingLoader
 from apps.training.options import check_at_least, check_share
 from apps.training.sampling import Shuffled, seed_of
 
-Ring = Literal["ring", "dodecahedron"]
+
+def look(
+    cameras: Cameras = "ring",
+    views: int = 12,
+    size: int = 128,
+    shading: Shading | tuple[Shading, ...] = "lambert",
+    colours: bool = False,
+    pose: Pose = "given",
+) -> Look:
+    """How shapes are imaged; `views` are those on a "ring", of which the published set-ups have as many as they say."""
+    rig = RIGS[cameras]
+    directions = ring(views) if cameras == "ring" else rig.directions
+    shadings = shading if isinstance(shading, str) else tuple(shading)
+    return Look(directions, size, shadings, colours=colours, lens=rig.lens, distance=rig.distance, pose=pose)
 
 
-def look(cameras: Ring = "ring", views: int = 12, size: int = 128, shading: Shading = "lambert") -> Look:
-    """How shapes are imaged; `views` are those on a ring."""
-    return Look(ring(views) if cameras == "ring" else dodecahedron(), size, shading)
+OF_LOOK = ("cameras", "views", "size", "shading", "colours", "pose")
+
+
+def in_words(look: Look) -> str:
+    """The look of a table's shapes: how many images, of which size and kind.
+
+    >>> in_words(look(shading=("phong", "depth"), colours=True))
+    '24 of 128 px, phong and depth in colours'
+    """
+    return f"{look.views} of {look.size} px, {' and '.join(look.shadings)}{' in colours' if look.colours else ''}"
 
 
 class ViewBatch(NamedTuple):
@@ -46,10 +67,14 @@ class ViewData(L.LightningDataModule):
         test: Share for testing, stratified, where the data have no split of their own.
         split_seed: Seed of that split, and of the split into training and validation.
         validation: Share of what trains that is kept out, to choose the best epoch by; with 0 all of it trains.
-        cameras: "ring" at 30° elevation, or the 20 corners of a "dodecahedron".
+        cameras: "ring" at 30° elevation, or the 20 corners of a "dodecahedron", both orthographic; or a published
+            set-up with a lens: mvcnn, mvtn, view-gcn-12 (12 views, where it is known which way is up), mvcnn-20,
+            view-gcn (20 views, where it is not), mvtn-spherical.
         views: Images on the ring.
         size: Side of an image in pixels.
-        shading: lambert, phong, depth or normals.
+        shading: lambert, phong, albedo, normals or depth; or a list of several, each from all cameras.
+        colours: Whether lambert and phong show the colours and textures of the meshes; grey without.
+        pose: "given", or turned to the "principal" axes of each surface, where nobody knows which way is up.
         strict: Make a broken file, or a class folder without files, an error instead of leaving it out.
         train_views: Views of a shape in a step, drawn at random.
         eval_batch: Samples in a batch of validation and test.
@@ -63,10 +88,12 @@ class ViewData(L.LightningDataModule):
         test: float = 0.3,
         split_seed: int = 0,
         validation: float = 0.0,
-        cameras: Ring = "ring",
+        cameras: Cameras = "ring",
         views: int = 12,
         size: int = 128,
-        shading: Shading = "lambert",
+        shading: Shading | tuple[Shading, ...] = "lambert",
+        colours: bool = False,
+        pose: Pose = "given",
         strict: bool = False,
         train_views: int = 4,
         eval_batch: int = 16,
@@ -80,7 +107,7 @@ class ViewData(L.LightningDataModule):
     @cached_property
     def look(self) -> Look:
         h = self.hparams
-        found = look(h["cameras"], h["views"], h["size"], h["shading"])
+        found = look(**{name: h[name] for name in OF_LOOK})
         if found.views < h["train_views"]:
             raise ValueError(
                 f"--data.train_views = {h['train_views']} of {found.views} views; expected as many at most"
@@ -174,7 +201,7 @@ class ShapeData(ViewData):
         return {
             "data": f"{found.shapes.title}, {len(found.shapes)} shapes in {self.num_classes} classes{broken}",
             "split": f"{counts} (seed {h['split_seed']} where the data have no split of their own)",
-            "views": f"{self.look.views} of {h['size']} px, {h['shading']}; {h['train_views']} at random in training",
+            "views": f"{in_words(self.look)}; {h['train_views']} at random in training",
             "protocol": "each test shape searches all others; classifiers learn on the training shapes",
         }
 
@@ -198,7 +225,7 @@ class ShapeData(ViewData):
 
     def image(self, row: int) -> UInt8[Tensor, "3 H W"]:
         """Four views of a shape in one square."""
-        return contact_sheet(self.whole.views[row])
+        return contact_sheet(self.whole.views[row][: len(self.look.directions)])
 
     def train_dataloader(self) -> DataLoader:
         rows = self.parts["train"]

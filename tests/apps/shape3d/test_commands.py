@@ -45,10 +45,17 @@ def test_a_mistake_ends_with_one_line(root, args, message):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("views", "size"), [("5", (192, 32)), ("0", (192, 64))])  # 20 views take two lines
-def test_a_sheet_of_images(root, tmp_path, views, size):
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [
+        (["--views", "5", "--shading", "normals"], (192, 32)),
+        (["--cameras", "view-gcn", "--shading", "normals"], (192, 64)),  # 20 views take two lines
+        (["--views", "5", "--shading", "phong", "depth", "--colours", "--pose", "principal"], (192, 32)),
+    ],
+)
+def test_a_sheet_of_images(root, tmp_path, options, size):
     out, meshes = tmp_path / "sheet.png", [str(root / "bed" / f"{i}.off") for i in (0, 1)]
-    render.main([*meshes, "--out", str(out), "--views", views, "--size", "16", "--shading", "normals"])
+    render.main([*meshes, "--out", str(out), "--size", "16", *options])
     with Image.open(out) as image:
         assert image.size == size
         assert image.mode == "RGB"

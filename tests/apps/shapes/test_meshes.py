@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from apps.shapes import limits, meshes
+from apps.shapes import beside, limits, meshes
 from apps.shapes.meshes import SUFFIXES, Mesh, MeshError, MeshFile, decode, read, unit
 
 CORNERS = np.array([[0.0, 0, 0], [2, 0, 0], [0, 3, 0], [0, 0, 4]])
@@ -149,15 +149,19 @@ def test_a_gltf_cannot_read_outside_of_its_folder(tmp_path, uri):
         ("a.glb", exported(".glb")[:-9], "cannot be read"),
         ("a.gltf", b"{", "Expecting"),
         ("a.gltf", b"[]", "does not hold a JSON object"),
-        ("a.gltf", b'{"buffers": [1]}', "its buffers are no list of objects"),
+        (
+            "a.gltf",
+            gltf("").replace('{"uri": "", "byteLength": 96}', "1").encode(),
+            "its buffers are no list of objects",
+        ),
         (
             "a.gltf",
             gltf("data:,").replace('"count": 4', '"count": 4000000000').encode(),
             "asks for 12,000,000,000 numbers",
         ),
-        ("a.gltf", b'{"buffers": [{"uri": "a\\u0000b"}]}', r"names a buffer that no file can be, 'a\\x00b'"),
-        ("a.gltf", b'{"buffers": [{"uri": "%s"}]}' % (b"a" * 300), f"names a buffer that no file can be, '{'a' * 80}'"),
-        ("a.gltf", b'{"buffers": [{"uri": "gone.bin"}]}', "names the buffer 'gone.bin', which does not exist"),
+        ("a.gltf", gltf("a\0b").encode(), r"names the buffer 'a\\x00b', which is no name that a file"),
+        ("a.gltf", gltf("a" * 300).encode(), f"names the buffer '{'a' * 80}', which is no name"),
+        ("a.gltf", gltf("gone.bin").encode(), "names the buffer 'gone.bin', which does not exist"),
         ("a.txt", off(), "has the suffix '.txt'; expected one of .glb, .gltf, .obj, .off, .ply, .stl"),
     ],
     ids=lambda value: f"{len(value)} bytes" if isinstance(value, bytes) else value,
@@ -191,10 +195,11 @@ def test_what_is_no_file_is_not_opened(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("limit", "reason"), [("MOST_BYTES", "bytes: 3 is the most"), ("MOST_FACES", "4 triangles: 3")]
+    ("module", "limit", "reason"),
+    [(beside, "MOST_BYTES", "bytes: 3 is the most"), (meshes, "MOST_FACES", "4 triangles: 3")],
 )
-def test_what_is_huge_is_refused(tmp_path, monkeypatch, limit, reason):
-    monkeypatch.setattr(meshes, limit, 3)
+def test_what_is_huge_is_refused(tmp_path, monkeypatch, module, limit, reason):
+    monkeypatch.setattr(module, limit, 3)
     (tmp_path / "a.off").write_bytes(off())
     with pytest.raises(MeshError, match=reason):
         read(tmp_path / "a.off")
@@ -267,9 +272,9 @@ def test_the_buffers_of_a_gltf_are_limited_together(tmp_path, monkeypatch):
     (tmp_path / "b.bin").write_bytes(bytes(500))
     path.write_text(json.dumps({"buffers": [{"uri": name, "byteLength": 500} for name in names]}))
     with monkeypatch.context() as patched, pytest.raises(MeshError, match=r"b\.bin', which has 500 bytes"):
-        patched.setattr(meshes, "MOST_BYTES", 2000)
+        patched.setattr(beside, "MOST_BYTES", 2000)
         MeshFile(path).key()
-    monkeypatch.setattr(meshes, "MOST_BUFFERS", 5)
+    monkeypatch.setattr(meshes.gltf_file, "MOST_BUFFERS", 5)
     with pytest.raises(MeshError, match="names 6 buffers: 5 is the most"):
         MeshFile(path).key()
 

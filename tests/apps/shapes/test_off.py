@@ -33,13 +33,13 @@ NASTY = [b"nan", b"inf", b"-1", b"1e999", b"99999999999999999999", b"0x10", b"1_
     ],
 )
 def test_ways_to_write_a_square(content):
-    vertices, faces = off.parse(content)
+    vertices, faces, _ = off.parse(content)
     assert vertices.tolist() == [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]
     assert faces.tolist() == [[0, 1, 2], [0, 2, 3]]
 
 
 def test_polygons_become_fans_in_the_order_of_the_file():
-    assert off.parse(MIXED)[1].tolist() == [[2, 4, 3], [0, 1, 2], [0, 2, 3], [0, 1, 4]]
+    assert off.parse(MIXED).faces.tolist() == [[2, 4, 3], [0, 1, 2], [0, 2, 3], [0, 1, 4]]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_what_is_written_is_read(vertices, polygons):
     lines = [f"OFF\n{len(vertices)} {len(polygons)} 0"]
     lines += [" ".join(map(repr, row)) for row in vertices.tolist()]
     lines += [" ".join(map(str, [len(polygon), *polygon])) for polygon in polygons]
-    found, faces = off.parse("\n".join(lines).encode())
+    found, faces, _ = off.parse("\n".join(lines).encode())
     assert np.array_equal(found, vertices)
     expected = [[p[0], p[i], p[i + 1]] for p in polygons for i in range(1, len(p) - 1)]
     assert faces.tolist() == expected

@@ -7,8 +7,9 @@ from apps.datasets import mesh_folder
 from apps.multimodal.points import Cloud, sample
 from apps.shape3d import render as sheet
 from apps.shape3d.trained import _Rendering
+from apps.shapes.cameras import ring
 from apps.shapes.meshes import MeshError, MeshFile, decode, unit
-from apps.shapes.rendering import Look, render, ring
+from apps.shapes.rendering import Look, render
 from apps.shapes.views import render_cached
 
 LOOK = Look(ring(3), 16)

@@ -16,8 +16,9 @@ from apps.io import workers
 from apps.io.packages import FetchError
 from apps.shapes import cache as shape_cache
 from apps.shapes import views as view_cache
+from apps.shapes.cameras import ring
 from apps.shapes.meshes import MeshError, MeshFile
-from apps.shapes.rendering import Look, render, ring
+from apps.shapes.rendering import Look, render
 from apps.shapes.views import render_cached
 from tests.apps.small_disk import small_disk
 
@@ -237,7 +238,8 @@ def test_a_disk_without_locks_is_named(root, count, monkeypatch):
 PROGRAM = """
 import sys
 from apps.io import workers
-from apps.shapes.rendering import Look, ring
+from apps.shapes.cameras import ring
+from apps.shapes.rendering import Look
 from apps.shapes.views import render_cached
 from apps.datasets import mesh_folder
 if __name__ == "__main__":
