@@ -73,7 +73,7 @@ class Painter:
         covering = None if texture is None else self._texture(texture, mode, cutoff, float(base[3]))
         base[3] = _alpha(base[3:], mode, cutoff)[0] if covering is None else base[3] if mode == "BLEND" else 1
         if mode != "BLEND":
-            colours = colours * np.float32([1, 1, 1, 0]) + np.float32([0, 0, 0, 1])
+            colours = np.dstack([colours[..., :3], np.ones_like(colours[..., 3])])
         colours = colours * base.astype(np.float32)
         if covering is None or texture is None or (uvs := self._uvs(primitive, texture, vertices)) is None:
             return found._replace(colours=colours)

@@ -9,7 +9,7 @@ from PIL import Image
 from apps.shapes import mtl
 from apps.shapes.beside import Beside
 from apps.shapes.mtl import Map, Material
-from apps.shapes.paint import UNTEXTURED, Paint, Texture, as_uvs
+from apps.shapes.paint import UNTEXTURED, Paint, Texture, Wrap, as_uvs
 from apps.shapes.polygons import fans
 from apps.shapes.text_numbers import numbers
 from apps.shapes.textures import Images, Pixels, read_near
@@ -73,12 +73,14 @@ class Painter:
         for number in np.unique(used).tolist():
             material, rows = materials[number], used == number
             image = textures(material.texture, material.alpha_texture) if material.texture else None
-            colours[rows] *= np.float32([*_base(material, image is not None), material.alpha])
+            colours[rows] *= np.array([*_base(material, image is not None), material.alpha], np.float32)
             if image is None or material.texture is None:
                 continue
             if not any(image is other for other in kept):
                 kept.append(image)
-            uvs[rows] = uvs[rows] * np.float32(material.texture.scale) + np.float32(material.texture.offset)
+            uvs[rows] = uvs[rows] * np.array(material.texture.scale, np.float32) + np.array(
+                material.texture.offset, np.float32
+            )
             texture[rows & has_place] = next(k for k, other in enumerate(kept) if other is image)
         uvs[..., 1] = 1 - uvs[..., 1]  # in OBJ the first row of an image is at the top, and v points up
         return Paint(colours, uvs, texture, tuple(kept), tuple([*self.missing, *self.images.missing.values()]))
@@ -97,7 +99,7 @@ class Painter:
             )
         corners = fans(np.where(places == 0, -1, rows), counts)
         points = np.vstack([numbers(self.places, range(2), "point of a texture"), np.zeros((1, 2))])
-        return as_uvs(points)[corners], (corners >= 0).all(axis=1)
+        return as_uvs(points)[corners], corners.min(axis=1, initial=0) >= 0
 
     def _read_library(self, name: str) -> None:
         contents, missing = library(self.beside, name)
@@ -114,7 +116,7 @@ class Painter:
             return None
         if alpha is not None and alpha.name != colour.name:
             pixels = _with_alpha(pixels, self.images.named(alpha.name))
-        wrap = "clamp" if colour.clamp else "repeat"
+        wrap: Wrap = "clamp" if colour.clamp else "repeat"
         return Texture(pixels, (wrap, wrap))
 
 
