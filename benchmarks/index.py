@@ -1,7 +1,7 @@
 """How many neighbours does an index find, and how fast? `python -m benchmarks.index`
 
 Recall@10, after exact ranking, against queries a second, of `geomdml.search.HyperbolicIndex` for a million points in
-128 dimensions (c = 0.5, radii A up to 4): flat, HNSW and IVF-PQ, each in a process of its own. Figures go to `--out`.
+128 dimensions (c = 0.5, radii A up to 4): flat and graph, each in a process of its own. Figures go to `--out`.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from benchmarks.distance_report import figure, memory
 from benchmarks.machine import machine
 from benchmarks.measuring import in_own_process
 
-EFFORTS = {"flat": [1], "hnsw": [32, 128, 512], "ivfpq": [8, 32, 128]}
+EFFORTS = {"flat": [1], "graph": [32, 128, 512]}
 HEADER = ["", "built in, s", "processor s", "memory", "effort", "recall@10", "queries/s", "per processor s"]
 
 

@@ -36,7 +36,7 @@ EXTRAS = {
     "geomdml.geoopt": {"geoopt"},
     "geomdml.pml": {"pytorch_metric_learning"},
     "geomdml._core.all_pairs._kernels": {"triton"},
-    "geomdml.search": {"faiss"},
+    "geomdml.search": {"numba"},
     "geomdml.metrics.torchmetrics": {"torchmetrics"},
 }
 APPS_ONLY_IN = {  # heavy, or readers of what anyone may have written

@@ -1,9 +1,10 @@
-"""An index for nearest neighbours in hyperbolic space, on FAISS (extra `search`)."""
+"""An index for nearest neighbours in hyperbolic space (extra `search`)."""
 
-import json
+import threading
 import warnings
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import torch
@@ -12,230 +13,337 @@ from torch import Tensor
 
 from geomdml._core import checks
 from geomdml._core.numerics import norm, wide
-from geomdml.search._faiss import SAMPLE, Candidates, Kind
-from geomdml.search._matched_pairs import OneToOne
 from geomdml.search.knn import Neighbours
 from geomdml.spaces import Hyperbolic
 
-__all__ = ["HyperbolicIndex", "RANGE"]
+if TYPE_CHECKING:
+    from geomdml.search._rows import Rows
 
-RANGE = 4.0  # distance from the origin at unit curvature; farther out, products in float32 lose the order
-_BATCH = 2**22  # numbers of points at a time
-_FILES = ("index.faiss", "points.npy", "ids.npy", "alive.npy", "index.json")
+__all__ = ["HyperbolicIndex", "Kind", "MOVED", "SMALL"]
+
+Kind = Literal["auto", "flat", "graph"]
+SMALL = 10_000  # points up to which "auto" compares with all
+MOVED = 0.01  # unit-curvature distance by which float32 may move a point before a warning
+_SPARE = 32  # points beyond the k-th that are put in order by id where distances are equal
+_WORTH = 20  # points that a walk looks at for each it has in view
+_BATCH = 2**22  # numbers of points, or of candidates, at a time
 
 
 class HyperbolicIndex:
-    """Nearest neighbours in hyperbolic space: candidates from a FAISS index, ranked by their exact distances.
+    """Nearest neighbours in hyperbolic space, by its own distance in float64: as good at any radius.
 
-    - "flat" compares with all points, by the Lorentz product (⟨X, Y⟩ falls as the distance grows), an inner product
-      once a sign is flipped: exact but for what float32 cannot tell apart.
-    - "hnsw" walks a graph, "ivfpq" looks into some of many lists of points shortened to codes: approximate, and much
-      faster for millions of points. Both go by straight distances in the Poincaré ball: the Lorentz product of two
-      stored points is no measure of nearness until a sign is flipped, so that no graph can be built by it.
+    - "flat" compares with all points: exact.
+    - "graph" walks a graph of near neighbours: approximate, and hundreds of times faster where there are many points.
+    - "auto" is "flat" up to 10,000 points and "graph" beyond.
 
-    Points farther from the origin than A = 2√c‖u‖ = 4 are warned of: there float32 products begin to lose the order.
+    Points are kept as float32. Float64 points that this would move by more than 0.01/√c are warned of: far out even
+    the last digit of a float32 is a long way, e^A/10⁷ at A = 2√c‖u‖ from the origin.
+
+    Searches may go on in other threads while points are added or removed; they see all of a call's points or none.
+    Results do not depend on the number of threads.
 
     Args:
         space: hyperbolic; points are in its chart. Its curvature is fixed when the index is made.
         dim: their length D.
-        kind: "flat", "hnsw" or "ivfpq".
+        kind: "auto", "flat" or "graph".
+        threads: to build and to search with; None is as many as torch has.
 
     Raises:
-        ValueError, TypeError: a space that is not hyperbolic, an unknown kind, dim < 1.
-        ImportError: without faiss.
+        ValueError, TypeError: a space that is not hyperbolic, an unknown kind, dim < 1, threads < 1.
+        ImportError: without numba.
 
-    Source: Nickel and Kiela (2018) for the product; Malkov and Yashunin (2020) for the graph; Jégou, Douze and Schmid
-    (2011) for the codes.
+    Source: `geomdml.search._graph`.
 
     >>> index = HyperbolicIndex(Hyperbolic(c=1.0), dim=2)
     >>> index.add(torch.tensor([[0.0, 0.0], [0.5, 0.0], [0.0, 1.0]]), ids=torch.tensor([7, 8, 9]))
     >>> index.search(torch.tensor([[0.4, 0.0]]), k=2)
     Neighbours(distances=tensor([[0.2000, 0.8000]]), indices=tensor([[8, 7]]))
-    >>> index.remove(torch.tensor([8]))
-    >>> index.search(torch.tensor([[0.4, 0.0]]), k=1).indices
+    >>> index.search(torch.tensor([[0.4, 0.0]]), k=1, ids=torch.tensor([7, 9])).indices
     tensor([[7]])
+    >>> index.remove(torch.tensor([8]))
+    >>> len(index)
+    2
     """
 
-    def __init__(self, space: Hyperbolic, dim: int, *, kind: Kind = "flat") -> None:
+    def __init__(self, space: Hyperbolic, dim: int, *, kind: Kind = "auto", threads: int | None = None) -> None:
         if not isinstance(space, Hyperbolic):
             raise ValueError(f"space = {space}; expected Hyperbolic(...)")
-        dim = checks.integer(1, dim=dim)
+        if kind not in get_args(Kind):
+            raise ValueError(f"kind = {kind!r}; expected one of {', '.join(map(repr, get_args(Kind)))}")
         self.space = Hyperbolic(space.curvature, chart=space.chart)
-        self.dim, self.kind = dim, kind
+        self.dim, self.kind = checks.integer(1, dim=dim), kind
+        self.threads = None if threads is None else checks.integer(1, threads=threads)
         self.mapped = False
-        self._found = Candidates(self.space, dim, kind)
-        self._points = np.empty((0, dim), np.float32)
-        self._ids = np.empty(0, np.int64)
-        self._alive = np.empty(0, bool)
+        self._kernels = _compiled()
+        self._writing = threading.Lock()
+        self._rows: Rows = self._kernels.Rows.empty(self.dim)
 
     def __len__(self) -> int:
-        return int(self._alive.sum())
+        rows = self._rows
+        return int(rows.alive[: rows.size].sum())
 
-    def add(self, points: Float[Tensor, "N D"] | np.ndarray, ids: Integer[Tensor, " N"] | None = None) -> None:
+    @property
+    def has_graph(self) -> bool:
+        """Whether a search walks a graph."""
+        return len(self._rows.degree) > 0
+
+    def add(
+        self,
+        points: Float[Tensor, "N D"] | np.ndarray,
+        ids: Integer[Tensor, " N"] | None = None,
+        labels: Integer[Tensor, " N"] | None = None,
+    ) -> None:
         """Add points, batch by batch: an array larger than memory may come as a `numpy.memmap`.
 
         Args:
-            points: (N, D) in the space's chart; kept as float32. The first call trains an "ivfpq" index.
+            points: (N, D) in the space's chart; kept as float32.
             ids: (N,) numbers ≥ 0 to know them by, each once; None counts on from the largest.
+            labels: (N,) numbers ≥ 0, to search among the points of some; None gives none.
 
         Raises:
-            ValueError, TypeError: points or ids that do not match, NaN, an id that is there; an index that is mapped.
+            ValueError, TypeError: points, ids or labels that do not match, NaN, points farther out than A = 350, an id
+                that is there; an index that is mapped.
         """
         if self.mapped:
             raise ValueError("the index is memory-mapped, and only read; load it without mmap to add to it")
-        ids_array = self._new_ids(len(points), ids)
         at_a_time = max(1, _BATCH // self.dim)
-        blocks = range(0, len(points), at_a_time)
-        farthest = max((self._radius(self._tensor(points[i : i + at_a_time])) for i in blocks), default=0.0)
-        if farthest > RANGE:
+        blocks = [slice(i, min(i + at_a_time, len(points))) for i in range(0, len(points), at_a_time)]
+        moved = max((self._moved(points[block]) for block in blocks), default=0.0)  # before anything is changed
+        if moved > MOVED:
             warnings.warn(
-                f"points as far out as A = 2√c‖u‖ = {farthest:.3g}; float32 products keep the order up to {RANGE:g}, "
-                "beyond that neighbours may be missed (geomdml.search.knn is exact at any radius)",
+                f"kept as float32, points move by up to {moved:.3g}/√c, so far out are they; their neighbours are "
+                "those of the points as kept",
                 stacklevel=2,
             )
-        if len(points) and not self._found.trained:
-            self._found.train(self._tensor(points[:: max(1, len(points) // SAMPLE)]))
-        start = len(self._ids)
-        self._reserve(start + len(points))
-        for i in blocks:
-            block = self._tensor(points[i : i + at_a_time])
-            self._points[start + i : start + i + len(block)] = block.numpy()
-            self._found.add(block)
-        self._ids = np.concatenate([self._ids, ids_array])
-        self._alive = np.concatenate([self._alive, np.ones(len(points), bool)])
+        new_labels = np.full(len(points), -1) if labels is None else _numbers("labels", labels, len(points))
+        with self._writing:
+            new_ids = self._new_ids(len(points), ids)
+            old, new = self._rows.size, self._rows.size + len(points)
+            graph = self.has_graph or self.kind == "graph" or (self.kind == "auto" and new > SMALL)
+            linked = old if self.has_graph else 0
+            rows = self._rows.with_room(new, graph)
+            for block in blocks:
+                some = self._tensor(points[block])
+                place = slice(old + block.start, old + block.stop)
+                rows.points[place], rows.polar[place] = some.numpy(), self._polar(some)
+            rows.ids[old:new], rows.labels[old:new] = new_ids, new_labels
+            if graph:
+                self._kernels.link(rows.points, rows.polar, rows.links, linked, new, self.threads)
+            rows.alive[old:new] = True
+            rows.size = new
+            self._rows = rows
 
     def remove(self, ids: Integer[Tensor, " N"]) -> None:
-        """Forget points by their ids. They are passed over from now on; `save` leaves them where they are.
+        """Forget points by their ids. When a quarter of all rows are of removed points, their memory is freed.
+
+        An index that is mapped passes them over, and forgets that when it is closed.
 
         Raises:
             ValueError: an id that is not there.
         """
         checks.labels(ids=ids)
         wanted = ids.cpu().numpy()
-        absent = np.setdiff1d(wanted, self._ids[self._alive])
-        if len(absent):
-            raise ValueError(f"{len(absent)} of these ids are not in the index, {int(absent[0])} for one")
-        self._alive &= ~np.isin(self._ids, wanted)
+        with self._writing:
+            rows = self._rows
+            known, alive = rows.ids[: rows.size], rows.alive[: rows.size]
+            absent = np.setdiff1d(wanted, known[alive])
+            if len(absent):
+                raise ValueError(f"{len(absent)} of these ids are not in the index, {int(absent[0])} for one")
+            left = alive & ~np.isin(known, wanted)
+            if 4 * int(left.sum()) < 3 * rows.size and not self.mapped:
+                self._rows = self._without_removed(rows, left)
+            else:
+                rows.alive[: rows.size] = left
 
     def search(
-        self, query: Float[Tensor, "Q D"], k: int, *, candidates: int | None = None, effort: int = 64
+        self,
+        query: Float[Tensor, "Q D"],
+        k: int,
+        *,
+        effort: int = 64,
+        ids: Integer[Tensor, " N"] | None = None,
+        labels: Integer[Tensor, " M"] | None = None,
     ) -> Neighbours:
         """The k nearest points of each query, nearest first, those at equal distances by id.
 
         Args:
             query: (Q, D) in the space's chart; batch by batch, so that there may be many.
             k: how many, ≥ 1.
-            candidates: how many points the index hands over to be ranked by exact distance; None is 4k + 32.
-            effort: points that "hnsw" keeps in view, or lists that "ivfpq" looks into; more is slower and finds more.
+            effort: points that a walk in the graph keeps in view; more is slower and finds more.
+            ids: search among these points only. Ids that are not there are passed over.
+            labels: search among points with one of these labels only.
 
         Returns:
-            (distances, ids), (Q, k). Where fewer than k are found, distance ∞ and id −1.
+            (distances, ids), (Q, k), float32. Where there are fewer than k points, distance ∞ and id −1.
 
         Raises:
-            ValueError, TypeError: queries that do not match, NaN; k < 1, effort < 1 or fewer candidates than k.
+            ValueError, TypeError: queries that do not match, NaN; k < 1 or effort < 1.
         """
         k, effort = checks.integer(1, k=k), checks.integer(1, effort=effort)
-        candidates = 4 * k + 32 if candidates is None else checks.integer(k, candidates=candidates)
-        wanted = min(candidates, max(len(self._ids), 1))
-        parts = [
-            self._ranked(block, self._found.search(block, wanted, effort, self._alive), k)
-            for block in self._tensor(query).split(max(1, _BATCH // (self.dim * wanted)))
+        points = self._tensor(query)
+        rows = self._rows
+        among = rows.alive[: rows.size].copy()
+        if ids is not None:
+            among &= np.isin(rows.ids[: rows.size], _numbers("ids", ids))
+        if labels is not None:
+            among &= np.isin(rows.labels[: rows.size], _numbers("labels", labels))
+        allowed = int(among.sum())
+        view = max(effort, k + _SPARE) * max(1, rows.size) // max(1, allowed)
+        walks = len(rows.degree) > 0 and allowed > _WORTH * view
+        width = view if walks else min(k + _SPARE, max(1, allowed))
+        found = [
+            self._ranked(rows, *self._nearest(rows, some, among, width, min(k, allowed), walks), k)
+            for some in points.split(max(1, _BATCH // max(width, self.dim)))
         ]
-        distances, ids = zip(*parts, strict=True)
-        return Neighbours(torch.cat(distances), torch.cat(ids))
+        distances, indices = zip(*found, strict=True)
+        return Neighbours(torch.cat(distances), torch.cat(indices))
 
     def save(self, folder: str | Path) -> None:
         """Write the index into a folder, which is made."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        self._found.write(folder / "index.faiss")
-        for name, array in (("points", self._points[: len(self._ids)]), ("ids", self._ids), ("alive", self._alive)):
-            np.save(folder / f"{name}.npy", array, allow_pickle=False)
-        about = {"c": self.space.curvature, "chart": self.space.chart, "dim": self.dim, "kind": self.kind, "version": 1}
-        (folder / "index.json").write_text(json.dumps(about), encoding="utf-8")
+        with self._writing:
+            rows, about = self._rows, {"c": self.space.curvature, "chart": self.space.chart}
+            rows.write(Path(folder), about | {"dim": self.dim, "kind": self.kind})
 
     @classmethod
-    def load(cls, folder: str | Path, *, mmap: bool = False) -> "HyperbolicIndex":
-        """An index as `save` wrote it; with `mmap` points and vectors stay on disk until they are looked at.
+    def load(cls, folder: str | Path, *, mmap: bool = False, threads: int | None = None) -> "HyperbolicIndex":
+        """An index as `save` wrote it; with `mmap` points and links stay on disk until they are looked at.
 
-        FAISS trusts its files: load only what you, or someone you trust, wrote.
+        The files are arrays of numbers, and none is run. Each has to be as it was written, by its SHA-256; with `mmap`,
+        which would have to read them for it, only links that lead nowhere are looked for.
 
         Raises:
             FileNotFoundError: a file that is missing.
-            ValueError: files that are not of one index.
+            ValueError: files that are not of one index, or that were changed.
         """
-        folder = Path(folder)
-        for name in _FILES:
-            if not (folder / name).is_file():
-                raise FileNotFoundError(
-                    f"{folder / name} is missing; expected a folder that HyperbolicIndex.save wrote"
-                )
+        rows, about = _compiled().Rows.read(Path(folder), mmap)
         try:
-            about = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-            if about["version"] != 1:
-                raise ValueError(f"version {about['version']}")
-            index = cls(Hyperbolic(float(about["c"]), chart=about["chart"]), about["dim"], kind=about["kind"])
-            mode: Any = "r" if mmap else None
-            index._points = np.load(folder / "points.npy", mmap_mode=mode, allow_pickle=False)
-            index._ids, index._alive = (np.load(folder / f"{x}.npy", allow_pickle=False) for x in ("ids", "alive"))
+            space = Hyperbolic(float(about["c"]), chart=about["chart"])
+            index = cls(space, about["dim"], kind=about["kind"], threads=threads)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{folder} holds no index of this version ({error})") from None
-        index._found.read(folder / "index.faiss", mmap)
-        index.mapped = mmap
-        shapes = (index._points.shape, index._ids.shape, index._alive.shape, len(index._found), index._found.index.d)
-        n, width = len(index._ids), index._found.width
-        if shapes != ((n, index.dim), (n,), (n,), n, width) or index._points.dtype != np.float32:
-            raise ValueError(f"the files in {folder} are not of one index: {shapes}")
+        index._rows, index.mapped = rows, mmap
         return index
 
-    def _ranked(self, query: Tensor, rows: np.ndarray, k: int) -> Neighbours:
-        """By exact distance, then by id."""
-        found = torch.from_numpy(rows)
-        at = (found >= 0).nonzero(as_tuple=True)
-        points = torch.from_numpy(np.ascontiguousarray(self._points[found[at].numpy()]))
-        ids, distances = torch.full_like(found, -1), torch.full(found.shape, torch.inf)
-        ids[at] = torch.from_numpy(self._ids[found[at].numpy()])
-        if len(points):
-            distances[at] = OneToOne(self.space, query, points)(at[0], torch.arange(len(points)))
-        ids, order = ids.sort(dim=1, stable=True)
+    # ---- how it is found
+
+    def _nearest(
+        self, rows: "Rows", query: Tensor, among: np.ndarray, width: int, least: int, walks: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """sinh²(δ/2) and rows of candidates, ascending, each (Q, width); −1 where there are none."""
+        polar = self._polar(query)
+        x = query.numpy().astype(np.float64) * polar[:, :1]
+        near, found = np.empty((len(x), width)), np.empty((len(x), width), np.int32)
+
+        def walk(low: int, high: int) -> None:
+            part = slice(low, high)
+            self._kernels.walk(
+                x[part], polar[part], rows.points, rows.polar, rows.links, len(among), near[part], found[part]
+            )
+
+        if walks:
+            self._kernels.shared(len(x), walk, self.threads)
+            known = (found >= 0) & (found < len(among))  # later ones are being added just now
+            known &= among[np.where(known, found, 0)]
+            near[~known], found[~known] = np.inf, -1
+            few = np.flatnonzero(known.sum(1) < least)
+        else:
+            few = np.arange(len(x))
+
+        def scan(low: int, high: int) -> None:
+            part = few[low:high]
+            some, which = np.empty((len(part), width)), np.empty((len(part), width), np.int32)
+            self._kernels.scan(x[part], polar[part], rows.points, rows.polar, wanted, some, which)
+            near[part], found[part] = some, which
+
+        wanted = np.flatnonzero(among).astype(np.int32) if len(few) else few
+        self._kernels.shared(len(few), scan, self.threads)
+        return near, found
+
+    def _ranked(self, rows: "Rows", near: np.ndarray, found: np.ndarray, k: int) -> Neighbours:
+        """By distance, rounded to float32, and then by id."""
+        wanted = k + _SPARE
+        if near.shape[1] > wanted:
+            nearest = np.argsort(near, axis=1, kind="stable")[:, :wanted]  # what was passed over is at ∞
+            near, found = np.take_along_axis(near, nearest, 1), np.take_along_axis(found, nearest, 1)
+        distances = (2 / self.space.curvature**0.5 * torch.from_numpy(near).sqrt().asinh()).float()
+        known = np.full(found.shape, -1)
+        known[found >= 0] = rows.ids[found[found >= 0]]
+        ids, order = torch.from_numpy(known).sort(dim=1, stable=True)
         distances, by_distance = distances.gather(1, order).sort(dim=1, stable=True)
         ids = ids.gather(1, by_distance)
         missing = max(0, k - ids.shape[1])
         pad = torch.nn.functional.pad
         return Neighbours(pad(distances[:, :k], (0, missing), value=torch.inf), pad(ids[:, :k], (0, missing), value=-1))
 
+    def _without_removed(self, rows: "Rows", left: np.ndarray) -> "Rows":
+        to, degree = rows.to[:0].copy(), rows.degree[:0].copy()
+        if len(rows.degree):
+            to, degree = self._kernels.without(rows.points, rows.polar, rows.links, left, self.threads)
+        kept = (array[: rows.size][left] for array in (rows.points, rows.polar, rows.ids, rows.labels))
+        return self._kernels.Rows(int(left.sum()), *kept, np.ones(int(left.sum()), bool), to, degree)
+
     # ---- what may come in
 
     def _tensor(self, points: Tensor | np.ndarray) -> Tensor:
+        return self._checked(points).float()
+
+    def _checked(self, points: Tensor | np.ndarray) -> Tensor:
         tensor = torch.from_numpy(np.array(points)) if isinstance(points, np.ndarray) else points
         checks.rows(points=tensor)
         if tensor.shape[1] != self.dim:
             raise ValueError(f"points has shape {tuple(tensor.shape)}; expected (N, {self.dim})")
-        tensor = tensor.detach().cpu().float()
+        tensor = tensor.detach().cpu()
         checks.finite(points=tensor)
         return tensor
 
-    def _radius(self, points: Tensor) -> float:
-        """The largest A = 2√c‖u‖."""
-        if not len(points):
+    def _moved(self, points: Tensor | np.ndarray) -> float:
+        """The largest unit-curvature distance by which float32 moves these points."""
+        given = self._checked(points)
+        self._radii(given.float())
+        if given.dtype != torch.float64 or not len(given):
             return 0.0
-        return 2 * self.space.curvature**0.5 * float(norm(self.space.to("tangent", wide(points))).max())
+        return float(self.space.dist(given, given.float().double()).max()) * self.space.curvature**0.5
+
+    def _radii(self, points: Tensor) -> np.ndarray:
+        """A = 2√c‖u‖ of each."""
+        A = 2 * self.space.curvature**0.5 * norm(self.space.to("tangent", wide(points))).squeeze(1).numpy()
+        farthest = float(A.max(initial=0.0))
+        if not farthest <= self._kernels.FARTHEST:
+            raise ValueError(
+                f"points as far out as A = 2√c‖u‖ = {farthest:.3g}; expected at most {self._kernels.FARTHEST:g} "
+                "(geomdml.search.knn has no such limit)"
+            )
+        return A
+
+    def _polar(self, points: Tensor) -> np.ndarray:
+        return self._kernels.polar(points.numpy(), self._radii(points))
 
     def _new_ids(self, count: int, ids: Tensor | None) -> np.ndarray:
+        rows = self._rows
+        known = rows.ids[: rows.size]
         if ids is None:
-            start = int(self._ids.max()) + 1 if len(self._ids) else 0
+            start = int(known.max(initial=-1)) + 1
             return np.arange(start, start + count)
-        checks.labels(count, ids=ids)
-        new = ids.cpu().long().numpy()
-        if len(new) and new.min() < 0:
-            raise ValueError(f"ids go down to {new.min()}; expected numbers ≥ 0")
-        repeated = len(np.unique(new)) < len(new) or bool(np.isin(new, self._ids[self._alive]).any())
-        if repeated:
+        new = _numbers("ids", ids, count)
+        if len(np.unique(new)) < len(new) or bool(np.isin(new, known[rows.alive[: rows.size]]).any()):
             raise ValueError("ids has numbers twice, or some that are in the index; expected each once")
         return new
 
-    def _reserve(self, count: int) -> None:
-        if count > len(self._points):
-            grown = np.empty((max(count, len(self._points) * 3 // 2), self.dim), np.float32)
-            grown[: len(self._ids)] = self._points[: len(self._ids)]
-            self._points = grown
+
+def _numbers(name: Literal["ids", "labels"], given: Tensor, count: int | None = None) -> np.ndarray:
+    numbers = checks.labels(count, ids=given) if name == "ids" else checks.labels(count, labels=given)
+    array = numbers.cpu().numpy()
+    if array.min(initial=0) < 0:
+        raise ValueError(f"{name} go down to {array.min()}; expected numbers ≥ 0")
+    return array
+
+
+def _compiled() -> ModuleType:
+    """What needs numba, which takes a second to import."""
+    try:
+        from geomdml.search import _kernels
+    except ModuleNotFoundError as error:
+        if error.name != "numba":
+            raise
+        raise ImportError("HyperbolicIndex needs numba; pip install geomdml[search]") from None
+    return _kernels

@@ -25,7 +25,7 @@ SPACE = Hyperbolic(0.5)
 def index(dim, k):
     found = HyperbolicIndex(SPACE, dim)
     found.add(0.1 * X)
-    return found.search(0.1 * X, k, candidates=k, effort=k)
+    return found.search(0.1 * X, k, effort=k)
 
 
 def metric(k):

@@ -1,7 +1,7 @@
 """The index finds what an exact search finds, keeps what it is told, and says what it cannot."""
 
-import contextlib
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from geomdml.search._unique_rows import distinct
 from geomdml.spaces import Euclidean, Hyperbolic
 
 CHARTS = ("tangent", "ball", "lorentz")
-KINDS = ("flat", "hnsw", "ivfpq")
+KINDS = ("flat", "graph")
 
 
 def points(count: int, dim: int = 8, *, c: float = 0.5, farthest: float = 4.0, seed: int = 0) -> torch.Tensor:
@@ -42,13 +42,11 @@ def test_flat_finds_what_knn_finds(chart, c: float):
     torch.testing.assert_close(distances, expected.distances, rtol=3e-7, atol=1e-6)
 
 
-@pytest.mark.parametrize(("kind", "floor"), [("hnsw", 0.95), ("ivfpq", 0.9)])
-def test_approximate_indices_find_most(kind, floor: float):
+def test_a_graph_finds_most():
     gallery, query = points(3000, seed=1), points(50, seed=2)
-    approximate = HyperbolicIndex(Hyperbolic(0.5), 8, kind=kind)
-    approximate.add(gallery)
-    ids = approximate.search(query, 10, candidates=200, effort=256).indices
-    assert recall(ids, knn(query, gallery, 10, space=Hyperbolic(0.5)).indices) >= floor
+    graph = HyperbolicIndex(Hyperbolic(0.5), 8, kind="graph")
+    graph.add(gallery)
+    assert recall(graph.search(query, 10).indices, knn(query, gallery, 10, space=Hyperbolic(0.5)).indices) >= 0.99
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -66,7 +64,7 @@ def test_saved_and_loaded_it_is_the_same(tmp_path, kind, mmap: bool):
     if mmap:
         with pytest.raises(ValueError, match="memory-mapped, and only read"):
             second.add(x[:1])
-        assert isinstance(second._points, np.memmap)
+        assert isinstance(second._rows.points, np.memmap)
     else:
         second.add(x[:1])
         assert second.search(x[:1], 1).indices.tolist() == [[1798]]
@@ -109,38 +107,6 @@ def test_batches_larger_than_what_is_held_at_a_time(tmp_path, monkeypatch):
     assert torch.equal(piecewise.search(x, 3).indices, at_once.search(x, 3).indices)
 
 
-def test_it_works_beside_what_pytorch_metric_learning_does_to_faiss():
-    """Its `faiss.contrib.torch_utils` replaces methods of every index."""
-    import faiss
-    import pytorch_metric_learning.utils.inference  # noqa: F401
-
-    assert hasattr(faiss.IndexFlatIP, "search_numpy")
-    for kind in KINDS:
-        built = HyperbolicIndex(Hyperbolic(0.5), 8, kind=kind)
-        built.add(points(300))
-        built.remove(torch.tensor([4]))
-        assert built.search(points(300)[5:6], 1).indices.tolist() == [[5]]
-
-
-def tight_clusters(A: float) -> torch.Tensor:
-    """20 clusters of 100 points each at A from the origin; neighbours are some 0.1 from each other, all around."""
-    draw, dim, unit = torch.Generator().manual_seed(1), 32, A / (2 * 0.5**0.5)
-    centre = unit * torch.nn.functional.normalize(torch.randn(20, dim, generator=draw)).repeat_interleave(100, 0)
-    noise = torch.randn(2000, dim, generator=draw) / dim**0.5
-    along = (noise * centre).sum(1, keepdim=True) / unit**2 * centre
-    return centre + 0.05 * along + 0.05 * (noise - along) * A / math.sinh(A)
-
-
-@pytest.mark.parametrize(("A", "lost"), [(2.0, False), (index.RANGE * 0.98, False), (8.0, True)])
-def test_the_stated_range_of_radii(A: float, lost: bool):
-    """In it, float32 products hand over all the neighbours even of tight clusters; at twice its end they do not."""
-    flat, x = HyperbolicIndex(Hyperbolic(0.5), 32), tight_clusters(A)
-    with pytest.warns(UserWarning, match="float32 products") if lost else contextlib.nullcontext():
-        flat.add(x)
-    found = recall(flat.search(x[::50], 10).indices, knn(x[::50], x, 10, space=Hyperbolic(0.5)).indices)
-    assert found < 0.9 if lost else found >= 0.999
-
-
 X = torch.zeros(2, 3)
 
 
@@ -150,7 +116,7 @@ X = torch.zeros(2, 3)
         (ValueError, "expected Hyperbolic", lambda i: HyperbolicIndex(Euclidean(), 3)),
         (
             ValueError,
-            "kind = 'ball'; expected one of 'flat', 'hnsw'",
+            "kind = 'ball'; expected one of 'auto', 'flat', 'graph'",
             lambda i: HyperbolicIndex(Hyperbolic(), 3, kind="ball"),
         ),
         (ValueError, "dim = 0; expected at least 1", lambda i: HyperbolicIndex(Hyperbolic(), 0)),
@@ -163,8 +129,12 @@ X = torch.zeros(2, 3)
         (ValueError, "1 of these ids are not in the index, 77 for one", lambda i: i.remove(torch.tensor([0, 77]))),
         (ValueError, "k = 0; expected at least 1", lambda i: i.search(X, 0)),
         (TypeError, "k is a float", lambda i: i.search(X, 1.0)),
-        (ValueError, "candidates = 2; expected at least 3", lambda i: i.search(X, 3, candidates=2)),
-        (FileNotFoundError, "index.faiss is missing", lambda i: HyperbolicIndex.load("/nonexistent")),
+        (ValueError, "effort = 0; expected at least 1", lambda i: i.search(X, 1, effort=0)),
+        (ValueError, "threads = 0; expected at least 1", lambda i: HyperbolicIndex(Hyperbolic(), 3, threads=0)),
+        (ValueError, "labels go down to -2", lambda i: i.add(X, labels=torch.tensor([0, -2]))),
+        (TypeError, "labels has dtype torch.float32", lambda i: i.search(X, 1, labels=torch.tensor([1.0]))),
+        (ValueError, r"A = 2√c‖u‖ = 1e\+03; expected at most 350", lambda i: i.add(X + 408.25)),
+        (FileNotFoundError, "index.json is missing", lambda i: HyperbolicIndex.load("/nonexistent")),
     ],
 )
 def test_a_mistake_is_named(error, message: str, call):
@@ -174,16 +144,169 @@ def test_a_mistake_is_named(error, message: str, call):
         call(built)
 
 
-def test_files_that_do_not_belong_together_are_refused(tmp_path):
-    built = HyperbolicIndex(Hyperbolic(), 3)
-    built.add(X)
+def test_auto_walks_a_graph_when_there_are_many(monkeypatch):
+    monkeypatch.setattr(index, "SMALL", 500)
+    built, x = HyperbolicIndex(Hyperbolic(0.5), 8), points(900)
+    built.add(x[:400])
+    assert not built.has_graph
+    built.add(x[400:])
+    assert built.has_graph
+    assert recall(built.search(x, 10).indices, knn(x, x, 10, space=Hyperbolic(0.5)).indices) >= 0.99
+
+
+def tree(depth: int, A: float) -> torch.Tensor:
+    """Leaves at A in three dimensions, their parents at A minus a step, and so on: tight clusters of tight clusters."""
+    draw, level = torch.Generator().manual_seed(3), torch.nn.functional.normalize(torch.eye(3, dtype=torch.float64))
+    nodes = []
+    for i in range(depth):
+        radius = A * (i + 1) / depth
+        nodes.append(level * radius / (2 * 0.5**0.5))
+        noise = torch.randn(len(level), 4, 3, generator=draw, dtype=torch.float64)
+        level = torch.nn.functional.normalize(level[:, None] + 2 / math.sinh(radius) * noise, dim=-1).flatten(0, 1)
+    return torch.cat(nodes)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("A", [2.0, 9.0, 25.0, 150.0])
+def test_no_radius_loses_neighbours(kind, A: float):
+    """A tree out to A, as float32 keeps it: what is found is as near as what an exact search finds."""
+    x = tree(6, A).float()
+    built = HyperbolicIndex(Hyperbolic(0.5), 3, kind=kind)
+    built.add(x)
+    distances, _ = built.search(x[::20], 10)
+    exact = knn(x[::20], x, 10, space=Hyperbolic(0.5)).distances
+    near = torch.isclose(distances, exact, rtol=3e-7, atol=1e-6)
+    assert near.all() if kind == "flat" else near.float().mean() >= 0.99
+    assert (distances[:, 0] == 0).all()
+
+
+def test_what_float32_moves_is_warned_of():
+    built = HyperbolicIndex(Hyperbolic(0.5), 3)
+    built.add(tree(4, 8.0))
+    with pytest.warns(UserWarning, match=r"points move by up to 0\.\d+/√c"):
+        built.add(tree(4, 16.0))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_search_among_ids_and_labels(kind, monkeypatch):
+    monkeypatch.setattr(index, "_WORTH", 1)  # the graph is walked however few are allowed
+    x, space = points(2000), Hyperbolic(0.5)
+    built = HyperbolicIndex(space, 8, kind=kind)
+    built.add(x, labels=torch.arange(2000) % 3)
+    some = torch.arange(0, 2000, 2)
+    for asked, rows in (
+        ({"ids": some}, some),
+        ({"labels": torch.tensor([1, 2])}, torch.arange(2000)[torch.arange(2000) % 3 > 0]),
+        ({"ids": some, "labels": torch.tensor([0, 77])}, torch.arange(0, 2000, 6)),
+        ({"ids": torch.tensor([5, 9, 99999])}, torch.tensor([5, 9])),
+        ({"labels": torch.tensor([77])}, torch.tensor([], dtype=torch.long)),
+    ):
+        distances, found = built.search(x[:50], 10, **asked)
+        k = min(10, len(rows))
+        expected = rows[knn(x[:50], x[rows], k, space=space).indices]
+        assert recall(found[:, :k], expected) >= (1 if kind == "flat" else 0.99) if k else True
+        assert (found[:, k:] == -1).all() and distances[:, k:].isinf().all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_removal_frees_memory_and_the_rest_is_found(kind):
+    x, space = points(2000), Hyperbolic(0.5)
+    built = HyperbolicIndex(space, 8, kind=kind)
+    built.add(x)
+    built.remove(torch.arange(400))
+    assert len(built._rows.ids) >= 2000 and len(built) == 1600
+    built.remove(torch.arange(400, 1200))
+    assert all(len(array) == 800 * (built.has_graph or len(array) > 0) for _, array in built._rows._arrays())
+    expected = 1200 + knn(x, x[1200:], 10, space=space).indices
+    assert recall(built.search(x, 10).indices, expected) >= (1 if kind == "flat" else 0.99)
+    built.add(x[:400], ids=torch.arange(400))
+    assert recall(built.search(x[:400], 1).indices, torch.arange(400)[:, None]) == 1
+
+
+def test_threads_change_nothing():
+    one, three = (HyperbolicIndex(Hyperbolic(0.5), 8, kind="graph", threads=n) for n in (1, 3))
+    x = torch.cat([points(600), points(600)])  # every point twice
+    for built in (one, three):
+        built.add(x[:900])
+        built.add(x[900:])
+        built.remove(torch.arange(0, 1200, 2))
+    for (name, a), (_, b) in zip(one._rows._arrays(), three._rows._arrays(), strict=True):
+        assert np.array_equal(a, b), name
+    for a, b in zip(one.search(x, 5), three.search(x, 5), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_searches_go_on_while_points_come_and_go():
+    x, built = points(3000), HyperbolicIndex(Hyperbolic(0.5), 8, kind="graph")
+    built.add(x[:1000])
+    done, wrong = threading.Event(), []
+
+    def searches() -> None:
+        while not done.is_set():
+            distances, found = built.search(x[:20], 3)
+            if not (distances[:, 0] == 0).all() or not torch.equal(found[:, 0], torch.arange(20)):
+                wrong.append(found)
+
+    searching = threading.Thread(target=searches)
+    searching.start()
+    for start in range(1000, 3000, 100):
+        built.add(x[start : start + 100])
+        built.remove(torch.arange(start - 500, start - 440))
+    done.set()
+    searching.join()
+    assert not wrong
+
+
+def broken_links(folder) -> None:
+    to = np.load(folder / "to.npy")
+    to[3, 0] = 10**6
+    np.save(folder / "to.npy", to)
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda f: np.save(f / "ids.npy", np.arange(5)),
+            r"points.npy has float32 \(50, 8\); expected float32 \(5, 8\)",
+        ),
+        (lambda f: np.save(f / "ids.npy", np.arange(50.0)), "ids.npy has float64"),
+        (lambda f: np.save(f / "points.npy", np.array([{}] * 50), allow_pickle=True), "holds no index"),
+        (lambda f: (f / "index.json").write_text('{"version": 1}'), "another version: build it anew"),
+        (lambda f: (f / "index.json").write_text("[" * 70000), "holds no index"),
+        (lambda f: (f / "index.json").write_text("[]"), "holds no index"),
+        (lambda f: (f / "to.npy").write_bytes((f / "to.npy").read_bytes()[:-9]), "holds no index"),
+        (broken_links, "was changed after it was written|links to rows that are not there"),
+    ],
+)
+def test_a_changed_folder_is_refused(tmp_path, mmap: bool, change, message: str):
+    built = HyperbolicIndex(Hyperbolic(), 8, kind="graph")
+    built.add(points(50))
     built.save(tmp_path)
-    np.save(tmp_path / "ids.npy", np.arange(5))
-    with pytest.raises(ValueError, match="not of one index"):
+    change(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        HyperbolicIndex.load(tmp_path, mmap=mmap)
+
+
+def test_a_changed_number_is_seen(tmp_path):
+    built = HyperbolicIndex(Hyperbolic(), 8)
+    built.add(points(50))
+    built.save(tmp_path)
+    np.save(tmp_path / "points.npy", np.load(tmp_path / "points.npy") + 1)
+    with pytest.raises(ValueError, match=r"points\.npy was changed after it was written"):
         HyperbolicIndex.load(tmp_path)
-    np.save(tmp_path / "points.npy", np.array([{}, {}], dtype=object), allow_pickle=True)
-    with pytest.raises(ValueError, match="holds no index of this version"):
-        HyperbolicIndex.load(tmp_path)
+
+
+def test_saving_over_what_is_mapped(tmp_path):
+    built, x = HyperbolicIndex(Hyperbolic(), 8, kind="graph"), points(600)
+    built.add(x)
+    built.save(tmp_path)
+    mapped = HyperbolicIndex.load(tmp_path, mmap=True)
+    built.add(x + 0.1)
+    built.save(tmp_path)
+    assert len(mapped) == 600 and len(HyperbolicIndex.load(tmp_path)) == 1200
+    assert torch.equal(mapped.search(x, 1).indices[:, 0], torch.arange(600))
 
 
 @given(st.lists(st.lists(st.sampled_from([0.0, -0.0, 1.0, 2.0, -3.0]), min_size=2, max_size=2)), st.booleans())

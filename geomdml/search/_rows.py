@@ -1,0 +1,136 @@
+"""What an index holds of its points, an array for each thing, and the folder it is kept in."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geomdml.search._graph import LINKS, Links
+
+VERSION = 2
+_GRAPH = ("to", "degree")  # which have no rows where there is no graph
+_MOST = 2**16  # bytes of index.json
+_BLOCK = 2**20  # rows, or bytes, that are looked at at a time
+
+
+@dataclass
+class Rows:
+    """Arrays of at least `size` rows. Where rows are added in place, the old ones may be read meanwhile."""
+
+    size: int
+    points: np.ndarray  # (N, D) float32 in the chart of the index
+    polar: np.ndarray  # (N, 4) float64, see _metric
+    ids: np.ndarray  # (N,) int64
+    labels: np.ndarray  # (N,) int64, −1 without one
+    alive: np.ndarray  # (N,) bool
+    to: np.ndarray  # (N, LINKS) int32, of the graph; (0, LINKS) without one
+    degree: np.ndarray  # (N,) int32, how many of them
+
+    @classmethod
+    def empty(cls, dim: int) -> "Rows":
+        return cls(0, *(np.zeros((0, *shape), kind) for shape, kind in _kinds(dim).values()))
+
+    @property
+    def links(self) -> Links:
+        return Links(self.to, self.degree)
+
+    def with_room(self, size: int, graph: bool) -> "Rows":
+        """These rows, copied where there is no room for so many."""
+        most = max(size, len(self.ids) * 3 // 2) if size > len(self.ids) else len(self.ids)
+        if most == len(self.ids) and (len(self.degree) == most or not graph):
+            return self
+        return Rows(
+            self.size,
+            *(
+                _longer(array[: self.size], most if graph or name not in _GRAPH else 0)
+                for name, array in self._arrays()
+            ),
+        )
+
+    def write(self, folder: Path, about: dict[str, Any]) -> None:
+        """Each file takes its place when it is whole, so that who has an older one mapped goes on reading it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        digests = {}
+        for name, array in self._arrays():
+            part = folder / f"{name}.npy.part"
+            with part.open("wb") as file:
+                np.save(file, array[: self.size], allow_pickle=False)
+            digests[name] = _digest(part)
+            os.replace(part, folder / f"{name}.npy")
+        part = folder / "index.json.part"
+        part.write_text(json.dumps({"version": VERSION, **about, "sha256": digests}), encoding="utf-8")
+        os.replace(part, folder / "index.json")
+
+    @classmethod
+    def read(cls, folder: Path, mmap: bool) -> tuple["Rows", dict[str, Any]]:
+        """What `write` wrote, and `about`. Nothing in the folder is run, and no row number leads out of the arrays.
+
+        Raises:
+            FileNotFoundError, ValueError: a file that is missing; files that are not of one index, or were changed.
+        """
+        names = [field.name for field in fields(cls)[1:]]
+        for name in ("index.json", *(f"{name}.npy" for name in names)):
+            if not (folder / name).is_file():
+                raise FileNotFoundError(
+                    f"{folder / name} is missing; expected a folder that HyperbolicIndex.save wrote"
+                )
+        try:
+            with (folder / "index.json").open("rb") as file:
+                about = json.loads(file.read(_MOST))
+            if about.pop("version") != VERSION:
+                raise ValueError("another version: build it anew")
+            # mapped first: a header that claims more than the file holds is then an error, and not a lack of memory
+            arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names}
+            digests = about.pop("sha256")
+            for name, (shape, kind) in _kinds(about["dim"]).items():
+                array, length = arrays[name], len(arrays["degree" if name in _GRAPH else "ids"])
+                if array.dtype != kind or array.shape != (length, *shape):
+                    raise ValueError(f"{name}.npy has {array.dtype} {array.shape}; expected {kind} {(length, *shape)}")
+                if not mmap and _digest(folder / f"{name}.npy") != digests[name]:
+                    raise ValueError(f"{name}.npy was changed after it was written")
+            rows = cls(len(arrays["ids"]), **{name: arrays[name] if mmap else np.array(arrays[name]) for name in names})
+            rows._check_links()
+            if mmap:
+                rows.ids, rows.labels, rows.alive = (np.array(x) for x in (rows.ids, rows.labels, rows.alive))
+        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+            raise ValueError(f"{folder} holds no index of this version ({error})") from None
+        return rows, about
+
+    def _check_links(self) -> None:
+        if len(self.degree) not in (0, self.size):
+            raise ValueError(f"links of {len(self.degree)} points of {self.size}")
+        for start in range(0, len(self.degree), _BLOCK):
+            to, degree = self.to[start : start + _BLOCK], self.degree[start : start + _BLOCK]
+            if to.min() < 0 or to.max() >= self.size or degree.min() < 0 or degree.max() > LINKS:
+                raise ValueError("links to rows that are not there")
+
+    def _arrays(self) -> list[tuple[str, np.ndarray]]:
+        return [(field.name, getattr(self, field.name)) for field in fields(self)[1:]]
+
+
+def _kinds(dim: int) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """The shape of a row of each array, and its kind of number."""
+    return {
+        "points": ((dim,), np.dtype("<f4")),
+        "polar": ((4,), np.dtype("<f8")),
+        "ids": ((), np.dtype("<i8")),
+        "labels": ((), np.dtype("<i8")),
+        "alive": ((), np.dtype("?")),
+        "to": ((LINKS,), np.dtype("<i4")),
+        "degree": ((), np.dtype("<i4")),
+    }
+
+
+def _longer(array: np.ndarray, length: int) -> np.ndarray:
+    grown = np.zeros((length, *array.shape[1:]), array.dtype)
+    grown[: len(array)] = array[:length]
+    return grown
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
