@@ -224,7 +224,7 @@ def clip_norm(v: Float[Tensor, "*#batch D"], max_norm: float) -> Float[Tensor, "
     wanted = v.to(home(v.device), result_dtype(v))
     if checks.values_are_checked(v) and v.numel() and _all_shorter(wanted.detach(), max_norm):
         return wanted.to(v.device, copy=wanted is v)  # never the caller's own tensor
-    radius = torch.as_tensor(max_norm, dtype=torch.float64, device=wanted.device)
+    radius = torch.full((), max_norm, dtype=torch.float64, device=wanted.device)
     return autograd.smooth(_clip, _clip_gradient, wanted, radius).to(v.device)
 
 

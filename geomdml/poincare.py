@@ -560,7 +560,7 @@ def _artanh(z: Tensor, gap: Tensor) -> Tensor:
 
 def _column(r: float | Tensor, like: Tensor) -> Tensor:
     """Numbers, one for each vector of `like`, in float64, ready to be multiplied with them."""
-    return torch.as_tensor(r, dtype=torch.float64, device=like.device).unsqueeze(-1)
+    return curvature(r, like).unsqueeze(-1)
 
 
 def _exp0(v: Tensor, c: Tensor) -> Tensor:

@@ -46,8 +46,10 @@ def result_dtype(*tensors: Tensor) -> torch.dtype:
 
 
 def curvature(c: float | Tensor, like: Tensor) -> Tensor:
-    """c as a 0-d float64 tensor beside `like`; gradients flow through it."""
-    return torch.as_tensor(c, dtype=torch.float64, device=home(like.device))
+    """c, or another number, as a 0-d float64 tensor beside `like`; gradients flow through it."""
+    if isinstance(c, Tensor):
+        return c.to(home(like.device), torch.float64)
+    return torch.full((), c, dtype=torch.float64, device=home(like.device))  # a copy of c a GPU would wait for
 
 
 def norm(x: Tensor) -> Tensor:

@@ -142,7 +142,7 @@ def translate(x: Tensor, y: Tensor, c: Tensor, of_x: Coordinates, of_y: Coordina
 
 def geodesic(x: Tensor, y: Tensor, t: float | Tensor, c: Tensor, chart: Coordinates) -> Tensor:
     """The point at t·d(x, y) from x on the geodesic from x to y, for numbers t of the leading dimensions."""
-    t = Widened.apply(t) if isinstance(t, Tensor) else torch.as_tensor(t, dtype=c.dtype, device=c.device)
+    t = Widened.apply(t) if isinstance(t, Tensor) else torch.full((), t, dtype=c.dtype, device=c.device)
     lead = torch.broadcast_shapes(x.shape[:-1], y.shape[:-1], t.shape)
     x, y = tell_apart(*(Widened.apply(z).expand(*lead, z.shape[-1]) for z in (x, y)))
 

@@ -91,7 +91,7 @@ def draw_triplets(
         raise ValueError(f"num_classes = {classes}: a triplet needs a proxy of another class; expected at least 2")
 
     def draw(low: int, high: int) -> Tensor:
-        return torch.randint(low, high, (count,), generator=generator).to(device)
+        return torch.randint(low, high, (count,), generator=generator).to(device, non_blocking=True)
 
     anchor, negative_class = draw(0, classes), draw(1, classes)
     first, second, third = draw(0, centers), draw(1, centers), draw(0, centers)

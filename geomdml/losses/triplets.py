@@ -59,13 +59,14 @@ def distances_and_depths(
     usable = (squares > 0) & squares.isfinite()
     safe = torch.where(usable, squares, 1.0)
     root_c = curvature(c, points).sqrt()
-    A, B = ((2 * root_c * safe.sqrt())[:, side] for side in (FIRST, SECOND))
-    cosine = gram[:, FIRST, SECOND] / (safe[:, FIRST] * safe[:, SECOND]).sqrt()
+    first, second = torch.triu_indices(3, 3, offset=1, device=points.device)  # made there: a GPU waits for a copy
+    A, B = ((2 * root_c * safe.sqrt())[:, side] for side in (first, second))
+    cosine = gram[:, first, second] / (safe[:, first] * safe[:, second]).sqrt()
     sine_squared = (1 - cosine) / 2
     with torch.no_grad():
         tolerated = tolerated_loss(points)
         known = (sine_squared > tolerated) & (sine_squared < 1 - tolerated) & (torch.minimum(A, B) > _NEAREST)
-        known &= (torch.maximum(A, B) < LARGEST_RADIUS) & usable[:, FIRST] & usable[:, SECOND]
+        known &= (torch.maximum(A, B) < LARGEST_RADIUS) & usable[:, first] & usable[:, second]
     # What is not known is replaced by a harmless pair: no infinite slope may reach the backward pass.
     A, B, s = (torch.where(known, w, harmless) for w, harmless in ((A, 1.0), (B, 1.0), (sine_squared, 0.5)))
     q = sinh_half_squared(A, B, s)
@@ -74,12 +75,12 @@ def distances_and_depths(
     dist, depth = delta / root_c, depth / root_c
     # Where they are cannot be asked in a transform or while compiling: all pairs, instead of the few.
     if torch.compiler.is_compiling() or checks.transformed(points, triplets):
-        u, v = (wide(points)[triplets[:, side]] for side in (FIRST, SECOND))
+        u, v = (wide(points)[triplets[:, side]] for side in (first, second))
         dist = torch.where(known, dist, tangent.dist(u, v, c=c))
         depth = torch.where(known, depth, tangent.lca_depth(u, v, c=c))
         return dist.to(**result_form(points)), depth.to(**result_form(points))
     for i, pair in entries(~known, points.shape[1]):
-        u, v = (wide(points)[triplets[i, pair.new_tensor(side)[pair]]] for side in (FIRST, SECOND))
+        u, v = (wide(points)[triplets[i, side[pair]]] for side in (first, second))
         dist = dist.index_put((i, pair), tangent.dist(u, v, c=c))
         depth = depth.index_put((i, pair), tangent.lca_depth(u, v, c=c))
     return dist.to(**result_form(points)), depth.to(**result_form(points))
