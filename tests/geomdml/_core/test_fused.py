@@ -25,15 +25,17 @@ CHARTS = pytest.mark.parametrize("chart", [tangent, poincare, lorentz], ids=["ta
 @pytest.fixture(autouse=True, scope="module")
 def interpreted():
     """Triton asks whether to interpret a kernel where it is declared, so when the module is imported."""
-    from geomdml._core.all_pairs import _kernels
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRITON_INTERPRET", "1")
-        importlib.reload(_kernels)
-    assert type(_kernels.distances).__name__ == "InterpretedFunction"
+        importlib.reload(_kernels())
+    assert type(_kernels().distances).__name__ == "InterpretedFunction"
     with fused.kernels(True):
         yield
-    importlib.reload(_kernels)
+    importlib.reload(_kernels())
+
+
+def _kernels():
+    return importlib.import_module("geomdml._core.all_pairs._kernels")
 
 
 def points(chart, count: int, dim: int, seed: int, dtype=torch.float32) -> torch.Tensor:
@@ -69,8 +71,12 @@ def test_values_and_gradients_are_those_of_torch(chart, dtype, monkeypatch):
     uneven = torch.rand(70, 35, generator=torch.Generator().manual_seed(2), dtype=dtype).T
     gradients = [uneven, torch.ones((), dtype=dtype).expand(35, 70)]
     monkeypatch.setattr(pairs, "BLOCK", 40)
+    launched = []
+    launch = _kernels().launch
+    monkeypatch.setattr(_kernels(), "launch", lambda kernel, *given: launched.append(kernel) or launch(kernel, *given))
     for g in gradients:
         found = with_gradients(chart, x, y, g)
+        assert set(launched) == {_kernels().distances, _kernels().weights}, "the kernels were not asked"
         with fused.kernels(False):
             wanted = with_gradients(chart, x, y, g)
         for a, b in zip(found, wanted, strict=True):
