@@ -23,7 +23,7 @@ LAYERS = [  # from the bottom; a module may import from its own layer's package 
     {"apps.shapes"},
     {"apps.datasets"},
     {"apps.networks", "apps.training"},
-    {"apps.evaluation", "apps.report"},
+    {"apps.evaluation", "apps.report", "apps.serve"},
     {"apps.compare"},
     {"apps.cli", "apps.commands"},
     {"apps.chest_vit", "apps.shape3d", "apps.sketch", "apps.digits", "apps.multimodal", "apps.taxonomy"},
@@ -43,7 +43,17 @@ APPS_ONLY_IN = {  # heavy, or readers of what anyone may have written
     "open3d": "apps.shapes.rendering",
     "trimesh": "apps.shapes.stl",
 }
-SHARED = ("io", "shapes", "datasets", "networks", "training", "evaluation", "report", "compare")  # folders of apps
+SHARED = (
+    "io",
+    "shapes",
+    "datasets",
+    "networks",
+    "training",
+    "evaluation",
+    "report",
+    "serve",
+    "compare",
+)  # folders of apps
 FILES = sorted([*ROOT.glob("geomdml/**/*.py"), *ROOT.glob("apps/**/*.py")])
 
 

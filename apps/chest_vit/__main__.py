@@ -3,6 +3,7 @@
 `python -m apps.chest_vit predict --ckpt_path FILE --images FOLDER_OR_LIST` embeds new images,
 `python -m apps.chest_vit check --data.root PATH` says what a folder holds,
 `python -m apps.chest_vit search --checkpoint FILE --query IMAGE` finds the images nearest to one,
+`python -m apps.chest_vit serve --ckpt_path FILE` shows a page for that,
 `python -m apps.chest_vit ablate|sweep|compare --config apps/chest_vit/configs/study.yaml` trains the rows of the
 paper's ablation, settings, or rival losses from the same seeds,
 `python -m apps.chest_vit export --checkpoint FILE --to onnx|torch` writes the network for other programs.
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 
 from apps.commands import run_command
 
-OWN = ("check", "search", "export")
+OWN = ("check", "search", "serve", "export")
 LIGHTNING = ("fit", "validate", "test", "predict", "ablate", "sweep", "compare")
 
 

@@ -1,14 +1,14 @@
 """`python -m apps.shape3d fit|validate|test|compare --config apps/shape3d/configs/furniture.yaml`
 
 `check` says what the data hold, `predict` names the classes of a folder of meshes, `search` finds the shapes that are
-most similar to one.
+most similar to one, `serve` shows a page for that.
 """
 
 from collections.abc import Sequence
 
 from apps.commands import run_command
 
-OWN = ("check", "predict", "search")
+OWN = ("check", "predict", "search", "serve")
 LIGHTNING = ("fit", "validate", "test", "compare")
 
 

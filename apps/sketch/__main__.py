@@ -1,13 +1,13 @@
 """`python -m apps.sketch fit|validate|test|compare --config apps/sketch/configs/pictograms.yaml`
 
-`check` says what the data hold; `draw` serves a page on which one draws, and the nearest shapes appear.
+`check` says what the data hold; `serve` shows a page on which one draws, and the nearest shapes appear.
 """
 
 from collections.abc import Sequence
 
 from apps.commands import run_command
 
-OWN = ("check", "draw")
+OWN = ("check", "serve", "draw")
 LIGHTNING = ("fit", "validate", "test", "compare")
 
 

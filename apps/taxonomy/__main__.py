@@ -1,6 +1,7 @@
 """`python -m apps.taxonomy fit|validate|test|predict|compare|sweep --config apps/taxonomy/configs/mammals.yaml`
 
-`check` says what is in a taxonomy, `search` finds the neighbours and ancestors of a node.
+`check` says what is in a taxonomy, `search` finds the neighbours and ancestors of a node, `serve` shows a page
+for that.
 """
 
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from collections.abc import Sequence
 from apps.commands import run_command
 
 ABOUT = "Train in several spaces, from several starts, with the same search budget; write tables, a CSV and a figure."
-OWN = ("check", "search")
+OWN = ("check", "search", "serve")
 SWEPT = "Train in other dimensions, curvatures and floats, and with pairs held out; write tables, a CSV and a figure."
 LIGHTNING = ("fit", "validate", "test", "predict", "compare", "sweep")
 

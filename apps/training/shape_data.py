@@ -264,6 +264,15 @@ class Whole(Dataset):
         return self.data.batch(self.rows[index])
 
 
+def one_view(views: UInt8[Tensor, "V C S S"]) -> UInt8[Tensor, "3 S S"]:
+    """A shape from a little to the side, in three channels.
+
+    >>> one_view(torch.zeros(12, 1, 64, 64, dtype=torch.uint8)).shape
+    torch.Size([3, 64, 64])
+    """
+    return views[1 % len(views)].expand(3, -1, -1)
+
+
 def contact_sheet(views: UInt8[Tensor, "V C S S"]) -> UInt8[Tensor, "3 H W"]:
     """Four views, a quarter of the way around each, in a square.
 

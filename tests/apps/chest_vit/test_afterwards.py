@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from apps.chest_vit import export, gallery
+from apps.chest_vit import export, gallery, serve
 from apps.chest_vit.__main__ import main
 from apps.chest_vit.checkpoint import Trained, load
 from apps.chest_vit.data import RetrievalData
@@ -23,6 +23,7 @@ from apps.chest_vit.model import CHEST
 from apps.chest_vit.search import found
 from apps.datasets import files
 from apps.evaluation.embedding_files import read
+from tests.apps.serving import Browser, chosen, served
 
 ROOT = Path(__file__).parents[3]
 SMOKE = ROOT / "apps/chest_vit/configs/smoke.yaml"
@@ -314,3 +315,14 @@ def test_export_overwrites_nothing_and_leaves_nothing_wrong(run, trained, monkey
     with pytest.raises(ValueError, match="differs by"):
         export.write(trained, Path("wrong.pt2"), "torch")
     assert not Path("wrong.pt2").exists()
+
+
+@pytest.mark.parametrize("embeddings", [None, "version_1/embeddings.safetensors"])
+def test_an_image_dropped_in_a_browser_finds_itself(run, tmp_path, embeddings):
+    more = {"root": None, "images": None, "space": None, "embeddings": embeddings and run.parent / embeddings}
+    image = next((run.parents[1] / "tree").glob("*/0.png"))
+    with served(serve.searcher(chosen(run, **more))) as address, Browser(address, tmp_path / "profile") as page:
+        first = page.drop(image.name, image.read_bytes())[0].splitlines()
+        assert first[0] == image.parent.name and float(first[1]) < 1e-3
+        page.screenshot(tmp_path / "page.png")
+        assert len(page.name(f"{image.parent.name}/{image.name}")) == 5

@@ -7,9 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
+from apps.shape3d import serve
 from apps.shape3d.__main__ import main
 from tests.apps.command_line import App, assert_complete, assert_same_weights, results
 from tests.apps.options import assert_options_win
+from tests.apps.serving import Browser, chosen, served
 
 # Lightning's warnings: a user's process shows or hides them by its own rules
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("own_cache")]
@@ -130,3 +132,13 @@ def test_the_configurations_fit_the_app(root, tmp_path, config):
     tiny = ("--model.weights", "none", "--model.widths", "[8, 4]", "--trainer.max_epochs", "1")
     app("fit", root, tmp_path, *small, *tiny, "--trainer.limit_train_batches", "1", config=config)
     assert (tmp_path / "version_0/results.json").is_file()
+
+
+def test_a_mesh_dropped_in_a_browser_finds_itself_and_its_like(finished, root, tmp_path):
+    page_of = serve.searcher(chosen(finished))
+    mesh = next(root.glob("stick/*.off"))
+    with served(page_of, 6) as address, Browser(address, tmp_path / "profile") as page:
+        found = page.drop(mesh.name, mesh.read_bytes())
+        assert found[0].splitlines()[0] == "stick" and float(found[0].splitlines()[1]) < 1e-3
+        page.screenshot(tmp_path / "page.png")
+        assert len(page.name(f"stick/{mesh.name}")) == 6 and f"nearest to stick/{mesh.name}" in page.status

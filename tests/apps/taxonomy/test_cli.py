@@ -12,11 +12,12 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from apps.taxonomy import plots
+from apps.taxonomy import plots, serve
 from apps.taxonomy.__main__ import main
 from apps.taxonomy.model import TaxonomyEmbedding
 from tests.apps.command_line import App, assert_complete, results
 from tests.apps.options import assert_options_win
+from tests.apps.serving import Browser, chosen, served
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's; a user's process shows or hides them by its own rules
 SMALL = ("--data.root_synset", "null", "--data.validated", "30", "--data.batch_size", "32")
@@ -284,3 +285,22 @@ def test_mistakes_end_with_one_line(root, tmp_path):
             app("fit", root, tmp_path, *SMALL, *arguments)
     with pytest.raises(SystemExit, match="no command 'train': one of fit"):
         main(["train"])
+
+
+def test_a_node_named_in_a_browser_finds_its_neighbours(finished, tmp_path):
+    """The ways down to the nodes, and the branches to filter by, are those of the tree."""
+    with served(serve.searcher(chosen(finished)), 4) as address, Browser(address, tmp_path / "profile") as page:
+        found = [text.splitlines() for text in page.name("n8")]
+        assert {lines[0] for lines in found} & {"n4", "n16", "n17"}  # its parent and its children
+        for name, _, _, *way in found:
+            number, up = int(name[1:]), []
+            while number > 1:
+                number //= 2
+                up.append(f"n{number}")
+            assert "".join(way) == " › ".join(reversed(up))
+        page.run("document.getElementById('class').value = 'n3';"
+                 "document.getElementById('class').dispatchEvent(new Event('change'))")  # fmt: skip
+        assert all(text.splitlines()[1] == "n3" for text in page.found())
+        page.name("no such node")
+        assert "has no node" in page.status or "there is no" in page.status
+        page.screenshot(tmp_path / "page.png")
