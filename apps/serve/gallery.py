@@ -10,7 +10,7 @@ from torch import Tensor
 from geomdml.search import HyperbolicIndex, knn
 from geomdml.spaces import Hyperbolic, Space
 
-Index = Literal["exact", "flat", "hnsw"]
+Index = Literal["exact", "auto", "flat", "graph"]
 
 SUGGESTED = 20
 
@@ -33,7 +33,7 @@ class Gallery:
         image: item i in colours, uint8 (3, H, W), raising ValueError where it is gone; None where items have none.
         detail: a line more on item i.
         find: the place of an item by another name than its own, raising ValueError.
-        index: "exact" compares with all; "flat" and "hnsw" are indices of `geomdml.search.HyperbolicIndex`.
+        index: "exact" compares with all; the others are kinds of `geomdml.search.HyperbolicIndex`.
 
     Raises:
         ValueError: nothing to search in; an index in a space that is not hyperbolic; k below 1 or a class or name that

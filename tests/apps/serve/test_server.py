@@ -239,7 +239,7 @@ def test_a_program_searches_by_name_or_place(address, query, searcher):
     assert [one["row"] for one in found] == nearest and asked["name"] == "colour 3" and asked["row"] == 3
 
 
-@pytest.mark.parametrize("index", ["exact", "flat"])
+@pytest.mark.parametrize("index", ["exact", "flat", "graph"])
 def test_a_class_alone_is_searched_and_an_index_finds_what_exact_search_does(searcher, index):
     space, gallery = Hyperbolic(c=1.0), searcher.gallery
     points = gallery.embeddings / 200
@@ -253,8 +253,8 @@ def test_a_class_alone_is_searched_and_an_index_finds_what_exact_search_does(sea
 
 def test_an_index_of_another_space_is_refused(searcher):
     gallery = searcher.gallery
-    with pytest.raises(ValueError, match="--index hnsw is of hyperbolic space"):
-        Gallery(gallery.embeddings, gallery.names, gallery.classes, Euclidean(), index="hnsw")
+    with pytest.raises(ValueError, match="--index graph is of hyperbolic space"):
+        Gallery(gallery.embeddings, gallery.names, gallery.classes, Euclidean(), index="graph")
 
 
 @pytest.mark.parametrize(
