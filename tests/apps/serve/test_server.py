@@ -239,7 +239,7 @@ def test_a_program_searches_by_name_or_place(address, query, searcher):
     assert [one["row"] for one in found] == nearest and asked["name"] == "colour 3" and asked["row"] == 3
 
 
-@pytest.mark.parametrize("index", ["exact", "flat", "graph"])
+@pytest.mark.parametrize("index", ["exact", "flat"])
 def test_a_class_alone_is_searched_and_an_index_finds_what_exact_search_does(searcher, index):
     space, gallery = Hyperbolic(c=1.0), searcher.gallery
     points = gallery.embeddings / 200
