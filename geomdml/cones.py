@@ -14,8 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from geomdml._core import checks, polar
-from geomdml._core.autograd import Differentiable, tell_apart
+from geomdml._core import checks, map_formulas, polar
+from geomdml._core.autograd import differentiable, tell_apart
+from geomdml._core.charts import TANGENT
 from geomdml._core.checks import Scalar
 from geomdml._core.numerics import across, direction, log_cosh, log_sinh, norm, result_form
 
@@ -49,7 +50,7 @@ def half_aperture(u: Float[Tensor, "*batch D"], *, c: Scalar, k: float = 0.1) ->
     c64 = checks.curved(c, u=u)
     checks.positive(k=k)
     checks.finite(u=u)
-    A = polar.TANGENT.radius(norm(polar.Widened.apply(u)).squeeze(-1), c64)
+    A = TANGENT.radius(norm(polar.Widened.apply(u)).squeeze(-1), c64)
     narrow = A.detach() > math.asinh(2 * k)
     p = math.log(2 * k) - log_sinh(torch.where(narrow, A, math.asinh(2 * k) + 1))  # of the sine, below 0
     p = p.clamp(max=-1e-17)  # the slope is infinite at 0
@@ -84,7 +85,7 @@ def exterior_angle(
     c64 = checks.curved(c, u=u, v=v)
     checks.finite(u=u, v=v)
     u64, v64 = tell_apart(*torch.broadcast_tensors(polar.Widened.apply(u), polar.Widened.apply(v)))
-    return Differentiable.apply(_angle, _angle_gradient, None, u64, v64, c64).to(**result_form(u, v))
+    return differentiable(_angle, _angle_gradient, _angle_formula, u64, v64, c64).to(**result_form(u, v))
 
 
 def entailment(
@@ -110,7 +111,7 @@ def entailment(
 
 
 def _angle(u: Tensor, v: Tensor, c: Tensor) -> Tensor:
-    side, at_u, _ = polar.triangle(u, v, c, polar.TANGENT)
+    side, at_u, _ = polar.triangle(u, v, c, TANGENT)
     defined = (side > 0) & (u != 0).any(-1)
     return torch.where(defined, torch.atan2(at_u.sin, -at_u.cos), 0.0)
 
@@ -121,12 +122,12 @@ def _angle_gradient(grad: Tensor, u: Tensor, v: Tensor, c: Tensor) -> tuple[Tens
     With β the angle at v, that is ∂ψ/∂A = sin ψ · coth δ (the ray turns too), ∂ψ/∂B = −sin β/sinh δ and, θ the angle at
     the origin, ∂ψ/∂θ = sinh B · cos β/sinh δ.
     """
-    side, at_u, at_v = polar.triangle(u, v, c, polar.TANGENT)
+    side, at_u, at_v = polar.triangle(u, v, c, TANGENT)
     (u_hat, u_length), (v_hat, v_length) = direction(u), direction(v)
     u_length, v_length = u_length.squeeze(-1), v_length.squeeze(-1)
     defined = (side > 0) & (u_length > 0)
     grad, side = torch.where(defined, grad, 0.0), torch.where(defined, side, 1.0)
-    A, B = (polar.TANGENT.radius(length, c) for length in (u_length, v_length))
+    A, B = (TANGENT.radius(length, c) for length in (u_length, v_length))
     by_A = _exp(at_u.log_sin + log_cosh(side) - log_sinh(side))
     by_B = -_exp(at_v.log_sin - log_sinh(side))
     turn = at_v.cos * _exp(log_sinh(B) - log_sinh(side))
@@ -139,6 +140,12 @@ def _angle_gradient(grad: Tensor, u: Tensor, v: Tensor, c: Tensor) -> tuple[Tens
 
     by_c = (grad * (A * by_A + B * by_B)).sum() / (2 * c)
     return by_point(by_A, u_hat, u_length, u, v, turn), by_point(by_B, v_hat, v_length, v, u, turn), by_c
+
+
+def _angle_formula(u: Tensor, v: Tensor, c: Tensor) -> Tensor:
+    defined = ((u != v) & (u != 0).any(-1, keepdim=True)).any(-1, keepdim=True)
+    angle = map_formulas.exterior_angle(torch.where(defined, u, 1.0), torch.where(defined, v, 2.0), c)
+    return torch.where(defined.squeeze(-1), angle, 0.0)
 
 
 def _exp(x: Tensor) -> Tensor:

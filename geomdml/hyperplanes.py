@@ -13,7 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from geomdml._core import checks
+from geomdml._core.charts import TANGENT
 from geomdml._core.checks import Scalar
+from geomdml._core.formulas import near_origin
 from geomdml._core.numerics import asinh_exp, curvature, direction, entries, result_form
 from geomdml._core.polar import Widened
 
@@ -25,6 +27,7 @@ def __dir__() -> list[str]:
 
 
 _NEAR = 0.01  # of sin²(θ/2)
+_CENTRAL = 1.0  # of A; below, and below half of ρ, functions are taken that are smooth at the origin
 _FAR = 300.0  # of A + |ρ|; beyond, the distance is taken in logarithms
 
 
@@ -73,7 +76,17 @@ def signed_dist(
     side = torch.where(rho.detach() < 0, -1.0, 1.0)  # the mirror image of a hyperplane with ρ < 0 has −ρ and −ẑ
     z_hat, rho = side.unsqueeze(-1) * z_hat, side * rho
     height, s = u @ z_hat.T, _square_of_half_sine(u_hat, z_hat)
-    return (side * _asinh_of_sine(A, rho, radius, height, s, c64) / c64.sqrt()).to(**form)
+    near = (A.detach() < _CENTRAL) & (2 * A.detach() < rho.detach())
+    afar = _asinh_of_sine(A, rho, radius, height, s, c64)
+    central = _asinh_near_origin(torch.where(A.detach() < _CENTRAL, u, 0.0), z_hat, torch.where(near, rho, 1.0), c64)
+    return (side * torch.where(near, central, afar) / c64.sqrt()).to(**form)
+
+
+def _asinh_near_origin(u: Tensor, z_hat: Tensor, rho: Tensor, c: Tensor) -> Tensor:
+    """asinh(⟨p, ẑ⟩ cosh ρ − cosh A sinh ρ), p = sinh A · û, of functions that are smooth at the origin."""
+    z, shrunk = near_origin(u, c, TANGENT), torch.exp(-2 * rho)
+    cosh = 1 + 2 * z.half.unsqueeze(-1)
+    return _asinh_scaled(((1 + shrunk) * (z.p @ z_hat.T) - (1 - shrunk) * cosh) / 2, rho)
 
 
 def _square_of_half_sine(u_hat: Tensor, z_hat: Tensor) -> Tensor:

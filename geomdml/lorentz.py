@@ -28,8 +28,9 @@ from torch import Tensor
 from geomdml import poincare
 from geomdml._core import all_pairs as pairs
 from geomdml._core import checks, formulas, one_to_one, polar
-from geomdml._core.autograd import smooth
+from geomdml._core.autograd import differentiable, smooth, tell_apart
 from geomdml._core.batches import over_batches
+from geomdml._core.charts import LORENTZ, TANGENT
 from geomdml._core.checks import Numbers, Scalar
 from geomdml._core.curvatures import Curvature, for_each_curvature
 from geomdml._core.numerics import (
@@ -89,7 +90,7 @@ def inner(X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], *, c: Cu
     """
     c64 = checks.curved(c, X=X, Y=Y)
     checks.finite(X=X, Y=Y)
-    return (-torch.cosh(c64.sqrt() * dist(wide(X), wide(Y), c=c64)) / c64).to(**result_form(X, Y))
+    return differentiable(_product, _product_gradient, _product_formula, *_pair(X, Y), c64).to(**result_form(X, Y))
 
 
 @for_each_curvature("pairs", degree=2)
@@ -118,7 +119,7 @@ def pairwise_inner(
     checks.positive(c=c)
     checks.finite(X=X, Y=Y)
     c64, X64, Y64 = curvature(c, X), wide(X), wide(Y)
-    X0, Y0 = (torch.hypot(c64.rsqrt(), norm(Z)) for Z in (X64, Y64))
+    X0, Y0 = (_cosh(Z, c64) / c64.sqrt() for Z in (X64, Y64))
     return torch.addmm(-X0 * Y0.T, X64, Y64.T).to(**result_form(X, Y))
 
 
@@ -193,7 +194,7 @@ def mobius_add(
     """
     c64 = checks.curved(c, X=X, Y=Y)
     checks.finite(X=X, Y=Y)
-    return _in_range(polar.translate(X, Y, c64, *[polar.LORENTZ] * 3), c64, result_form(X, Y))
+    return _in_range(polar.translate(X, Y, c64, *[LORENTZ] * 3), c64, result_form(X, Y))
 
 
 @for_each_curvature("vectors")
@@ -217,7 +218,7 @@ def expmap(X: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: C
     """
     c64 = checks.curved(c, X=X, v=v)
     checks.finite(X=X, v=v)
-    return _in_range(polar.translate(X, v, c64, polar.LORENTZ, polar.TANGENT, polar.LORENTZ), c64, result_form(X, v))
+    return _in_range(polar.translate(X, v, c64, LORENTZ, TANGENT, LORENTZ), c64, result_form(X, v))
 
 
 @for_each_curvature("vectors")
@@ -238,7 +239,7 @@ def logmap(X: Float[Tensor, "*#batch D"], Y: Float[Tensor, "*#batch D"], *, c: C
     """
     c64 = checks.curved(c, X=X, Y=Y)
     checks.finite(X=X, Y=Y)
-    v = polar.translate(-X, Y, c64, polar.LORENTZ, polar.LORENTZ, polar.TANGENT)
+    v = polar.translate(-X, Y, c64, LORENTZ, LORENTZ, TANGENT)
     return v.to(**result_form(X, Y))
 
 
@@ -268,7 +269,7 @@ def geodesic(
     c64 = checks.curved(c, X=X, Y=Y)
     checks.numbers(torch.broadcast_shapes(X.shape, Y.shape)[:-1], t=t)
     checks.finite(X=X, Y=Y)
-    return _in_range(polar.geodesic(X, Y, t, c64, polar.LORENTZ), c64, result_form(X, Y))
+    return _in_range(polar.geodesic(X, Y, t, c64, LORENTZ), c64, result_form(X, Y))
 
 
 def midpoint(
@@ -294,7 +295,7 @@ def midpoint(
     c64 = checks.curved(c, X=X)
     weights = checks.weights(weights, X=X)
     checks.finite(X=X)
-    return _in_range(polar.midpoint(X, weights, c64, polar.LORENTZ), c64, result_form(X))
+    return _in_range(polar.midpoint(X, weights, c64, LORENTZ), c64, result_form(X))
 
 
 @for_each_curvature("vectors")
@@ -413,17 +414,41 @@ def _stereographic_gradient(grad: Tensor, X: Tensor, c: Tensor) -> tuple[Tensor,
 def _cosh(X: Tensor, c: Tensor) -> Tensor:
     """cosh A = √(1 + c‖X‖²), kept."""
     sinh = c.sqrt() * norm(X)
-    return torch.hypot(torch.ones_like(sinh), sinh)
+    far = sinh > 1e8  # there both are the same float; the squares may overflow
+    near = (1 + c * torch.where(far, 0.0, X).square().sum(-1, keepdim=True)).sqrt()
+    return torch.where(far, sinh, near)
+
+
+def _pair(X: Tensor, Y: Tensor) -> tuple[Tensor, Tensor]:
+    X, Y = torch.broadcast_tensors(wide(X), wide(Y))
+    return tell_apart(X, Y)
+
+
+def _product(X: Tensor, Y: Tensor, c: Tensor) -> Tensor:
+    return -torch.cosh(c.sqrt() * _value(X, Y, c)) / c
+
+
+def _product_gradient(grad: Tensor, X: Tensor, Y: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of −⟨X, Y⟩ the slope by d is sinh(√c d)/√c, and by c at equal d it is (δ sinh δ/2 − cosh δ)/c²."""
+    delta = c.sqrt() * _value(X, Y, c)
+    by_X, by_Y, by_c = _gradient(-grad * delta.sinh() / c.sqrt(), X, Y, c)
+    return by_X, by_Y, by_c - (grad * (delta * delta.sinh() / 2 - delta.cosh())).sum() / c**2
+
+
+def _product_formula(X: Tensor, Y: Tensor, c: Tensor) -> Tensor:
+    X0, Y0 = (_cosh(Z, c).squeeze(-1) for Z in (X, Y))
+    product = (X * Y).sum(-1) - X0 * Y0 / c  # whose derivatives have their digits, but not itself
+    return product + (_product(X, Y, c) - product).detach()
 
 
 def _value(X: Tensor, Y: Tensor, c: Tensor) -> Tensor:
     """Distances one to one, of float64 points."""
-    return polar.third_side(X, Y, c, polar.LORENTZ)[0] / c.sqrt()
+    return polar.third_side(X, Y, c, LORENTZ)[0] / c.sqrt()
 
 
 def _gradient(grad: Tensor, X: Tensor, Y: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The gradient of `_value`: ∂d/∂X = (sinh(A − B)/cosh A · X̂ + sinh B (X̂ − Ŷ))/sinh δ, where nothing cancels."""
-    delta, A, B, apart, sine = polar.third_side(X, Y, c, polar.LORENTZ)
+    delta, A, B, apart, sine = polar.third_side(X, Y, c, LORENTZ)
     log_sine = sine.log()
     (X_hat, _), (Y_hat, _) = direction(X), direction(Y)
     grad = torch.where(delta > 0, grad, 0.0)  # the sub-gradient 0 at duplicates

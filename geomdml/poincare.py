@@ -16,20 +16,23 @@ from torch import Tensor
 
 from geomdml._core import all_pairs as pairs
 from geomdml._core import checks, formulas, one_to_one
-from geomdml._core.autograd import smooth
+from geomdml._core.autograd import differentiable
 from geomdml._core.batches import over_batches
 from geomdml._core.checks import Numbers, Scalar
 from geomdml._core.curvatures import Curvature, for_each_curvature
 from geomdml._core.numerics import (
     across,
     asinh_ratio,
+    asinh_ratio_of_square,
     boundary_gap,
     curvature,
     direction,
+    even,
     norm,
+    ratio,
     result_form,
     round_inside,
-    sinh_ratio,
+    sinh_ratio_of_square,
     tanh_ratio,
     wide,
 )
@@ -408,14 +411,19 @@ def geodesic(
     gap_x, gap_y = _gap("x", x, c64), _gap("y", y, c64)
     beyond = (t < 0) | (t > 1)
     share = torch.where(beyond, 0.5, t)
-    delta = 2 * torch.asinh(c64.sqrt() * norm(x - y) / (gap_x * gap_y).sqrt())
+    square = c64 * ((x - y) ** 2).sum(-1, keepdim=True) / (gap_x * gap_y)  # sinh²(δ/2)
+    quarter = square * asinh_ratio_of_square(square) ** 2  # (δ/2)²
     # From the nearer end; beyond the ends the weights would have both signs, and the log and exp maps take over.
     x, y, gap_x, gap_y, t, share = (
         torch.where(t < 0.5, a, b)
         for a, b in ((x, y), (y, x), (gap_x, gap_y), (gap_y, gap_x), (t, 1 - t), (share, 1 - share))
     )
-    u_x, u_y = (s * sinh_ratio(s * delta) / sinh_ratio(delta) / gap for s, gap in ((1 - share, gap_x), (share, gap_y)))
-    rest = torch.sinh((1 - share) * delta / 2) * torch.sinh(share * delta / 2) / torch.cosh(delta / 2)
+    to_x, to_y = (s * sinh_ratio_of_square(s**2 * quarter) for s in (1 - share, share))  # sinh(s δ/2)/(δ/2)
+    u_x, u_y = (
+        s * sinh_ratio_of_square(4 * s**2 * quarter) / sinh_ratio_of_square(4 * quarter) / gap
+        for s, gap in ((1 - share, gap_x), (share, gap_y))
+    )
+    rest = to_x * to_y * quarter / (1 + square).sqrt()
     between = x + (u_y * (y - x) - rest * x) / (u_x + u_y + rest)
     scale, step = _log(x, y, gap_x, gap_y, c64)
     onward = _exp(x, t * scale * step, t * scale * gap_x * across(x, y), gap_x, c64)
@@ -564,7 +572,7 @@ def _column(r: float | Tensor, like: Tensor) -> Tensor:
 
 
 def _exp0(v: Tensor, c: Tensor) -> Tensor:
-    return smooth(_exp0_value, _exp0_gradient, v, c)
+    return differentiable(_exp0_value, _exp0_gradient, _exp0_value, v, c)
 
 
 def _exp0_value(v: Tensor, c: Tensor) -> Tensor:
@@ -583,10 +591,7 @@ def _exp0_gradient(grad: Tensor, v: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _log0(y: Tensor, gap: Tensor, c: Tensor) -> Tensor:
-    z = c.sqrt() * norm(y)
-    nonzero = z > 0
-    safe = torch.where(nonzero, z, 1.0)
-    return torch.where(nonzero, _artanh(safe, torch.where(nonzero, gap, 1.0)) / safe, 1.0) * y
+    return ratio(lambda z: _artanh(z, gap), (1, 1 / 3, 1 / 5, 1 / 7), c.sqrt() * norm(y)) * y
 
 
 def _log(x: Tensor, y: Tensor, gap_x: Tensor, gap_y: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
@@ -609,7 +614,7 @@ def _exp(x: Tensor, v: Tensor, v_across: Tensor, gap: Tensor, c: Tensor) -> Tens
     """
     a = c.sqrt() * norm(v) / gap
     y = tanh_ratio(a) / gap * v
-    w, gap_y = x + y, torch.cosh(a.clamp(max=_LONGEST_STEP)) ** -2
+    w, gap_y = x + y, even(_square_of_sech, (1, -1, 2 / 3, -17 / 45), c * (v * v).sum(-1, keepdim=True) / gap**2)
     square_w = c * (w * w).sum(-1, keepdim=True)
     naive = (gap * w + square_w * x) / (square_w + gap * gap_y)
     with torch.no_grad():
@@ -622,6 +627,10 @@ def _exp(x: Tensor, v: Tensor, v_across: Tensor, gap: Tensor, c: Tensor) -> Tens
         along = torch.sinh(B - A) + turn * torch.cosh(B)
         exact = (along * x_hat + torch.sinh(A) * aside) / (1 + torch.cosh(B - A) + turn * torch.sinh(B)) / c.sqrt()
     return naive + (exact - naive).detach()
+
+
+def _square_of_sech(a: Tensor) -> Tensor:
+    return torch.cosh(a.clamp(max=_LONGEST_STEP)) ** -2
 
 
 def _gyrate(x: Tensor, y: Tensor, gap_x: Tensor, gap_y: Tensor, v: Tensor, c: Tensor) -> Tensor:

@@ -11,14 +11,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from geomdml import tangent
-from geomdml._core import checks
-from geomdml._core.autograd import Differentiable, tell_apart
+from geomdml._core import checks, formulas
+from geomdml._core.autograd import differentiable, tell_apart
+from geomdml._core.charts import log_sinh_ratio
 from geomdml._core.checks import Scalar
 from geomdml._core.numerics import (
     LOG2,
     across,
     curvature,
     direction,
+    even,
     half_sine,
     log_add,
     log_cosh,
@@ -26,7 +28,7 @@ from geomdml._core.numerics import (
     norm,
     result_form,
 )
-from geomdml._core.polar import Widened, log_sinh_ratio
+from geomdml._core.polar import Widened
 
 __all__ = ["busemann", "frechet_mean", "wrapped_normal_log_prob", "wrapped_normal_sample"]
 
@@ -71,7 +73,7 @@ def busemann(
     if checks.values_are_checked(ideal) and not bool((ideal != 0).any(-1).all()):
         raise ValueError("ideal has a direction of length 0; expected directions")
     pair = tell_apart(*torch.broadcast_tensors(Widened.apply(u), Widened.apply(ideal)))
-    return Differentiable.apply(_busemann, _busemann_gradient, None, *pair, c64).to(**result_form(u, ideal))
+    return differentiable(_busemann, _busemann_gradient, formulas.busemann, *pair, c64).to(**result_form(u, ideal))
 
 
 def _busemann(u: Tensor, ideal: Tensor, c: Tensor) -> Tensor:
@@ -129,12 +131,34 @@ def frechet_mean(
     lead = torch.broadcast_shapes(points.shape[:-1], shares.shape)
     points, shares = points.expand(*lead, points.shape[-1]), shares.expand(lead)
     shares = shares / shares.sum(-1, keepdim=True)
-    with torch.no_grad():
-        mean = _newton(points, shares, c64)
-        hessian = _pull_and_hessian(mean, points, shares, c64)[1]
-    pull = (shares.unsqueeze(-1) * tangent.logmap(mean.unsqueeze(-2), points, c=c64)).sum(-2)  # 0, with a gradient
-    step = torch.linalg.solve(hessian, pull.unsqueeze(-1)).squeeze(-1)
-    return tangent.expmap(mean, step, c=c64).to(**result_form(u))
+    found = _newton(points.detach(), shares.detach(), c64.detach())
+    inputs = points, shares, c64, _newton_step(found, points.detach(), shares.detach(), c64.detach())
+    return differentiable(_mean_value, _mean_gradient, _mean_formula, *inputs).to(**result_form(u))
+
+
+def _mean_value(points: Tensor, shares: Tensor, c: Tensor, mean: Tensor) -> Tensor:
+    return mean.view_as(mean)
+
+
+def _mean_gradient(grad: Tensor, points: Tensor, shares: Tensor, c: Tensor, mean: Tensor) -> tuple[Tensor | None, ...]:
+    """By the implicit function theorem: that of one step of Newton's from the mean, its Hessian a constant."""
+
+    def moved(points: Tensor, shares: Tensor, c: Tensor) -> Tensor:
+        return _newton_step(mean, points, shares, c)
+
+    return *torch.func.vjp(moved, points, shares, c)[1](grad), None
+
+
+def _mean_formula(points: Tensor, shares: Tensor, c: Tensor, mean: Tensor) -> Tensor:
+    """Each step from the mean makes one more derivative right."""
+    moved = _newton_step(mean.detach(), points, shares, c)
+    return _newton_step(moved, points, shares, c)
+
+
+def _newton_step(mean: Tensor, points: Tensor, shares: Tensor, c: Tensor) -> Tensor:
+    hessian = _pull_and_hessian(mean.detach(), points.detach(), shares.detach(), c.detach())[1]
+    pull = (shares.unsqueeze(-1) * tangent.logmap(mean.unsqueeze(-2), points, c=c)).sum(-2)
+    return tangent.expmap(mean, torch.linalg.solve(hessian, pull.unsqueeze(-1)).squeeze(-1), c=c)
 
 
 def _pull_and_hessian(mean: Tensor, points: Tensor, shares: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -237,10 +261,11 @@ def wrapped_normal_log_prob(
     c64 = checks.curved(c, u=u, mean=mean)
     scales = _scales(scale, mean)
     way = 2 * tangent.logmap(Widened.apply(mean), Widened.apply(u), c=c64)
-    delta = c64.sqrt() * norm(way).squeeze(-1)
-    dim = way.shape[-1]
+    square, dim = c64 * way.square().sum(-1), way.shape[-1]  # δ²
     exponent = ((way / scales) ** 2).sum(-1) / 2 + scales.log().expand_as(way).sum(-1)
-    result = -exponent - dim * _LOG_TWO_PI / 2 - (dim - 1) * log_sinh_ratio(delta)
+    result = (
+        -exponent - dim * _LOG_TWO_PI / 2 - (dim - 1) * even(log_sinh_ratio, (0, 1 / 6, -1 / 180, 1 / 2835), square)
+    )
     return result.to(**result_form(u, mean))
 
 

@@ -27,8 +27,9 @@ from torch import Tensor
 from geomdml import poincare
 from geomdml._core import all_pairs as pairs
 from geomdml._core import checks, formulas, one_to_one, polar
-from geomdml._core.autograd import Differentiable
+from geomdml._core.autograd import differentiable
 from geomdml._core.batches import over_batches
+from geomdml._core.charts import TANGENT, log_sinh_ratio
 from geomdml._core.checks import Numbers, Scalar
 from geomdml._core.curvatures import Curvature, for_each_curvature
 from geomdml._core.numerics import (
@@ -43,7 +44,6 @@ from geomdml._core.numerics import (
     result_form,
     wide,
 )
-from geomdml._core.polar import log_sinh_ratio
 
 __all__ = [
     "dist",
@@ -182,7 +182,7 @@ def mobius_add(
     """
     c64 = checks.curved(c, u=u, v=v)
     checks.finite(u=u, v=v)
-    return polar.translate(u, v, c64, *[polar.TANGENT] * 3).to(**result_form(u, v))
+    return polar.translate(u, v, c64, *[TANGENT] * 3).to(**result_form(u, v))
 
 
 @for_each_curvature("vectors")
@@ -254,7 +254,7 @@ def geodesic(
     c64 = checks.curved(c, u=u, v=v)
     checks.numbers(torch.broadcast_shapes(u.shape, v.shape)[:-1], t=t)
     checks.finite(u=u, v=v)
-    return polar.geodesic(u, v, t, c64, polar.TANGENT).to(**result_form(u, v))
+    return polar.geodesic(u, v, t, c64, TANGENT).to(**result_form(u, v))
 
 
 def midpoint(
@@ -280,7 +280,7 @@ def midpoint(
     c64 = checks.curved(c, u=u)
     weights = checks.weights(weights, u=u)
     checks.finite(u=u)
-    return polar.midpoint(u, weights, c64, polar.TANGENT).to(**result_form(u))
+    return polar.midpoint(u, weights, c64, TANGENT).to(**result_form(u))
 
 
 @for_each_curvature("numbers")
@@ -308,17 +308,17 @@ def lca_depth(
     checks.finite(u=u, v=v)
     form = result_form(u, v)
     u, v = torch.broadcast_tensors(wide(u), wide(v))
-    return Differentiable.apply(_depth, _depth_gradient, None, u, v, c64).to(**form)
+    return differentiable(_depth, _depth_gradient, _depth_formula, u, v, c64).to(**form)
 
 
 def _value(u: Tensor, v: Tensor, c: Tensor) -> Tensor:
     """Distances one to one, of float64 vectors."""
-    return polar.third_side(u, v, c, polar.TANGENT)[0] / c.sqrt()
+    return polar.third_side(u, v, c, TANGENT)[0] / c.sqrt()
 
 
 def _gradient(grad: Tensor, u: Tensor, v: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The gradient of `_value`, in closed form: finite where the formula's own derivative is not."""
-    delta, A, B, apart, sine = polar.third_side(u, v, c, polar.TANGENT)
+    delta, A, B, apart, sine = polar.third_side(u, v, c, TANGENT)
     s = sine**2
     (u_hat, u_length), (v_hat, v_length) = direction(u), direction(v)
     grad = torch.where(delta > 0, grad, 0.0)  # the sub-gradient 0 at duplicates
@@ -362,7 +362,7 @@ def _foot(u: Tensor, v: Tensor, c: Tensor) -> _Foot:
 
     The numerator is sinh(A − B)/(cosh A cosh B) + 2s tanh B: near-duplicates do not cancel.
     """
-    delta, A, B, apart, sine = polar.third_side(u, v, c, polar.TANGENT)
+    delta, A, B, apart, sine = polar.third_side(u, v, c, TANGENT)
     s = sine**2
     rise = LOG2 + log_cosh(torch.minimum(A, B)) + log_sinh(torch.maximum(A, B)) + s.log()
     inside = (torch.minimum(A, B) > 0) & (delta > 0) & (rise > log_sinh(apart.abs()))
@@ -403,6 +403,10 @@ def _depth_gradient(grad: Tensor, u: Tensor, v: Tensor, c: Tensor) -> tuple[Tens
     by_A, by_B = along(log_r, A, apart), along(log_p, B, -apart)
     by_c = (grad * (A * by_A + B * by_B - height)).sum() / (2 * c**1.5)
     return by_point(by_A, u, A, v), by_point(by_B, v, B, u), by_c
+
+
+def _depth_formula(u: Tensor, v: Tensor, c: Tensor) -> Tensor:
+    return formulas.lca_depth(u, v, c, _foot(u.detach(), v.detach(), c.detach()).inside)
 
 
 def _along_and_across(grad: Tensor, slope: Tensor, turn: Tensor, unit: Tensor, aside: Tensor, length: Tensor) -> Tensor:

@@ -10,18 +10,18 @@ sinh across the geodesic, and linearly along it. All functions are homogeneous: 
 f at c of x, which gives their derivatives by c (Euler).
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from geomdml._core.autograd import Differentiable, Function, tell_apart
+from geomdml._core import map_formulas
+from geomdml._core.autograd import Function, differentiable, tell_apart
+from geomdml._core.charts import Coordinates
 from geomdml._core.numerics import (
     LOG2,
     across,
     asinh_exp,
-    difference_of_norms,
     direction,
     half_sine,
     home,
@@ -29,57 +29,6 @@ from geomdml._core.numerics import (
     log_cosh,
     log_sinh,
     norm,
-)
-
-
-class Coordinates(NamedTuple):
-    """A chart: the length ρ of the vector of a point at radius A, and what follows from it."""
-
-    radius: Callable[[Tensor, Tensor], Tensor]  # (ρ, c) to A
-    length: Callable[[Tensor, Tensor], Tensor]  # (A, c) to ρ(A)
-    log_along: Callable[[Tensor, Tensor], Tensor]  # (A, c) to log ρ'(A)
-    log_around: Callable[[Tensor, Tensor], Tensor]  # (A, c) to log(ρ(A)/sinh A)
-    apart: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]  # (x, y, A, B, c) to A − B, of near points too
-    pull: Callable[[Tensor], Tensor]  # A to 2c ∂A/∂c
-    pulls_apart: Callable[[Tensor, Tensor, Tensor], Tensor]  # (A, B, A − B) to the difference of two pulls
-
-
-def log_sinh_ratio(A: Tensor) -> Tensor:
-    """log(sinh(A)/A), and 0 at A = 0."""
-    safe = torch.where(A > 0, A, 1.0)
-    return torch.where(A > 0, log_sinh(safe) - safe.log(), 0.0)
-
-
-def apart_on_hyperboloid(X: Tensor, Y: Tensor, A: Tensor, B: Tensor, c: Tensor) -> Tensor:
-    """A − B, one to one; for near-duplicates from tanh((A − B)/2) = (sinh A − sinh B)/(cosh A + cosh B).
-
-    Without torch's cosh and atanh, for the reason that `log_add` has.
-    """
-    twice_cosh = torch.exp(A) + torch.exp(-A) + torch.exp(B) + torch.exp(-B)
-    tanh = 2 * c.sqrt() * difference_of_norms(X, Y) / twice_cosh
-    small = tanh.abs() < 0.5
-    safe = torch.where(small, tanh, 0.0)
-    return torch.where(small, torch.log1p(2 * safe / (1 - safe)), A - B)
-
-
-FARTHEST = 690.0  # the radius at which points of the Lorentz model leave float64
-TANGENT = Coordinates(
-    radius=lambda length, c: 2 * c.sqrt() * length,
-    length=lambda A, c: A / (2 * c.sqrt()),
-    log_along=lambda A, c: (-LOG2 - c.log() / 2).expand_as(A),
-    log_around=lambda A, c: -LOG2 - c.log() / 2 - log_sinh_ratio(A),
-    apart=lambda u, v, A, B, c: 2 * c.sqrt() * difference_of_norms(u, v),
-    pull=lambda A: A,
-    pulls_apart=lambda A, B, apart: apart,
-)
-LORENTZ = Coordinates(
-    radius=lambda length, c: torch.asinh(c.sqrt() * length),
-    length=lambda A, c: torch.sinh(A.clamp(max=FARTHEST)) / c.sqrt(),
-    log_along=lambda A, c: log_cosh(A) - c.log() / 2,
-    log_around=lambda A, c: (-c.log() / 2).expand_as(A),
-    apart=apart_on_hyperboloid,
-    pull=torch.tanh,
-    pulls_apart=lambda A, B, apart: torch.sign(apart) * _exp(log_sinh(apart.abs()) - log_cosh(A) - log_cosh(B)),
 )
 
 
@@ -137,7 +86,10 @@ def translate(x: Tensor, y: Tensor, c: Tensor, of_x: Coordinates, of_y: Coordina
     def gradient(grad: Tensor, x: Tensor, y: Tensor, c: Tensor) -> tuple[Tensor, ...]:
         return _translate_gradient(grad, x, y, c, of_x, of_y, out)
 
-    return Differentiable.apply(value, gradient, None, x, y, c)
+    def formula(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
+        return map_formulas.translate(x, y, c, of_x, of_y, out)
+
+    return differentiable(value, gradient, formula, x, y, c)
 
 
 def geodesic(x: Tensor, y: Tensor, t: float | Tensor, c: Tensor, chart: Coordinates) -> Tensor:
@@ -152,7 +104,10 @@ def geodesic(x: Tensor, y: Tensor, t: float | Tensor, c: Tensor, chart: Coordina
     def gradient(grad: Tensor, x: Tensor, y: Tensor, t: Tensor, c: Tensor) -> tuple[Tensor, ...]:
         return _point_on_walk_gradient(grad, x, y, t, c, chart)
 
-    return Differentiable.apply(value, gradient, None, x, y, t.expand(lead), c)
+    def formula(x: Tensor, y: Tensor, t: Tensor, c: Tensor) -> Tensor:
+        return map_formulas.geodesic(x, y, t, c, chart)
+
+    return differentiable(value, gradient, formula, x, y, t.expand(lead), c)
 
 
 def midpoint(x: Tensor, weights: Tensor, c: Tensor, chart: Coordinates) -> Tensor:
@@ -167,7 +122,12 @@ def midpoint(x: Tensor, weights: Tensor, c: Tensor, chart: Coordinates) -> Tenso
     def gradient(grad: Tensor, x: Tensor, weights: Tensor, c: Tensor) -> tuple[Tensor, ...]:
         return _centroid_gradient(grad, x, weights, c, chart)
 
-    return Differentiable.apply(value, gradient, None, x.expand(*lead, x.shape[-1]), weights.expand(lead), c)
+    def formula(x: Tensor, weights: Tensor, c: Tensor) -> Tensor:
+        m = _centroid(x.detach(), weights.detach(), c.detach(), chart)
+        seen = map_formulas.SeenFrom(m.unit.detach(), m.chords.detach(), m.log_size.detach())
+        return map_formulas.midpoint(x, weights, c, chart, seen)
+
+    return differentiable(value, gradient, formula, x.expand(*lead, x.shape[-1]), weights.expand(lead), c)
 
 
 class _Angle(NamedTuple):
