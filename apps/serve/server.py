@@ -1,4 +1,4 @@
-"""The page of a searcher and what it asks for; it reads no other file, and writes none.
+"""The page of a searcher and what it asks for; it reads no other file.
 
 | address | answer |
 |---|---|
@@ -215,7 +215,7 @@ def listening(app: Flask, host: str, port: int) -> Any:
     Raises:
         OSError: the port is taken, or the host not this machine's.
     """
-    limits = {"threads": 4, "connection_limit": 2 * MOST_OPEN, "max_request_body_size": 8 * MOST_BYTES}
+    limits = {"threads": 4, "connection_limit": 2 * MOST_OPEN, "max_request_body_size": MOST_BYTES + 2**20}
     # by poll: select fails, and the server stands still, in a process with more than 1,024 files open
     limits |= {"channel_timeout": 30, "asyncore_use_poll": True}
     sockets: dict[int, Any] = {}

@@ -1,4 +1,4 @@
-"""What was uploaded, as images and meshes: nothing of it is written to a disk, and its size is known before."""
+"""What was uploaded, as images and meshes: nothing of it is kept, and its size is known before it is read."""
 
 import io
 from pathlib import PurePosixPath

@@ -4,7 +4,7 @@ import math
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
 from apps.evaluation.scores import Collector, pair_scores, shrec_scores
@@ -32,6 +32,7 @@ class Shape3D(AppModule):
         frozen: Blocks of an EfficientNet that stay as they are, from the first; 0 tunes all, -1 freezes any backbone.
             What the frozen part makes of a shape is computed once and kept in memory.
         pooling: How views become a shape: max, mean or attention.
+        positions: Whether attention also goes by the camera and the shading of a view.
         widths: Dimensions of the metric network's layers; the last is the embedding's. The paper has 4096-2048-512-128.
         dropout: Share of the features that are dropped in training, before each of these layers.
         space: Where the embeddings live: "euclidean" or "hyperbolic" (as tangent vectors at the origin).
@@ -62,6 +63,7 @@ class Shape3D(AppModule):
         weights: str = "packaged",
         frozen: int = 6,
         pooling: Pooling = "mean",
+        positions: bool = False,
         widths: tuple[int, ...] = (512, 128),
         dropout: float = 0.3,
         space: Literal["euclidean", "hyperbolic"] = "euclidean",
@@ -86,7 +88,7 @@ class Shape3D(AppModule):
         if not widths:
             raise ValueError("--model.widths is empty; expected the dimension of the embedding at least")
         self.backbone = ViewBackbone(backbone, weights, frozen=frozen)
-        self.pooling = ViewPooling(pooling, self.backbone.features)
+        self.pooling = ViewPooling(pooling, self.backbone.features, positions=positions)
         *hidden, dim = widths
         size = hidden[-1] if hidden else self.backbone.features
         self.metric = metric_layers(self.backbone.features, *hidden, dropout=dropout)
@@ -113,9 +115,9 @@ class Shape3D(AppModule):
         """
         return self.of_pooled(self.pooled(maps))
 
-    def pooled(self, maps: Float[Tensor, "B V ..."]) -> Float[Tensor, "B F"]:
-        """The features of shapes, pooled from those of their views."""
-        return self.pooling(self.backbone.late(maps.flatten(0, 1)).unflatten(0, maps.shape[:2]))
+    def pooled(self, maps: Float[Tensor, "B V ..."], seen: Int64[Tensor, "B V"] | None = None) -> Float[Tensor, "B F"]:
+        """The features of shapes, pooled from those of their views; `seen` are the views' places, by default all."""
+        return self.pooling(self.backbone.late(maps.flatten(0, 1)).unflatten(0, maps.shape[:2]), seen)
 
     def of_pooled(self, pooled: Float[Tensor, "B F"]) -> dict[str, Tensor]:
         """What `outputs` gives, from the pooled features."""
@@ -135,7 +137,7 @@ class Shape3D(AppModule):
 
     def step(self, batch: ViewBatch, *, metric: bool = True) -> dict[str, Tensor]:
         """The loss of a batch, as "loss", and its two parts; Diverged where it is not finite."""
-        pooled, labels = gather(self.pooled(self.maps(batch))), gather(batch.labels)
+        pooled, labels = gather(self.pooled(self.maps(batch), batch.seen)), gather(batch.labels)
         found = self.of_pooled(pooled)  # the metric network standardises them over the batch of all processes
         h = self.hparams
         softmax = nn.functional.cross_entropy(found["logits"], labels, label_smoothing=h["smoothing"])

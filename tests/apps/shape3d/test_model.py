@@ -41,9 +41,32 @@ def test_attention_that_does_not_care_is_the_mean():
     torch.testing.assert_close(ViewPooling("attention", 5)(views), views.mean(1))
 
 
+def test_attention_goes_by_the_places_of_views():
+    """With w = 0 the weights are those of the places alone, whichever views are seen and in whatever order."""
+    pooling, views = ViewPooling("attention", 5, positions=True).double(), torch.randn(2, 3, 5, dtype=torch.double)
+    torch.testing.assert_close(pooling(views), views.mean(1))
+    with torch.no_grad():
+        pooling.place[[4, 7, 9]] = torch.tensor([1.0, 2.0, 5.0], dtype=torch.double).log()
+    seen = torch.tensor([[4, 7, 9], [9, 4, 7]])
+    weights = torch.tensor([[1, 2, 5], [5, 1, 2]], dtype=torch.double)[..., None] / 8
+    torch.testing.assert_close(pooling(views, seen), (weights * views).sum(1))
+    order = torch.tensor([2, 0, 1])
+    torch.testing.assert_close(pooling(views[:, order], seen[:, order]), pooling(views, seen))
+
+
 def test_another_pooling_is_refused():
     with pytest.raises(ValueError, match="pooling = 'median'; expected 'max', 'mean' or 'attention'"):
         ViewPooling("median", 5)
+    with pytest.raises(ValueError, match="positions = True with pooling = 'mean'; expected 'attention'"):
+        ViewPooling("mean", 5, positions=True)
+
+
+def test_a_step_tells_the_pooling_which_views_are_seen(batch):
+    """The place that no shape is seen from has no gradient, the others have."""
+    torch.manual_seed(0)
+    model = Shape3D(CLASSES, **SMALL, pooling="attention", positions=True, frozen=-1, loss="softmax")
+    model.step(batch._replace(seen=torch.tensor([3, 0, 2]).expand(6, -1)))["loss"].backward()
+    assert (model.pooling.place.grad[:5] != 0).tolist() == [True, False, True, True, False]
 
 
 @pytest.mark.parametrize("frozen", [-1, 0, 3, 7])
