@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [  # from the bottom; a module may import from its own layer's package and from layers below
     {"geomdml._core"},
     {"geomdml.euclidean", "geomdml.poincare", "geomdml.optim"},
-    {"geomdml.tangent", "geomdml.lorentz"},
-    {"geomdml.spaces", "geomdml.cones", "geomdml.hyperplanes", "geomdml.statistics"},
+    {"geomdml.tangent", "geomdml.lorentz", "geomdml.sphere"},
+    {"geomdml.spaces", "geomdml.cones", "geomdml.hyperplanes", "geomdml.sampling", "geomdml.statistics"},
     {"geomdml.nn", "geomdml.transport", "geomdml.search"},
     {"geomdml.metric_matrix"},
     {"geomdml.losses", "geomdml.metrics", "geomdml.reshaping", "geomdml.pml", "geomdml.geoopt"},

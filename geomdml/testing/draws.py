@@ -107,8 +107,10 @@ def with_a_point_between(f: Primitive, dtype: torch.dtype, **options: Any) -> In
     """(x, y, z, c), y on the line through the origin and x, the origin, or half-way between x and z."""
     reach = 2 if f.reference.chart == "tangent" else 1  # no end of the space, or of the floats, is passed
     shares = st.one_of(st.tuples(st.floats(-reach, reach), st.just(0.0)), st.sampled_from(((0.5, 0.5), (0.0, 0.0))))
-    return st.builds(
-        lambda pair, share: (pair.x, share[0] * pair.x + share[1] * pair.y, pair.y, pair.c),
-        strategies.inputs(f, dtype, **options),
-        shares,
-    )
+
+    def between(pair: strategies.Pair, share: tuple[float, float]) -> tuple[Any, ...]:
+        y = share[0] * pair.x + share[1] * pair.y
+        no_point = f.reference.chart == "sphere" and not bool(y.any())
+        return pair.x, pair.x if no_point else y, pair.y, pair.c
+
+    return st.builds(between, strategies.inputs(f, dtype, **options), shares)

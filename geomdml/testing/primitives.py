@@ -8,9 +8,9 @@ import torch
 from mpmath import mp, mpf
 from torch import Tensor
 
-from geomdml.testing import oracle
+from geomdml.testing import great_circles, oracle
 
-__all__ = ["BALL", "EUCLIDEAN", "LORENTZ", "Primitive", "TANGENT", "relative_error"]
+__all__ = ["BALL", "EUCLIDEAN", "LORENTZ", "Primitive", "SPHERE", "TANGENT", "relative_error"]
 
 
 class Primitive(NamedTuple):
@@ -169,4 +169,13 @@ LORENTZ = _named(
 EUCLIDEAN = _named(
     Primitive("dist", oracle.euclidean_dist, 2.4e-7, 4e-15),
     Primitive("pairwise_dist", oracle.euclidean_dist, 2.4e-7, 4e-15),
+)
+SPHERE = _named(
+    Primitive("dist", great_circles.dist, 2.4e-7, 4e-15),
+    Primitive("pairwise_dist", great_circles.dist, 2.4e-7),
+    Primitive("project", great_circles.project, vectors=1),
+    Primitive("expmap", great_circles.expmap),
+    Primitive("logmap", great_circles.logmap),
+    Primitive("geodesic", great_circles.geodesic, vectors=3),
+    Primitive("midpoint", great_circles.midpoint),
 )

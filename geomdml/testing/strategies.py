@@ -24,6 +24,7 @@ __all__ = [
     "DISTINCT",
     "DRAWS",
     "FARTHEST_POINT",
+    "ON_TWO_LINES",
     "Pair",
     "Point",
     "PointDraw",
@@ -72,6 +73,9 @@ RELATIONS = (
 )
 DISTINCT = tuple(relation for relation in RELATIONS if relation != "duplicate")
 APART = ("independent", "same radius")
+ON_TWO_LINES = tuple(
+    relation for relation in RELATIONS if relation not in ("on one line", "multiple", "duplicate", "antipode")
+)
 _NEAREST = 1e-20
 _FARTHEST_TANGENT = 300.0
 FARTHEST_POINT = 20.0  # tanh is 1 there in every dtype, and the point becomes the last float inside the ball
@@ -294,6 +298,14 @@ def _as_it_is(x: np.ndarray, c: float, dtype: torch.dtype) -> Tensor:
     return torch.tensor(x, dtype=dtype)
 
 
+def _with_a_direction(x: np.ndarray, c: float, dtype: torch.dtype) -> Tensor:
+    """The vector; 0, which has no direction on a sphere, is its pole."""
+    point = torch.tensor(x, dtype=dtype)
+    if not bool(point.any()):
+        point[0] = 1.0
+    return point
+
+
 def _last_in_lorentz(c: float, dtype: torch.dtype) -> float:
     """Where ‖X‖ is a quarter of the largest float: a slope of a product is as long as two points."""
     return math.asinh(min(1e300, math.sqrt(c) * torch.finfo(dtype).max / 4)) / 2
@@ -305,4 +317,5 @@ DRAWS = {  # by chart; a new chart has an entry of its own
     "lorentz": PointDraw(
         _FARTHEST_LORENTZ, lambda radius, c: math.sinh(2 * radius) / math.sqrt(c), _as_it_is, _last_in_lorentz
     ),
+    "sphere": PointDraw(3.0, lambda radius, c: radius / math.sqrt(c), _with_a_direction),  # any length will do
 }

@@ -21,7 +21,7 @@ from hypothesis.errors import HypothesisException, NoSuchExample
 from geomdml.testing import contracts, draws, laws, oracle, strategies
 from geomdml.testing.draws import Inputs
 from geomdml.testing.laws import BALL, EUCLIDEAN, LORENTZ, TANGENT, Broken, Error
-from geomdml.testing.primitives import Primitive, relative_error
+from geomdml.testing.primitives import SPHERE, Primitive, relative_error
 
 __all__ = [
     "CHARTS",
@@ -41,7 +41,13 @@ __all__ = [
 
 Implementations = Mapping[str, Any]  # by chart
 
-CHARTS: dict[str, dict[str, Primitive]] = {"ball": BALL, "tangent": TANGENT, "lorentz": LORENTZ, "euclidean": EUCLIDEAN}
+CHARTS: dict[str, dict[str, Primitive]] = {
+    "ball": BALL,
+    "tangent": TANGENT,
+    "lorentz": LORENTZ,
+    "euclidean": EUCLIDEAN,
+    "sphere": SPHERE,
+}
 _LENGTH_AT = {"ball": math.tanh, "tangent": float, "lorentz": lambda radius: math.sinh(2 * radius)}  # times √c
 _GIVES_POINTS = {  # of the ball
     *("mobius_add", "mobius_scalar_mul", "mobius_matvec", "expmap0", "expmap", "geodesic", "midpoint", "to_ball")
@@ -169,7 +175,8 @@ def table(dtype: torch.dtype = torch.float32) -> list[Law]:
             each(laws.gradcheck, c=strategies.curvatures(0.2, 5.0), **near),
         ],
         "dtypes and shapes": [
-            each(contracts.half_is_float32_of_the_rounded, draw=draws.in_16_bits, nearest=1e-3, c=_MODERATE),
+            each(contracts.half_is_float32_of_the_rounded, draw=draws.in_16_bits, options=_told_apart_in_16_bits,
+                 nearest=1e-3, c=_MODERATE),
             each(contracts.broadcasts, where=lambda f: not _is_pairwise(f)),
             each(contracts.empty_gives_empty, draw=draws.fixed(), dtype=st.sampled_from((dtype, torch.bfloat16)),
                  farthest=0.0),
@@ -207,6 +214,7 @@ def each(
         for f in filter(where, primitives.values()):
             limit = min(farthest, f.farthest)
             chosen = {"relations": strategies.RELATIONS, "farthest": limit, **others, **options(f)}
+            chosen = {**chosen, **_defined(f, chosen["relations"])}
             keywords = {k: v for k, v in chosen.items() if k != "c" and isinstance(v, st.SearchStrategy)}
             of_inputs = {k: v for k, v in chosen.items() if k not in keywords}
             name, check = f"{f.name} {_words(law)}", partial(_asked_of, law, f)
@@ -365,6 +373,20 @@ def _takes(*kinds: str) -> Callable[[Primitive], bool]:
     return lambda f: not set(kinds).isdisjoint(f.kinds)
 
 
+def _defined(f: Primitive, relations: Sequence[str]) -> Mapping[str, Any]:
+    """To the antipode on a sphere no way is the shortest."""
+    if f in (SPHERE["logmap"], SPHERE["geodesic"]):
+        kept = tuple(relation for relation in relations if relation in strategies.ON_TWO_LINES)
+        return {"relations": kept, "dimensions": (2, 3, 5)}
+    return {}
+
+
+def _told_apart_in_16_bits(f: Primitive) -> Mapping[str, Any]:
+    """On a sphere, where a near-antipode would be rounded to the antipode."""
+    apart = tuple(relation for relation in strategies.RELATIONS if relation != "near-antipode")
+    return {"relations": apart} if f.reference.chart == "sphere" else {}
+
+
 def _crowded(f: Primitive) -> Mapping[str, Any]:
     """Where the gradient of a sum of distances still is that, to the digits of its float32 parts."""
     limits = {"ball": 8.0, "tangent": 3.0, "lorentz": 2.0}
@@ -384,6 +406,8 @@ def _smooth(dtype: torch.dtype) -> Callable[[Primitive], Mapping[str, Any]]:
         kinds, relations, chart = f.reference.kinds, strategies.DISTINCT, f.reference.chart
         if f.name == "lca_depth":  # it has no gradient where it is 0
             relations = (*strategies.APART, "near-duplicate", "near-antipode")
+        if chart == "sphere":
+            relations = strategies.APART if f.name == "midpoint" else strategies.ON_TWO_LINES  # its sum may cancel
         if double and f.name in _SPOILT:
             relations = tuple(relation for relation in relations if not relation.startswith("near"))
         walks = f.name in _WALKS and f in BALL.values()
@@ -393,7 +417,11 @@ def _smooth(dtype: torch.dtype) -> Callable[[Primitive], Mapping[str, Any]]:
             "farthest": min(farthest, f.farthest),
             "relations": relations,
             # On a line nothing is left of the slope of a gyration but its rounding.
-            "dimensions": (2, 3) if f.name == "parallel_transport" else (2, 1, 3) if kinds else (2, 1, 3, 5),
+            "dimensions": (2, 3)
+            if f.name == "parallel_transport" or chart == "sphere"
+            else (2, 1, 3)
+            if kinds
+            else (2, 1, 3, 5),
             "bar": st.just((1e-8 if walks else 1e-9) if double else 1e-5),
         }
 

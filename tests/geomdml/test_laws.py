@@ -7,14 +7,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geomdml import euclidean
+from geomdml import euclidean, sphere
 from geomdml.testing import suite
 from geomdml.testing.__main__ import OWN
 
 FLAT_SPACE = SimpleNamespace(  # as the laws call it: c has no part in it
     dist=lambda x, y, *, c: euclidean.dist(x, y), pairwise_dist=lambda x, y, *, c: euclidean.pairwise_dist(x, y)
 )
-CHARTS = {**OWN, "euclidean": FLAT_SPACE}
+CHARTS = {**OWN, "euclidean": FLAT_SPACE, "sphere": sphere}
 ONCE = {"gradcheck": torch.float64, "broadcasts": torch.float32}  # in float64 in either table; about shapes
 
 

@@ -1,4 +1,4 @@
-"""The sphere, a space that is not hyperbolic: what is written against `Space` works in it, and so do the laws."""
+"""A space of one's own, a sphere by tangent vectors at its pole: what is written for `Space` works, and the laws."""
 
 from types import SimpleNamespace
 
@@ -170,7 +170,7 @@ def _great_circle(u, v, *, c):
     return 2 * mp.atan2(apart, sum_) / mp.sqrt(c)
 
 
-REFERENCE = oracle.Reference(_great_circle, "sphere", working_digits=200)
+REFERENCE = oracle.Reference(_great_circle, "azimuthal", working_digits=200)
 PRIMITIVES = {
     name: Primitive(name, REFERENCE, 2.4e-7, 1e-9, flat=lambda x, y: (x - y).norm(), farthest=0.35)
     for name in ("dist", "pairwise_dist")
@@ -178,35 +178,39 @@ PRIMITIVES = {
 
 
 def test_the_law_suite_names_a_chart_that_it_does_not_know():
-    with pytest.raises(ValueError, match=r"chart = 'sphere' of _great_circle; expected one of 'ball'.*working_digits"):
-        oracle.Reference(_great_circle, "sphere")
-    with pytest.raises(ValueError, match=r"dist is of chart 'sphere'; expected one of 'ball'.*another entry of DRAWS"):
+    with pytest.raises(
+        ValueError, match=r"chart = 'azimuthal' of _great_circle; expected one of 'ball'.*working_digits"
+    ):
+        oracle.Reference(_great_circle, "azimuthal")
+    with pytest.raises(
+        ValueError, match=r"dist is of chart 'azimuthal'; expected one of 'ball'.*another entry of DRAWS"
+    ):
         strategies.inputs(PRIMITIVES["dist"])
-    with pytest.raises(ValueError, match="chart = 'sphere'; expected one of 'ball'"):
-        suite.errors_by_radius(SimpleNamespace(), "sphere", 2)
+    with pytest.raises(ValueError, match="chart = 'azimuthal'; expected one of 'ball'"):
+        suite.errors_by_radius(SimpleNamespace(), "azimuthal", 2)
 
 
 @pytest.fixture
 def sphere_in_the_suite(monkeypatch):
-    monkeypatch.setitem(strategies.DRAWS, "sphere", strategies.DRAWS["tangent"])
-    monkeypatch.setitem(suite.CHARTS, "sphere", PRIMITIVES)
+    monkeypatch.setitem(strategies.DRAWS, "azimuthal", strategies.DRAWS["tangent"])
+    monkeypatch.setitem(suite.CHARTS, "azimuthal", PRIMITIVES)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_law_suite_judges_it(sphere_in_the_suite, dtype):
-    asked = [law for law in suite.table(dtype) if law.charts == ("sphere",)]
+    asked = [law for law in suite.table(dtype) if law.charts == ("azimuthal",)]
     assert {"dist is exact", "dist triangle inequality", "pairwise_dist all pairs are exact"} <= {
         law.name for law in asked
     }
-    sphere = {"sphere": SimpleNamespace(dist=dist, pairwise_dist=pairwise_dist)}
+    sphere = {"azimuthal": SimpleNamespace(dist=dist, pairwise_dist=pairwise_dist)}
     for law in asked:
         verdict = suite.judge(law, sphere, dtype, examples=10)
         assert verdict.broken is None and not verdict.missing, verdict
 
 
 def test_the_law_suite_finds_a_wrong_sphere(sphere_in_the_suite):
-    flat = {"sphere": SimpleNamespace(dist=lambda u, v, *, c: (u - v).norm(dim=-1))}
-    law = next(law for law in suite.table() if law.charts == ("sphere",) and law.name == "dist is exact")
+    flat = {"azimuthal": SimpleNamespace(dist=lambda u, v, *, c: (u - v).norm(dim=-1))}
+    law = next(law for law in suite.table() if law.charts == ("azimuthal",) and law.name == "dist is exact")
     assert suite.judge(law, flat, examples=50).broken is not None
 
 
