@@ -36,6 +36,7 @@ check: .venv/.dev
 bench: .venv/.dev
 	$(RUN) benchmarks.distances
 	$(RUN) benchmarks.laws
+	$(RUN) benchmarks.law_radii
 	$(RUN) benchmarks.transport
 	$(RUN) benchmarks.emphasis
 	$(RUN) benchmarks.losses

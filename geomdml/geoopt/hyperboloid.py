@@ -141,8 +141,11 @@ def _point(X: Tensor, c: Tensor, *inputs: Tensor) -> Tensor:
 
 
 def _vector(X: Tensor, u: Tensor, c: Tensor, *inputs: Tensor) -> Tensor:
-    """(u₀, u) at X in the dtype of the inputs."""
-    return torch.cat([minkowski.time_of_tangent(X, u, c), u], -1).to(**result_form(*inputs))
+    """(u₀, u) at X in the dtype of the inputs; what that cannot hold is as long as it can be."""
+    form = result_form(*inputs)
+    longest = torch.finfo(form["dtype"]).max / 2
+    u = u * (longest / norm(u).clamp(min=longest))
+    return torch.cat([minkowski.time_of_tangent(X, u, c), u], -1).to(**form)
 
 
 def _tangent(x: Tensor, u: Tensor, c: Tensor) -> Tensor:

@@ -9,12 +9,13 @@ nothing could be asked.
 
 import argparse
 import importlib
+import inspect
 import io
 import math
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from fnmatch import fnmatch
 from itertools import product
@@ -25,10 +26,14 @@ from typing import Any
 import torch
 
 from geomdml import lorentz, poincare, tangent
-from geomdml.testing import peers, records, report, suite
+from geomdml.testing import adapters, loss_laws, peers, records, report, suite
 
 OWN: dict[str, Any] = {"ball": poincare, "tangent": tangent, "lorentz": lorentz}
-PEERS = {"geoopt": (peers.Geoopt, "geoopt==0.5.1"), "hypll": (peers.Hypll, "hypll==0.1.1")}
+PEERS: dict[str, tuple[dict[str, Callable[[], Any]], str]] = {  # by chart, and what to install
+    "geoopt": ({"ball": peers.Geoopt, "lorentz": peers.geoopt_lorentz}, "geoopt==0.5.1"),
+    "hypll": ({"ball": peers.Hypll}, "hypll==0.1.1"),
+    "meru": ({"lorentz": peers.meru}, "nothing"),
+}
 
 
 class Refused(Exception):
@@ -52,7 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    implementations = implementations_of(options.implementation, options.chart)
+    if options.loss:
+        return _judge_loss(options)
+    implementations = implementations_of(options.implementation, options.chart, options.convention)
     dtype = getattr(torch, options.dtype)
     laws = [law for law in suite.table(dtype) if set(law.charts) <= set(implementations)]
     laws = [law for law in laws if _matches(law, options.laws or [""]) and not _matches(law, options.skip)]
@@ -113,47 +120,82 @@ def _run(options: argparse.Namespace) -> int:
     return 3 if broken else 0
 
 
+def _judge_loss(options: argparse.Namespace) -> int:
+    loss = _imported(options.loss)
+    if inspect.isclass(loss) or not callable(loss):
+        what = "a class" if inspect.isclass(loss) else "no function"
+        raise Refused(f"{options.loss!r} is {what}; expected a loss, called with embeddings (B, D) and labels (B,)")
+    found = loss_laws.judge(loss, in_features=options.in_features, examples=options.examples or 5, seed=options.seed)
+    print(options.loss, *found, sep="\n")
+    print(f"\n{sum(law.holds for law in found)} of {len(found)} laws hold; judge_loss asks for that of processes")
+    return 0 if all(law.holds for law in found) else 1
+
+
 def _matches(law: suite.Law, patterns: Sequence[str]) -> bool:
-    return any(fnmatch(law.name, f"*{pattern}*") or pattern == law.group for pattern in patterns)
+    groups = {law.group, "manners" if law.group in suite.MANNERS else "mathematics"}
+    return any(fnmatch(law.name, f"*{pattern}*") or pattern in groups for pattern in patterns)
 
 
-def implementations_of(name: str, chart: str) -> dict[str, Any]:
-    """By chart; `module:attribute` is imported."""
+def implementations_of(name: str, chart: str | None = None, convention: str = "geomdml") -> dict[str, Any]:
+    """By chart; `module:attribute` is imported.
+
+    Raises:
+        Refused: nothing of that name, or nothing that can be asked.
+    """
     if name == "geomdml":
-        return OWN
+        return OWN if chart is None else {chart: OWN[chart]}
     if name in PEERS:
-        adapter, package = PEERS[name]
+        charts, package = PEERS[name]
+        wanted = chart or next(iter(charts))
+        if wanted not in charts:
+            raise Refused(f"{name} has no chart {wanted!r}; expected {' or '.join(charts)}")
         try:
-            return {"ball": adapter()}
+            return {wanted: charts[wanted]()}
         except ModuleNotFoundError as error:
             raise Refused(f"{name} cannot be imported ({error}): pip install {package}") from None
-    module, colon, attribute = name.partition(":")
-    if not colon:
+    if ":" not in name:
         raise Refused(f"{name!r} is not known; expected geomdml, {', '.join(PEERS)} or module:attribute")
+    given = _imported(name)
+    try:
+        if convention != "geomdml":
+            return adapters.CONVENTIONS[convention](given)
+        chart = chart or "ball"
+        return {chart: adapters.plain(given, suite.CHARTS[chart], OWN[chart].__name__)}
+    except adapters.Misfit as misfit:
+        raise Refused(f"{name!r} {misfit}") from None
+    except Exception as error:  # what another's constructor may raise
+        raise Refused(f"{name!r}: {type(error).__name__}: {error}") from None
+
+
+def _imported(name: str) -> Any:
+    module, _, attribute = name.partition(":")
     try:
         found = importlib.import_module(module)
-        implementation = attrgetter(attribute)(found) if attribute else found
+        return attrgetter(attribute)(found) if attribute else found
     except (ImportError, AttributeError) as error:
         raise Refused(f"{name!r}: {error}") from None
-    if not any(hasattr(implementation, f) for f in suite.CHARTS[chart]):
-        raise Refused(f"{name!r} has none of the functions {', '.join(suite.CHARTS[chart])}")
-    return {chart: implementation}
 
 
 def _parser() -> argparse.ArgumentParser:
     assert __doc__ is not None
     parser = argparse.ArgumentParser(prog="python -m geomdml.testing", description=__doc__.partition("\n\n")[2])
     add = parser.add_argument
-    add("--implementation", default="geomdml", help="geomdml, geoopt, hypll, or your own: module:attribute, any object "
-        "with functions by the names of geomdml.poincare; default %(default)s")  # fmt: skip
-    add("--chart", default="ball", choices=OWN, help="the chart of your own object; default %(default)s")
+    add("--implementation", default="geomdml", help="geomdml, geoopt, hypll, meru (its formulas), or your own: "
+        "module:attribute, any object with functions by the names of geomdml.poincare, or one such function; default "
+        "%(default)s")  # fmt: skip
+    add("--loss", metavar="MODULE:LOSS", help="judge a loss instead, called with embeddings (B, D) and labels (B,)")
+    add("--in-features", type=_count, default=8, metavar="D", help="of the loss's embeddings; default %(default)s")
+    add("--chart", choices=OWN, help="the chart of your own object, default ball; of a library the one to judge")
+    add("--convention", default="geomdml", choices=["geomdml", *adapters.CONVENTIONS], help="whose signatures your own "
+        "object has: functions as ours, a class of manifolds as geoopt's or HyperCore's, functions as MERU's; default "
+        "%(default)s")  # fmt: skip
     add("--dtype", default="float32", choices=["float32", "float64"], help="default %(default)s")
     add("--thorough", action="store_true", help="100 draws for each law and, where one breaks, the smallest "
         "counter-example, and the radius up to which it holds for ordinary points: many minutes")  # fmt: skip
     add("--examples", type=_count, metavar="N", help="draws for each law; default 20, with --thorough 100")
     add("--seed", type=int, default=0, help="of the draws; default %(default)s")
     add("--laws", nargs="+", default=[], metavar="PATTERN", help="only laws whose name contains one of these, or of "
-        f"these groups: {', '.join(report.GROUPS)}; * and ? are wild")  # fmt: skip
+        f"the groups {', '.join(report.GROUPS)}, mathematics, manners; * and ? are wild")  # fmt: skip
     add("--skip", nargs="+", default=[], metavar="PATTERN", help="none of these laws or groups")
     add("--tolerance", type=_radius, default=0.0, metavar="ERROR", help="relative errors up to this break no law; "
         "default: each law has its own bar")  # fmt: skip

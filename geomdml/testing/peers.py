@@ -1,17 +1,21 @@
-"""Other libraries of the Poincaré ball, under the names of `geomdml.poincare`, for the laws to be run on.
+"""Other libraries under the names of `geomdml.poincare` and `geomdml.lorentz`, for the laws to be run on.
 
-Both compute in the dtype of the points, and so take c in it. They are judged by the functions below their manifold
-classes, which project into the ball where the classes do, at exactly that c: `geoopt.PoincareBall(c=1e-3)` itself keeps
-c through a softplus, to 2e-5. What a library does not offer is not here.
+They compute in the dtype of the points, and so take c in it. Those of the ball are judged by the functions below their
+manifold classes, which project into the ball where the classes do, at exactly that c: `geoopt.PoincareBall(c=1e-3)`
+itself keeps c through a softplus, to 2e-5. What a library does not offer is not here.
 """
 
+import math
 import warnings
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["Geoopt", "Hypll"]
+from geomdml.testing import adapters
+
+__all__ = ["Geoopt", "Hypll", "geoopt_lorentz", "hypercore", "meru"]
 
 
 class Geoopt:
@@ -113,6 +117,62 @@ class Hypll:
     def midpoint(self, x: Tensor, weights: Tensor | None = None, *, c: Any) -> Tensor:
         weights = None if weights is None else weights.unsqueeze(-1)
         return self._stats.midpoint(x, _like(x, c), batch_dim=-2, w=weights)
+
+
+def geoopt_lorentz() -> Any:
+    """geoopt 0.5.1, its `Lorentz` of curvature −1/k."""
+    return adapters.hyperboloid_of(lambda c: _geoopt().Lorentz(k=1 / c))
+
+
+def hypercore() -> Any:
+    """HyperCore's `Lorentz` is geoopt's with a centroid of its own: the sum over its length, that at least √ε."""
+
+    def lorentz(c: Tensor) -> Any:
+        manifold = _geoopt().Lorentz(k=1 / c)
+
+        def lorentzian_centroid(x: Tensor, weights: Tensor) -> Tensor:
+            mean = weights @ x
+            floor = 1e-6 if x.dtype == torch.float32 else 1e-8
+            square = (-manifold.inner(None, mean, keepdim=True)).abs().clamp(min=floor)
+            return manifold.k.sqrt() * mean / square.sqrt()
+
+        manifold.lorentzian_centroid = lorentzian_centroid
+        return manifold
+
+    return adapters.hyperboloid_of(lorentz)
+
+
+def meru() -> Any:
+    """MERU's formulas (Desai et al. 2023, section 3 and appendix A), with the clamps of the published code.
+
+    The product by a matrix product, its arc hyperbolic cosine of at least 1 + 1e-8, sinh of at most asinh(2¹⁵).
+    """
+
+    def time(x: Tensor, c: Tensor) -> Tensor:
+        return (1 / c + x.square().sum(-1, keepdim=True)).sqrt()
+
+    def pairwise_inner(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
+        return x @ y.mT - time(x, c) @ time(y, c).mT
+
+    def pairwise_dist(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
+        return torch.acosh((-c * pairwise_inner(x, y, c)).clamp(min=1 + 1e-8)) / c.sqrt()
+
+    def exp_map0(v: Tensor, c: Tensor) -> Tensor:
+        length = c.sqrt() * v.norm(dim=-1, keepdim=True)
+        return torch.sinh(length.clamp(1e-8, math.asinh(2**15))) * v / length.clamp(min=1e-8)
+
+    def log_map0(x: Tensor, c: Tensor) -> Tensor:
+        length = c.sqrt() * x.norm(dim=-1, keepdim=True)
+        return torch.acosh((c.sqrt() * time(x, c)).clamp(min=1 + 1e-8)) * x / length.clamp(min=1e-8)
+
+    named = {f.__name__: f for f in (pairwise_inner, pairwise_dist, exp_map0, log_map0)}
+    return adapters.meru(SimpleNamespace(**named))
+
+
+def _geoopt() -> Any:
+    with warnings.catch_warnings(action="ignore"):  # its torch.jit.script is deprecated
+        import geoopt
+    return geoopt
 
 
 def _like(x: Tensor, number: Any) -> Tensor:

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from geomdml.testing import report, suite
-from geomdml.testing.__main__ import Refused, implementations_of
+from geomdml.testing.__main__ import OWN, Refused, implementations_of
+from geomdml.testing.adapters import CONVENTIONS
 
 __all__ = ["LawItem", "pytest_addoption", "pytest_collection_modifyitems"]
 
@@ -19,7 +20,10 @@ __all__ = ["LawItem", "pytest_addoption", "pytest_collection_modifyitems"]
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("geomdml", "laws of hyperbolic geometry")
     group.addoption("--geomdml-laws", metavar="IMPLEMENTATION", help="geomdml, geoopt, hypll or module:attribute")
-    group.addoption("--geomdml-chart", default="ball", help="of module:attribute: ball (the default), tangent, lorentz")
+    group.addoption(
+        "--geomdml-chart", choices=list(OWN), help="of module:attribute: ball (the default), tangent, lorentz"
+    )
+    group.addoption("--geomdml-convention", default="geomdml", choices=["geomdml", *CONVENTIONS])
     group.addoption("--geomdml-dtype", default="float32", choices=["float32", "float64"])
     group.addoption("--geomdml-examples", type=int, default=25, metavar="N", help="draws for each law (25)")
     group.addoption("--geomdml-tolerance", type=float, default=0.0, metavar="ERROR", help="errors up to this are none")
@@ -29,7 +33,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
     if name := config.getoption("--geomdml-laws"):
         try:
-            items.extend(_laws(session, config, implementations_of(name, config.getoption("--geomdml-chart"))))
+            chosen = (config.getoption(option) for option in ("--geomdml-chart", "--geomdml-convention"))
+            items.extend(_laws(session, config, implementations_of(name, *chosen)))
         except Refused as refusal:
             raise pytest.UsageError(f"--geomdml-laws: {refusal}") from None
 

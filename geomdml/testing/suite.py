@@ -292,11 +292,18 @@ def judge(
 
 
 def errors_by_radius(
-    implementation: Any, chart: str, dim: int, *, radii: Sequence[float] = RADII, pairs: int = 50, c: float = 0.5
+    implementation: Any,
+    chart: str,
+    dim: int,
+    *,
+    radii: Sequence[float] = RADII,
+    pairs: int = 50,
+    c: float = 0.5,
+    dtype: torch.dtype = torch.float32,
 ) -> list[float]:
-    """The largest relative error of float32 distances between random points, all at one radius, for each radius.
+    """The largest relative error of distances between random points, all at one radius, for each radius.
 
-    They are held to the exact distances of the very floats given.
+    They are held to the exact distances of the very floats given. Where there is no `dist`, `pairwise_dist` is asked.
 
     >>> from geomdml import poincare
     >>> max(errors_by_radius(poincare, "ball", 2, radii=(4.0,), pairs=5)) < 2.4e-7
@@ -308,8 +315,11 @@ def errors_by_radius(
     for radius in radii:
         directions = torch.randn(2, pairs, dim, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         length = _LENGTH_AT[chart](radius) / math.sqrt(c)
-        x, y = (length * torch.nn.functional.normalize(directions, dim=-1)).float()
-        found = f(implementation, x, y, c=c)
+        x, y = (length * torch.nn.functional.normalize(directions, dim=-1)).to(dtype)
+        if hasattr(implementation, "dist"):
+            found = implementation.dist(x, y, c=c)
+        else:
+            found = implementation.pairwise_dist(x, y, c=c).diagonal()
         errors.append(max(relative_error(d, f.reference(a, b, c=c)) for d, a, b in zip(found, x, y, strict=True)))
     return errors
 

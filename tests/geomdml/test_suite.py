@@ -124,10 +124,15 @@ def test_what_an_implementation_raises_is_reported(capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--implementation", "nothing"], "expected geomdml, geoopt, hypll or module:attribute"),
+        (["--implementation", "nothing"], "expected geomdml, geoopt, hypll, meru or module:attribute"),
         (["--implementation", "no_such_module:ball"], "No module named 'no_such_module'"),
         (["--implementation", "geomdml.poincare:nothing"], "has no attribute 'nothing'"),
         (["--implementation", "geomdml:__version__"], "has none of the functions dist, "),
+        (["--implementation", "hypll", "--chart", "lorentz"], "hypll has no chart 'lorentz'; expected ball"),
+        (["--implementation", "geomdml.geoopt:PoincareBall"], "is a class; expected an object with functions"),
+        (["--implementation", "geomdml.euclidean"], "dist(x: "),
+        (["--implementation", "geomdml.poincare", "--convention", "geoopt"], "is no class; expected one of manifolds"),
+        (["--implementation", "geomdml.poincare", "--convention", "meru"], "exp_map0"),
         (["--laws", "no such law"], "no law has a name like 'no such law'"),
         (["--markdown", "no/such/folder/laws.md"], "there is no folder"),
     ],
@@ -250,4 +255,4 @@ def test_the_laws_are_tests_of_pytest(tmp_path):
     done = run("shaky:ball")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "BREAKS      dist is exact" in done.stdout and "1 failed" in done.stdout and "skipped" in done.stdout
-    assert "expected geomdml, geoopt, hypll or module:attribute" in run("nothing").stderr
+    assert "expected geomdml, geoopt, hypll, meru or module:attribute" in run("nothing").stderr
