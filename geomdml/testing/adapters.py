@@ -34,7 +34,7 @@ class Misfit(Exception):
 def ball_of(make: Make) -> Any:
     """A class of Poincaré balls with geoopt's methods."""
     manifold = make(torch.tensor(1.0))
-    named = {
+    named: dict[str, Callable[[Any], Callable[..., Tensor]]] = {
         "dist": lambda m: m.dist,
         "pairwise_dist": lambda m: lambda x, y: m.dist(x.unsqueeze(-2), y.unsqueeze(-3)),
         "dist0": lambda m: m.dist0,
@@ -65,7 +65,7 @@ def ball_of(make: Make) -> Any:
 def hyperboloid_of(make: Make) -> Any:
     """A class of hyperboloids with geoopt's methods, of points (x₀, x) and their tangent vectors in Minkowski space."""
     manifold = make(torch.tensor(1.0))
-    named = {
+    named: dict[str, Callable[[Any], Callable[..., Tensor]]] = {
         "dist": lambda m: lambda X, Y: m.dist(_point(X, m), _point(Y, m)),
         "pairwise_dist": lambda m: lambda X, Y: m.dist(_point(X, m).unsqueeze(-2), _point(Y, m).unsqueeze(-3)),
         "from_tangent": lambda m: lambda u: m.expmap0(torch.cat([torch.zeros_like(u[..., :1]), 2 * u], -1))[..., 1:],
@@ -85,7 +85,7 @@ def hyperboloid_of(make: Make) -> Any:
 
 def meru(module: Any) -> Any:
     """A module with MERU's functions: pairwise_dist(x, y, curv), pairwise_inner, exp_map0(v, curv), log_map0."""
-    named = {
+    named: dict[str, tuple[str, Callable[[Any, Tensor], Callable[..., Tensor]]]] = {
         "pairwise_dist": ("pairwise_dist", lambda f, c: lambda X, Y: f(X, Y, c)),
         "pairwise_inner": ("pairwise_inner", lambda f, c: lambda X, Y: f(X, Y, c)),
         "from_tangent": ("exp_map0", lambda f, c: lambda u: f(2 * u, c)),
@@ -133,9 +133,10 @@ def _manifolds(given: Any, *, inverse: bool = False) -> dict[str, Any]:
     """The adapter of a class of manifolds, by the chart that its methods are of."""
     if not inspect.isclass(given):
         raise Misfit("is no class; expected one of manifolds, which is called with its curvature")
-    if not inverse and hasattr(given, "lambda_x"):
-        return {"ball": ball_of(lambda c: given(c=c))}
-    return {"lorentz": hyperboloid_of(lambda c: given(1 / c))}
+    kind: Any = given
+    if not inverse and hasattr(kind, "lambda_x"):
+        return {"ball": ball_of(lambda c: kind(c=c))}
+    return {"lorentz": hyperboloid_of(lambda c: kind(1 / c))}
 
 
 CONVENTIONS: dict[str, Callable[[Any], dict[str, Any]]] = {
