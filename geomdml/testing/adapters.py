@@ -163,7 +163,7 @@ def _offered(
 
 def _at(c: Tensor, make: Make) -> Any:
     """The manifold of this curvature; a parameter that it keeps it in has the gradient of c."""
-    manifold = make(c.detach())
+    manifold = make(c.detach().clone())  # geoopt's ball writes into it
     kept = {"k": lambda: 1 / c, "isp_c": lambda: c + torch.log(-torch.expm1(-c))}
     for name, value in kept.items():
         if name in getattr(manifold, "_parameters", {}):
