@@ -37,6 +37,8 @@ EXTRAS = {
     "geomdml.pml": {"pytorch_metric_learning"},
     "geomdml._core.all_pairs._kernels": {"triton"},
     "geomdml.search": {"numba"},
+    "geomdml.search.__main__": {"matplotlib", "pyarrow", "safetensors"},
+    "geomdml.search.milvus": {"pyarrow", "pymilvus"},
     "geomdml.metrics.torchmetrics": {"torchmetrics"},
 }
 APPS_ONLY_IN = {  # heavy, or readers of what anyone may have written

@@ -7,7 +7,7 @@ hides all its children from one another, the nearest of the others fill it.
 Source: Malkov and Yashunin (2020), without their layers: a walk begins at the nearest of √N landmarks. Points come in
 batches, which see one another and the graph as it was before them, so the result depends on no thread (Manohar et al.,
 ParlayANN, 2024). Who had links to a removed point takes over its links (Singh et al., FreshDiskANN, 2021). Few points
-of hyperbolic space are near to very many and cannot link to all of them: every point keeps a link to it (`_adopt`).
+of hyperbolic space are near to very many and cannot link to all: each gets one where there is room (`_adopt`).
 """
 
 from math import isqrt
@@ -216,7 +216,7 @@ def _mend(left, low, high, points, polar, to, degree, alive, number, new_to, new
 
 @compiled
 def _adopt(to, degree, size):
-    """A link to each row that has none, from one of those that it links to; there it takes the last place it may."""
+    """A link to each row that has none, from one of those that it links to, in a place not kept for the nearest."""
     known = np.zeros(size, np.int32)
     for row in range(size):
         for j in range(degree[row]):
@@ -231,7 +231,7 @@ def _adopt(to, degree, size):
                 degree[other] += 1
                 known[row] += 1
                 continue
-            for k in range(degree[other] - 1, -1, -1):
+            for k in range(degree[other] - 1, KEPT - 1, -1):
                 if known[to[other, k]] > 1:
                     known[to[other, k]] -= 1
                     to[other, k] = row

@@ -101,7 +101,7 @@ class HyperbolicIndex:
             labels: (N,) numbers ≥ 0, to search among the points of some; None gives none.
 
         Raises:
-            ValueError, TypeError: points, ids or labels that do not match, NaN, points farther out than A = 350, an id
+            ValueError, TypeError: points, ids or labels that do not match, NaN, points farther out than A = 500, an id
                 that is there; an index that is mapped.
         """
         if self.mapped:
@@ -229,7 +229,7 @@ class HyperbolicIndex:
     def _nearest(
         self, rows: "Rows", query: Tensor, among: np.ndarray, width: int, least: int, walks: bool
     ) -> tuple[np.ndarray, np.ndarray]:
-        """sinh²(δ/2) and rows of candidates, ascending, each (Q, width); −1 where there are none."""
+        """sinh²(δ/2)/SCALE² and rows of candidates, ascending, each (Q, width); −1 where there are none."""
         polar = self._polar(query)
         x = query.numpy().astype(np.float64) * polar[:, :1]
         near, found = np.empty((len(x), width)), np.empty((len(x), width), np.int32)
@@ -265,7 +265,9 @@ class HyperbolicIndex:
         if near.shape[1] > wanted:
             nearest = np.argsort(near, axis=1, kind="stable")[:, :wanted]  # what was passed over is at ∞
             near, found = np.take_along_axis(near, nearest, 1), np.take_along_axis(found, nearest, 1)
-        distances = (2 / self.space.curvature**0.5 * torch.from_numpy(near).sqrt().asinh()).float()
+        distances = (
+            2 / self.space.curvature**0.5 * (self._kernels.SCALE * torch.from_numpy(near).sqrt()).asinh()
+        ).float()
         known = np.full(found.shape, -1)
         known[found >= 0] = rows.ids[found[found >= 0]]
         ids, order = torch.from_numpy(known).sort(dim=1, stable=True)

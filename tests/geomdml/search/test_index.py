@@ -133,7 +133,7 @@ X = torch.zeros(2, 3)
         (ValueError, "threads = 0; expected at least 1", lambda i: HyperbolicIndex(Hyperbolic(), 3, threads=0)),
         (ValueError, "labels go down to -2", lambda i: i.add(X, labels=torch.tensor([0, -2]))),
         (TypeError, "labels has dtype torch.float32", lambda i: i.search(X, 1, labels=torch.tensor([1.0]))),
-        (ValueError, r"A = 2√c‖u‖ = 1e\+03; expected at most 350", lambda i: i.add(X + 408.25)),
+        (ValueError, r"A = 2√c‖u‖ = 1e\+03; expected at most 500", lambda i: i.add(X + 408.25)),
         (FileNotFoundError, "index.json is missing", lambda i: HyperbolicIndex.load("/nonexistent")),
     ],
 )
@@ -166,8 +166,9 @@ def tree(depth: int, A: float) -> torch.Tensor:
     return torch.cat(nodes)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("A", [2.0, 9.0, 25.0, 150.0])
+@pytest.mark.parametrize(
+    ("kind", "A"), [*((kind, A) for kind in KINDS for A in (2.0, 9.0, 25.0, 150.0)), ("flat", 490.0)]
+)
 def test_no_radius_loses_neighbours(kind, A: float):
     """A tree out to A, as float32 keeps it: what is found is as near as what an exact search finds."""
     x = tree(6, A).float()
@@ -177,7 +178,7 @@ def test_no_radius_loses_neighbours(kind, A: float):
     exact = knn(x[::20], x, 10, space=Hyperbolic(0.5)).distances
     near = torch.isclose(distances, exact, rtol=3e-7, atol=1e-6)
     assert near.all() if kind == "flat" else near.float().mean() >= 0.99
-    assert (distances[:, 0] == 0).all()
+    assert (distances[:, 0] == 0).float().mean() >= (1 if kind == "flat" else 0.99)
 
 
 def test_what_float32_moves_is_warned_of():
