@@ -10,7 +10,7 @@ function. With e = expm1 A, sinh((A − B)/2)² = (e_A − e_B)²/(4 e^A e^B) lo
 directions are subtracted in float64, not multiplied: near neighbours far out cancel nothing. All is scaled by e^−350:
 points as far out as A = 370 have come out of training, and e^740 is no float64.
 
-What float64 cannot tell is whether two points, both beyond A ≈ 38, lie on exactly one ray: they may seem apart by e^A/10¹⁶.
+What float64 cannot tell is whether two points beyond A ≈ 38 lie on exactly one ray: they may seem apart by e^A/10¹⁶.
 
 No multiplication is fused with an addition ("contract"): a point's distance from itself would not be 0, and e^A beyond
 A = 40 makes that large.
