@@ -93,7 +93,7 @@ def meru(module: Any) -> Any:
     }
     offered = {name: of for name, of in named.items() if hasattr(module, of[0])}
     if not offered:
-        raise Misfit(f"none of MERU's functions {', '.join(of for of, _ in named.values())}")
+        raise Misfit(f"has none of MERU's functions {', '.join(of for of, _ in named.values())}")
 
     def call(name: str) -> Callable[..., Tensor]:
         of, wrap = offered[name]
