@@ -12,6 +12,7 @@ from torch import Tensor
 
 from geomdml._core import checks
 from geomdml._core.numerics import diagonal, result_dtype
+from geomdml._core.soft_minimum import soft_minimum
 from geomdml.losses._mined import Indices, chosen_pairs
 
 __all__ = [
@@ -63,8 +64,7 @@ def soft_triple_similarity(dist: Float[Tensor, "B C K"], *, gamma: float) -> Flo
             f"dist has shape {tuple(dist.shape)}; expected (B, C, K), none of them 0: points, classes, proxies a class"
         )
     checks.positive(gamma=gamma)
-    dist = dist.transpose(1, 2).contiguous()  # over a short last dimension a softmax is several times slower
-    return -(torch.softmax(-dist / gamma, dim=1) * dist).sum(1)
+    return -soft_minimum(dist, gamma)
 
 
 def soft_triple(

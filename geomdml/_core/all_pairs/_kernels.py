@@ -1,4 +1,4 @@
-"""Triton's kernels for a tile of pairs, in float64; imported where a GPU or a test asks for them."""
+"""Triton's kernels for a tile of pairs; imported where a GPU or a test asks for them."""
 
 from typing import Any
 
@@ -54,6 +54,51 @@ def weights(
     slope = tl.load(g + _offsets(i, j, g_row, g_column), inside, 0.0).to(tl.float64)
     root = tl.sqrt(x + x * x)
     tl.store(t + _offsets(i, j, t_row, t_column), slope / tl.where(root < 1e-150, 1e-150, root), inside)
+
+
+@triton.jit
+def soft_minimum(
+    n, m, result, result_row, result_column, dist, dist_row, dist_column, dist_proxy, gamma, centers,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """Σ_k softmax_k(−d_k/γ)·d_k, of points and classes with so many proxies."""
+    i, j, inside = _pairs(n, m, ROWS, COLUMNS)
+    least, _, beyond = _weigh(dist + _offsets(i, j, dist_row, dist_column), dist_proxy, inside, gamma, centers)
+    tl.store(result + _offsets(i, j, result_row, result_column), least + beyond, inside)
+
+
+@triton.jit
+def soft_minimum_gradient(
+    n, m, g, g_row, g_column, dist, dist_row, dist_column, dist_proxy, result, result_row, result_column, result_proxy,
+    gamma, centers, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """g w_k (1 − (d_k − m)/γ), m the soft minimum."""
+    i, j, inside = _pairs(n, m, ROWS, COLUMNS)
+    at = dist + _offsets(i, j, dist_row, dist_column)
+    out = result + _offsets(i, j, result_row, result_column)
+    slope = tl.load(g + _offsets(i, j, g_row, g_column), inside, 0.0)
+    least, total, beyond = _weigh(at, dist_proxy, inside, gamma, centers)
+    for k in range(centers):
+        d = tl.load(at + k * dist_proxy, inside, 0.0) - least
+        weight = tl.exp(-d / gamma) / total
+        tl.store(out + k * result_proxy, slope * weight * (1 - (d - beyond) / gamma), inside)
+
+
+@triton.jit
+def _weigh(at, step, inside, gamma, centers):
+    """The least d, Σ e_k, e_k = exp(−(d_k − least)/γ), and by how much m is more than the least: its digits stay."""
+    least = tl.load(at, inside, 0.0)
+    for k in range(1, centers):
+        d = tl.load(at + k * step, inside, 0.0)
+        least = tl.where(d < least, d, least)
+    total = least * 0
+    beyond = least * 0
+    for k in range(centers):
+        d = tl.load(at + k * step, inside, 0.0) - least
+        e = tl.exp(-d / gamma)
+        total += e
+        beyond += e * d
+    return least, total, beyond / total
 
 
 @triton.jit

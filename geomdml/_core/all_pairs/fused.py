@@ -36,13 +36,15 @@ def serves(tile: Tensor) -> bool:
 
 @cache
 def _runs_on(device: torch.device) -> bool:
-    """Whether Triton finds a C compiler, and knows the GPU: a tile of one pair tells."""
+    """Whether Triton finds a C compiler, and knows the GPU: a try of each kernel tells."""
     if find_spec("triton") is None:
         return False
     one = torch.ones(1, 6, dtype=torch.float64, device=device)
     try:
         distances(one[:, :1], one, one, one[0, 0], torch.empty_like(one[:, :1]), 0.0)
         weights(one, one)
+        proxies = torch.ones(1, 1, 2, device=device)
+        soft_minimum_gradient(soft_minimum(proxies, 1.0), proxies, 1.0)
     except Exception as error:  # of Triton, its compiler or its driver: there are too many to name
         first = (str(error).strip().splitlines() or [""])[0]
         warnings.warn(
@@ -72,3 +74,21 @@ def weights(q: Tensor, g: Tensor) -> Tensor:
     t = torch.empty_like(q, memory_format=torch.contiguous_format)
     _kernels.launch(_kernels.weights, q, g, t)
     return t
+
+
+def soft_minimum(dist: Tensor, gamma: float) -> Tensor:
+    """Σ_k softmax_k(−d_k/γ)·d_k of float32 (B, C, K)."""
+    from geomdml._core.all_pairs import _kernels
+
+    result = dist.new_empty(dist.shape[:2])
+    _kernels.launch(_kernels.soft_minimum, result, dist, gamma, dist.shape[2])
+    return result
+
+
+def soft_minimum_gradient(g: Tensor, dist: Tensor, gamma: float) -> Tensor:
+    """Its gradient by the distances, from that by the result."""
+    from geomdml._core.all_pairs import _kernels
+
+    result = torch.empty_like(dist, memory_format=torch.contiguous_format)
+    _kernels.launch(_kernels.soft_minimum_gradient, g, dist, result, gamma, dist.shape[2])
+    return result
