@@ -3,5 +3,16 @@
 from geomdml._core.processes import broadcast, gather, rank_and_size, total
 from geomdml.distributed.loss import DistributedLoss
 from geomdml.distributed.memory import CrossBatchMemory
+from geomdml.distributed.parameters import own_parameters
+from geomdml.losses.sharded_proxies import ShardedProxies
 
-__all__ = ["broadcast", "CrossBatchMemory", "DistributedLoss", "gather", "rank_and_size", "total"]
+__all__ = [
+    "broadcast",
+    "CrossBatchMemory",
+    "DistributedLoss",
+    "gather",
+    "own_parameters",
+    "rank_and_size",
+    "ShardedProxies",
+    "total",
+]

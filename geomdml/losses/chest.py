@@ -8,9 +8,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from geomdml._core import checks
-from geomdml.losses.functional import in_mean_units, soft_triple
+from geomdml._core.processes import Group
+from geomdml.losses._class_sampling import Others
+from geomdml.losses._over_shards import in_mean_units, soft_triple
 from geomdml.losses.hyphc import HypHCLoss
-from geomdml.losses.proxies import Proxies
+from geomdml.losses.proxies import Picked
+from geomdml.losses.sharded_proxies import make_proxies
 from geomdml.nn import HyperbolicHead
 from geomdml.spaces import Euclidean, Hyperbolic, Space
 
@@ -47,6 +50,8 @@ class CHESTLoss(nn.Module):
         proxy_radius: the norm at which random proxies start, before `proxies.start_at` puts them among the features.
         hyperbolic, euclidean: losses in place of SoftTriple, of tangent vectors and of Euclidean embeddings.
         regulariser: a loss of tangent vectors in place of HypHC, such as `HIERLoss`.
+        sample, others, shards: as for `SoftTripleLoss`. Both halves compare with the same classes, and HypHC's triplets
+            are of these, one for each where `triplets` is None.
 
     Raises:
         ValueError: HypHC (τ > 0) with K = 1, one class or no SoftTriple half, no η above 0, a negative weight, labels
@@ -86,6 +91,9 @@ class CHESTLoss(nn.Module):
         hyperbolic: nn.Module | None = None,
         euclidean: nn.Module | None = None,
         regulariser: nn.Module | None = None,
+        sample: float = 1.0,
+        others: Others = "random",
+        shards: Group | None = None,
     ) -> None:
         super().__init__()
         if min(eta_h, eta_e, tau) < 0 or max(eta_h, eta_e) == 0:
@@ -104,11 +112,16 @@ class CHESTLoss(nn.Module):
                     f"τ = {tau} with centers_per_class = {centers_per_class} and num_classes = {num_classes}: HypHC "
                     "needs two proxies of one class and a second class; set centers_per_class ≥ 2, or τ = 0"
                 )
+        sizes = {"num_classes": num_classes, "in_features": in_features, "centers_per_class": centers_per_class}
         self.proxies = (
-            Proxies(num_classes, in_features, centers_per_class=centers_per_class, radius=proxy_radius)
+            make_proxies(**sizes, radius=proxy_radius, sample=sample, others=others, shards=shards)
             if soft_triple_halves
             else None
         )
+        if self.proxies is None and (sample != 1 or shards is not None):
+            raise ValueError(
+                f"sample = {sample}, shards = {shards}, and neither half is SoftTriple: there are no proxies to choose"
+            )
         self.hyperbolic, self.euclidean, self.regulariser = hyperbolic, euclidean, regulariser
         self.eta_h, self.eta_e, self.tau, self.relative = eta_h, eta_e, tau, relative
         self.settings_h = {"gamma": gamma_h, "scale": scale_h, "margin": margin_h}
@@ -126,11 +139,12 @@ class CHESTLoss(nn.Module):
         checks.batch(features=features)
         hyperbolic = euclidean = regulariser = None
         total = torch.zeros((), device=features.device)
+        picked = None if self.proxies is None else self.proxies.pick(labels)
         if self.eta_h > 0 or self.tau > 0:
-            vectors, proxies = head(features), self._proxies_in(head)
+            vectors, proxies = head(features), _mapped(picked, head)
         if self.eta_h > 0:
             hyperbolic = (
-                self._soft_triple(vectors, proxies, head.space, labels, self.settings_h)
+                self._soft_triple(vectors, proxies, head.space, self.settings_h)
                 if self.hyperbolic is None
                 else self.hyperbolic(vectors, labels)
             )
@@ -138,14 +152,16 @@ class CHESTLoss(nn.Module):
         if self.eta_e > 0:
             place = nn.Identity() if self.eta_h > 0 else head.tangent
             euclidean = (
-                self._soft_triple(place(features), self._proxies_in(place), Euclidean(), labels, self.settings_e)
+                self._soft_triple(place(features), _mapped(picked, place), Euclidean(), self.settings_e)
                 if self.euclidean is None
                 else self.euclidean(place(features), labels)
             )
             total = total + self.eta_e * euclidean
         if self.tau > 0:
             regulariser = (
-                self.hyphc(proxies, space=head.space) if self.regulariser is None else self.regulariser(vectors, labels)
+                self.hyphc(proxies.vectors, space=head.space, group=self._group)
+                if self.regulariser is None
+                else self.regulariser(vectors, labels)
             )
             total = total + self.tau * regulariser
         return CHESTTerms(total, hyperbolic, euclidean, regulariser)
@@ -174,13 +190,17 @@ class CHESTLoss(nn.Module):
         ]
         return [group for group in groups if group["params"]]
 
-    def _proxies_in(self, place: Callable[[Tensor], Tensor]) -> Tensor | None:
-        """The proxies (C, K, ·) in the space that a map leads to; None where there are none."""
-        return None if self.proxies is None else place(self.proxies.vectors)
+    @property
+    def _group(self) -> Group | None:
+        return None if self.proxies is None else self.proxies.group
 
-    def _soft_triple(
-        self, points: Tensor, proxies: Tensor | None, space: Space, labels: Tensor, settings: dict[str, float]
-    ) -> Tensor:
+    def _soft_triple(self, points: Tensor, proxies: Picked | None, space: Space, settings: dict[str, float]) -> Tensor:
         assert self.proxies is not None and proxies is not None  # the constructor made them where a half needs them
-        dist = self.proxies.distances(points, space, mapped=proxies)
-        return soft_triple(in_mean_units(dist) if self.relative else dist, labels, reduction="mean", **settings)
+        dist = self.proxies.distances(points, space, mapped=proxies.vectors)
+        dist = in_mean_units(dist, self._group) if self.relative else dist
+        return soft_triple(dist, proxies.labels, reduction="mean", group=self._group, **settings)
+
+
+def _mapped(picked: Picked | None, place: Callable[[Tensor], Tensor]) -> Picked | None:
+    """The picked proxies (S, K, ·) in the space that a map leads to; None where there are none."""
+    return None if picked is None else picked._replace(vectors=place(picked.vectors))

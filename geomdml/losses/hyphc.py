@@ -7,7 +7,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from geomdml._core import checks
-from geomdml.losses.functional import hyphc
+from geomdml._core.processes import Group, total
+from geomdml.losses._over_shards import class_counts, own_triplets
+from geomdml.losses.functional import Reduction, hyphc
 from geomdml.losses.triplets import distances_and_depths
 from geomdml.spaces import Hyperbolic, in_tangent_chart
 
@@ -56,15 +58,27 @@ class HypHCLoss(nn.Module):
         *,
         space: Hyperbolic | None = None,
         generator: torch.Generator | None = None,
+        group: Group | None = None,
     ) -> Tensor:
+        """The loss of proxies (C, K, D); with a `group` of processes, of those that each has, one after another."""
         checks.vectors(proxies=proxies)
         if proxies.ndim != 3 or not len(proxies):
             raise ValueError(f"proxies has shape {tuple(proxies.shape)}; expected (C, K, D), none of them 0")
         classes, centers = proxies.shape[:2]
-        triplets = draw_triplets(classes, centers, self.triplets or classes, proxies.device, generator)
-        dist, depth = distances_and_depths(proxies.flatten(0, 1), triplets, c=in_tangent_chart(space or self.space).c)
+        counts = class_counts(classes, group)
+        count = self.triplets or sum(counts)
+        triplets = draw_triplets(sum(counts), centers, count, proxies.device, generator)
+        points, c = proxies.flatten(0, 1), in_tangent_chart(space or self.space).c
+        if group is None:
+            return self._of_triplets(points, triplets, c, "mean")
+        points, triplets = own_triplets(points, triplets, [centers * each for each in counts], group)
+        own = self._of_triplets(points, triplets, c, "sum") if len(triplets) else 0 * points.sum()
+        return total(own, group) / count
+
+    def _of_triplets(self, points: Tensor, triplets: Tensor, c: Tensor, reduction: Reduction) -> Tensor:
+        dist, depth = distances_and_depths(points, triplets, c=c)
         similarity = torch.exp(-dist if self.live else -dist.detach())
-        return hyphc(similarity, depth if self.form == "depth" else dist, gamma=self.gamma)
+        return hyphc(similarity, depth if self.form == "depth" else dist, gamma=self.gamma, reduction=reduction)
 
 
 def draw_triplets(

@@ -6,7 +6,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from geomdml.losses._mined import compares_with_proxies
-from geomdml.losses.functional import proxy_anchor, soft_triple_similarity
+from geomdml.losses._over_shards import proxy_anchor
+from geomdml.losses.functional import soft_triple_similarity
 from geomdml.losses.soft_triple import SoftTripleLoss
 from geomdml.spaces import Space
 
@@ -23,7 +24,7 @@ class MultiProxyAnchorLoss(SoftTripleLoss):
         num_classes, in_features, space: as for `SoftTripleLoss`.
         scale, margin: λ and δ of `geomdml.losses.functional.proxy_anchor`. Their defaults are for these similarities,
             which spread less than the cosines that the paper's 32 and 0.1 are for.
-        options: centers_per_class and gamma, as for `SoftTripleLoss`.
+        options: centers_per_class, gamma, sample, others and shards, as for `SoftTripleLoss`.
 
     Raises:
         ValueError, TypeError: as `SoftTripleLoss`.
@@ -54,5 +55,7 @@ class MultiProxyAnchorLoss(SoftTripleLoss):
     @compares_with_proxies
     def forward(self, embeddings: Float[Tensor, "B D"], labels: Int[Tensor, " B"]) -> Float[Tensor, ""]:
         """The loss of a batch. Of pytorch-metric-learning's other arguments, all but None is refused."""
-        similarity = 1 + soft_triple_similarity(self._distances(embeddings), gamma=self.gamma)
-        return proxy_anchor(similarity, labels, scale=self.scale, margin=self.margin)
+        picked = self.proxies.pick(labels)
+        similarity = 1 + soft_triple_similarity(self._distances(embeddings, picked.vectors), gamma=self.gamma)
+        settings = {"scale": self.scale, "margin": self.margin}
+        return proxy_anchor(similarity, picked.labels, **settings, group=self.proxies.group)

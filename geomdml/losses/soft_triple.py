@@ -3,9 +3,12 @@
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from geomdml._core.processes import Group
+from geomdml.losses._class_sampling import Others
 from geomdml.losses._mined import compares_with_proxies
-from geomdml.losses.functional import Reduction, in_mean_units, soft_triple, soft_triple_similarity
-from geomdml.losses.proxies import Proxies
+from geomdml.losses._over_shards import columns_of_all, in_mean_units, soft_triple
+from geomdml.losses.functional import Reduction, soft_triple_similarity
+from geomdml.losses.sharded_proxies import make_proxies
 from geomdml.spaces import Euclidean, Space, in_unbounded_chart
 
 __all__ = ["SoftTripleLoss"]
@@ -25,6 +28,10 @@ class SoftTripleLoss(nn.Module):
         gamma, scale, margin: as in `geomdml.losses.functional.soft_triple`, in the unit of the distances.
         relative: measure distances in units of their mean over the batch.
         reduction: "mean", "sum" or "none".
+        sample, others: share of the classes that a training batch is compared with, and which: see `Proxies`. The mean
+            distance of `relative` is then that to these classes.
+        shards: processes that each have a part of the classes, such as torch.distributed.group.WORLD, and all get the
+            same embeddings (`geomdml.distributed.DistributedLoss`); None: each has all.
 
     Raises:
         ValueError, TypeError: sizes below 1, a space in its "ball" chart, labels outside 0…C−1, embeddings of another
@@ -53,29 +60,37 @@ class SoftTripleLoss(nn.Module):
         margin: float = 0.1,
         relative: bool = True,
         reduction: Reduction = "mean",
+        sample: float = 1.0,
+        others: Others = "random",
+        shards: Group | None = None,
     ) -> None:
         super().__init__()
         self.space = in_unbounded_chart(Euclidean() if space is None else space)
-        self.proxies = Proxies(num_classes, in_features, centers_per_class=centers_per_class, radius=1.0)
+        sizes = {"num_classes": num_classes, "in_features": in_features, "centers_per_class": centers_per_class}
+        self.proxies = make_proxies(**sizes, radius=1.0, sample=sample, others=others, shards=shards)
         self.gamma, self.scale, self.margin = gamma, scale, margin
         self.relative, self.reduction = relative, reduction
 
     @compares_with_proxies
     def forward(self, embeddings: Float[Tensor, "B D"], labels: Int[Tensor, " B"] | Float[Tensor, "B C"]) -> Tensor:
         """The loss of a batch. Of pytorch-metric-learning's other arguments, all but None is refused."""
+        picked = self.proxies.pick(labels)
         return soft_triple(
-            self._distances(embeddings),
-            labels,
+            self._distances(embeddings, picked.vectors),
+            picked.labels,
             gamma=self.gamma,
             scale=self.scale,
             margin=self.margin,
             reduction=self.reduction,
+            group=self.proxies.group,
         )
 
     def logits(self, embeddings: Float[Tensor, "B D"]) -> Float[Tensor, "B C"]:
         """scale·S: what the loss takes the embeddings for, by the proxies as classifier and without margin."""
-        return self.scale * soft_triple_similarity(self._distances(embeddings), gamma=self.gamma)
+        distances = self._distances(embeddings, self.proxies.vectors)
+        logits = self.scale * soft_triple_similarity(distances, gamma=self.gamma)
+        return columns_of_all(logits, self.proxies.group)
 
-    def _distances(self, embeddings: Tensor) -> Tensor:
-        dist = self.proxies.distances(embeddings, self.space)
-        return in_mean_units(dist) if self.relative else dist
+    def _distances(self, embeddings: Tensor, proxies: Tensor) -> Tensor:
+        dist = self.proxies.distances(embeddings, self.space, mapped=proxies)
+        return in_mean_units(dist, self.proxies.group) if self.relative else dist

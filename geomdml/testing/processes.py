@@ -10,7 +10,9 @@ import copy
 import datetime
 import math
 import pickle
+import re
 import tempfile
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
@@ -155,10 +157,20 @@ def _work(rank: int, packed: bytes, in_features: int, ranks: tuple[int, ...], ti
                     found: dict[str, Any] = _one(rank, packed, in_features, count, case, timeout, folder)
                 # What the library under judgement raises is what there is to say.
                 except Exception as error:
-                    line = str(error).strip().partition("\n")[0]
+                    line = re.sub(r"^\[.*?\] ", "", str(error).strip().partition("\n")[0])  # a place in C++
                     place = traceback.extract_tb(error.__traceback__)[-1]
                     found = {"failure": f"{type(error).__name__}: {line} ({Path(place.filename).name}:{place.lineno})"}
-                torch.save(found, folder / f"{count} {rank} {case}.pt")
+                torch.save(found, path := folder / f"{count} {rank} {case}.pt.part")
+                path.rename(path.with_suffix(""))
+            _wait(folder, count, case, 3 * timeout)
+
+
+def _wait(folder: Path, count: int, case: str, seconds: float) -> None:
+    """Until all have said what they found: one that failed early does not begin the next case alone."""
+    paths = [folder / f"{count} {rank} {case}.pt" for rank in range(max(count, 1))]
+    end = time.monotonic() + seconds
+    while not all(path.exists() for path in paths) and time.monotonic() < end:
+        time.sleep(0.02)
 
 
 def _one(
