@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from apps.chest_vit import losses
+from apps.chest_vit import losses, own_proxies
 from apps.chest_vit.data import ImageBatch
 from apps.chest_vit.losses import Spec
 from apps.evaluation.scores import Collector, radius_spread, scores
@@ -16,11 +16,12 @@ from apps.training.loading import data_of
 from apps.training.module import AppModule
 from apps.training.sampling import seed_of
 from apps.training.schedules import warmup_then_cosine
-from geomdml.distributed import broadcast, gather
+from geomdml.distributed import broadcast, gather, own_parameters
 from geomdml.euclidean import clip_norm
 from geomdml.losses import CHESTLoss
 from geomdml.losses.chest import CHESTTerms
 from geomdml.nn import HyperbolicHead
+from geomdml.optim import RowAdam
 from geomdml.spaces import Euclidean, Hyperbolic, Space
 
 
@@ -63,6 +64,11 @@ class CHEST(AppModule):
         hyphc_live: Let gradients flow through the proxies' similarities.
         gamma_hyp: Temperature of the HypHC softmax.
         triplets: HypHC triplets a step; without it one for each class.
+        class_sample: Share of the classes that a training batch is compared with, its own among them; 1 is all. Of
+            soft_triple's proxies, which then take steps of Adam where they are used alone.
+        class_others: Which classes fill the share up: "nearest" to those of the batch, by their proxies, or "random".
+        shard_classes: Divide the classes among the processes: each holds the proxies of its part, and their optimiser
+            state; losses and gradients stay those of one process. A checkpoint has all, for any number of processes.
         proxy_start: "features" starts proxies at class means of the backbone's features, "random" at random.
         lr: Learning rate of the backbone.
         head_lr: Learning rate of the head.
@@ -117,6 +123,9 @@ class CHEST(AppModule):
         hyphc_live: bool = False,
         gamma_hyp: float = 1.0,
         triplets: int | None = None,
+        class_sample: float = 1.0,
+        class_others: Literal["random", "nearest"] = "nearest",
+        shard_classes: bool = False,
         proxy_start: Literal["features", "random"] = "features",
         lr: float = 1e-3,
         head_lr: float = 1e-4,
@@ -166,6 +175,9 @@ class CHEST(AppModule):
             triplets=triplets,
             hyphc_form=hyphc_form,
             hyphc_live=hyphc_live,
+            sample=class_sample,
+            others=class_others,
+            shards=shard_classes,
         )
         # Told apart by their dimensions, which they lose where each process has a part of them (FSDP).
         self.loss_groups = self.loss.parameter_groups(lr, proxy_lr)
@@ -246,6 +258,7 @@ class CHEST(AppModule):
 
     def setup(self, stage: str) -> None:
         self.check_size(data_of(self.trainer).hparams["size"])
+        own_proxies.prepare(self, self.trainer)
 
     def on_fit_start(self) -> None:
         distributed.warn_of_batch_norm(self)
@@ -254,8 +267,22 @@ class CHEST(AppModule):
             with distributed.whole_parameters(self.trainer):
                 self._start_proxies()
 
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        by_norm = gradient_clip_algorithm in (None, "norm")
+        if gradient_clip_val and by_norm and own_parameters(self):  # of which torch and Lightning do not know the norm
+            own_proxies.clip_gradients(self, gradient_clip_val)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        own_proxies.gather_states(self, checkpoint)
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
+        own_proxies.divide_states(self, checkpoint)
         if weights := checkpoint["hyper_parameters"].get("weights"):
             self.normalise_for(weights)  # with --model.weights none too: nothing is fetched, and images are as trained
 
@@ -310,7 +337,8 @@ class CHEST(AppModule):
         ]
         if curvature:  # at the head's rate it would hardly move
             groups.append({"params": curvature, "lr": h["proxy_lr"], "weight_decay": 0.0})
-        optimizer = torch.optim.AdamW(groups, weight_decay=h["weight_decay"])
+        kind = torch.optim.AdamW if h["class_sample"] == 1 else RowAdam  # which steps single rows
+        optimizer = kind(groups, lr=h["lr"], weight_decay=h["weight_decay"])
         return optimizer, warmup_then_cosine(optimizer, steps, warmup=h["warmup"])
 
     @torch.no_grad()
@@ -322,7 +350,7 @@ class CHEST(AppModule):
         features, labels = (torch.cat(part) for part in zip(*parts, strict=True))
         torch.manual_seed(self.hparams["seed"])
         losses.start_proxies(self.loss, self.head, features.float(), labels.to(features.device))
-        broadcast(self.loss.parameters())
+        broadcast(own_proxies.common_parameters(self.loss))
         self.train()
 
     def _log_scores(self, stage: str, outputs: dict[str, Tensor]) -> None:

@@ -5,8 +5,10 @@ import re
 
 from apps.io.packages import NO_HOME
 
+GONE = "another process of this run has ended, and the others with it: the first error of theirs says why"
 # What other libraries say in many lines, in one.
 PLAIN = {
+    **dict.fromkeys(("closed by peer", "reset by peer", "Broken pipe", "Connection was likely closed"), GONE),
     "DataLoader worker": "a process that prepares images died (killed for its memory, perhaps): lower --data.workers",
     "PytorchStreamReader": "the checkpoint is damaged, or no checkpoint",
     "Early stopping conditioned on metric": "trainer.callbacks: EarlyStopping watches a value that is not logged",

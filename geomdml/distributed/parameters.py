@@ -1,4 +1,4 @@
-"""Parameters that DDP must leave alone."""
+"""What of a module is of one process, so that DDP must leave it alone."""
 
 from torch import nn
 
@@ -8,9 +8,10 @@ __all__ = ["own_parameters"]
 
 
 def own_parameters(module: nn.Module) -> list[str]:
-    """The names of proxies that DDP must leave alone: each process has its own, or their gradient is sparse.
+    """The names of proxies, and of the index of sampled ones, that DDP must leave alone.
 
-    Sampled proxies that every process has get the same gradient in all. Before DDP wraps a module:
+    Each process has its own, or their gradient is sparse. Sampled proxies that every process has get the same gradient
+    in all. Before DDP wraps a module:
 
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, own_parameters(module))
 
@@ -19,7 +20,8 @@ def own_parameters(module: nn.Module) -> list[str]:
     (['proxies.vectors'], [])
     """
     return [
-        f"{name}.vectors".lstrip(".")
+        f"{name}.{own}".lstrip(".")
         for name, part in module.named_modules()
         if isinstance(part, Proxies) and (part.sampler.share < 1 or part.group is not None)
+        for own in ("vectors", *(["sampler.means"] if hasattr(part.sampler, "means") else []))
     ]

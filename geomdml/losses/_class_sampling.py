@@ -1,7 +1,7 @@
 """Which classes a batch is compared with, where it is not compared with all."""
 
 import math
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -43,6 +43,7 @@ class ClassSampler(nn.Module):
         if others == "nearest" and share < 1:
             self.register_buffer("means", torch.zeros(classes, dimension))
             self.register_buffer("batches", torch.tensor(0))
+        self.register_load_state_dict_pre_hook(_index_if_any)
 
     def choose(
         self, vectors: Float[Tensor, "C K D"], labels: Int[Tensor, " B"], first: int, group: Group | None
@@ -76,3 +77,13 @@ class ClassSampler(nn.Module):
         nearest = nearness.amin(0)
         nearest[own] = -torch.inf
         return nearest.topk(count, largest=False, sorted=False).indices.sort().values
+
+
+def _index_if_any(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Take the index of a state dict where there is one to take it: the choice of classes may have changed."""
+    own = dict(module.named_buffers())
+    for name in ("means", "batches"):
+        if name in own:
+            state.setdefault(prefix + name, own[name])
+        else:
+            state.pop(prefix + name, None)

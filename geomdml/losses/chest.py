@@ -93,7 +93,7 @@ class CHESTLoss(nn.Module):
         regulariser: nn.Module | None = None,
         sample: float = 1.0,
         others: Others = "random",
-        shards: Group | None = None,
+        shards: Group | bool = False,
     ) -> None:
         super().__init__()
         if min(eta_h, eta_e, tau) < 0 or max(eta_h, eta_e) == 0:
@@ -118,7 +118,7 @@ class CHESTLoss(nn.Module):
             if soft_triple_halves
             else None
         )
-        if self.proxies is None and (sample != 1 or shards is not None):
+        if self.proxies is None and (sample != 1 or shards):
             raise ValueError(
                 f"sample = {sample}, shards = {shards}, and neither half is SoftTriple: there are no proxies to choose"
             )
@@ -159,9 +159,7 @@ class CHESTLoss(nn.Module):
             total = total + self.eta_e * euclidean
         if self.tau > 0:
             regulariser = (
-                self.hyphc(proxies.vectors, space=head.space, group=self._group)
-                if self.regulariser is None
-                else self.regulariser(vectors, labels)
+                self._keep_apart(proxies, head.space) if self.regulariser is None else self.regulariser(vectors, labels)
             )
             total = total + self.tau * regulariser
         return CHESTTerms(total, hyperbolic, euclidean, regulariser)
@@ -189,6 +187,10 @@ class CHESTLoss(nn.Module):
             {"params": [p for p in own if p.ndim < 2], "lr": lr},
         ]
         return [group for group in groups if group["params"]]
+
+    def _keep_apart(self, proxies: Picked | None, space: Hyperbolic) -> Tensor:
+        assert proxies is not None  # the constructor made them where HypHC needs them
+        return self.hyphc(proxies.vectors, space=space, group=self._group)
 
     @property
     def _group(self) -> Group | None:

@@ -75,7 +75,7 @@ class HypHCLoss(nn.Module):
         own = self._of_triplets(points, triplets, c, "sum") if len(triplets) else 0 * points.sum()
         return total(own, group) / count
 
-    def _of_triplets(self, points: Tensor, triplets: Tensor, c: Tensor, reduction: Reduction) -> Tensor:
+    def _of_triplets(self, points: Tensor, triplets: Tensor, c: float | Tensor, reduction: Reduction) -> Tensor:
         dist, depth = distances_and_depths(points, triplets, c=c)
         similarity = torch.exp(-dist if self.live else -dist.detach())
         return hyphc(similarity, depth if self.form == "depth" else dist, gamma=self.gamma, reduction=reduction)

@@ -139,8 +139,8 @@ class _Rows(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (rows,) = ctx.saved_tensors
-        known = {"is_coalesced": True, "check_invariants": False}  # rows ascend, each once
-        return torch.sparse_coo_tensor(rows.unsqueeze(0), gradient, ctx.shape, **known), None
+        at, shape = rows.unsqueeze(0), ctx.shape  # rows ascend, each once
+        return torch.sparse_coo_tensor(at, gradient, shape, is_coalesced=True, check_invariants=False), None
 
 
 class _Mean(torch.autograd.Function):

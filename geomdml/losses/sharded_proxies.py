@@ -43,11 +43,7 @@ class ShardedProxies(Proxies):
         group: Group | None = None,
     ) -> None:
         self._group = group
-        rank, size = rank_and_size(group)
-        if num_classes < size:
-            raise ValueError(f"num_classes = {num_classes} for {size} processes; expected a class for each, at least")
-        self.bounds = [num_classes * index // size for index in range(size + 1)]
-        self.share = slice(self.bounds[rank], self.bounds[rank + 1])
+        self.share = _share(num_classes, group)
         self.first = self.share.start
         arguments: dict[str, Any] = {"centers_per_class": centers_per_class, "radius": radius}
         super().__init__(num_classes, in_features, **arguments, sample=sample, others=others)
@@ -58,6 +54,16 @@ class ShardedProxies(Proxies):
     def group(self) -> Group | None:
         """The processes; None where there is one, without `torch.distributed`."""
         return self._group if self._group is not None or rank_and_size()[1] == 1 else distributed.group.WORLD
+
+    @torch.no_grad()
+    def divide(self) -> None:
+        """Let go of the classes of others, where the processes were put together after these proxies were made."""
+        share = _share(self.num_classes, self._group)
+        if len(self.vectors) == self.num_classes and share != self.share:
+            self.share, self.first = share, share.start
+            self.vectors.data = self.own(self.vectors).clone()
+            if hasattr(self.sampler, "means"):
+                self.sampler.means = self.own(self.sampler.means).clone()
 
     def whole(self, rows: Float[Tensor, "S ..."]) -> Float[Tensor, "C ..."]:
         """What belongs to the classes of all processes, such as a state of an optimiser, from what each has."""
@@ -73,6 +79,14 @@ class ShardedProxies(Proxies):
             block = torch.randn(min(_BLOCK, num_classes - begin), centers, dimension)
             parts.append(block[max(self.share.start - begin, 0) : max(self.share.stop - begin, 0)].clone())
         return torch.cat(parts)
+
+
+def _share(num_classes: int, group: Group | None) -> slice:
+    """The classes of this process."""
+    rank, size = rank_and_size(group)
+    if num_classes < size:
+        raise ValueError(f"num_classes = {num_classes} for {size} processes; expected a class for each, at least")
+    return slice(num_classes * rank // size, num_classes * (rank + 1) // size)
 
 
 def _whole(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
@@ -92,6 +106,8 @@ def _of_classes(state: dict[str, Any], prefix: str) -> list[str]:
     return [name for name in (f"{prefix}vectors", f"{prefix}sampler.means") if name in state]
 
 
-def make_proxies(*, shards: Group | None, **options: Any) -> Proxies:
-    """`Proxies` that each process has whole, or those of its share among `shards`."""
-    return Proxies(**options) if shards is None else ShardedProxies(**options, group=shards)
+def make_proxies(*, shards: Group | bool, **options: Any) -> Proxies:
+    """`Proxies` that each process has whole, or those of its share: among all with True, else among a group."""
+    if shards is False:
+        return Proxies(**options)
+    return ShardedProxies(**options, group=None if shards is True else shards)

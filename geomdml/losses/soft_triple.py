@@ -30,8 +30,8 @@ class SoftTripleLoss(nn.Module):
         reduction: "mean", "sum" or "none".
         sample, others: share of the classes that a training batch is compared with, and which: see `Proxies`. The mean
             distance of `relative` is then that to these classes.
-        shards: processes that each have a part of the classes, such as torch.distributed.group.WORLD, and all get the
-            same embeddings (`geomdml.distributed.DistributedLoss`); None: each has all.
+        shards: True divides the classes among all processes, a group among its own, and False gives each process all.
+            They are called with the same embeddings (`geomdml.distributed.DistributedLoss`).
 
     Raises:
         ValueError, TypeError: sizes below 1, a space in its "ball" chart, labels outside 0…C−1, embeddings of another
@@ -62,7 +62,7 @@ class SoftTripleLoss(nn.Module):
         reduction: Reduction = "mean",
         sample: float = 1.0,
         others: Others = "random",
-        shards: Group | None = None,
+        shards: Group | bool = False,
     ) -> None:
         super().__init__()
         self.space = in_unbounded_chart(Euclidean() if space is None else space)

@@ -26,7 +26,7 @@ from torch import Tensor, distributed, multiprocessing, nn
 __all__ = ["CASES", "LossVerdict", "judge_loss"]
 
 _ROWS, _CLASSES = 12, 4
-CASES = ("equal shares", "unequal shares", "a sample twice", "a rank without a class")
+CASES = ("equal shares", "a sample twice", "a rank without a class", "unequal shares")
 
 
 @dataclass(frozen=True)
@@ -101,25 +101,45 @@ def judge_loss(
     except Exception as error:
         reason = str(error).partition("\n")[0]
         raise TypeError(f"loss {type(loss).__name__} cannot be sent to another process: {reason}") from error
+    tasks = [(count, case) for case in CASES for count in (0, *ranks)]  # 0: one process without a group
     with tempfile.TemporaryDirectory() as folder:
-        methods = multiprocessing.get_all_start_methods()
-        context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-        arguments = (packed, in_features, tuple(ranks), timeout, Path(folder))
-        workers = [context.Process(target=_work, args=(rank, *arguments)) for rank in range(max(ranks))]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
+        while tasks:  # a library may bring a process down: the others go on without that task
+            _run(tasks, packed, in_features, timeout, Path(folder))
+            done = [_is_done(Path(folder), *task) for task in tasks]
+            tasks = tasks[done.index(False) + 1 :] if False in done else []
         found = [_read(Path(folder), count, case, tolerance) for count in ranks for case in CASES]
     if not quiet:
         print(*found, sep="\n")
     return found
 
 
+def _run(tasks: Sequence[tuple[int, str]], packed: bytes, in_features: int, timeout: float, folder: Path) -> None:
+    """Do the tasks in new processes, until all are done or one of them has died."""
+    methods = multiprocessing.get_all_start_methods()
+    context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    most = max(max(count, 1) for count, _ in tasks)
+    arguments = (tasks, packed, in_features, timeout, folder)
+    workers = [context.Process(target=_work, args=(rank, *arguments)) for rank in range(most)]
+    for worker in workers:
+        worker.start()
+    while any(worker.is_alive() for worker in workers):
+        time.sleep(0.02)
+        if any(worker.exitcode for worker in workers):
+            for worker in workers:
+                worker.join(1)  # time to say that the other is gone
+                worker.kill()
+    for worker in workers:
+        worker.join()
+
+
+def _is_done(folder: Path, count: int, case: str) -> bool:
+    return all((folder / f"{count} {rank} {case}.pt").exists() for rank in range(max(count, 1)))
+
+
 def _read(folder: Path, count: int, case: str, tolerance: float) -> LossVerdict:
     """The verdict on what the processes wrote."""
     alone = _load(folder, 0, 0, case)
-    failed = "a process ended without a word"
+    failed = "a process crashed"
     if alone is None or "failure" in alone:
         raise ValueError(f"loss fails in one process without a group: {alone['failure'] if alone else failed}")
     norm = alone["gradient"].norm()
@@ -138,7 +158,7 @@ def _read(folder: Path, count: int, case: str, tolerance: float) -> LossVerdict:
 
 def _closed(failure: str) -> bool:
     """Whether a failure only says that another process has ended."""
-    return any(word in failure for word in ("closed by peer", "Timed out", "reset by peer", "without a word"))
+    return any(word in failure for word in ("closed by peer", "Timed out", "reset by peer"))
 
 
 def _load(folder: Path, count: int, rank: int, case: str) -> dict[str, Any] | None:
@@ -146,31 +166,30 @@ def _load(folder: Path, count: int, rank: int, case: str) -> dict[str, Any] | No
     return torch.load(path, weights_only=True) if path.exists() else None
 
 
-def _work(rank: int, packed: bytes, in_features: int, ranks: tuple[int, ...], timeout: float, folder: Path) -> None:
-    """What a process does: its part of every case. Count 0 is one process without a group."""
+def _work(
+    rank: int,
+    tasks: Sequence[tuple[int, str]],
+    packed: bytes,
+    in_features: int,
+    timeout: float,
+    folder: Path,
+) -> None:
+    """What a process does: its part of every task."""
     warnings.simplefilter("ignore")  # those of the library under judgement
     torch.set_num_threads(1)
-    for count in (0, *ranks):
-        for case in CASES:
-            if rank < max(count, 1):
-                try:
-                    found: dict[str, Any] = _one(rank, packed, in_features, count, case, timeout, folder)
-                # What the library under judgement raises is what there is to say.
-                except Exception as error:
-                    line = re.sub(r"^\[.*?\] ", "", str(error).strip().partition("\n")[0])  # a place in C++
-                    place = traceback.extract_tb(error.__traceback__)[-1]
-                    found = {"failure": f"{type(error).__name__}: {line} ({Path(place.filename).name}:{place.lineno})"}
-                torch.save(found, path := folder / f"{count} {rank} {case}.pt.part")
-                path.rename(path.with_suffix(""))
-            _wait(folder, count, case, 3 * timeout)
-
-
-def _wait(folder: Path, count: int, case: str, seconds: float) -> None:
-    """Until all have said what they found: one that failed early does not begin the next case alone."""
-    paths = [folder / f"{count} {rank} {case}.pt" for rank in range(max(count, 1))]
-    end = time.monotonic() + seconds
-    while not all(path.exists() for path in paths) and time.monotonic() < end:
-        time.sleep(0.02)
+    for count, case in tasks:
+        if rank < max(count, 1):
+            try:
+                found: dict[str, Any] = _one(rank, packed, in_features, count, case, timeout, folder)
+            # What the library under judgement raises is what there is to say.
+            except Exception as error:
+                line = re.sub(r"^\[.*?\] ", "", str(error).strip().partition("\n")[0])  # a place in C++
+                place = traceback.extract_tb(error.__traceback__)[-1]
+                found = {"failure": f"{type(error).__name__}: {line} ({Path(place.filename).name}:{place.lineno})"}
+            torch.save(found, path := folder / f"{count} {rank} {case}.pt.part")
+            path.rename(path.with_suffix(""))
+        while not _is_done(folder, count, case):  # one that failed early does not begin the next task alone
+            time.sleep(0.02)
 
 
 def _one(

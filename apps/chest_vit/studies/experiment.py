@@ -9,6 +9,7 @@ from torch import Tensor
 from apps.chest_vit.data import RetrievalData
 from apps.chest_vit.losses import NAMED, start_proxies
 from apps.chest_vit.model import CHEST
+from apps.chest_vit.own_proxies import clip_gradients
 from apps.chest_vit.studies.cached_maps import KeptMaps, Part
 from apps.chest_vit.studies.observations import ambiguity, correlation, gradient_norms, means
 from apps.compare import loop
@@ -114,8 +115,7 @@ class ChestExperiment:
 
         def clip(optimizer: torch.optim.Optimizer, progress: float) -> None:
             if self.clip_gradients:
-                weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-                torch.nn.utils.clip_grad_norm_(weights, self.clip_gradients)
+                clip_gradients(model, self.clip_gradients)
 
         return loop.train(
             trial,
