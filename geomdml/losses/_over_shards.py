@@ -65,9 +65,10 @@ def columns_of_all(matrix: Float[Tensor, "B S"], group: Group | None) -> Float[T
     return matrix if group is None else gather(matrix.T, group).T
 
 
-def class_counts(classes: int, group: Group | None) -> list[int]:
+def class_counts(proxies: Float[Tensor, "C K D"], group: Group | None) -> list[int]:
     """How many classes each process has."""
-    return [classes] if group is None else gather(torch.tensor([classes]), group).tolist()
+    classes = len(proxies)
+    return [classes] if group is None else gather(torch.tensor([classes], device=proxies.device), group).tolist()
 
 
 def own_triplets(

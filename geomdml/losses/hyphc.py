@@ -64,8 +64,7 @@ class HypHCLoss(nn.Module):
         checks.vectors(proxies=proxies)
         if proxies.ndim != 3 or not len(proxies):
             raise ValueError(f"proxies has shape {tuple(proxies.shape)}; expected (C, K, D), none of them 0")
-        classes, centers = proxies.shape[:2]
-        counts = class_counts(classes, group)
+        centers, counts = proxies.shape[1], class_counts(proxies, group)
         count = self.triplets or sum(counts)
         triplets = draw_triplets(sum(counts), centers, count, proxies.device, generator)
         points, c = proxies.flatten(0, 1), in_tangent_chart(space or self.space).c
