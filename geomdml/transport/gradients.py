@@ -24,7 +24,7 @@ from geomdml._core.numerics import wide
 from geomdml.transport.newton import schur
 from geomdml.transport.problem import Problem, Solution, first, log_weight
 
-__all__ = ["by_implicit_rule", "enveloped", "implicit", "optimum", "refusing", "unrolled"]
+__all__ = ["by_implicit_rule", "enveloped", "implicit", "last", "optimum", "refusing", "unrolled"]
 
 
 def optimum(problem: Problem, found: Solution) -> tuple[Tensor, Tensor, Tensor]:
@@ -63,7 +63,7 @@ def enveloped(
         return *_scaled(grad, inputs[4:7], inputs[1:3], problem.penalty), *[None] * 5
 
     held = (x.detach() for x in (problem.reg, plan, f, g))
-    return Differentiable.apply(_last, gradient, second, *problem[:3], *held, value)
+    return Differentiable.apply(last, gradient, second, *problem[:3], *held, value)
 
 
 def by_implicit_rule(problem: Problem) -> Second:
@@ -86,7 +86,7 @@ def by_implicit_rule(problem: Problem) -> Second:
     return second
 
 
-def _last(*inputs: Tensor) -> Tensor:
+def last(*inputs: Tensor) -> Tensor:
     """What is known already, as a function of the inputs."""
     return inputs[-1].view_as(inputs[-1])
 
@@ -112,7 +112,7 @@ def refusing(problem: Problem, found: Solution, what: str, instead: str) -> Solu
     def gradient(grad: Tensor, *inputs: Tensor) -> tuple[Tensor | None, ...]:
         return *_refuse(grad, *inputs[:3], message), None
 
-    plan, f, g = (Differentiable.apply(_last, gradient, None, *problem[:3], held) for held in found[:3])
+    plan, f, g = (Differentiable.apply(last, gradient, None, *problem[:3], held) for held in found[:3])
     return found._replace(plan=plan, f=f, g=g)
 
 
@@ -139,7 +139,7 @@ def implicit(problem: Problem, found: Solution) -> Solution:
     def gradient(grad: Tensor, *inputs: Tensor) -> tuple[Tensor | None, ...]:
         return *_implicit_gradient(grad, *inputs, *problem.penalty), None, None
 
-    f, g = Differentiable.apply(_last, gradient, None, cost, a, b, eps, potentials).split(cost.shape[-2:], -1)
+    f, g = Differentiable.apply(last, gradient, None, cost, a, b, eps, potentials).split(cost.shape[-2:], -1)
     plan = a.mT * _density(problem, f, g) * b
     plan = found.plan + (plan - plan.detach())  # to the last bit the plan found
     return found._replace(plan=plan, f=f + eps * log_weight(a), g=g + eps * log_weight(b))

@@ -17,13 +17,14 @@ import torch
 from torch import Tensor
 
 from geomdml._core.numerics import wide
-from geomdml.transport.scaling import Scaling, Side
+from geomdml.transport.scaling import Scaling, Side, product
 
 __all__ = ["newton_step", "schur"]
 
 _REDUCTION = 0.1  # of the residual by conjugate gradients: far from the solution, more is wasted
 _LONGEST = 5.0  # change of a log x in one step: the second-order model is good for little more
 _TRIALS = 10  # of halving a step, and of doubling it
+_MOST = 24  # iterations where H cannot be factorised: a rough direction is one, too
 _SMALL = 128  # up to this size a factorisation costs less than some ten iterations
 
 
@@ -41,15 +42,21 @@ def newton_step(state: Scaling, s: Tensor, which: Tensor, tol: Tensor) -> int:
     back = damped * y / t
 
     def hessian(d: Tensor) -> Tensor:
-        return diagonal * d - x * torch.bmm(back * torch.bmm(x * d, K), K.mT)
+        return diagonal * d - x * product(back * product(x * d, K), K.mT)
 
-    size, singular = min(K.shape[-2:]), math.isinf(rows.penalty) and math.isinf(columns.penalty)
+    size, whole, singular = (
+        min(K.shape[-2:]),
+        isinstance(K, Tensor),
+        math.isinf(rows.penalty) and math.isinf(columns.penalty),
+    )
     error = rhs.abs().sum(-1, keepdim=True)
     enough = torch.maximum((error / target.sum(-1, keepdim=True)).clamp(max=_REDUCTION), 0.1 * tol / error)
     solved, iterations = False, 0
-    if not (state.hard or size <= _SMALL):
+    if not whole:
+        d, _, iterations = _conjugate_gradients(hessian, rhs, diagonal, enough, _MOST)
+    elif not (state.hard or size <= _SMALL):
         d, solved, iterations = _conjugate_gradients(hessian, rhs, diagonal, enough, size // 4)
-    if not solved:
+    if whole and not solved:
         state.hard, plan = True, K * y * x.mT
         d, iterations = schur(plan, diagonal, c / damped, rhs, singular=singular).to(x), iterations + 1
         d = torch.where(d.isfinite(), d, 0.0)

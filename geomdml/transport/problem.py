@@ -23,7 +23,9 @@ __all__ = [
     "marginals",
     "penalties",
     "potential",
+    "refuse_transforms",
     "regularisation",
+    "spread_weights",
 ]
 
 Array = np.ndarray
@@ -70,16 +72,18 @@ def log_weight(w: Tensor) -> Tensor:
 def marginals(cost: Tensor, a: Tensor | None, b: Tensor | None, *, equal_sums: bool) -> tuple[Tensor, Tensor]:
     """The marginals, uniform where there are none, (..., n) and (..., m) in the dtype of the result; or an error."""
     checks.floating(cost=cost)
-    inputs = [x for x in (cost, a, b) if isinstance(x, Tensor)]
-    if checks.transformed(*inputs) or any(_has_tangent(x) for x in inputs):
-        raise NotImplementedError(
-            "optimal transport under a transform of torch.func (grad, vmap, jvp, jacfwd, hessian) or in forward mode; "
-            "expected torch.autograd.grad (also of a gradient of the value), and leading dimensions in place of vmap"
-        )
+    refuse_transforms(cost, a, b)
     if cost.ndim < 2 or 0 in cost.shape:
         raise ValueError(f"cost has shape {tuple(cost.shape)}; expected (..., n, m), none of them 0")
     checks.finite(cost=cost)
-    (*batch, n, m), given = cost.shape, {}
+    return spread_weights(cost, cost.shape, a, b, equal_sums=equal_sums)
+
+
+def spread_weights(
+    cost: Tensor, shape: torch.Size, a: Tensor | None, b: Tensor | None, *, equal_sums: bool
+) -> tuple[Tensor, Tensor]:
+    """The marginals of costs of a shape, like a tensor that has their dtype and device."""
+    (*batch, n, m), given = shape, {}
     if a is None and b is None:
         dtype = result_dtype(cost)
         return cost.new_full((*batch, n), 1 / n, dtype=dtype), cost.new_full((*batch, m), 1 / m, dtype=dtype)
@@ -87,7 +91,7 @@ def marginals(cost: Tensor, a: Tensor | None, b: Tensor | None, *, equal_sums: b
         if weights is None:
             continue
         checks.floating(**{name: weights})
-        fits = weights.ndim >= 1 and weights.shape[-1] == count and weights.ndim <= cost.ndim - 1
+        fits = weights.ndim >= 1 and weights.shape[-1] == count and weights.ndim <= len(shape) - 1
         if not fits or any(w not in (1, c) for w, c in zip(weights.shape[-2::-1], batch[::-1], strict=False)):
             want = " or ".join(map(str, dict.fromkeys([(count,), (*batch, count)])))
             raise ValueError(f"{name} has shape {tuple(weights.shape)}; expected {want}")
@@ -117,6 +121,15 @@ def marginals(cost: Tensor, a: Tensor | None, b: Tensor | None, *, equal_sums: b
                 "expected equal sums, or marginal_penalty= for unbalanced transport"
             )
     return whole["a"], whole["b"]
+
+
+def refuse_transforms(*inputs: Tensor | None) -> None:
+    tensors = [x for x in inputs if isinstance(x, Tensor)]
+    if checks.transformed(*tensors) or any(_has_tangent(x) for x in tensors):
+        raise NotImplementedError(
+            "optimal transport under a transform of torch.func (grad, vmap, jvp, jacfwd, hessian) or in forward mode; "
+            "expected torch.autograd.grad (also of a gradient of the value), and leading dimensions in place of vmap"
+        )
 
 
 def _has_tangent(x: Tensor) -> bool:

@@ -10,12 +10,12 @@ with ε, so they are what one level of ε hands to the next.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["Scaling", "Side"]
+__all__ = ["Scaling", "Side", "product"]
 
 
 class Side(NamedTuple):
@@ -37,9 +37,9 @@ class Side(NamedTuple):
         """x, with the value where there is no weight."""
         return x if self.hole is None else x.masked_fill(self.hole == 1, value)
 
-    def sums(self, x: Tensor, K: Tensor) -> Tensor:
+    def sums(self, x: Tensor, K: Any) -> Tensor:
         """x K, and 1 where there is no weight, so that it can be divided by."""
-        return torch.bmm(x, K) if self.hole is None else torch.baddbmm(self.hole, x, K)
+        return product(x, K) if self.hole is None else self.hole + product(x, K)
 
     def scale(self, s: Tensor, potential: Tensor, eps: Tensor) -> Tensor:
         """x with x·s = a; or, under a penalty ρ, with x·s = a·exp(−f/ρ), where f = potential + ε log x."""
@@ -63,6 +63,11 @@ class Side(NamedTuple):
         return self.fill(self.weight, 1.0).log()
 
 
+def product(x: Tensor, K: Any) -> Tensor:
+    """x K, for a kernel that is a (B, n, m) matrix, or none but can be multiplied by (`geomdml.transport.tiles`)."""
+    return torch.bmm(x, K) if isinstance(K, Tensor) else x @ K
+
+
 class Scaling:
     """The state (x, K, y) of B problems at regularisation ε; vectors are rows, (B, 1, n) and (B, 1, m).
 
@@ -80,15 +85,20 @@ class Scaling:
         if not (math.isinf(self.rows.penalty) and math.isinf(self.columns.penalty)):
             g = g - g.mean(-1, keepdim=True)  # `shift` finds it again, and K is more exact without it
         self.hard = False  # whether conjugate gradients were too slow with this kernel
+        below = self.build(g)
+        self.g0 = g - below
+        self.y = self.columns.weight * (below / self.eps).clamp(min=-self.reach).exp_()
+        self.sweep(self.row_sums())
+
+    def build(self, g: Tensor) -> Tensor:
+        """Make f₀ and K; how far below g̃ that g₀ is."""
         K = self.columns.fill(g, -math.inf) - self.cost
         self.f0 = -K.amax(-1).unsqueeze(-2)
         K += self.rows.fill(self.f0, -math.inf).mT
         below = self.columns.fill(K.amax(-2, keepdim=True), 0.0)
         K -= below
         self.K = K.div_(self.eps).exp_()
-        self.g0 = g - below
-        self.y = self.columns.weight * (below / self.eps).clamp_(min=-self.reach).exp_()
-        self.sweep(self.row_sums())
+        return below
 
     def row_sums(self) -> Tensor:
         return self.rows.sums(self.y, self.K.mT)

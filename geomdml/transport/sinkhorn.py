@@ -22,7 +22,7 @@ from geomdml.transport.problem import (
 )
 from geomdml.transport.solve import solve
 
-__all__ = ["Grad", "Transport", "sinkhorn"]
+__all__ = ["Grad", "Transport", "sinkhorn", "warned"]
 
 _IN_CACHE = 2**18  # entries
 
@@ -191,18 +191,23 @@ def _solve(
     return tuple(x.contiguous() for x in _warned(found, tol, max_iter))
 
 
-def _warned(found: Solution, tol: float, max_iter: int) -> Solution:
-    """The solution, with a warning where it is none."""
-    unmet = ~(found.error <= tol)
+def warned(iterations: Tensor, error: Tensor, tol: float, max_iter: int, *, stacklevel: int = 3) -> None:
+    """Warn where there is no solution."""
+    unmet = ~(error <= tol)
     if unmet.any():
-        stopped = found.iterations.max() >= max_iter
         advice = (
-            "expected a larger max_iter, tol or reg" if stopped else "more do not help; expected a larger tol or reg"
+            "expected a larger max_iter, tol or reg"
+            if iterations.max() >= max_iter
+            else "more do not help; expected a larger tol or reg"
         )
         warnings.warn(
             f"sinkhorn: {int(unmet.sum())} of {len(unmet)} problems did not converge; their marginals are off by up to "
-            f"{found.error.max():.1e} after {found.iterations.max():.0f} iterations, tol = {tol:.1e}; {advice}",
+            f"{error.max():.1e} after {iterations.max():.0f} iterations, tol = {tol:.1e}; {advice}",
             RuntimeWarning,
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
+
+
+def _warned(found: Solution, tol: float, max_iter: int) -> Solution:
+    warned(found.iterations, found.error, tol, max_iter, stacklevel=4)
     return found

@@ -8,6 +8,7 @@ guarantee; Newton's steps tens, and hundreds where the plan is close to a permut
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from geomdml.transport.problem import Array, Problem, Solution, first
 from geomdml.transport.rescue import LARGEST, rescue
 from geomdml.transport.scaling import Scaling, Side
 
-__all__ = ["solve"]
+__all__ = ["iterate", "reach", "solve"]
 
 _FACTOR = 4.0  # between two levels of ε
 _FIRST = 0.25  # the first level, as a share of the range of the costs: K has no small entries there
@@ -50,12 +51,18 @@ def _fast(
     """By scalings, after iterations that were `tried`."""
     sides = Side.of(problem.a, problem.penalty[0]), Side.of(problem.b, problem.penalty[1])
     state = Scaling(problem.cost, sides, problem.reg, first(problem, *start))
-    error, count = _iterate(state, tol, max_iter - tried, bail_out=_NEAR)
-    count = count + tried
+    low, high = torch.aminmax(problem.cost.flatten(1), dim=-1)
+    error, count = reach(state, high - low, tol, max_iter - tried)
+    return Solution(state.plan(), *state.absolute(), torch.from_numpy(count + tried), torch.from_numpy(error))
+
+
+def reach(state: Scaling, spread: Tensor, tol: float, max_iter: int) -> tuple[Array, Array]:
+    """Error and iterations of each problem at its ε, if need be by way of larger ones; `spread` (B,) of the costs."""
+    error, count = iterate(state, tol, max_iter, bail_out=_NEAR)
     if not (error <= tol).all() and count.max() < max_iter:
-        error, used = _descend(state, _levels(problem), tol, max_iter - count.max())
+        error, used = _descend(state, _levels(state.eps, spread), tol, max_iter - count.max())
         count = count + used
-    return Solution(state.plan(), *state.absolute(), torch.from_numpy(count), torch.from_numpy(error))
+    return error, count
 
 
 def _rescued(problem: Problem, found: Solution, tol: float, max_iter: int) -> Solution:
@@ -78,7 +85,7 @@ def _rescued(problem: Problem, found: Solution, tol: float, max_iter: int) -> So
 
 def _descend(state: Scaling, levels: list[Tensor], tol: float, most: float) -> tuple[Array, Array]:
     """Error and iterations of each problem, solved for one ε after the other, to `tol` for the last."""
-    guess, count = torch.zeros_like(state.g0), np.zeros(len(state.cost))
+    guess, count = torch.zeros_like(state.g0), np.zeros(len(state.eps))
     solved: list[Tensor] = []
     for eps in levels:
         if len(solved) >= 2:
@@ -87,26 +94,25 @@ def _descend(state: Scaling, levels: list[Tensor], tol: float, most: float) -> t
             guess = solved[-1]
         state.eps = eps
         state.absorb(guess)
-        error, used = _iterate(state, tol if eps is levels[-1] else max(_LEVEL_TOL, tol), most - count.max())
+        error, used = iterate(state, tol if eps is levels[-1] else max(_LEVEL_TOL, tol), most - count.max())
         count = count + used
         solved.append(state.relative())
     return error, count
 
 
-def _levels(problem: Problem) -> list[Tensor]:
-    """ε from _FIRST of the range of each problem's costs down to its reg, by _FACTOR or a little more."""
-    low, high = torch.aminmax(problem.cost.flatten(1), dim=-1)
-    ratio = (_FIRST * (high - low).view(-1, 1, 1) / problem.reg).clamp(min=1.0)
+def _levels(reg: Tensor, spread: Tensor) -> list[Tensor]:
+    """ε from _FIRST of the spread of each problem's costs down to its reg, by _FACTOR or a little more."""
+    ratio = (_FIRST * spread.view(-1, 1, 1) / reg).clamp(min=1.0)
     steps = int(math.log(float(ratio.max())) / math.log(_FACTOR))
-    return [*(problem.reg * ratio ** (k / steps) for k in range(steps, 0, -1)), problem.reg]
+    return [*(reg * ratio ** (k / steps) for k in range(steps, 0, -1)), reg]
 
 
-def _iterate(state: Scaling, tol: float, most: float, bail_out: float = math.inf) -> tuple[Array, Array]:
+def iterate(state: Scaling, tol: float, most: float, bail_out: float = math.inf) -> tuple[Array, Array]:
     """Error and iterations of each problem, at the tolerance or where it goes no further.
 
     An error above `bail_out` after _WARM_UP iterations ends it too.
     """
-    apart = _looks_apart(state.cost)
+    apart = _looks_apart(state.K)
     mass = state.rows.weight.sum(-1).flatten().cpu().double().numpy()
     best = before = np.full_like(mass, np.inf)
     idle = used = newton = np.zeros_like(mass)  # newton: iterations within Newton's steps
@@ -147,6 +153,6 @@ def _to_come(error: Array, before: Array, tol: float) -> Array:
         return np.log(tol / error) / np.minimum(np.log(error / before), -1e-9)
 
 
-def _looks_apart(cost: Tensor) -> int:
+def _looks_apart(kernel: Any) -> int:
     """Iterations from one look at the error to the next: on a GPU, and for small problems, a look takes longer."""
-    return 8 if cost.device.type != "cpu" or cost.numel() < 2**18 else 1
+    return 8 if kernel.device.type != "cpu" or kernel.numel() < 2**18 else 1

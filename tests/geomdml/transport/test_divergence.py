@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geomdml.spaces import Hyperbolic
-from geomdml.transport import exact, sinkhorn, sinkhorn_divergence
+from geomdml.transport import divergence, exact, sinkhorn, sinkhorn_divergence
 from tests.generators.transport import weights
 
 seeds = st.integers(0, 2**31)
@@ -92,6 +92,22 @@ def test_gradient_is_zero_at_the_minimum_and_leads_there():
         (gradient,) = torch.autograd.grad(value, y)
         y = (y - 1.5 * gradient).detach().requires_grad_()
     assert float(value.detach()) < 1e-3
+
+
+def test_pairs_of_clouds_are_as_one_after_the_other():
+    x, y = (torch.stack([points(n, seed) for seed in range(3)]) for n in (4, 6))
+    a = torch.stack([weights(4, torch.Generator().manual_seed(seed)) for seed in range(3)])
+    together = sinkhorn_divergence(x, y + 1, 0.3, a)
+    alone = [sinkhorn_divergence(*pair, 0.3, w) for *pair, w in zip(x, y + 1, a, strict=True)]
+    torch.testing.assert_close(together, torch.stack(alone), rtol=0, atol=1e-8)
+    assert sinkhorn_divergence(x, x, 0.3).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_large_clouds_without_their_costs(monkeypatch):
+    x, y = points(30, 0), points(20, 1)
+    expected = float(sinkhorn_divergence(x, y, 0.5))
+    monkeypatch.setattr(divergence, "_WHOLE", 100)
+    assert float(sinkhorn_divergence(x, y, 0.5)) == pytest.approx(expected, abs=1e-8)
 
 
 def test_refusals():
