@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import InterpolationMode, v2
 
-from apps.datasets.labelled_images import LabelledImages, join
+from apps.datasets.labelled_images import Box, LabelledImages, join, resized_part
 from apps.datasets.registry import (
     BENCHMARKS,
     OWN,
@@ -105,14 +105,7 @@ class RetrievalData(L.LightningDataModule):
         ):
             if not low <= value <= high:
                 raise ValueError(f"--data.{name} = {value}; expected {low} to {high}")
-        self.augment = v2.Compose(
-            [
-                v2.RandomRotation(rotate, InterpolationMode.BILINEAR, fill=255) if rotate else v2.Identity(),
-                v2.RandomResizedCrop(size, (crop_scale, 1.0), interpolation=InterpolationMode.BICUBIC),
-                v2.RandomHorizontalFlip() if flip else v2.Identity(),
-                v2.ColorJitter(jitter, jitter, jitter) if jitter else v2.Identity(),
-            ]
-        )
+        self.augment = Augmentation(size, crop_scale, flip=flip, rotate=rotate, jitter=jitter)
         self.whole = v2.Compose([v2.Resize(round(size / centre_crop), InterpolationMode.BICUBIC), v2.CenterCrop(size)])
 
     @cached_property
@@ -218,10 +211,36 @@ RetrievalData.__doc__ = (RetrievalData.__doc__ or "").format(
 )
 
 
+class Augmentation:
+    """Random parts of images, mirrored and in other colours; of a file, no more is decoded than its part shows."""
+
+    def __init__(self, size: int, crop_scale: float, *, flip: bool, rotate: float, jitter: float) -> None:
+        self.size = size
+        self.rotate = v2.RandomRotation(rotate, InterpolationMode.BILINEAR, fill=255) if rotate else None
+        self.crop = v2.RandomResizedCrop(size, (crop_scale, 1.0))
+        self.after = v2.Compose(
+            [
+                v2.RandomHorizontalFlip() if flip else v2.Identity(),
+                v2.ColorJitter(jitter, jitter, jitter) if jitter else v2.Identity(),
+            ]
+        )
+
+    def __call__(self, images: LabelledImages, row: int) -> Tensor:
+        """Image `row`, by torch's random numbers."""
+        if self.rotate is None:
+            return self.after(images.part(row, self._choose, self.size))
+        return self.after(resized_part(self.rotate(images.image(row)), self._choose, self.size))
+
+    def _choose(self, height: int, width: int) -> Box:
+        form = torch.empty((), dtype=torch.uint8).expand(3, height, width)
+        box = self.crop.make_params([form])
+        return box["top"], box["left"], box["height"], box["width"]
+
+
 class Augmented(Dataset):
     """Batches of augmented images, each under the seed of its draw."""
 
-    def __init__(self, images: LabelledImages, augment: v2.Transform) -> None:
+    def __init__(self, images: LabelledImages, augment: Augmentation) -> None:
         self.images, self.augment = images, augment
 
     def __getitem__(self, draws: list[Draw]) -> ImageBatch:
@@ -231,7 +250,7 @@ class Augmented(Dataset):
         row = draw.image
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(draw.seed)
-            return self.augment(self.images.image(row)), int(self.images.labels[row]), row
+            return self.augment(self.images, row), int(self.images.labels[row]), row
 
 
 class Whole(Dataset):

@@ -13,18 +13,20 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from PIL.PngImagePlugin import PngImageFile
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
 from apps.datasets import left_out as counts
+from apps.datasets.labelled_images import Choose, resized_part
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 # Never more, whatever a file's name says: some of Pillow's other readers start programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 SHOWN = 3
+_LYING = (5, 6, 7, 8)  # orientations of EXIF whose rows are columns of the file
 
 Item = TypeVar("Item")
 
@@ -49,6 +51,11 @@ class Files:
     def __getitem__(self, row: int) -> UInt8[Tensor, "3 H W"]:
         return decode(self.paths[row], self.size)
 
+    def part(self, row: int, choose: Choose, size: int) -> UInt8[Tensor, "3 size size"]:
+        if self.size is None:
+            return decode_part(self.paths[row], choose, size)
+        return resized_part(self[row], choose, size)
+
     def file(self, row: int) -> Path:
         return self.paths[row]
 
@@ -68,6 +75,30 @@ def decode(path: Path | Encoded, size: int | None = None) -> UInt8[Tensor, "3 H 
         if size is not None:
             rgb = ImageOps.fit(rgb, (size, size), Image.Resampling.BICUBIC)
         return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
+
+
+def decode_part(path: Path, choose: Choose, size: int) -> UInt8[Tensor, "3 size size"]:
+    """A part of an image file, as `decode` gives it, at size × size; `choose` is given its height and width.
+
+    No more than that part is made a tensor, and of a JPEG no more detail is decoded than the size can show.
+    """
+    with _image(path) as image:
+        height, width = image.height, image.width
+        if image.getexif().get(ExifTags.Base.Orientation, 1) in _LYING:
+            height, width = width, height
+        top, left, rows, columns = choose(height, width)
+        share = 2 * size / min(rows, columns)
+        if share < 1:
+            image.draft(None, (math.ceil(image.width * share), math.ceil(image.height * share)))
+        _scale_transparent_colour(image)
+        rgb = _rgb(ImageOps.exif_transpose(image))
+        down, across = rgb.height / height, rgb.width / width  # what the draft has left
+        box = (left * across, top * down, (left + columns) * across, (top + rows) * down)
+        x, y, right, bottom = math.floor(box[0]), math.floor(box[1]), math.ceil(box[2]), math.ceil(box[3])
+        part = rgb.crop((x, y, right, bottom))  # first, so that nothing from around it is averaged in
+        inside = (box[0] - x, box[1] - y, box[2] - x, box[3] - y)
+        part = part.resize((size, size), Image.Resampling.BICUBIC, box=inside)
+        return torch.from_numpy(np.array(part)).permute(2, 0, 1).contiguous()
 
 
 def whole(paths: Sequence[Path], root: Path, *, strict: bool, left_out: dict[str, int] | None = None) -> list[Path]:

@@ -1,6 +1,6 @@
 """What every image data set of the apps is: labelled images that are read one at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -8,8 +8,13 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Int64, UInt8
 from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as F
 
 from apps.io.labels import check_labels
+
+Box = tuple[int, int, int, int]  # top, left, height, width
+Choose = Callable[[int, int], Box]  # of an image's height and width
 
 
 class Source(Protocol):
@@ -59,6 +64,10 @@ class LabelledImages:
     def image(self, i: int) -> UInt8[Tensor, "3 H W"]:
         """Image i in RGB, 0 to 255; some sources give every image its own height and width."""
         return self.source[i]
+
+    def part(self, i: int, choose: Choose, size: int) -> UInt8[Tensor, "3 size size"]:
+        """A part of image i, chosen by its height and width, at size × size; of a file no more is decoded."""
+        return _part(self.source, i, choose, size)
 
     def of_classes(self, class_indices: Sequence[int]) -> "LabelledImages":
         """The images of some classes, in their order; class_indices[n] becomes class n.
@@ -119,9 +128,17 @@ class _Joined:
     lengths: tuple[int, ...]
 
     def __getitem__(self, row: int) -> UInt8[Tensor, "3 H W"]:
+        source, row = self._place(row)
+        return source[row]
+
+    def part(self, row: int, choose: Choose, size: int) -> UInt8[Tensor, "3 size size"]:
+        source, row = self._place(row)
+        return _part(source, row, choose, size)
+
+    def _place(self, row: int) -> tuple[Source, int]:
         for source, length in zip(self.sources, self.lengths, strict=True):
             if row < length:
-                return source[row]
+                return source, row
             row -= length
         raise IndexError(f"there are {sum(self.lengths)} images")
 
@@ -133,3 +150,16 @@ class _Chosen:
 
     def __getitem__(self, row: int) -> UInt8[Tensor, "3 H W"]:
         return self.source[self.rows[row]]
+
+    def part(self, row: int, choose: Choose, size: int) -> UInt8[Tensor, "3 size size"]:
+        return _part(self.source, self.rows[row], choose, size)
+
+
+def _part(source: Source, row: int, choose: Choose, size: int) -> UInt8[Tensor, "3 size size"]:
+    """By the source itself, where it can do with less than the image."""
+    own = getattr(source, "part", None)
+    return resized_part(source[row], choose, size) if own is None else own(row, choose, size)
+
+
+def resized_part(image: UInt8[Tensor, "3 H W"], choose: Choose, size: int) -> UInt8[Tensor, "3 size size"]:
+    return F.resized_crop(image, *choose(*image.shape[-2:]), [size, size], InterpolationMode.BICUBIC)
