@@ -124,13 +124,13 @@ def sinkhorn_points(
     reg = float(reg)
     with torch.no_grad():
         clouds = Clouds(wide(x.detach()), wide(y.detach()), p, space)
-        weights = tuple(wide(w.detach())[None, None] for w in (a, b))
-        f, g, iterations, error = _solve(clouds, *weights, reg, tol, max_iter)
+        rows, columns = (wide(w.detach())[None, None] for w in (a, b))
+        f, g, iterations, error = _solve(clouds, rows, columns, reg, tol, max_iter)
         warned(iterations, error, tol, max_iter)
         f, g = f[0, 0], g[0, 0]
         plan = Plan(clouds, f, g, reg, a.dtype)
-        fa, gb = (torch.where(w > 0, u, 0.0) @ w[0, 0] for u, w in ((f, weights[0]), (g, weights[1])))
-        mass = weights[1].sum()
+        fa, gb = (torch.where(w > 0, u, 0.0) @ w[0, 0] for u, w in ((f, rows), (g, columns)))
+        mass = columns.sum()
         value = (fa + gb).squeeze() - reg * mass
         sums, entropy = plan.tiles().moments()  # log T = (f + g − C)/reg, and the columns of the plan are met
         linear = torch.where(sums > 0, f * sums, 0.0).sum() + gb.squeeze() - reg * entropy

@@ -74,6 +74,8 @@ class Scaling:
     After `sweep`, y has just been renewed from t = Kᵀx: the column marginal y·t is met, that of the rows is not yet.
     """
 
+    K: Any  # as `product` takes
+
     def __init__(self, cost: Tensor, sides: tuple[Side, Side], eps: Tensor, g: Tensor) -> None:
         self.cost, self.eps, (self.rows, self.columns) = cost, eps, sides
         # log T may differ from log K by twice this much, and both are to be in the range of the format

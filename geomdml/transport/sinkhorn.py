@@ -1,7 +1,7 @@
 """Entropic optimal transport."""
 
 import warnings
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Bool, Float, Integer
@@ -37,7 +37,7 @@ class Transport(NamedTuple):
     converged: whether that is within the tolerance. Leading dimensions are those of the cost.
     """
 
-    plan: Float[Tensor, "*batch n m"]
+    plan: Any  # a tensor (..., n, m); a `Plan` of `sinkhorn_points`
     value: Float[Tensor, "*batch"]
     linear: Float[Tensor, "*batch"]
     f: Float[Tensor, "*batch n"]
