@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from geomdml._core import autograd
-from geomdml._core.all_pairs import float64, twofloat
+from geomdml._core.all_pairs import float64, native, twofloat
 from geomdml._core.all_pairs.rows import Rows, Slopes, polar
 from geomdml._core.numerics import product_width, result_dtype, result_form, tolerated_loss, unequal_entries, wide
 
@@ -141,7 +141,35 @@ def operator(name: str, chart: ChartKernel) -> Callable[[Tensor, Tensor, Tensor]
             by_c = ctx.needs_input_grad[2]
             return (*autograd.FirstDerivative.apply(derivatives, second, grad, *ctx.saved_tensors, by_c), None)
 
+    def native_derivatives(g: Tensor, x: Tensor, y: Tensor, c: Tensor, kept: Tensor, by_c: bool) -> tuple[Tensor, ...]:
+        if kept.dtype == torch.float64:  # as the torch code kept it
+            return gradients(chart, g, x, y, c, kept, by_c)
+        return native.gradients(name, chart.gradient, g, x, y, c, kept, by_c)
+
+    class NativeDistances(torch.autograd.Function):
+        """As `Distances`, outside of torch's compiler and transforms, and with less to call."""
+
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, y: Tensor, c: Tensor, keep: bool) -> Tensor:  # type: ignore[override]
+            found = native.distances(name, chart.value, x, y, c, keep)
+            result, kept = distances(chart, x, y, c, keep) if found is None else found
+            if keep:
+                ctx.save_for_backward(x, y, c, kept)
+            return result
+
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+            by_c = ctx.needs_input_grad[2]
+            if torch.is_grad_enabled():
+                return (
+                    *autograd.FirstDerivative.apply(native_derivatives, second, grad, *ctx.saved_tensors, by_c),
+                    None,
+                )
+            return (*native_derivatives(grad, *ctx.saved_tensors, by_c), None)
+
     def all_distances(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
+        if native.takes(x, y):
+            return NativeDistances.apply(x.contiguous(), y.contiguous(), c, torch.is_grad_enabled())
         keep, dtype = torch.is_grad_enabled() and not twofloat.is_needed(x, y), result_dtype(x, y)
         if autograd.in_forward_mode():
             return formula(x, y, c)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from geomdml._core import autograd
 from geomdml._core.numerics import LARGEST_RADIUS, home, result_dtype, result_form, sinh_half_difference, wide
+from geomdml._core.one_to_one import native
 
 LARGEST_HALF = LARGEST_RADIUS / 2  # of A/2; beyond, δ grows by what is cut off
 NEAR = 1e-15  # of s; below, digits are lost that a float32 has
@@ -237,14 +238,51 @@ def operator(name: str, chart: ChartKernel) -> Callable[[Tensor, Tensor, Tensor]
             by_c = ctx.needs_input_grad[2]
             return (*autograd.FirstDerivative.apply(derivatives, second, grad, *ctx.saved_tensors, by_c), None)
 
+    def native_derivatives(g: Tensor, x: Tensor, y: Tensor, c: Tensor, *kept: Any) -> tuple[Tensor, Tensor, Tensor]:
+        *kept, by_c = kept
+        if by_c:
+            kept = distances(chart, x, y, c, True)[1:]
+        if len(kept) == 3:  # as the torch code kept it
+            return gradients(chart, g, x, y, c, *kept, by_c)
+        return *native.gradients(chart.gradient, g, x, y, c, *kept), torch.zeros_like(c)
+
+    class NativeDistances(torch.autograd.Function):
+        """As `Distances`, outside of torch's compiler and transforms, and with less to call."""
+
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, y: Tensor, c: Tensor, keep: bool) -> Tensor:  # type: ignore[override]
+            found = native.distances(name, chart.value, x, y, c, keep)
+            result, *kept = distances(chart, x, y, c, keep) if found is None else found
+            if keep:
+                ctx.save_for_backward(x, y, c, *kept)
+            return result
+
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+            by_c = ctx.needs_input_grad[2]
+            if torch.is_grad_enabled():
+                return (
+                    *autograd.FirstDerivative.apply(native_derivatives, second, grad, *ctx.saved_tensors, by_c),
+                    None,
+                )
+            return (*native_derivatives(grad, *ctx.saved_tensors, by_c), None)
+
     def dist(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
-        rank = max(x.ndim, y.ndim)  # coordinates first, leading dimensions would no longer line up
-        x, y = (z.reshape(*(1,) * (rank - z.ndim), *z.shape) for z in (x, y))
+        x, y = _of_one_rank(x, y)
+        if native.takes(x, y):
+            return NativeDistances.apply(x.contiguous(), y.contiguous(), c, torch.is_grad_enabled())
         if autograd.in_forward_mode():
             return formula(x, y, c)
         return Distances.apply(*autograd.tell_apart(x, y), c, torch.is_grad_enabled())[0]
 
     return dist
+
+
+def _of_one_rank(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Coordinates first, leading dimensions would no longer line up."""
+    rank = max(x.ndim, y.ndim)
+    x, y = (z.reshape(*(1,) * (rank - z.ndim), *z.shape) for z in (x, y))
+    return x, y
 
 
 def _empty(x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
