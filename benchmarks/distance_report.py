@@ -21,7 +21,8 @@ class Rows(NamedTuple):
 
 
 def tables(results: Record) -> Iterator[Rows]:
-    """One of errors by radius (on a GPU two), one of costs a size."""
+    """One of errors by radius (on a GPU two), one of costs a size, those of what was measured in turn."""
+    yield from turns(results)
     for tf32 in dict.fromkeys(r["tf32"] for r in results["accuracy"]):
         found = {(r["radius"], r["name"]): error(r) for r in results["accuracy"] if r["tf32"] == tf32}
         radii, names = (list(dict.fromkeys(keys)) for keys in zip(*found, strict=True))
@@ -32,6 +33,26 @@ def tables(results: Record) -> Iterator[Rows]:
         records = [r for r in results["cost"] if tuple(r["size"]) == size]
         header = ["", "ms", f"× {BASE}", f"× {OURS}", "fastest ms", "calls", "memory added"]
         yield Rows(f"Forward + backward, (B, P, D) = {times(size)}", header, [costs(r, records) for r in records])
+
+
+def turns(results: Record) -> Iterator[Rows]:
+    """Medians of what was measured in turn, as multiples of the first."""
+    for threads in dict.fromkeys(r["threads"] for r in results["turns"]):
+        for one_to_one in (False, True):
+            records = [
+                r for r in results["turns"] if r["threads"] == threads and (r["kind"] == "one to one") == one_to_one
+            ]
+            done = [r for r in records if "failed" not in r["times"]]
+            if not done:
+                continue
+            base, *others = done[0]["times"]
+            cells = []
+            for r in done:
+                (_, unit), *found = r["times"].values()
+                itself = ", itself" if r["kind"] == "itself" else ""
+                cells.append([times(r["size"]) + itself, figure(1e3 * unit), *(f"{m / unit:.2f}" for _, m in found)])
+            title = f"In turn, {'one to one' if one_to_one else 'all pairs'}, {threads} thread{'s' * (threads > 1)}"
+            yield Rows(title, ["", f"{base}, ms", *(f"{name}, times that" for name in others)], cells)
 
 
 def label(record: Record) -> str:

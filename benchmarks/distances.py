@@ -3,11 +3,14 @@
 Accuracy: the relative error in float32 over random pairs at one radius, against fifty digits. Each implementation is
 held to the floats that it is given: points of the ball to the distance of those points, tangent vectors to theirs.
 Cost: forward and backward of all pairs, in a process of its own, beside a float32 matrix product of the same size in
-the same run, with the peak memory that it added. What broadcasts and would not fit into memory, judged by its
-peak at a small size, is left out and says so. Tables, figures and plots go to `--out`, also when the run is broken off.
+the same run, with the peak memory that it added. And in turn in one process, at small sizes, one to one, and of points
+with themselves: against the formula of one product of the Lorentz model. What broadcasts and would not fit into memory,
+judged by its peak at a small size, is left out and says so. Tables, figures and plots go to `--out`, also when the run
+is broken off.
 """
 
 import argparse
+import itertools
 import statistics
 import sys
 from collections.abc import Iterator
@@ -32,6 +35,18 @@ SIZES: list[Size] = [(200, 1000, 384), (75, 22636, 384), (512, 100_000, 512)]
 RADII = [0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0]  # √c‖u‖
 DIMENSION, POINTS = 64, 12
 PROBE = (200, 1000)  # B and P at which the memory of larger ones is judged
+TURNS: list[tuple[Size, str]] = [
+    ((16, 16, 8), "all pairs"),
+    ((16, 16, 8), "itself"),
+    ((50, 50, 64), "all pairs"),
+    ((50, 50, 64), "itself"),
+    ((200, 1000, 384), "all pairs"),
+    ((200, 200, 384), "itself"),
+    ((75, 22636, 384), "all pairs"),
+    ((75, 75, 384), "itself"),
+    ((512, 100_000, 512), "all pairs"),
+    ((512, 51, 5), "one to one"),
+]
 QUICK_SIZES: list[Size] = [(32, 128, 64), (128, 512, 64)]
 QUICK_RADII = [0.5, 2.0, 4.0, 8.0]
 
@@ -84,6 +99,12 @@ def cost(name: str, size: Size, device: str, tf32: bool, seconds: float) -> Reco
     return {"name": name, "tf32": tf32, "size": size} | ({"failed": result["failed"]} if "failed" in result else result)
 
 
+def in_turn(size: Size, kind: str, threads: int, seconds: float) -> Record:
+    """Seconds of the implementations that are measured in turn."""
+    arguments = {"size": size, "kind": kind, "threads": threads, "seconds": seconds}
+    return {"size": size, "kind": kind, "threads": threads, "times": in_own_process("benchmarks.one_turn", arguments)}
+
+
 def size_of(text: str) -> Size:
     b, p, d = map(int, text.split("x"))
     return b, p, d
@@ -93,6 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=size_of, nargs="+", metavar="BxPxD", help="such as 200x1000x384")
     parser.add_argument("--only", nargs="+", choices=list(IMPLEMENTATIONS), default=list(IMPLEMENTATIONS))
+    parser.add_argument("--turns", action="store_true", help="only what is measured in turn")
     parser.add_argument("--quick", action="store_true", help="small sizes and few points: to see whether it works")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="cuda: with and without TF32")
     parser.add_argument("--seconds", type=float, help="how long each measurement is repeated")
@@ -102,17 +124,26 @@ def main() -> None:
         parser.error("--device cuda: torch finds no GPU here")
     sizes = options.sizes or (QUICK_SIZES if options.quick else SIZES)
     radii = QUICK_RADII if options.quick else RADII
+    if options.turns:
+        sizes, radii = [], []
     seconds = options.seconds or (0.1 if options.quick else 3.0)
     products = [False, True] if options.device == "cuda" else [False]  # float32 or TF32
 
     console = Console(width=None if sys.stdout.isatty() else 120)
     gpu = torch.cuda.get_device_name() if options.device == "cuda" else ""
-    results: Record = {"machine": machine(torch.get_num_threads(), gpu=gpu), "accuracy": [], "cost": []}
+    results: Record = {"machine": machine(torch.get_num_threads(), gpu=gpu), "accuracy": [], "cost": [], "turns": []}
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    jobs = len(radii) + len(sizes) * len(options.only)
+    turns = [] if options.device == "cuda" else TURNS[:2] if options.quick else TURNS
+    counts = sorted({1, torch.get_num_threads()})
+    jobs = len(radii) + len(sizes) * len(options.only) + len(turns) * len(counts)
     try:
         with Progress(*columns, console=console) as progress:
             task = progress.add_task("", total=jobs * len(products))
+            for threads, (size, kind) in itertools.product(counts, turns):
+                progress.update(task, description=f"{kind} in turn at {distance_report.times(size)}")
+                results["turns"].append(in_turn(size, kind, threads, seconds))
+                distance_report.save(results, options.out)
+                progress.advance(task)
             for tf32 in products:
                 for radius in radii:
                     progress.update(task, description=f"accuracy at radius {radius:g}")

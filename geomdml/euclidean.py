@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from geomdml._core import autograd, checks
+from geomdml._core import autograd, checks, euclidean_native
 from geomdml._core.batches import over_batches
 from geomdml._core.numerics import (
     add_product,
@@ -83,6 +83,8 @@ def pairwise_dist(
     if autograd.in_forward_mode():
         apart = dist(x.unsqueeze(1), y.unsqueeze(0))
         return apart.square() if squared else apart
+    if euclidean_native.takes(x, y):
+        return _NativeDistances.apply(x.contiguous(), y.contiguous(), squared)
     return _Distances.apply(*autograd.tell_apart(x, y), squared).to(x.device)
 
 
@@ -147,6 +149,24 @@ class _Distances(autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        return *_Gradients.apply(grad, *ctx.saved_tensors, ctx.squared), None
+
+
+class _NativeDistances(torch.autograd.Function):
+    """As `_Distances`, outside of torch's compiler and transforms."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor, squared: bool) -> Tensor:
+        found = euclidean_native.distances(x, y, squared)
+        ctx.squared, ctx.native = squared, found is not None
+        result = _distances(x, y, squared) if found is None else found
+        ctx.save_for_backward(x, y, result)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        if ctx.native and not torch.is_grad_enabled():
+            return *euclidean_native.gradients(grad, *ctx.saved_tensors, ctx.squared), None
         return *_Gradients.apply(grad, *ctx.saved_tensors, ctx.squared), None
 
 

@@ -7,7 +7,7 @@ import torch
 
 import geomdml
 import geomdml.nn
-from geomdml import euclidean, lorentz, losses, poincare, tangent
+from geomdml import _native, euclidean, lorentz, losses, poincare, tangent
 from geomdml._core.numerics import power_of_two
 from geomdml.losses import functional
 
@@ -84,6 +84,7 @@ def test_no_public_function_is_left_out():
 
 
 @EACH
+@_native.kernels(False)  # which compiled code does without, and which round otherwise
 def test_compiled_in_one_graph(f):
     torch.compiler.reset()
     compiled = torch.compile(f, fullgraph=True, backend="aot_eager")
@@ -143,6 +144,7 @@ TWICE = {
 
 
 @pytest.mark.parametrize("f", TWICE.values(), ids=TWICE.keys())
+@_native.kernels(False)
 def test_one_input_may_be_given_twice(f):
     torch.compiler.reset()
     compiled = torch.compile(lambda x, y, v, c: f(x), fullgraph=True, backend="aot_eager")

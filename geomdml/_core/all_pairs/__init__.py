@@ -150,7 +150,7 @@ def operator(name: str, chart: ChartKernel) -> Callable[[Tensor, Tensor, Tensor]
         """As `Distances`, outside of torch's compiler and transforms, and with less to call."""
 
         @staticmethod
-        def forward(ctx: Any, x: Tensor, y: Tensor, c: Tensor, keep: bool) -> Tensor:  # type: ignore[override]
+        def forward(ctx: Any, x: Tensor, y: Tensor, c: Tensor, keep: bool) -> Tensor:
             found = native.distances(name, chart.value, x, y, c, keep)
             result, kept = distances(chart, x, y, c, keep) if found is None else found
             if keep:
@@ -158,14 +158,11 @@ def operator(name: str, chart: ChartKernel) -> Callable[[Tensor, Tensor, Tensor]
             return result
 
         @staticmethod
-        def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
-            by_c = ctx.needs_input_grad[2]
+        def backward(ctx: Any, grad: Tensor) -> Any:
+            inputs: list[Any] = [grad, *ctx.saved_tensors, ctx.needs_input_grad[2]]
             if torch.is_grad_enabled():
-                return (
-                    *autograd.FirstDerivative.apply(native_derivatives, second, grad, *ctx.saved_tensors, by_c),
-                    None,
-                )
-            return (*native_derivatives(grad, *ctx.saved_tensors, by_c), None)
+                return (*autograd.FirstDerivative.apply(native_derivatives, second, *inputs), None)
+            return (*native_derivatives(*inputs), None)
 
     def all_distances(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
         if native.takes(x, y):

@@ -75,6 +75,12 @@ class Sums:
         self.slopes = points.facts.new_zeros((2, len(points.x)))
         self.single = points.facts.new_zeros(points.x.shape) if singly else None
 
+    @classmethod
+    def of(cls, chart: int, x: Tensor, c: float, dtype: torch.dtype, singly: bool) -> "Sums":
+        points = Points.of(chart, x, c, dtype)
+        assert points is not None  # they were ordinary in the forward pass
+        return cls(points, singly)
+
     def write(self, out: Tensor, c: float, scale: float) -> None:
         (n, d), single = out.shape, None if self.single is None else self.single.data_ptr()
         x, facts, _ = self.points.given
@@ -151,20 +157,20 @@ def _fill_gradients(
     """Writes the gradients; Σ g (2c ∂δ/∂c − δ), and the number of pairs that are left to the chart."""
     (b, d), p = x.shape, len(y)
     if b * p * d <= SMALL:
-        growth, given = ctypes.c_double(), (x.data_ptr(), b, y.data_ptr(), p, d, chart, c, g.data_ptr(), *g.stride())
-        out = by_x.data_ptr(), by_y.data_ptr(), ctypes.byref(growth)
+        grown, given = ctypes.c_double(), (x.data_ptr(), b, y.data_ptr(), p, d, chart, c, g.data_ptr(), *g.stride())
+        out = by_x.data_ptr(), by_y.data_ptr(), ctypes.byref(grown)
         hard = _told(_small_gradient(*given, kept.data_ptr(), by_c, *out))
-        return growth.value, hard
+        return grown.value, hard
     counts = (ctypes.c_int64 * 2)()
     _count(kept.data_ptr(), kept.numel(), SOFT, counts)
     soft, hard = counts
     scale = float(torch.linalg.vector_norm(g[:1, :1] if g.stride() == (0, 0) else g, torch.inf))
     few = soft <= FEW * kept.numel() and 0 < scale < torch.inf
     dtype, below, scale = (torch.float32, SOFT, scale) if few else (torch.float64, NEAR, 1.0)
-    rows = [(i, Sums(Points.of(chart, x[i], c, dtype), soft > 0)) for i in _blocks(x)]
+    rows = [(i, Sums.of(chart, x[i], c, dtype, soft > 0)) for i in _blocks(x)]
     growth = 0.0
     for j in _blocks(y):
-        column = Sums(Points.of(chart, y[j], c, dtype), soft > 0)
+        column = Sums.of(chart, y[j], c, dtype, soft > 0)
         for i, row in rows:
             growth += _add(row, column, g[i, j], kept[i, j], chart, c, below, scale, by_c)
         column.write(by_y[j], c, scale)

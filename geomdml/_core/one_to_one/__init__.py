@@ -238,19 +238,19 @@ def operator(name: str, chart: ChartKernel) -> Callable[[Tensor, Tensor, Tensor]
             by_c = ctx.needs_input_grad[2]
             return (*autograd.FirstDerivative.apply(derivatives, second, grad, *ctx.saved_tensors, by_c), None)
 
-    def native_derivatives(g: Tensor, x: Tensor, y: Tensor, c: Tensor, *kept: Any) -> tuple[Tensor, Tensor, Tensor]:
-        *kept, by_c = kept
+    def native_derivatives(g: Tensor, x: Tensor, y: Tensor, c: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
+        *kept, by_c = others
         if by_c:
-            kept = distances(chart, x, y, c, True)[1:]
+            kept = [*distances(chart, x, y, c, True)[1:]]
         if len(kept) == 3:  # as the torch code kept it
-            return gradients(chart, g, x, y, c, *kept, by_c)
+            return gradients(chart, g, x, y, c, *kept, by_c)  # type: ignore[call-arg]
         return *native.gradients(chart.gradient, g, x, y, c, *kept), torch.zeros_like(c)
 
     class NativeDistances(torch.autograd.Function):
         """As `Distances`, outside of torch's compiler and transforms, and with less to call."""
 
         @staticmethod
-        def forward(ctx: Any, x: Tensor, y: Tensor, c: Tensor, keep: bool) -> Tensor:  # type: ignore[override]
+        def forward(ctx: Any, x: Tensor, y: Tensor, c: Tensor, keep: bool) -> Tensor:
             found = native.distances(name, chart.value, x, y, c, keep)
             result, *kept = distances(chart, x, y, c, keep) if found is None else found
             if keep:
@@ -258,14 +258,11 @@ def operator(name: str, chart: ChartKernel) -> Callable[[Tensor, Tensor, Tensor]
             return result
 
         @staticmethod
-        def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
-            by_c = ctx.needs_input_grad[2]
+        def backward(ctx: Any, grad: Tensor) -> Any:
+            inputs: list[Any] = [grad, *ctx.saved_tensors, ctx.needs_input_grad[2]]
             if torch.is_grad_enabled():
-                return (
-                    *autograd.FirstDerivative.apply(native_derivatives, second, grad, *ctx.saved_tensors, by_c),
-                    None,
-                )
-            return (*native_derivatives(grad, *ctx.saved_tensors, by_c), None)
+                return (*autograd.FirstDerivative.apply(native_derivatives, second, *inputs), None)
+            return (*native_derivatives(*inputs), None)
 
     def dist(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
         x, y = _of_one_rank(x, y)

@@ -1,6 +1,7 @@
 """The kernels in C say what the torch code beside them says, wherever points lie; and they are used."""
 
 import math
+from functools import partial
 from typing import Any
 
 import hypothesis.strategies as st
@@ -10,7 +11,7 @@ from hypothesis import given
 from torch import Tensor
 
 import geomdml
-from geomdml import _native, lorentz, poincare, tangent
+from geomdml import _native, euclidean, lorentz, poincare, tangent
 from geomdml._core.all_pairs import native as all_pairs
 from geomdml._core.one_to_one import native as one_to_one
 
@@ -65,15 +66,13 @@ def same(found: list[Tensor], expected: list[Tensor], gradient: float) -> None:
     assert math.isclose(float(found[3]), float(expected[3]), rel_tol=1e-5, abs_tol=rounding)
 
 
-charts = st.sampled_from(list(MODULES))
+charts, counts = st.sampled_from(list(MODULES)), st.integers(1, 40)
 radii = st.sampled_from([1e-6, 1e-2, 0.5, 2.0, 4.0])
 far = st.sampled_from([6.0, 20.0])
 steps = st.sampled_from([1e-8, 1e-6, 1e-4, 1e-2, 1.0])
 
 
-@given(
-    charts, radii, steps, st.sampled_from([1, 2, 3, 17, 64]), st.integers(1, 40), st.integers(1, 40), st.integers(0, 9)
-)
+@given(charts, radii, steps, st.sampled_from([1, 2, 3, 17, 64]), counts, counts, st.integers(0, 9))
 def test_all_pairs(chart: str, radius: float, near: float, d: int, b: int, p: int, seed: int) -> None:
     x, y = points(chart, (b, d), (p, d), radius, near, seed)
     function = MODULES[chart].pairwise_dist
@@ -147,3 +146,25 @@ def test_pairs_that_broadcast_in_more_than_two_ways_are_left_to_torch() -> None:
     assert one_to_one.grid(torch.Size((4, 1, 3)), torch.Size((4, 6, 1))) is None
     assert one_to_one.grid(torch.Size((5, 1)), torch.Size((5, 7))) == (5, 7, (1, 7), (0, 1))
     assert one_to_one.grid(torch.Size(()), torch.Size((2, 3))) == (1, 6, (0, 0), (0, 1))
+
+
+@given(
+    steps,
+    st.sampled_from([0.0, 10.0]),
+    st.sampled_from([1e-6, 1.0, 1e6]),
+    st.booleans(),
+    counts,
+    counts,
+    st.integers(0, 9),
+)
+def test_euclidean(near: float, off: float, radius: float, squared: bool, b: int, p: int, seed: int) -> None:
+    x, y = (z + radius * off for z in points("tangent", (b, 5), (p, 5), radius, near, seed))
+    function = partial(euclidean.pairwise_dist, squared=squared)
+
+    def ask(native: bool) -> list[Tensor]:
+        return asked(lambda x, y, c: function(x, y) + 0 * c, x, y, native)
+
+    found, expected = ask(True), ask(False)
+    assert torch.allclose(found[0], expected[0], rtol=2e-7, atol=0)
+    for mine, theirs in zip(found[1:3], expected[1:3], strict=True):
+        assert ((mine - theirs).norm(dim=-1) <= 2e-6 * theirs.norm(dim=-1)).all()
