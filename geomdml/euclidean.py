@@ -165,9 +165,10 @@ class _NativeDistances(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, y, kept = ctx.saved_tensors
         if ctx.native and not torch.is_grad_enabled():
-            return *euclidean_native.gradients(grad, *ctx.saved_tensors, ctx.squared), None
-        return *_Gradients.apply(grad, *ctx.saved_tensors, ctx.squared), None
+            return *euclidean_native.gradients(grad, x, y, kept, ctx.squared), None
+        return *_Gradients.apply(grad, x, y, kept, ctx.squared), None
 
 
 class _Gradients(autograd.Function):

@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [  # from the bottom; a module may import from its own layer's package and from layers below
+    {"geomdml._native"},
     {"geomdml._core"},
     {"geomdml.euclidean", "geomdml.poincare", "geomdml.optim"},
     {"geomdml.tangent", "geomdml.lorentz", "geomdml.sphere"},
@@ -30,6 +31,7 @@ LAYERS = [  # from the bottom; a module may import from its own layer's package 
 ]
 CORE = {"torch", "numpy", "scipy", "jaxtyping"}
 EXTRAS = {
+    "geomdml._native.build": {"hatchling"},
     "geomdml.testing": {"hypothesis", "mpmath"},
     "geomdml.testing.peers": {"geoopt", "hypll"},
     "geomdml.testing.pytest_plugin": {"pytest"},

@@ -165,7 +165,7 @@ def operator(name: str, chart: ChartKernel) -> Callable[[Tensor, Tensor, Tensor]
             return (*native_derivatives(*inputs), None)
 
     def all_distances(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
-        if native.takes(x, y):
+        if native.takes(x, y) and not twofloat.is_needed(x, y):
             return NativeDistances.apply(x.contiguous(), y.contiguous(), c, torch.is_grad_enabled())
         keep, dtype = torch.is_grad_enabled() and not twofloat.is_needed(x, y), result_dtype(x, y)
         if autograd.in_forward_mode():

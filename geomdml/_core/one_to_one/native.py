@@ -71,7 +71,11 @@ def distances(
     kept = x.new_empty((4, *result.shape), dtype=torch.float64) if keep else NOTHING
     sides = _side(x, tables[0], pairs, 0), _side(y, tables[1], pairs, 1)
     into = result.data_ptr(), kept.data_ptr() or None
-    found = _native.shared(lambda *rows: _pairs(*sides, *pairs[:2], *rows, d, chart, number, *into), *pairs[:2])
+
+    def measure(first: int, last: int) -> int:
+        return _pairs(*sides, pairs.n1, pairs.n2, first, last, d, chart, number, *into)
+
+    found = _native.shared(measure, pairs.n1, pairs.n2)
     if NOT_ORDINARY in found:
         return None
     hard = result.isnan() if any(found) else NOTHING
@@ -98,11 +102,11 @@ def gradients(
     sides = _side(x, NOTHING, pairs, 0), _side(y, NOTHING, pairs, 1)
     into = [(ctypes.c_void_p * 2)(*(None if z is None else z.data_ptr() for z in place)) for place in places]
 
-    def fill(*rows: int) -> None:
-        _pairs_gradient(*sides, *pairs[:2], *rows, d, g.data_ptr(), *steps, kept.data_ptr(), *into)
+    def fill(first: int, last: int) -> None:
+        _pairs_gradient(*sides, pairs.n1, pairs.n2, first, last, d, g.data_ptr(), *steps, kept.data_ptr(), *into)
 
     if all(pairs.a):
-        _native.shared(fill, *pairs[:2])
+        _native.shared(fill, pairs.n1, pairs.n2)
     else:  # rows would add to the same points
         fill(0, pairs.n1)
     by_x, by_y = (_in_place(z, *place) for z, place in zip((x, y), places, strict=True))
@@ -151,5 +155,6 @@ def _in_place(x: Tensor, whole: Tensor | None, sums: Tensor | None) -> Tensor:
     return sums.T.to(x.dtype).contiguous().view(x.shape)
 
 
-def _points(chosen: Tensor, *points: Tensor) -> list[Tensor]:
-    return [wide(z.expand(*chosen.shape, z.shape[-1])[chosen]) for z in points]
+def _points(chosen: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    of_x, of_y = (wide(z.expand(*chosen.shape, z.shape[-1])[chosen]) for z in (x, y))
+    return of_x, of_y

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geomdml import lorentz, poincare, tangent, validation
+from geomdml import _native, lorentz, poincare, tangent, validation
 from geomdml._core import all_pairs as pairs
 from geomdml._core.all_pairs import fused
 from geomdml._core.soft_minimum import soft_minimum
@@ -30,7 +30,7 @@ def interpreted():
         patch.setenv("TRITON_INTERPRET", "1")
         importlib.reload(_kernels())
     assert type(_kernels().distances).__name__ == "InterpretedFunction"
-    with fused.kernels(True):
+    with fused.kernels(True), _native.kernels(False):
         yield
     importlib.reload(_kernels())
 
