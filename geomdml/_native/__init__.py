@@ -21,7 +21,7 @@ from geomdml._native.build import FOLDER, LIBRARY, mark_of_sources
 
 CHARTS = {"tangent": 0, "ball": 1, "lorentz": 2}  # as in hyperbolic.h
 LANES = 16  # likewise
-FACTS = 9  # numbers of a point, likewise
+FACTS = 8  # numbers of a point, likewise
 UNTABLED = 64  # dimensions, likewise, up to which points in one pair need no table
 NOT_ORDINARY, NO_MEMORY = -1, -2  # what functions say, likewise
 HARD = -2.0  # in place of s, likewise: a pair that is left to the chart
@@ -61,16 +61,14 @@ def kernels(enabled: bool) -> Iterator[None]:
 
 def take(*tensors: Tensor) -> bool:
     """Whether the kernels take these inputs: plain float32 on the CPU, outside of torch's compiler and transforms."""
-    if library is None or not _enabled or torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None:
+    if library is None or not _enabled or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
         return False
-    for x in tensors:
-        if x.dtype != torch.float32 or x.device.type != "cpu" or type(x) not in _PLAIN or _is_wrapped(x):
-            return False
-    return True
+    if _get_current_dispatch_mode() is not None:
+        return False
+    return all(x.dtype == torch.float32 and x.device.type == "cpu" and type(x) in _PLAIN for x in tensors)
 
 
 _PLAIN = (Tensor, torch.nn.Parameter)
-_is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
 
 
 def declare(name: str, arguments: str, result: Any = None) -> Any:

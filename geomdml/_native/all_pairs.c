@@ -103,13 +103,11 @@ FOR_EACH_CPU void geomdml_count(const float *kept, int64_t n, double soft, int64
 }
 
 /* The gradient by both points of one pair, straight from v − u: added to `by_x` and `by_y`. */
-static double single_pair(Point a, Point b, int64_t d, int64_t chart, double c, double g, double *by_x, double *by_y,
-                          int64_t by_c) {
+static void single_pair(Point a, Point b, int64_t d, int64_t chart, double c, double g, double *by_x, double *by_y) {
     double s, apart;
-    if (near_pair(a, b, d, chart, c, &s, &apart)) return 0.0;
+    if (near_pair(a, b, d, chart, c, &s, &apart)) return;
     double sa = fact(a, SINH), sb = fact(b, SINH), la = fact(a, LENGTH), lb = fact(b, LENGTH), root = sqrt(c);
-    Slopes slope = slopes_of(g, s, apart, sa, fact(a, COSH), sb, fact(b, COSH), fact(a, GROWTH), fact(b, GROWTH), 0.0,
-                             by_c);
+    Slopes slope = slopes_of(g, s, apart, sa, fact(a, COSH), sb, fact(b, COSH));
     double along_a = slope.by_a * fact(a, STRETCH) / root, along_b = slope.by_b * fact(b, STRETCH) / root;
     double lever_a = slope.across * sa * sb / (2.0 * la * root), lever_b = slope.across * sa * sb / (2.0 * lb * root);
     for (int64_t k = 0; k < d; k++) {
@@ -117,31 +115,30 @@ static double single_pair(Point a, Point b, int64_t d, int64_t chart, double c, 
         by_x[k] += along_a * u - lever_a * (turn + 2.0 * s * u);
         by_y[k] += along_b * v - lever_b * (2.0 * s * v - turn);
     }
-    return slope.growth;
 }
 
 enum { ALONG, INWARD, SUMS }; /* Σ g ∂δ/∂A, and Σ t sinh B cos θ */
 
-/* The weights t max(1, sinh A) max(1, sinh B) of a tile, divided by `scale`, in double or single precision; sums over its
-   rows and columns; and Σ g (2c ∂δ/∂c − δ), which is returned. Pairs with s below `soft` have weight 0 and are added to
+/* The weights t max(1, sinh A) max(1, sinh B) of a tile, divided by `scale`, in double or single precision, and sums over
+   its rows and columns. Pairs with s below `soft` have weight 0 and are added to
    `single_x` and `single_y`, (n, d), which may be NULL where counts of the values say that there are none. */
 #define WEIGHTS(NAME, REAL)                                                                                            \
-    FOR_EACH_CPU double NAME(const float *x, const double *of_x, int64_t n_x, const float *y, const double *of_y,      \
-                             int64_t n_y, int64_t d, int64_t chart, double c, int64_t first, int64_t last, const float *g, \
+    FOR_EACH_CPU void NAME(const float *x, const double *of_x, int64_t n_x, const float *y, const double *of_y,        \
+                             int64_t n_y, int64_t d, int64_t chart, double c, int64_t first, int64_t last, const float *g,\
                              int64_t g_row, int64_t g_column, const float *kept, int64_t kept_row, double soft,        \
-                             double scale, int64_t by_c, REAL *weights, int64_t weights_row, double *sums_x,               \
+                             double scale, REAL *weights, int64_t weights_row, double *sums_x,                         \
                              double *sums_y, double *single_x, double *single_y) {                                     \
-        double growth = 0.0, inverse = 1.0 / scale;                                                                    \
+        double inverse = 1.0 / scale;                                                                                  \
         for (int64_t i = first; i < last; i++) {                                                                       \
             double sinh_a = of_x[HALF_SINH * n_x + i], cosh_a = of_x[HALF_COSH * n_x + i];                             \
-            double sa = of_x[SINH * n_x + i], ca = of_x[COSH * n_x + i], ga = of_x[GROWTH * n_x + i];                  \
-            double beyond_a = of_x[BEYOND * n_x + i], above_a = (sa > 1.0 ? sa : 1.0) * inverse;                       \
+            double sa = of_x[SINH * n_x + i], ca = of_x[COSH * n_x + i];                                               \
+            double above_a = (sa > 1.0 ? sa : 1.0) * inverse;                                                          \
             double along = 0.0, inward = 0.0;                                                                          \
             for (int64_t start = 0; start < n_y; start += W) {                                                         \
                 int count = n_y - start < W ? (int)(n_y - start) : W, low = 0;                                         \
-                double of_b[6][W], given[W], s[W], weight[W], by_b[W], in_b[W];                                        \
-                const int which[6] = {HALF_SINH, HALF_COSH, SINH, COSH, GROWTH, BEYOND};                               \
-                for (int f = 0; f < (by_c ? 6 : 4); f++) {                                                             \
+                double of_b[4][W], given[W], s[W], weight[W], by_b[W], in_b[W];                                        \
+                const int which[4] = {HALF_SINH, HALF_COSH, SINH, COSH};                                               \
+                for (int f = 0; f < 4; f++) {                                                                          \
                     const double *from = of_y + which[f] * n_y + start;                                                \
                     if (count == W) memcpy(of_b[f], from, sizeof of_b[f]);                                             \
                     else for (int l = 0; l < W; l++) of_b[f][l] = from[l < count ? l : count - 1];                     \
@@ -157,26 +154,21 @@ enum { ALONG, INWARD, SUMS }; /* Σ g ∂δ/∂A, and Σ t sinh B cos θ */
                         if (!(s[l] < soft)) continue;                                                                  \
                         if (s[l] >= 0.0) {                                                                             \
                             Point a = {x + i * d, of_x, n_x, i}, b = {y + (start + l) * d, of_y, n_y, start + l};      \
-                            growth += single_pair(a, b, d, chart, c, given[l], single_x + i * d,                       \
-                                                  single_y + (start + l) * d, by_c);                                   \
+                            single_pair(a, b, d, chart, c, given[l], single_x + i * d, single_y + (start + l) * d);    \
                         }                                                                                              \
                         given[l] = 0.0;                                                                                \
                         s[l] = 1.0;                                                                                    \
                     }                                                                                                  \
-                double more = 0.0;                                                                                     \
-                _Pragma("omp simd reduction(+ : along, inward, more)") for (int l = 0; l < W; l++) {                   \
+                _Pragma("omp simd reduction(+ : along, inward)") for (int l = 0; l < W; l++) {                         \
                     double apart = sinh_a * of_b[1][l] - cosh_a * of_b[0][l], sb = of_b[2][l], cb = of_b[3][l];        \
-                    Slopes slope = slopes_of(given[l], s[l], apart, sa, ca, sb, cb, ga, by_c ? of_b[4][l] : 0.0,       \
-                                             beyond_a + (by_c ? of_b[5][l] : 0.0), by_c);                              \
+                    Slopes slope = slopes_of(given[l], s[l], apart, sa, ca, sb, cb);                                   \
                     double cosine = 1.0 - 2.0 * s[l];                                                                  \
                     along += slope.by_a;                                                                               \
                     inward += slope.across * sb * cosine;                                                              \
                     by_b[l] = slope.by_b;                                                                              \
                     in_b[l] = slope.across * sa * cosine;                                                              \
                     weight[l] = slope.across * above_a * (sb > 1.0 ? sb : 1.0);                                        \
-                    more += slope.growth;                                                                              \
                 }                                                                                                      \
-                growth += more;                                                                                        \
                 REAL *weights_at = weights + i * weights_row + start;                                                  \
                 double *along_at = sums_y + ALONG * n_y + start, *inward_at = sums_y + INWARD * n_y + start;           \
                 for (int l = 0; l < count; l++) {                                                                      \
@@ -188,7 +180,6 @@ enum { ALONG, INWARD, SUMS }; /* Σ g ∂δ/∂A, and Σ t sinh B cos θ */
             sums_x[ALONG * n_x + i] += along;                                                                          \
             sums_x[INWARD * n_x + i] += inward;                                                                        \
         }                                                                                                              \
-        return growth;                                                                                                 \
     }
 WEIGHTS(geomdml_weights, double)
 WEIGHTS(geomdml_weights_single, float)
@@ -246,11 +237,10 @@ FOR_EACH_CPU int64_t geomdml_small(const float *x, int64_t n_x, const float *y, 
     return hard;
 }
 
-/* The gradient by x and y, and in `growth` Σ g (2c ∂δ/∂c − δ). The number of HARD pairs, which are left out, or −2. */
+/* The gradient by x and y. The number of HARD pairs, which are left out, or −2. */
 FOR_EACH_CPU int64_t geomdml_small_gradient(const float *x, int64_t n_x, const float *y, int64_t n_y, int64_t d,
                                             int64_t chart, double c, const float *g, int64_t g_row, int64_t g_column,
-                                            const float *kept, int64_t by_c, float *by_x, float *by_y,
-                                            double *growth) {
+                                            const float *kept, float *by_x, float *by_y) {
     int64_t points = n_x + n_y, pairs = n_x * n_y, counts[2];
     double *room = calloc((FACTS + SUMS + 3 * d) * points + pairs, sizeof(double)), *next = room;
     if (!room) return -2;
@@ -260,8 +250,8 @@ FOR_EACH_CPU int64_t geomdml_small_gradient(const float *x, int64_t n_x, const f
     geomdml_count(kept, pairs, NEAR_PRODUCT, counts);
     geomdml_points(x, n_x, d, chart, c, of_x, NULL, u, NULL);
     geomdml_points(y, n_y, d, chart, c, of_y, NULL, v, NULL);
-    *growth = geomdml_weights(x, of_x, n_x, y, of_y, n_y, d, chart, c, 0, n_x, g, g_row, g_column, kept, n_y,
-                              NEAR_PRODUCT, 1.0, by_c, weights, n_y, sums_x, sums_y, single_x, single_y);
+    geomdml_weights(x, of_x, n_x, y, of_y, n_y, d, chart, c, 0, n_x, g, g_row, g_column, kept, n_y, NEAR_PRODUCT, 1.0,
+                    weights, n_y, sums_x, sums_y, single_x, single_y);
     for (int64_t i = 0; i < n_x; i++)
         for (int64_t j = 0; j < n_y; j++) {
             double weight = weights[i * n_y + j];

@@ -27,7 +27,7 @@ enum { W = 16 };                                /* lanes */
 enum { UNTABLED = 64 };                         /* dimensions up to which points in one pair need no table */
 enum { TANGENT, BALL, LORENTZ };                /* charts */
 enum { EQUAL = -1, HARD = -2 };                 /* in place of s: no gradient; left to the caller */
-enum { LENGTH, HALF_SINH, HALF_COSH, SINH, COSH, BEYOND, STRETCH, GROWTH, LEVER, FACTS }; /* of a point; the layout in Python */
+enum { LENGTH, HALF_SINH, HALF_COSH, SINH, COSH, BEYOND, STRETCH, LEVER, FACTS }; /* of a point; the layout in Python */
 
 static const double LARGEST_HALF = 85.0;        /* of A/2; beyond, δ grows by what is cut off */
 static const double LEAST_SINH = 1e-30;         /* of sinh A; below, a weight may leave float32 */
@@ -106,7 +106,6 @@ INLINE int describe(int64_t chart, double c, const double *length, const double 
             facts[HALF_COSH][l] = 1.0 + (e - shrunk) / 2.0;
             facts[BEYOND][l] = 2.0 * (half - cut);
             facts[STRETCH][l] = 2.0 * root;
-            facts[GROWTH][l] = 2.0 * half;
             ordinary[l] = 1.0;
         }
     } else if (chart == BALL) {
@@ -116,7 +115,6 @@ INLINE int describe(int64_t chart, double c, const double *length, const double 
             facts[HALF_COSH][l] = cosh;
             facts[BEYOND][l] = 0.0;
             facts[STRETCH][l] = 2.0 * root * (cosh * cosh);
-            facts[GROWTH][l] = facts[STRETCH][l] * length[l];
             ordinary[l] = gap[l] > LEAST_GAP ? 1.0 : 0.0;
         }
     } else {
@@ -126,7 +124,6 @@ INLINE int describe(int64_t chart, double c, const double *length, const double 
             facts[HALF_COSH][l] = half;
             facts[BEYOND][l] = 0.0;
             facts[STRETCH][l] = root / cosh;
-            facts[GROWTH][l] = sinh / cosh;
             ordinary[l] = sinh < 1e70 ? 1.0 : 0.0;
         }
     }
@@ -178,17 +175,12 @@ static int near_pair(Point a, Point b, int64_t d, int64_t chart, double c, doubl
 }
 
 /* Derivatives of δ for a pair, times g. */
-typedef struct { double by_a, by_b, across, growth; } Slopes; /* across: t, to be multiplied by sinh A sinh B */
+typedef struct { double by_a, by_b, across; } Slopes; /* across: t, to be multiplied by sinh A sinh B */
 
-INLINE Slopes slopes_of(double g, double s, double apart, double sa, double ca, double sb, double cb, double growth_a,
-                        double growth_b, double beyond, int64_t by_c) {
-    double both = sa * sb, q = apart * apart + both * s, root = sqrt(q + q * q);
-    double t = g / (root > 1e-150 ? root : 1e-150), radial = t * apart * sqrt(1.0 + apart * apart), around = t * s;
-    Slopes result = {radial + around * (ca * sb), around * (cb * sa) - radial, t, 0.0};
-    if (by_c) /* of the two terms neither cancels: the radii grow with c, the angle stays */
-        result.growth = (growth_a - growth_b) * radial + around * (growth_a * ca * sb + growth_b * cb * sa) -
-                        g * (delta_of(q) + beyond);
-    return result;
+INLINE Slopes slopes_of(double g, double s, double apart, double sa, double ca, double sb, double cb) {
+    double q = apart * apart + sa * sb * s, root = sqrt(q + q * q), t = g / (root > 1e-150 ? root : 1e-150);
+    double radial = t * apart * sqrt(1.0 + apart * apart), around = t * s;
+    return (Slopes){radial + around * (ca * sb), around * (cb * sa) - radial, t};
 }
 
 #endif

@@ -128,8 +128,7 @@ FOR_EACH_CPU int64_t geomdml_pairs(const Side *of_x, const Side *of_y, int64_t n
             const double *length_a = fact_of(of_x, &xs, LENGTH, p, count), *length_b = fact_of(of_y, &ys, LENGTH, q, count);
             double made[4][W];
             LANES {
-                Slopes slope = slopes_of(what[l] ? 0.0 : inverse_root, s[l], apart[l], sa[l], ca[l], sb[l], cb[l], 0.0, 0.0,
-                                         0.0, 0);
+                Slopes slope = slopes_of(what[l] ? 0.0 : inverse_root, s[l], apart[l], sa[l], ca[l], sb[l], cb[l]);
                 double cosine = 1.0 - 2.0 * s[l], t = slope.across / 2.0;
                 double across_a = t * sb[l] * lever_a[l], across_b = t * sa[l] * lever_b[l];
                 double long_a = length_a[l] > 1e-300 ? length_a[l] : 1e-300, long_b = length_b[l] > 1e-300 ? length_b[l] : 1e-300;

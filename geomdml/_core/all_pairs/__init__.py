@@ -142,9 +142,11 @@ def operator(name: str, chart: ChartKernel) -> Callable[[Tensor, Tensor, Tensor]
             return (*autograd.FirstDerivative.apply(derivatives, second, grad, *ctx.saved_tensors, by_c), None)
 
     def native_derivatives(g: Tensor, x: Tensor, y: Tensor, c: Tensor, kept: Tensor, by_c: bool) -> tuple[Tensor, ...]:
-        if kept.dtype == torch.float64:  # as the torch code kept it
+        if by_c and kept.dtype != torch.float64:
+            kept = distances(chart, x, y, c, True)[1]
+        if kept.dtype == torch.float64:  # as the torch code keeps it
             return gradients(chart, g, x, y, c, kept, by_c)
-        return native.gradients(name, chart.gradient, g, x, y, c, kept, by_c)
+        return *native.gradients(name, chart.gradient, g, x, y, c, kept), torch.zeros_like(c)
 
     class NativeDistances(torch.autograd.Function):
         """As `Distances`, outside of torch's compiler and transforms, and with less to call."""

@@ -26,15 +26,15 @@ _points = _native.declare("points", "piiidpppp", "i")
 _tile = _native.declare("tile", "ppippiiidiipipipi", "i")
 _count = _native.declare("count", "pidp")
 _weights = {
-    torch.float64: _native.declare("weights", "ppippiiidiipiipiddipipppp", "d"),
-    torch.float32: _native.declare("weights_single", "ppippiiidiipiipiddipipppp", "d"),
+    torch.float64: _native.declare("weights", "ppippiiidiipiipiddpipppp"),
+    torch.float32: _native.declare("weights_single", "ppippiiidiipiipiddpipppp"),
 }
 _gradient = {
     torch.float64: _native.declare("gradient", "ppiidpdppp"),
     torch.float32: _native.declare("gradient_single", "ppiidpdppp"),
 }
 _small = _native.declare("small", "pipiiidpp", "i")
-_small_gradient = _native.declare("small_gradient", "pipiiidpiipippp", "i")
+_small_gradient = _native.declare("small_gradient", "pipiiidpiippp", "i")
 
 
 def takes(x: Tensor, y: Tensor) -> bool:
@@ -136,31 +136,25 @@ def gradients(
     y: Tensor,
     c: Tensor,
     kept: Tensor,
-    by_c: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradient of `distances` by x, y and, where it is asked for, c."""
+) -> tuple[Tensor, Tensor]:
+    """The gradient of `distances` by x and y. That by c needs more digits of s than are kept."""
     by_x, by_y = torch.empty_like(x), torch.empty_like(y)
-    growth, hard = _fill_gradients(CHARTS[name], g, x, y, float(c), kept, by_c, by_x, by_y)
-    grad_c = growth / (2 * c**1.5) if by_c else torch.zeros_like(c)
-    if hard:
+    if _fill_gradients(CHARTS[name], g, x, y, float(c), kept, by_x, by_y):
         i, j = (kept == HARD).nonzero(as_tuple=True)
-        singly_x, singly_y, singly_c = gradient(wide(g[i, j]), wide(x[i]), wide(y[j]), c)
+        singly_x, singly_y, _ = gradient(wide(g[i, j]), wide(x[i]), wide(y[j]), c)
         by_x.index_add_(0, i, singly_x.to(by_x))
         by_y.index_add_(0, j, singly_y.to(by_y))
-        grad_c += singly_c
-    return by_x, by_y, grad_c
+    return by_x, by_y
 
 
 def _fill_gradients(
-    chart: int, g: Tensor, x: Tensor, y: Tensor, c: float, kept: Tensor, by_c: bool, by_x: Tensor, by_y: Tensor
-) -> tuple[float, int]:
-    """Writes the gradients; Σ g (2c ∂δ/∂c − δ), and the number of pairs that are left to the chart."""
+    chart: int, g: Tensor, x: Tensor, y: Tensor, c: float, kept: Tensor, by_x: Tensor, by_y: Tensor
+) -> int:
+    """Writes the gradients; the number of pairs that are left to the chart."""
     (b, d), p = x.shape, len(y)
     if b * p * d <= SMALL:
-        grown, given = ctypes.c_double(), (x.data_ptr(), b, y.data_ptr(), p, d, chart, c, g.data_ptr(), *g.stride())
-        out = by_x.data_ptr(), by_y.data_ptr(), ctypes.byref(grown)
-        hard = _told(_small_gradient(*given, kept.data_ptr(), by_c, *out))
-        return grown.value, hard
+        given = x.data_ptr(), b, y.data_ptr(), p, d, chart, c, g.data_ptr(), *g.stride()
+        return _told(_small_gradient(*given, kept.data_ptr(), by_x.data_ptr(), by_y.data_ptr()))
     counts = (ctypes.c_int64 * 2)()
     _count(kept.data_ptr(), kept.numel(), SOFT, counts)
     soft, hard = counts
@@ -168,15 +162,14 @@ def _fill_gradients(
     few = soft <= FEW * kept.numel() and 0 < scale < torch.inf
     dtype, below, scale = (torch.float32, SOFT, scale) if few else (torch.float64, NEAR, 1.0)
     rows = [(i, Sums.of(chart, x[i], c, dtype, soft > 0)) for i in _blocks(x)]
-    growth = 0.0
     for j in _blocks(y):
         column = Sums.of(chart, y[j], c, dtype, soft > 0)
         for i, row in rows:
-            growth += _add(row, column, g[i, j], kept[i, j], chart, c, below, scale, by_c)
+            _add(row, column, g[i, j], kept[i, j], chart, c, below, scale)
         column.write(by_y[j], c, scale)
     for i, row in rows:
         row.write(by_x[i], c, scale)
-    return growth, hard
+    return hard
 
 
 def _told(hard: int) -> int:
@@ -185,29 +178,25 @@ def _told(hard: int) -> int:
     return hard
 
 
-def _add(
-    row: Sums, column: Sums, g: Tensor, kept: Tensor, chart: int, c: float, soft: float, scale: float, by_c: bool
-) -> float:
-    """Adds the pairs of a tile to the sums of both sides; Σ g (2c ∂δ/∂c − δ)."""
+def _add(row: Sums, column: Sums, g: Tensor, kept: Tensor, chart: int, c: float, soft: float, scale: float) -> None:
+    """Adds the pairs of a tile to the sums of both sides."""
     weights, d = g.new_empty(g.shape, dtype=row.turn.dtype), row.turn.shape[1]
     given = *row.points.given, *column.points.given, d, chart, c
 
-    def fill(first: int, last: int) -> tuple[float, Tensor]:
+    def fill(first: int, last: int) -> Tensor:
         slopes = torch.zeros_like(column.slopes)
-        growth = _weights[weights.dtype](
-            *given, first, last, g.data_ptr(), *g.stride(), kept.data_ptr(), kept.stride(0), soft, scale, by_c,
+        _weights[weights.dtype](
+            *given, first, last, g.data_ptr(), *g.stride(), kept.data_ptr(), kept.stride(0), soft, scale,
             weights.data_ptr(), weights.shape[1], row.slopes.data_ptr(), slopes.data_ptr(),
-            row.single.data_ptr() if row.single is not None else None,
-            column.single.data_ptr() if column.single is not None else None,
+            None if row.single is None else row.single.data_ptr(),
+            None if column.single is None else column.single.data_ptr(),
         )  # fmt: skip
-        return growth, slopes
+        return slopes
 
-    shares = [fill(0, len(g))] if row.single is not None else _native.shared(fill, *g.shape)
-    for _, slopes in shares:
+    for slopes in [fill(0, len(g))] if row.single is not None else _native.shared(fill, *g.shape):
         column.slopes += slopes
     row.turn.addmm_(weights, column.points.vectors)
     column.turn.addmm_(weights.T, row.points.vectors)
-    return sum(growth for growth, _ in shares)
 
 
 def _blocks(points: Tensor) -> Iterator[slice]:
