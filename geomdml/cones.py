@@ -17,7 +17,7 @@ from torch import Tensor
 from geomdml._core import checks, map_formulas, polar
 from geomdml._core.autograd import differentiable, tell_apart
 from geomdml._core.charts import TANGENT
-from geomdml._core.checks import Scalar
+from geomdml._core.curvatures import Curvature, for_each_curvature
 from geomdml._core.numerics import across, direction, log_cosh, log_sinh, norm, result_form
 
 __all__ = ["entailment", "exterior_angle", "half_aperture"]
@@ -27,12 +27,13 @@ def __dir__() -> list[str]:
     return __all__
 
 
-def half_aperture(u: Float[Tensor, "*batch D"], *, c: Scalar, k: float = 0.1) -> Float[Tensor, "*batch"]:
+@for_each_curvature("numbers", degree=0)
+def half_aperture(u: Float[Tensor, "*batch D"], *, c: Curvature, k: float = 0.1) -> Float[Tensor, "*batch"]:
     """Half the opening angle of the cone at u, asin(min(1, 2k/sinh A)).
 
     Args:
         u: (..., D) points, by their tangent vectors at the origin.
-        c: absolute curvature, > 0.
+        c: absolute curvature, > 0: a number, a 0-d tensor, or (..., 1) that broadcasts to the points.
         k: > 0; cones nearer to the origin than asinh(2k)/√c are half-spaces.
 
     Returns:
@@ -60,14 +61,15 @@ def half_aperture(u: Float[Tensor, "*batch D"], *, c: Scalar, k: float = 0.1) ->
     return torch.where(narrow, torch.where(wide, by_tangent, by_sine), math.pi / 2).to(**result_form(u))
 
 
+@for_each_curvature("numbers", degree=0)
 def exterior_angle(
-    u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Scalar
+    u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Curvature
 ) -> Float[Tensor, "*#batch"]:
     """The angle at u between the ray from the origin through u, beyond u, and the geodesic from u to v.
 
     Args:
         u, v: (..., D) points, by their tangent vectors at the origin; leading dimensions broadcast.
-        c: absolute curvature, > 0.
+        c: absolute curvature, > 0: a number, a 0-d tensor, or (..., 1) that broadcasts to the points.
 
     Returns:
         (...) angles in radians, in [0, π], at least float32: 0 for v beyond u on its ray, π for v before u on it. No
@@ -89,7 +91,7 @@ def exterior_angle(
 
 
 def entailment(
-    u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Scalar, k: float = 0.1
+    u: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"], *, c: Curvature, k: float = 0.1
 ) -> Float[Tensor, "*#batch"]:
     """How far v lies outside the cone of u, max(0, ψ(u, v) − ω(u)): 0 where u entails v.
 

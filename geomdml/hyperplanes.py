@@ -14,7 +14,7 @@ from torch import Tensor
 
 from geomdml._core import checks
 from geomdml._core.charts import TANGENT
-from geomdml._core.checks import Scalar
+from geomdml._core.curvatures import Curvature, check
 from geomdml._core.formulas import near_origin
 from geomdml._core.numerics import asinh_exp, curvature, direction, entries, result_form
 from geomdml._core.polar import Widened
@@ -32,7 +32,7 @@ _FAR = 300.0  # of A + |ρ|; beyond, the distance is taken in logarithms
 
 
 def signed_dist(
-    u: Float[Tensor, "*batch D"], normals: Float[Tensor, "M D"], offsets: Float[Tensor, " M"], *, c: Scalar
+    u: Float[Tensor, "*batch D"], normals: Float[Tensor, "M D"], offsets: Float[Tensor, " M"], *, c: Curvature
 ) -> Float[Tensor, "*batch M"]:
     """Distances of points from hyperplanes, above zero on the side to which the normal points.
 
@@ -40,7 +40,7 @@ def signed_dist(
         u: (..., D) points, by their tangent vectors at the origin.
         normals: (M, D) normals, of any length above 0.
         offsets: (M,) where the hyperplanes cross the rays of their normals: exp_0(r ẑ), 2|r| from the origin.
-        c: absolute curvature, > 0.
+        c: absolute curvature, > 0: a number, a 0-d tensor, or (..., 1) that broadcasts to the points.
 
     Returns:
         (..., M) distances, at least float32, from matrix products: those of points that are moved by a rounding in
@@ -58,7 +58,7 @@ def signed_dist(
     tensor([[2.]])
     """
     checks.floating(u=u, normals=normals, offsets=offsets)
-    checks.positive(c=c)
+    check(c, u)
     checks.finite(u=u, normals=normals, offsets=offsets)
     if not (normals.ndim == 2 and u.ndim and u.shape[-1] == normals.shape[1] and offsets.shape == normals.shape[:1]):
         raise ValueError(
@@ -69,22 +69,22 @@ def signed_dist(
     z_hat, length = direction(Widened.apply(normals))
     if checks.values_are_checked(normals) and not bool((length > 0).all()):
         raise ValueError("normals has one of length 0; expected directions")
-    u = Widened.apply(u)
-    u_hat, radius = direction(u)
-    c64 = curvature(c, u)
-    A, rho = 2 * c64.sqrt() * radius, 2 * c64.sqrt() * Widened.apply(offsets)
-    side = torch.where(rho.detach() < 0, -1.0, 1.0)  # the mirror image of a hyperplane with ρ < 0 has −ρ and −ẑ
-    z_hat, rho = side.unsqueeze(-1) * z_hat, side * rho
+    u, offsets = Widened.apply(u), Widened.apply(offsets)
+    root = (Widened.apply(c) if isinstance(c, Tensor) else curvature(c, u)).sqrt()
+    side = torch.where(offsets.detach() < 0, -1.0, 1.0)  # the mirror image of a hyperplane with r < 0 has −r and −ẑ
+    z_hat, (u_hat, radius) = side.unsqueeze(-1) * z_hat, direction(u)
+    A, rho = 2 * root * radius, 2 * root * (side * offsets)
     height, s = u @ z_hat.T, _square_of_half_sine(u_hat, z_hat)
-    near = (A.detach() < _CENTRAL) & (2 * A.detach() < rho.detach())
-    afar = _asinh_of_sine(A, rho, radius, height, s, c64)
-    central = _asinh_near_origin(torch.where(A.detach() < _CENTRAL, u, 0.0), z_hat, torch.where(near, rho, 1.0), c64)
-    return (side * torch.where(near, central, afar) / c64.sqrt()).to(**form)
+    central = A.detach() < _CENTRAL
+    near = central & (2 * A.detach() < rho.detach())
+    by_vector = _asinh_near_origin(root * torch.where(central, u, 0.0), z_hat, torch.where(near, rho, 1.0))
+    by_angle = _asinh_of_sine(A, rho, radius, height, s, root)
+    return (side * torch.where(near, by_vector, by_angle) / root).to(**form)
 
 
-def _asinh_near_origin(u: Tensor, z_hat: Tensor, rho: Tensor, c: Tensor) -> Tensor:
-    """asinh(⟨p, ẑ⟩ cosh ρ − cosh A sinh ρ), p = sinh A · û, of functions that are smooth at the origin."""
-    z, shrunk = near_origin(u, c, TANGENT), torch.exp(-2 * rho)
+def _asinh_near_origin(u: Tensor, z_hat: Tensor, rho: Tensor) -> Tensor:
+    """asinh(⟨p, ẑ⟩ cosh ρ − cosh A sinh ρ), p = sinh A · û, smooth at the origin, of u at unit curvature."""
+    z, shrunk = near_origin(u, u.new_ones(()), TANGENT), torch.exp(-2 * rho)
     cosh = 1 + 2 * z.half.unsqueeze(-1)
     return _asinh_scaled(((1 + shrunk) * (z.p @ z_hat.T) - (1 - shrunk) * cosh) / 2, rho)
 
@@ -103,7 +103,7 @@ def _square_of_half_sine(u_hat: Tensor, z_hat: Tensor) -> Tensor:
     return flat.reshape(s.shape)
 
 
-def _asinh_of_sine(A: Tensor, rho: Tensor, radius: Tensor, height: Tensor, s: Tensor, c: Tensor) -> Tensor:
+def _asinh_of_sine(A: Tensor, rho: Tensor, radius: Tensor, height: Tensor, s: Tensor, root: Tensor) -> Tensor:
     """asinh(sinh A cosh ρ cos θ − cosh A sinh ρ) for ρ ≥ 0, from both forms with their growth e^g taken out.
 
     The height is ⟨u, ẑ⟩, radius · cos θ, which has a slope at the origin too.
@@ -111,7 +111,7 @@ def _asinh_of_sine(A: Tensor, rho: Tensor, radius: Tensor, height: Tensor, s: Te
     apart, together = A - rho, A + rho
     shrunk_A, shrunk_rho = -torch.expm1(-2 * A), -torch.expm1(-2 * rho)
     there = radius > 0
-    lever = torch.where(there, shrunk_A / torch.where(there, radius, 1.0), 4 * c.sqrt())
+    lever = torch.where(there, shrunk_A / torch.where(there, radius, 1.0), 4 * root)
     straight = (lever * height * (2 - shrunk_rho) - (2 - shrunk_A) * shrunk_rho) / 4
     growth = torch.maximum(apart.abs(), together + s.log()).detach()
     sinh_apart = torch.sign(apart) * -torch.expm1(-2 * apart.abs()) / 2 * torch.exp(apart.abs() - growth)

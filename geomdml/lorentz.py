@@ -31,7 +31,7 @@ from geomdml._core import checks, formulas, one_to_one, polar
 from geomdml._core.autograd import differentiable, smooth, tell_apart
 from geomdml._core.batches import over_batches
 from geomdml._core.charts import LORENTZ, TANGENT
-from geomdml._core.checks import Numbers, Scalar
+from geomdml._core.checks import Numbers
 from geomdml._core.curvatures import Curvature, for_each_curvature
 from geomdml._core.numerics import (
     TensorOptions,
@@ -272,8 +272,9 @@ def geodesic(
     return _in_range(polar.geodesic(X, Y, t, c64, LORENTZ), c64, result_form(X, Y))
 
 
+@for_each_curvature("vectors", of_lists=True)
 def midpoint(
-    X: Float[Tensor, "*#batch N D"], weights: Float[Tensor, "*#batch N"] | None = None, *, c: Scalar
+    X: Float[Tensor, "*#batch N D"], weights: Float[Tensor, "*#batch N"] | None = None, *, c: Curvature
 ) -> Float[Tensor, "*#batch D"]:
     """The centroid of N points: their weighted sum, brought back to the hyperboloid.
 

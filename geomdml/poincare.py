@@ -430,15 +430,16 @@ def geodesic(
     return round_inside(torch.where(beyond, onward, between), c64, form)
 
 
+@for_each_curvature("points of the ball", of_lists=True)
 def midpoint(
-    x: Float[Tensor, "*#batch N D"], weights: Float[Tensor, "*#batch N"] | None = None, *, c: Scalar
+    x: Float[Tensor, "*#batch N D"], weights: Float[Tensor, "*#batch N"] | None = None, *, c: Curvature
 ) -> Float[Tensor, "*#batch D"]:
     """Einstein midpoint of N points: in the Klein model their mean, weighted with their Lorentz factors.
 
     Args:
         x: (..., N, D) points inside the ball.
         weights: (..., N), not below 0, their sums above 0; equal by default. Leading dimensions broadcast.
-        c: absolute curvature, > 0.
+        c: absolute curvature, > 0; of several, (..., 1, 1).
 
     Returns:
         (..., D) points of the ball, at least float32. Where points cancel, the error is 1e-14 of the longest of them.

@@ -4,7 +4,7 @@ A space knows the distance between embeddings as they are stored (`dist`, one to
 the chart they are stored in, and how to move them to another chart.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import torch
@@ -81,7 +81,8 @@ class Hyperbolic(nn.Module):
     The same vector leads to the same point in every chart: exp_0(v) is 2‖v‖ from the origin.
 
     Args:
-        c: absolute curvature, > 0.
+        c: absolute curvature, > 0: a number, or a tensor of several that broadcasts to the points, such as (H, 1, 1),
+            one for each head, for points (..., H, N, D).
         chart: "tangent" (tangent vectors at the origin; the default, to train in), "ball" (the Poincaré ball) or
             "lorentz" (space components in the Lorentz model).
         learnable: make c a parameter, positive by construction (its logarithm is learned).
@@ -98,19 +99,24 @@ class Hyperbolic(nn.Module):
     1.0
     """
 
-    def __init__(self, c: float = 0.5, *, chart: Chart = "tangent", learnable: bool = False) -> None:
+    def __init__(self, c: float | Tensor = 0.5, *, chart: Chart = "tangent", learnable: bool = False) -> None:
         super().__init__()
-        checks.positive(c=c)
         self.chart: Chart = _check_chart(chart)
         self.learnable = learnable
-        self._c = float(c)
+        self._c = _curvature(c)
         if learnable:
-            self.log_c = nn.Parameter(torch.tensor(self._c).log())
+            self.log_c = nn.Parameter(torch.as_tensor(self._c).to(torch.get_default_dtype()).log())
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Hyperbolic":
+        """Several curvatures move with the module, and stay in float64."""
+        if isinstance(self._c, Tensor):
+            self._c = self._c.to(fn(self._c).device)
+        return super()._apply(fn, recurse)
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         if not self.learnable:
-            destination[prefix + "c"] = torch.tensor(self._c, dtype=torch.float64)
+            destination[prefix + "c"] = torch.as_tensor(self._c, dtype=torch.float64)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         """Takes c from a space that learned it and from one that did not; without either, c stays as it is."""
@@ -118,23 +124,28 @@ class Hyperbolic(nn.Module):
         if log_c is not None and (self.learnable or c is None):
             c = log_c.exp()
         if c is not None:
-            c = torch.as_tensor(c, dtype=torch.float64)
-            checks.positive(c=c.cpu())
+            found = _curvature(torch.as_tensor(c, dtype=torch.float64).cpu())
             if self.learnable:
-                state_dict[prefix + "log_c"] = c.log().to(self.log_c.dtype) if log_c is None else log_c
+                log_c = torch.as_tensor(found, dtype=torch.float64).log() if log_c is None else log_c
+                state_dict[prefix + "log_c"] = log_c.to(self.log_c.dtype)
             else:
-                self._c = float(c)
+                self._c = (
+                    found.to(self._c.device) if isinstance(found, Tensor) and isinstance(self._c, Tensor) else found
+                )
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     @property
     def c(self) -> float | Tensor:
-        """The absolute curvature: a number, or a 0-d tensor with gradient where it is learned."""
+        """The absolute curvature: a number; a tensor where there are several, or it is learned (then with gradient)."""
         return self.log_c.exp() if self.learnable else self._c
 
     @property
     def curvature(self) -> float:
-        """c as a number, without gradient."""
-        return float(self.log_c.detach().exp()) if self.learnable else self._c
+        """c as a number, without gradient; refused where there are several."""
+        c = _curvature(self.log_c.detach().exp()) if self.learnable else self._c
+        if isinstance(c, Tensor):
+            raise ValueError(f"{self} has curvatures of shape {tuple(c.shape)}; expected a space of one")
+        return c
 
     def dist(self, x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*#batch"]:
         """See `dist` in `geomdml.tangent`, `geomdml.poincare` and `geomdml.lorentz`."""
@@ -238,7 +249,9 @@ class Hyperbolic(nn.Module):
         return x.clone() if chart == self.chart else _MOVES[self.chart, chart](x, c=self.c)
 
     def extra_repr(self) -> str:
-        return f"c={self.curvature:g}, chart={self.chart!r}" + (", learnable=True" if self.learnable else "")
+        c = _curvature(self.log_c.detach().exp()) if self.learnable else self._c
+        shown = f"c={c:g}" if isinstance(c, float) else f"c of shape {tuple(c.shape)}"
+        return f"{shown}, chart={self.chart!r}" + (", learnable=True" if self.learnable else "")
 
 
 class Sphere:
@@ -376,6 +389,17 @@ def in_unbounded_chart(space: Any) -> Any:
     if isinstance(space, Hyperbolic) and space.chart == "ball":
         raise ValueError(f'space = {space} has a boundary that learned points cross; expected chart="tangent"')
     return space
+
+
+def _curvature(c: float | Tensor) -> float | Tensor:
+    """One curvature as a number, several as a tensor in float64; refused where they are not finite and above 0."""
+    if not isinstance(c, Tensor) or c.ndim == 0:
+        checks.positive(c=c)
+        return float(c)
+    checks.floating(c=c)
+    if not bool(((c > 0) & c.isfinite()).all()):
+        raise ValueError("c has values that are not finite and above 0")
+    return c.detach().to(torch.float64, copy=True)
 
 
 def _check_chart(chart: str) -> Chart:

@@ -14,7 +14,7 @@ from geomdml import tangent
 from geomdml._core import checks, formulas
 from geomdml._core.autograd import differentiable, tell_apart
 from geomdml._core.charts import log_sinh_ratio
-from geomdml._core.checks import Scalar
+from geomdml._core.curvatures import Curvature, check, for_each_curvature
 from geomdml._core.numerics import (
     LOG2,
     across,
@@ -42,8 +42,9 @@ _CLOSE = 1e-15  # of a step, as a share of the farthest point's distance
 _LOG_TWO_PI = math.log(2 * math.pi)
 
 
+@for_each_curvature("numbers")
 def busemann(
-    u: Float[Tensor, "*#batch D"], ideal: Float[Tensor, "*#batch D"], *, c: Scalar
+    u: Float[Tensor, "*#batch D"], ideal: Float[Tensor, "*#batch D"], *, c: Curvature
 ) -> Float[Tensor, "*#batch"]:
     """How much nearer u is to a point at infinity than the origin is: the limit of d(u, tξ) − d(0, tξ).
 
@@ -52,7 +53,7 @@ def busemann(
     Args:
         u: (..., D) points, by their tangent vectors at the origin.
         ideal: (..., D) directions ξ of the points at infinity, of any length above 0; leading dimensions broadcast.
-        c: absolute curvature, > 0.
+        c: absolute curvature, > 0: a number, a 0-d tensor, or (..., 1) that broadcasts to the points.
 
     Returns:
         (...) values, at least float32: −2‖u‖ on the ray to the ideal point, 2‖u‖ on the opposite one.
@@ -101,8 +102,9 @@ def _busemann_gradient(grad: Tensor, u: Tensor, ideal: Tensor, c: Tensor) -> tup
     return grad * by_u, grad * by_ideal, by_c
 
 
+@for_each_curvature("vectors", of_lists=True)
 def frechet_mean(
-    u: Float[Tensor, "*#batch N D"], weights: Float[Tensor, "*#batch N"] | None = None, *, c: Scalar
+    u: Float[Tensor, "*#batch N D"], weights: Float[Tensor, "*#batch N"] | None = None, *, c: Curvature
 ) -> Float[Tensor, "*#batch D"]:
     """The Fréchet mean of N points: the point m that minimises Σ w_i d(m, u_i)², of which there is exactly one.
 
@@ -112,7 +114,7 @@ def frechet_mean(
     Args:
         u: (..., N, D) points, by their tangent vectors at the origin.
         weights: (..., N) weights ≥ 0, equal by default; they need not sum to 1.
-        c: absolute curvature, > 0.
+        c: absolute curvature, > 0; of several, (..., 1, 1).
 
     Returns:
         (..., D) points, by their tangent vectors at the origin, at least float32.
@@ -199,7 +201,7 @@ def wrapped_normal_sample(
     mean: Float[Tensor, "*#batch D"],
     scale: float | Float[Tensor, "*#batch D"],
     *,
-    c: Scalar,
+    c: Curvature,
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, "*#batch D"]:
     """A draw of the wrapped normal distribution around each mean, with gradients by mean, scale and c.
@@ -209,7 +211,7 @@ def wrapped_normal_sample(
     Args:
         mean: (..., D) points, by their tangent vectors at the origin.
         scale: standard deviations > 0 in units of distance: a number, or (..., D) one for each coordinate.
-        c: absolute curvature, > 0.
+        c: absolute curvature, > 0: a number, a 0-d tensor, or (..., 1) that broadcasts to the means.
         generator: of the randomness; None is torch's own.
 
     Returns:
@@ -224,11 +226,12 @@ def wrapped_normal_sample(
     >>> round(float((2 * u).std()), 1)  # at the origin distances are 2‖u‖
     0.3
     """
-    c64 = checks.curved(c, mean=mean)
+    checks.vectors(mean=mean)
+    check(c, mean)
     scales = _scales(scale, mean)
     shape = torch.broadcast_shapes(mean.shape, scales.shape)
     noise = torch.randn(shape, dtype=torch.float64, device=scales.device, generator=generator)
-    return tangent.expmap(Widened.apply(mean), scales * noise / 2, c=c64).to(**result_form(mean))
+    return tangent.expmap(Widened.apply(mean), scales * noise / 2, c=c).to(**result_form(mean))
 
 
 def wrapped_normal_log_prob(
@@ -236,7 +239,7 @@ def wrapped_normal_log_prob(
     mean: Float[Tensor, "*#batch D"],
     scale: float | Float[Tensor, "*#batch D"],
     *,
-    c: Scalar,
+    c: Curvature,
 ) -> Float[Tensor, "*#batch"]:
     """Logarithm of the density of the wrapped normal distribution at u, with respect to hyperbolic volume.
 
@@ -258,10 +261,11 @@ def wrapped_normal_log_prob(
     >>> float(wrapped_normal_log_prob(at, at, 1.0, c=0.5))  # −log 2π
     -1.8378770351409912
     """
-    c64 = checks.curved(c, u=u, mean=mean)
-    scales = _scales(scale, mean)
-    way = 2 * tangent.logmap(Widened.apply(mean), Widened.apply(u), c=c64)
-    square, dim = c64 * way.square().sum(-1), way.shape[-1]  # δ²
+    checks.vectors(u=u, mean=mean)
+    check(c, mean)
+    scales, root = _scales(scale, mean), (Widened.apply(c) if isinstance(c, Tensor) else curvature(c, mean)).sqrt()
+    way = 2 * tangent.logmap(Widened.apply(mean), Widened.apply(u), c=c)
+    square, dim = (root * way).square().sum(-1), way.shape[-1]  # δ²
     exponent = ((way / scales) ** 2).sum(-1) / 2 + scales.log().expand_as(way).sum(-1)
     result = (
         -exponent - dim * _LOG_TWO_PI / 2 - (dim - 1) * even(log_sinh_ratio, (0, 1 / 6, -1 / 180, 1 / 2835), square)

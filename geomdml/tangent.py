@@ -30,7 +30,7 @@ from geomdml._core import checks, formulas, one_to_one, polar
 from geomdml._core.autograd import differentiable
 from geomdml._core.batches import over_batches
 from geomdml._core.charts import TANGENT, log_sinh_ratio
-from geomdml._core.checks import Numbers, Scalar
+from geomdml._core.checks import Numbers
 from geomdml._core.curvatures import Curvature, for_each_curvature
 from geomdml._core.numerics import (
     LOG2,
@@ -257,8 +257,9 @@ def geodesic(
     return polar.geodesic(u, v, t, c64, TANGENT).to(**result_form(u, v))
 
 
+@for_each_curvature("vectors", of_lists=True)
 def midpoint(
-    u: Float[Tensor, "*#batch N D"], weights: Float[Tensor, "*#batch N"] | None = None, *, c: Scalar
+    u: Float[Tensor, "*#batch N D"], weights: Float[Tensor, "*#batch N"] | None = None, *, c: Curvature
 ) -> Float[Tensor, "*#batch D"]:
     """Einstein midpoint of N points: in the Lorentz model their weighted sum, brought back to the hyperboloid.
 
