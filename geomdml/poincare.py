@@ -592,7 +592,7 @@ def _exp0_gradient(grad: Tensor, v: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _log0(y: Tensor, gap: Tensor, c: Tensor) -> Tensor:
-    return ratio(lambda z: _artanh(z, gap), (1, 1 / 3, 1 / 5, 1 / 7), c.sqrt() * norm(y)) * y
+    return ratio(lambda z: _artanh(z, gap), (1.0, 1 / 3, 1 / 5, 1 / 7), c.sqrt() * norm(y)) * y
 
 
 def _log(x: Tensor, y: Tensor, gap_x: Tensor, gap_y: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
@@ -615,7 +615,7 @@ def _exp(x: Tensor, v: Tensor, v_across: Tensor, gap: Tensor, c: Tensor) -> Tens
     """
     a = c.sqrt() * norm(v) / gap
     y = tanh_ratio(a) / gap * v
-    w, gap_y = x + y, even(_square_of_sech, (1, -1, 2 / 3, -17 / 45), c * (v * v).sum(-1, keepdim=True) / gap**2)
+    w, gap_y = x + y, even(_square_of_sech, (1.0, -1.0, 2 / 3, -17 / 45), c * (v * v).sum(-1, keepdim=True) / gap**2)
     square_w = c * (w * w).sum(-1, keepdim=True)
     naive = (gap * w + square_w * x) / (square_w + gap * gap_y)
     with torch.no_grad():

@@ -268,7 +268,7 @@ def wrapped_normal_log_prob(
     square, dim = (root * way).square().sum(-1), way.shape[-1]  # δ²
     exponent = ((way / scales) ** 2).sum(-1) / 2 + scales.log().expand_as(way).sum(-1)
     result = (
-        -exponent - dim * _LOG_TWO_PI / 2 - (dim - 1) * even(log_sinh_ratio, (0, 1 / 6, -1 / 180, 1 / 2835), square)
+        -exponent - dim * _LOG_TWO_PI / 2 - (dim - 1) * even(log_sinh_ratio, (0.0, 1 / 6, -1 / 180, 1 / 2835), square)
     )
     return result.to(**result_form(u, mean))
 

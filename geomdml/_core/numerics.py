@@ -127,7 +127,7 @@ _SMALL = 1e-2  # below, four terms of a series in z² have all digits
 
 def tanh_ratio(z: Tensor) -> Tensor:
     """tanh(z)/z for z ≥ 0, and 1 at z = 0."""
-    return ratio(torch.tanh, (1, -1 / 3, 2 / 15, -17 / 315), z)
+    return ratio(torch.tanh, (1.0, -1 / 3, 2 / 15, -17 / 315), z)
 
 
 def sinh_ratio(z: Tensor) -> Tensor:
@@ -150,8 +150,8 @@ def asinh_ratio_of_square(t: Tensor) -> Tensor:
     return even(lambda z: torch.asinh(z) / z, _ASINH, t)
 
 
-_SINH = 1, 1 / 6, 1 / 120, 1 / 5040
-_ASINH = 1, -1 / 6, 3 / 40, -5 / 112
+_SINH = 1.0, 1 / 6, 1 / 120, 1 / 5040
+_ASINH = 1.0, -1 / 6, 3 / 40, -5 / 112
 
 
 def even(f: Callable[[Tensor], Tensor], series: tuple[float, ...], t: Tensor) -> Tensor:
