@@ -83,7 +83,7 @@ def _rescued(problem: Problem, found: Solution, tol: float, max_iter: int) -> So
     return Solution(plan, f, g, iterations, error)
 
 
-def _descend(state: Scaling, levels: list[Tensor], tol: float, most: float) -> tuple[Array, Array]:
+def _descend(state: Scaling, levels: list[Tensor], tol: float, most: int | float) -> tuple[Array, Array]:
     """Error and iterations of each problem, solved for one ε after the other, to `tol` for the last."""
     guess, count = torch.zeros_like(state.g0), np.zeros(len(state.eps))
     solved: list[Tensor] = []
@@ -107,7 +107,7 @@ def _levels(reg: Tensor, spread: Tensor) -> list[Tensor]:
     return [*(reg * ratio ** (k / steps) for k in range(steps, 0, -1)), reg]
 
 
-def iterate(state: Scaling, tol: float, most: float, bail_out: float = math.inf) -> tuple[Array, Array]:
+def iterate(state: Scaling, tol: float, most: int | float, bail_out: float = math.inf) -> tuple[Array, Array]:
     """Error and iterations of each problem, at the tolerance or where it goes no further.
 
     An error above `bail_out` after _WARM_UP iterations ends it too.
