@@ -44,6 +44,7 @@ bench: .venv/.dev
 	$(RUN) benchmarks.retrieval
 	$(RUN) benchmarks.index
 	$(RUN) benchmarks.taxonomy
+	$(RUN) benchmarks.loading
 
 gpu: .venv/.dev
 	$(RUN) benchmarks.gpu
