@@ -7,6 +7,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from geomdml._core.autograd import operator
+from geomdml.transport.compiled import assignment_potentials
 from geomdml.transport.gradients import enveloped, refusing
 from geomdml.transport.problem import MET, Array, Problem, Solution, marginals
 from geomdml.transport.simplex import transport_simplex
@@ -86,19 +87,22 @@ def _solve(cost: Tensor, a: Tensor, b: Tensor, uniform: bool) -> tuple[Tensor, .
 
 def _assignments(C: Array) -> tuple[Array, Array, Array, Array]:
     """Plans and potentials of all, and no iterations."""
-    plan, f, g = (np.stack(part) for part in zip(*map(_assignment, C), strict=True))
-    return plan, f, g, np.zeros(len(C), dtype=np.int64)
+    B, n, _ = C.shape
+    partner = np.stack([linear_sum_assignment(one)[1] for one in C])
+    own, plan = np.take_along_axis(C, partner[:, :, None], 2)[:, :, 0], np.zeros_like(C)
+    np.put_along_axis(plan, partner[:, :, None], 1 / n, 2)
+    g = assignment_potentials(C, partner)
+    if g is None:
+        g = np.stack([_potentials(*problem) for problem in zip(C, partner, own, strict=True)])
+    return plan, own - np.take_along_axis(g, partner, 1), g, np.zeros(B, dtype=np.int64)
 
 
-def _assignment(C: Array) -> tuple[Array, Array, Array]:
-    """Plan and potentials; g_j is a shortest path by g_σ(i) + C_ij − C_iσ(i), σ(i) the row's partner."""
-    n = len(C)
-    rows, partner = linear_sum_assignment(C)
-    plan, g, longer = np.zeros_like(C), np.zeros(n), C - C[rows, partner][:, None]
-    plan[rows, partner] = 1 / n
-    for _ in range(n):
+def _potentials(C: Array, partner: Array, own: Array) -> Array:
+    """g_j is a shortest path by g_σ(i) + C_ij − C_iσ(i), σ(i) the row's partner."""
+    g, longer = np.zeros(len(C)), C - own[:, None]
+    for _ in C:
         shorter = (g[partner][:, None] + longer).min(0)
         if not (shorter < g).any():
             break
         g = np.minimum(g, shorter)
-    return plan, C[rows, partner] - g[partner], g
+    return g

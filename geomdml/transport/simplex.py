@@ -11,6 +11,7 @@ every pivot lowers the cost, and none comes back. Source: Ahuja, Magnanti and Or
 
 import numpy as np
 
+from geomdml.transport.compiled import pivoted
 from geomdml.transport.problem import Array
 
 __all__ = ["transport_simplex"]
@@ -21,27 +22,43 @@ _BITS = 61  # of the integers that the weights become, with what the rows have m
 
 def transport_simplex(C: Array, a: Array, b: Array) -> tuple[Array, Array, Array, Array]:
     """Plans (B, n, m), potentials f (B, n) and g (B, m), and pivots (B,), for float64 weights ≥ 0 of equal sums."""
-    group = max(1, _TOGETHER // C[0].size)
-    parts = [_solve(*(x[i : i + group] for x in (C, a, b))) for i in range(0, len(C), group)]
-    plan, f, g, pivots = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return plan, f, g, pivots
-
-
-def _solve(C: Array, a: Array, b: Array) -> tuple[Array, Array, Array, Array]:
     weighted = (a > 0)[:, :, None] & (b > 0)[:, None]
     low = C.min((1, 2), where=weighted, initial=np.inf)[:, None]
     C = C - low[:, :, None]
     tolerance = 8 * np.finfo(float).eps * sum(C.shape[1:]) * C.max((1, 2), where=weighted, initial=0.0)
     priced = np.where(weighted, C, np.inf)  # what has no weight is left aside, whatever its costs
-    trees = _Trees(C, C - C.min(1, where=weighted, initial=C.max(), keepdims=True), *_whole(a, b))
+    *whole, factor = _whole(a, b)
+    row, column, mass, f, g, pivots = pivoted(priced, *whole, tolerance) or _in_groups(priced, *whole, tolerance)
+    # A node without weight has the largest potential that no reduced cost forbids
+    f = np.where(a > 0, f, (C - g[:, None]).min(2, where=(b > 0)[:, None], initial=np.inf))
+    g = np.where(b > 0, g, (C - f[:, :, None]).min(1))
+    plan = np.zeros(C.shape)
+    plan[np.arange(len(C))[:, None], row, column] = mass // factor / (2**_BITS // factor) * a.sum(1, keepdims=True)
+    return plan, f + low, g, pivots
+
+
+def _in_groups(priced: Array, *others: Array) -> tuple[Array, ...]:
+    group = max(1, _TOGETHER // priced[0].size)
+    parts = [_pivoted(*(x[i : i + group] for x in (priced, *others))) for i in range(0, len(priced), group)]
+    return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+
+
+def _pivoted(priced: Array, a: Array, b: Array, tolerance: Array) -> tuple[Array, ...]:
+    """Rows, columns and masses of the arcs of the best bases, (B, n + m − 1), f, g and pivots.
+
+    No problem's pivots depend on the others: the columns of a problem that still has some to enter stay as they are.
+    """
+    trees = _Trees(priced, a, b)
+    column = np.zeros(a.shape, dtype=int)
     reduced = np.empty_like(priced)  # fresh memory of its size takes longer than the subtraction
-    pivots, fresh, going = np.zeros(len(C), dtype=np.int64), False, np.ones(len(C), dtype=bool)
+    pivots, fresh, going = np.zeros(len(priced), dtype=np.int64), False, np.zeros(len(priced), dtype=bool)
     while going.any() or not fresh:
         fresh = not going.any()
         if fresh:
-            trees.refresh(C)
+            trees.refresh()
         f, g = trees.potentials()
-        column = np.subtract(priced, g[:, None], out=reduced).argmin(2)  # the best of each row, good for some pivots
+        best = np.subtract(priced, g[:, None], out=reduced).argmin(2)  # of each row, good for some pivots
+        column = np.where(going[:, None], column, best)
         cost = np.take_along_axis(priced, column[:, :, None], 2)[:, :, 0]
         at_first = 0
         while True:
@@ -55,11 +72,7 @@ def _solve(C: Array, a: Array, b: Array) -> tuple[Array, Array, Array, Array]:
                 break
             trees.pivot(row, column[trees.each, row], np.where(going, change, 0.0), going)
             pivots, fresh = pivots + going, False
-    f, g = trees.potentials()
-    # A node without weight has the largest potential that no reduced cost forbids
-    f = np.where(a > 0, f, (C - g[:, None]).min(2, where=(b > 0)[:, None], initial=np.inf))
-    g = np.where(b > 0, g, (C - f[:, :, None]).min(1))
-    return trees.plan(a.sum(1)), f + low, g, pivots
+    return trees.row, trees.column, trees.mass, *trees.potentials(), pivots
 
 
 def _whole(a: Array, b: Array) -> tuple[Array, Array, int]:
@@ -85,10 +98,13 @@ class _Trees:
     of the arc that is farther from the root. potential: (B, N), f and g.
     """
 
-    def __init__(self, C: Array, order: Array, a: Array, b: Array, factor: int) -> None:
-        """Each row in turn to the columns that are left, the least by `order` first."""
-        (B, n, m), self.each, self.factor = C.shape, np.arange(len(C)), factor
-        self.rows, self.shape, arcs = n, C.shape, n + m - 1
+    def __init__(self, priced: Array, a: Array, b: Array) -> None:
+        """Each row in turn to the columns that are left, first where the cost is least above the column's minimum."""
+        (B, n, m), self.each = priced.shape, np.arange(len(priced))
+        self.rows, arcs, barred = n, n + m - 1, np.isinf(priced)
+        self.cost = np.where(barred, 0.0, priced)  # that of an arc without weight does not matter
+        least = priced.min(1, keepdims=True)
+        order = np.where(barred, np.finfo(float).max, self.cost - np.where(np.isinf(least), 0.0, least))
         self.row, self.column, self.mass = (np.zeros((B, arcs), dtype=int) for _ in range(3))
         self.from_row = np.zeros((B, arcs), dtype=bool)
         a, b, open_, i = a.copy(), b.copy(), np.ones(b.shape, dtype=bool), np.zeros(B, dtype=int)
@@ -110,15 +126,13 @@ class _Trees:
             path = self.paths[self.each, parent]
             path[:, k // 8] |= 128 >> k % 8
             self.paths[self.each, child] = path
-            cost = C[self.each, self.row[:, k], self.column[:, k]]
-            self.potential[self.each, child] = cost - self.potential[self.each, parent]
 
     def potentials(self) -> tuple[Array, Array]:
         return self.potential[:, : self.rows], self.potential[:, self.rows :]
 
-    def refresh(self, C: Array) -> None:
+    def refresh(self) -> None:
         """The potentials from the costs, without what rounding has added up in them."""
-        cost = np.take_along_axis(C.reshape(len(C), -1), self.row * self.shape[2] + self.column, 1)
+        cost = self.cost[self.each[:, None], self.row, self.column]
         cost = np.where(self.from_row, cost, -cost)
         for i, paths in enumerate(self.paths):
             self.potential[i] = np.unpackbits(paths, axis=1, count=cost.shape[1]) @ cost[i]
@@ -149,10 +163,3 @@ class _Trees:
         each, k = each[going], k[going]
         self.row[each, k], self.column[each, k], self.mass[each, k] = row[going], column[going], mass[going, 0]
         self.from_row[each, k] = from_row[going]
-
-    def plan(self, mass: Array) -> Array:
-        """The plans of masses (B,), without what the rows had more."""
-        plan = np.zeros(self.shape)
-        share = self.mass // self.factor / (2**_BITS // self.factor)
-        plan[self.each[:, None], self.row, self.column] = share * mass[:, None]
-        return plan

@@ -3,9 +3,10 @@
 import ot
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from geomdml import _native
 from geomdml.transport import exact
 from tests.generators.transport import weights
 
@@ -112,6 +113,27 @@ def test_many_ties_and_faint_weights(kind):
         assert float((result.f.unsqueeze(-1) + result.g.unsqueeze(-2) - cost).max()) <= digits
         assert bool((result.plan >= 0).all()) and float(result.marginal_error.max()) < 2e-15
         assert int((result.plan > 0).sum((-1, -2)).max()) <= n + m - 1  # a vertex
+
+
+@pytest.mark.skipif(_native.library is None, reason="no compiler made the kernels")
+@settings(max_examples=60, deadline=None)
+@given(seeds, st.integers(1, 15), st.integers(1, 15), st.sampled_from(["any", "0/1", "1e9 apart"]), st.booleans())
+def test_compiled_as_not_compiled(seed, n, m, kind, uniform):
+    """The same plans to the last bit, whatever is left open by ties; a problem's do not depend on its batch."""
+    generator = torch.Generator().manual_seed(seed)
+    cost = torch.randn(3, n, m, dtype=torch.float64, generator=generator)
+    if kind == "0/1":
+        cost = (cost > 0).double()
+    elif kind == "1e9 apart":
+        cost[:, : n // 2] += 1e9
+    weight = [] if uniform else [weights(n, generator, n // 3), weights(m, generator, m // 3)]
+    compiled, digits = exact(cost, *weight), 1e-15 * (n + m) * max(1.0, float(cost.abs().max()))
+    with _native.kernels(False):
+        plain = exact(cost, *weight)
+        alone = exact(cost[1], *weight)
+    assert torch.equal(compiled.plan, plain.plan) and torch.equal(plain.plan[1], alone.plan)
+    for name in ("f", "g"):
+        torch.testing.assert_close(getattr(compiled, name), getattr(plain, name), rtol=0, atol=digits)
 
 
 def test_refusals():
