@@ -214,7 +214,9 @@ def _differentiable(
     g: Tensor,
 ) -> tuple[Tensor, ...]:
     """The value with its gradients by x, y, a, b and what the space learns; f and g, which refuse theirs."""
-    learned = [w for w in space.parameters() if w.requires_grad] if isinstance(space, nn.Module) else []
+    learned: list[Tensor] = []
+    if isinstance(space, nn.Module):
+        learned = [w for w in space.parameters() if w.requires_grad]
     inputs, results = (x, y, a, b, *learned), tuple(u.to(a.dtype) for u in (value, f, g))
     if not any(u.requires_grad for u in inputs):
         return results
@@ -243,9 +245,9 @@ def _point_gradients(clouds: Clouds, plan: Plan, learned: list[Tensor]) -> list[
     totals = [torch.zeros_like(wide(u)) for u in (x, y, *learned)]
     for rows, columns, tile in plan.tiles().tiles():
         with torch.enable_grad():
-            some = [u[which].detach().requires_grad_() for u, which in ((x, rows), (y, columns))]
-            cost = ground_cost(*some, p, space)
-        by_x, by_y, *others = torch.autograd.grad(cost, [*some, *learned], tile.exp_().to(cost))
+            some_x, some_y = x[rows].detach().requires_grad_(), y[columns].detach().requires_grad_()
+            cost = ground_cost(some_x, some_y, p, space)
+        by_x, by_y, *others = torch.autograd.grad(cost, [some_x, some_y, *learned], tile.exp_().to(cost))
         totals[0][rows] += by_x
         totals[1][columns] += by_y
         for total, part in zip(totals[2:], others, strict=True):
