@@ -27,8 +27,9 @@ def transport_simplex(C: Array, a: Array, b: Array) -> tuple[Array, Array, Array
     C = C - low[:, :, None]
     tolerance = 8 * np.finfo(float).eps * sum(C.shape[1:]) * C.max((1, 2), where=weighted, initial=0.0)
     priced = np.where(weighted, C, np.inf)  # what has no weight is left aside, whatever its costs
-    *whole, factor = _whole(a, b)
-    row, column, mass, f, g, pivots = pivoted(priced, *whole, tolerance) or _in_groups(priced, *whole, tolerance)
+    supply, demand, factor = _whole(a, b)
+    found = pivoted(priced, supply, demand, tolerance) or _in_groups(priced, supply, demand, tolerance)
+    row, column, mass, f, g, pivots = found
     # A node without weight has the largest potential that no reduced cost forbids
     f = np.where(a > 0, f, (C - g[:, None]).min(2, where=(b > 0)[:, None], initial=np.inf))
     g = np.where(b > 0, g, (C - f[:, :, None]).min(1))
