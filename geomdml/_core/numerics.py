@@ -126,17 +126,17 @@ _SMALL = 1e-2  # below, four terms of a series in z² have all digits
 
 
 def tanh_ratio(z: Tensor) -> Tensor:
-    """tanh(z)/z for z ≥ 0, and 1 at z = 0."""
+    """tanh(z)/z, and 1 at z = 0."""
     return ratio(torch.tanh, (1.0, -1 / 3, 2 / 15, -17 / 315), z)
 
 
 def sinh_ratio(z: Tensor) -> Tensor:
-    """sinh(z)/z for z ≥ 0, and 1 at z = 0."""
+    """sinh(z)/z, and 1 at z = 0."""
     return ratio(torch.sinh, _SINH, z)
 
 
 def asinh_ratio(z: Tensor) -> Tensor:
-    """asinh(z)/z for z ≥ 0, and 1 at z = 0."""
+    """asinh(z)/z, and 1 at z = 0."""
     return ratio(torch.asinh, _ASINH, z)
 
 
@@ -162,8 +162,8 @@ def even(f: Callable[[Tensor], Tensor], series: tuple[float, ...], t: Tensor) ->
 
 
 def ratio(f: Callable[[Tensor], Tensor], series: tuple[float, ...], z: Tensor) -> Tensor:
-    """f(z)/z for z ≥ 0. The derivatives of a quotient cancel near 0, those of its series in z² do not."""
-    small = z < _SMALL
+    """f(z)/z. The derivatives of a quotient cancel near 0, those of its series in z² do not."""
+    small = z.abs() < _SMALL
     near, far = torch.where(small, z, 0.0), torch.where(small, 1.0, z)
     return torch.where(small, _polynomial(series, near * near), f(far) / far)
 

@@ -142,6 +142,11 @@ OTHERS: dict[str, Callable[[Place], Any]] = {
     "transport.sinkhorn, batch": lambda to: transport.sinkhorn(to(COST.expand(2, 6, 6)), 0.05, to(WEIGHTS)).value,
     "transport.sinkhorn, unbalanced": lambda to: transport.sinkhorn(to(COST), 0.05, marginal_penalty=1.0).value,
     "transport.sinkhorn_divergence": lambda to: transport.sinkhorn_divergence(to(X.double()), to(Y.double()), 0.05),
+    "transport.sinkhorn_points": lambda to: transport.sinkhorn_points(to(X.double()), to(Y.double()), 0.5).value,
+    "transport.partial": lambda to: transport.partial(to(COST), 0.5, reg=0.05).value,
+    "transport.barycentre": lambda to: (
+        transport.barycentre(to(COST.expand(2, 6, 6)), to(WEIGHTS.expand(2, 6)), 0.05).weights
+    ),
     "transport.exact": lambda to: solved(transport.exact(to(COST))),
     "losses.BatchTransportLoss": module(lambda: losses.BatchTransportLoss(space=TANGENT), X, LABELS),
     "losses.CHESTLoss": chest,
@@ -294,6 +299,7 @@ CHOOSE_PAIRS = {
     "poincare.py _rows": "points next to the boundary",
     "losses/functional.py pairwise_cross_entropy": "the pairs of one class",
     "reshaping/label_reshaper.py moved": "moving the module itself",
+    "spaces.py _apply": "moving the module itself",
 }
 
 

@@ -90,7 +90,7 @@ def test_data_that_do_not_fit_are_refused_by_name(tree, name, message):
 
 def test_an_unknown_name_is_refused_with_those_that_there_are(tree):
     for name in ("cubs", "others.Data"):
-        with pytest.raises(ValueError, match=f"--data.benchmark {name}; expected one of cub, .*table, emoji"):
+        with pytest.raises(ValueError, match=f"--data.benchmark {name}; expected one of cub, .*table, shards, emoji"):
             RetrievalData(str(tree), benchmark=name)
 
 

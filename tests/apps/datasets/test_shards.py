@@ -66,8 +66,14 @@ def test_a_folder_of_shards_is_one_data_set(tmp_path):
         assert int(images.image(row).max()) == 10 * label + row // 8
     by_class = load_images(root, "shards", validation=0)
     assert not set(by_class.train.classes) & set(by_class.query.classes)
-    by_image = load_images(root, "shards", by="images", validation=0)
-    assert len(by_image.train) == 16 and len(by_image.query) == 8
+
+
+def test_the_images_of_each_class_are_divided(tmp_path):
+    write_tar(
+        tmp_path / "s/a.tar", {f"bird-{label}/{k}.png": png(10 * label + k) for label in range(2) for k in range(6)}
+    )
+    images = load_images(tmp_path / "s", "shards", by="images", validation=0)
+    assert len(images.train) == len(images.query) == 6 and images.train.classes == images.query.classes
 
 
 def test_what_is_broken_is_counted_and_told(tmp_path, caplog):
