@@ -54,18 +54,6 @@ def mobius_pairwise(x: Tensor, y: Tensor) -> Tensor:
     return 2 / C**0.5 * torch.atanh((C**0.5 * sum_.norm(dim=-1)).clamp(max=1 - 1e-5))
 
 
-def meru_pairwise(X: Tensor, Y: Tensor) -> Tensor:
-    """arcosh(−c⟨x, y⟩)/√c of one matrix product, as the MERU code has it, of space components in the Lorentz model."""
-    x_time, y_time = ((1 / C + (Z * Z).sum(-1, keepdim=True)).sqrt() for Z in (X, Y))
-    return torch.acosh((C * (x_time @ y_time.T - X @ Y.T)).clamp(min=1 + 1e-8)) / C**0.5
-
-
-def lorentz_cdist(x: Tensor, y: Tensor) -> Tensor:
-    """The same of points with their time components in front, as geoopt's main branch has it since January 2026."""
-    minus = torch.cat([-y[:, :1], y[:, 1:]], -1)
-    return torch.acosh((-C * (x @ minus.T)).clamp(min=1 + 1e-7)) / C**0.5
-
-
 def tangent_in_two_floats(u: Tensor, v: Tensor) -> Tensor:
     """As on a device without fast float64."""
     with two_floats(True):

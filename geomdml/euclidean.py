@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from geomdml import _native
 from geomdml._core import autograd, checks, euclidean_native
 from geomdml._core.batches import over_batches
 from geomdml._core.numerics import (
@@ -166,7 +167,7 @@ class _NativeDistances(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         x, y, kept = ctx.saved_tensors
-        if ctx.native and not torch.is_grad_enabled():
+        if ctx.native and _native.take(grad) and not torch.is_grad_enabled():
             return *euclidean_native.gradients(grad, x, y, kept, ctx.squared), None
         return *_Gradients.apply(grad, x, y, kept, ctx.squared), None
 

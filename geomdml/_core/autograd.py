@@ -75,6 +75,37 @@ def second_of(formula: Callable[..., Tensor]) -> Second:
     return second
 
 
+def outside_transforms(
+    values: Callable[[Tensor, Tensor, Tensor, bool], tuple[Tensor, ...]],
+    gradients: Callable[..., tuple[Tensor, ...]],
+    second: Second,
+) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """values(x, y, c, keep)[0], differentiable, for tensors that neither torch's compiler nor a transform has wrapped.
+
+    `gradients` takes the gradient, x, y, c, the other values, and whether c has one. A `Function` has more to call.
+    """
+
+    class Plain(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, y: Tensor, c: Tensor, keep: bool) -> Tensor:
+            result, *kept = values(x, y, c, keep)
+            if keep:
+                ctx.save_for_backward(x, y, c, *kept)
+            return result
+
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor) -> Any:
+            inputs = [grad, *ctx.saved_tensors, ctx.needs_input_grad[2]]
+            if torch.is_grad_enabled():
+                return (*FirstDerivative.apply(gradients, second, *inputs), None)
+            return (*gradients(*inputs), None)
+
+    def function(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
+        return Plain.apply(x.contiguous(), y.contiguous(), c, torch.is_grad_enabled())
+
+    return function
+
+
 class Differentiable(Function):
     """value(*inputs), whose derivatives by the inputs are gradient(grad, *inputs); only the inputs are kept for it.
 

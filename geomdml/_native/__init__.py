@@ -5,6 +5,7 @@ compiled library, or the inputs are none that it takes, that code runs.
 """
 
 import ctypes
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +28,7 @@ NOT_ORDINARY, NO_MEMORY = -1, -2  # what functions say, likewise
 HARD = -2.0  # in place of s, likewise: a pair that is left to the chart
 
 SHARED = 2**15  # pairs that are worth a further thread
-NOTHING = torch.empty((0, 0))  # its address is 0
+NOTHING = torch.empty((0, 0), device="cpu")  # its address is 0
 
 T = TypeVar("T")
 _enabled = True
@@ -63,12 +64,18 @@ def take(*tensors: Tensor) -> bool:
     """Whether the kernels take these inputs: plain float32 on the CPU, outside of torch's compiler and transforms."""
     if library is None or not _enabled or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
         return False
-    if _get_current_dispatch_mode() is not None:
+    if _get_current_dispatch_mode() is not None or torch.jit.is_tracing():
         return False
-    return all(x.dtype == torch.float32 and x.device.type == "cpu" and type(x) in _PLAIN for x in tensors)
+    return all(map(_is_plain, tensors))
 
 
 _PLAIN = (Tensor, torch.nn.Parameter)
+
+
+def _is_plain(x: Tensor) -> bool:
+    """Float32 in the memory of the CPU. A gradient that `torch.autograd.grad` maps looks so, and is not."""
+    plain = x.dtype == torch.float32 and x.device.type == "cpu" and type(x) in _PLAIN
+    return plain and not torch._C._functorch.is_legacy_batchedtensor(x)
 
 
 def declare(name: str, arguments: str, result: Any = None) -> Any:
@@ -95,3 +102,7 @@ def shared(work: Callable[[int, int], T], rows: int, columns: int) -> list[T]:
 @cache
 def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(thread_name_prefix="geomdml")
+
+
+if hasattr(os, "register_at_fork"):  # the threads of a pool stay behind in the parent
+    os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from geomdml import _native
 from geomdml._core import autograd
 from geomdml._core.all_pairs import float64, native, twofloat
 from geomdml._core.all_pairs.rows import Rows, Slopes, polar
@@ -141,34 +142,22 @@ def operator(name: str, chart: ChartKernel) -> Callable[[Tensor, Tensor, Tensor]
             by_c = ctx.needs_input_grad[2]
             return (*autograd.FirstDerivative.apply(derivatives, second, grad, *ctx.saved_tensors, by_c), None)
 
+    def native_values(x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
+        found = native.distances(name, chart.value, x, y, c, keep)
+        return distances(chart, x, y, c, keep) if found is None else found
+
     def native_derivatives(g: Tensor, x: Tensor, y: Tensor, c: Tensor, kept: Tensor, by_c: bool) -> tuple[Tensor, ...]:
-        if by_c and kept.dtype != torch.float64:
+        if kept.dtype != torch.float64:
+            if _native.take(g) and not by_c:
+                return *native.gradients(name, chart.gradient, g, x, y, c, kept), torch.zeros_like(c)
             kept = distances(chart, x, y, c, True)[1]
-        if kept.dtype == torch.float64:  # as the torch code keeps it
-            return gradients(chart, g, x, y, c, kept, by_c)
-        return *native.gradients(name, chart.gradient, g, x, y, c, kept), torch.zeros_like(c)
+        return derivatives(g, x, y, c, kept, by_c)
 
-    class NativeDistances(torch.autograd.Function):
-        """As `Distances`, outside of torch's compiler and transforms, and with less to call."""
-
-        @staticmethod
-        def forward(ctx: Any, x: Tensor, y: Tensor, c: Tensor, keep: bool) -> Tensor:
-            found = native.distances(name, chart.value, x, y, c, keep)
-            result, kept = distances(chart, x, y, c, keep) if found is None else found
-            if keep:
-                ctx.save_for_backward(x, y, c, kept)
-            return result
-
-        @staticmethod
-        def backward(ctx: Any, grad: Tensor) -> Any:
-            inputs: list[Any] = [grad, *ctx.saved_tensors, ctx.needs_input_grad[2]]
-            if torch.is_grad_enabled():
-                return (*autograd.FirstDerivative.apply(native_derivatives, second, *inputs), None)
-            return (*native_derivatives(*inputs), None)
+    natively = autograd.outside_transforms(native_values, native_derivatives, second)
 
     def all_distances(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
         if native.takes(x, y) and not twofloat.is_needed(x, y):
-            return NativeDistances.apply(x.contiguous(), y.contiguous(), c, torch.is_grad_enabled())
+            return natively(x, y, c)
         keep, dtype = torch.is_grad_enabled() and not twofloat.is_needed(x, y), result_dtype(x, y)
         if autograd.in_forward_mode():
             return formula(x, y, c)

@@ -56,7 +56,7 @@ class Points(NamedTuple):
         None where a point is not ordinary.
         """
         (n, d), dtype = x.shape, scaled or torch.float64
-        facts, vectors = torch.empty((FACTS, n), dtype=torch.float64), torch.empty((n, d), dtype=dtype)
+        facts, vectors = x.new_empty((FACTS, n), dtype=torch.float64), x.new_empty((n, d), dtype=dtype)
         place = 0 if scaled is None else 1 if dtype == torch.float64 else 2
         out = [vectors.data_ptr() if i == place else None for i in range(3)]
         return cls(x, facts, vectors) if _points(x.data_ptr(), n, d, chart, c, facts.data_ptr(), *out) else None
@@ -118,7 +118,6 @@ def _fill(chart: int, x: Tensor, y: Tensor, c: float, result: Tensor, kept: Tens
             cosine, at = row.vectors @ column.vectors.T, (i.start * p + j.start)
             given = *row.given, *column.given, d, chart, c
             into = result.data_ptr() + at * result.element_size(), p, kept.data_ptr() + at * step or None, p
-
             tile = partial(_fill_tile, given, cosine, into)
             hard += sum(_native.shared(tile, *cosine.shape))
     return hard

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from geomdml import _native
 from geomdml._core import autograd
 from geomdml._core.numerics import LARGEST_RADIUS, home, result_dtype, result_form, sinh_half_difference, wide
 from geomdml._core.one_to_one import native
@@ -238,36 +239,24 @@ def operator(name: str, chart: ChartKernel) -> Callable[[Tensor, Tensor, Tensor]
             by_c = ctx.needs_input_grad[2]
             return (*autograd.FirstDerivative.apply(derivatives, second, grad, *ctx.saved_tensors, by_c), None)
 
-    def native_derivatives(g: Tensor, x: Tensor, y: Tensor, c: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
+    def native_values(x: Tensor, y: Tensor, c: Tensor, keep: bool) -> tuple[Tensor, ...]:
+        found = native.distances(name, chart.value, x, y, c, keep)
+        return distances(chart, x, y, c, keep) if found is None else found
+
+    def native_derivatives(g: Tensor, x: Tensor, y: Tensor, c: Tensor, *others: Any) -> tuple[Tensor, ...]:
         *kept, by_c = others
-        if by_c:
-            kept = [*distances(chart, x, y, c, True)[1:]]
-        if len(kept) == 3:  # as the torch code kept it
-            return gradients(chart, g, x, y, c, *kept, by_c)  # type: ignore[call-arg]
-        return *native.gradients(chart.gradient, g, x, y, c, *kept), torch.zeros_like(c)
+        if len(kept) == 2:  # of the kernels; the torch code keeps three
+            if _native.take(g) and not by_c:
+                return *native.gradients(chart.gradient, g, x, y, c, *kept), torch.zeros_like(c)
+            _, *kept = distances(chart, x, y, c, True)
+        return derivatives(g, x, y, c, *kept, by_c)
 
-    class NativeDistances(torch.autograd.Function):
-        """As `Distances`, outside of torch's compiler and transforms, and with less to call."""
-
-        @staticmethod
-        def forward(ctx: Any, x: Tensor, y: Tensor, c: Tensor, keep: bool) -> Tensor:
-            found = native.distances(name, chart.value, x, y, c, keep)
-            result, *kept = distances(chart, x, y, c, keep) if found is None else found
-            if keep:
-                ctx.save_for_backward(x, y, c, *kept)
-            return result
-
-        @staticmethod
-        def backward(ctx: Any, grad: Tensor) -> Any:
-            inputs: list[Any] = [grad, *ctx.saved_tensors, ctx.needs_input_grad[2]]
-            if torch.is_grad_enabled():
-                return (*autograd.FirstDerivative.apply(native_derivatives, second, *inputs), None)
-            return (*native_derivatives(*inputs), None)
+    natively = autograd.outside_transforms(native_values, native_derivatives, second)
 
     def dist(x: Tensor, y: Tensor, c: Tensor) -> Tensor:
         x, y = _of_one_rank(x, y)
         if native.takes(x, y):
-            return NativeDistances.apply(x.contiguous(), y.contiguous(), c, torch.is_grad_enabled())
+            return natively(x, y, c)
         if autograd.in_forward_mode():
             return formula(x, y, c)
         return Distances.apply(*autograd.tell_apart(x, y), c, torch.is_grad_enabled())[0]

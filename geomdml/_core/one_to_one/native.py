@@ -113,7 +113,7 @@ def gradients(
     if hard.numel():
         singles = gradient(wide(g[hard]), *_points(hard, x, y), c)
         for by, single in ((by_x, singles[0]), (by_y, singles[1])):
-            numbers = torch.arange(by.numel() // d).view(by.shape[:-1]).expand_as(hard)[hard]
+            numbers = torch.arange(by.numel() // d, device=by.device).view(by.shape[:-1]).expand_as(hard)[hard]
             by.view(-1, d).index_add_(0, numbers, single.to(by))
     return by_x, by_y
 

@@ -168,3 +168,40 @@ def test_euclidean(near: float, off: float, radius: float, squared: bool, b: int
     assert torch.allclose(found[0], expected[0], rtol=2e-7, atol=0)
     for mine, theirs in zip(found[1:3], expected[1:3], strict=True):
         assert ((mine - theirs).norm(dim=-1) <= 2e-6 * theirs.norm(dim=-1)).all()
+
+
+EACH = pytest.mark.parametrize(
+    "function",
+    [partial(tangent.pairwise_dist, c=C), partial(tangent.dist, c=C), euclidean.pairwise_dist],
+    ids=["all pairs", "one to one", "euclidean"],
+)
+
+
+@EACH
+def test_gradients_of_a_batch_of_gradients(function: Any) -> None:
+    """torch maps the backward pass of what the kernels computed."""
+    x, y = points("tangent", (4, 3), (4, 3), 1.0, 1.0, 0)
+    distances = function(x.requires_grad_(), y)
+    directions = torch.eye(distances.numel()).view(-1, *distances.shape)
+    (mapped,) = torch.autograd.grad(distances, x, directions, is_grads_batched=True, retain_graph=True)
+    singly = [torch.autograd.grad(distances, x, g, retain_graph=True)[0] for g in directions]
+    assert torch.allclose(mapped, torch.stack(singly), rtol=1e-5, atol=1e-6)
+
+
+@EACH
+@pytest.mark.parametrize("d", [3, 400])  # few pairs in one call, and tiles
+def test_another_default_device(function: Any, d: int) -> None:
+    x, y = points("tangent", (70, d), (70, d), 1.0, 1.0, 0)
+    expected = asked(lambda x, y, c: function(x, y) + 0 * c, x, y, True)
+    with torch.device("meta"):
+        u, v = x.clone().requires_grad_(), y.clone().requires_grad_()
+        distances = function(u, v)
+        by_u, by_v = torch.autograd.grad(distances.sum(), (u, v))
+    assert torch.equal(distances.detach(), expected[0]) and by_u.isfinite().all() and by_v.isfinite().all()
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace` is deprecated")
+def test_what_is_traced_is_left_to_torch() -> None:
+    seen = []
+    torch.jit.trace(lambda x: seen.append(all_pairs.takes(x, x)) or x + 1, torch.randn(3, 4), check_trace=False)
+    assert seen == [False]
