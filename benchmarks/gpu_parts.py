@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -141,9 +142,19 @@ def one_to_many(device: str, tiny: bool) -> Table:
     rows = []
     for name, (chart, dist) in functions.items():
         x, y = (in_chart(chart, w).to(device).requires_grad_() for w in (u, v))
-        step = lambda f=dist, x=x, y=y: torch.autograd.grad(f(x, y).sum(), [x, y])  # noqa: E731
-        rows.append([name, f"{timed(step, device, tiny):.3g}"])
+        rows.append([name, f"{timed(partial(_gradients, dist, x, y), device, tiny):.3g}"])
     return {"header": ["", "ms"], "rows": rows}
+
+
+def _gradients(f: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+    return torch.autograd.grad(f(x, y).sum(), [x, y])
+
+
+def _train(value: Callable[[], Tensor], optimiser: torch.optim.Optimizer) -> None:
+    loss = value()
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
 
 
 def losses(device: str, tiny: bool) -> Table:
@@ -221,14 +232,12 @@ def training(device: str, tiny: bool) -> Table:
         head, loss = head.to(device), loss.to(device)
         optimiser = torch.optim.AdamW([*network.parameters(), *head.parameters(), *loss.parameters()], lr=1e-5)
 
-        def step(network=network, head=head, loss=loss, optimiser=optimiser, kind=kind) -> None:  # type: ignore[no-untyped-def]
+        def value(network: nn.Module, head: nn.Module, loss: nn.Module, whole: bool) -> Tensor:
             with torch.autocast(device, dtype=torch.bfloat16):
                 features = network(images)
-                value = loss(features, labels, head=head) if kind == "CHEST" else loss(head(features), labels)
-            optimiser.zero_grad()
-            value.backward()
-            optimiser.step()
+                return loss(features, labels, head=head) if whole else loss(head(features), labels)
 
+        step = partial(_train, partial(value, network, head, loss, kind == "CHEST"), optimiser)
         speed[kind] = 1e3 * batch / timed(step, device, tiny)
     rows = [[kind, f"{rate:.0f}", f"{rate / speed['linear']:.2f}"] for kind, rate in speed.items()]
     return {"header": [name, "images a second", "of the linear layer's"], "rows": rows}

@@ -5,14 +5,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from benchmarks.measuring import forget_peak, peak, yield_memory_first
 from geomdml.search import HyperbolicIndex, knn
-from geomdml.spaces import Hyperbolic
+from geomdml.spaces import Chart, Hyperbolic
 
 COUNTS = (1, 10, 100)  # of the nearest that are asked for
 Search = Callable[[Tensor, int, int], Tensor]  # queries, k and effort to rows of candidates, −1 where there are none
@@ -69,10 +69,10 @@ def exact(points: Tensor, c: float, threads: int) -> Search:
     return lambda query, k, effort: knn(query, points, k, space=space).indices
 
 
-def vectors(points: Tensor, c: float, chart: str, asks: bool = False) -> Any:
+def vectors(points: Tensor, c: float, chart: Chart | Literal["lifted"], asks: bool = False) -> Any:
     """By which a Euclidean index goes; "lorentz" is lifted for inner products, with a query's time reversed."""
     if chart != "lifted":
-        return Hyperbolic(c).to(chart, points).contiguous().numpy()  # type: ignore[arg-type]
+        return Hyperbolic(c).to(chart, points).contiguous().numpy()
     X = c**0.5 * Hyperbolic(c).to("lorentz", points.double())
     X0 = (1 + (X * X).sum(1, keepdim=True)).sqrt()
     return torch.cat([X, -X0 if asks else X0], 1).float().numpy()

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.implementations import C
-from benchmarks.products import geoopt_cdist, meru
+from benchmarks.products import geoopt_cdist, meru, with_time
 from geomdml import lorentz, poincare, tangent
 
 BASE = "MERU's formula"
@@ -31,7 +31,7 @@ def matrices(b: int, p: int, d: int, itself: bool) -> dict[str, Step]:
     x, y = (tangent.to_ball(w, c=C) for w in (u, v))
     given = {
         BASE: (meru, X, Y),
-        "geoopt main's Lorentz.cdist": (geoopt_cdist, X, Y),
+        "geoopt main's Lorentz.cdist": (geoopt_cdist, with_time(X), with_time(Y)),
         "geomdml.tangent": (lambda a, b: tangent.pairwise_dist(a, b, c=C), u, v),
         "geomdml.lorentz": (lambda a, b: lorentz.pairwise_dist(a, b, c=C), X, Y),
         "geomdml.poincare": (lambda a, b: poincare.pairwise_dist(a, b, c=C), x, y),

@@ -29,14 +29,18 @@ def meru(X: Tensor, Y: Tensor) -> Tensor:
     return torch.acosh((-C * (X @ Y.T - time_x @ time_y.T)).clamp(min=1 + 1e-8)) / C**0.5
 
 
-def geoopt_cdist(X: Tensor, Y: Tensor) -> Tensor:
+def geoopt_cdist(x: Tensor, y: Tensor) -> Tensor:
     """The formula of `Lorentz.cdist` of geoopt's main branch (January 2026), of points with their time first.
 
     arcosh z = log(z + √(z² − 1)), z² − 1 clamped at 1e-15.
     """
-    X, Y = (torch.cat([torch.sqrt(1 / C + (Z * Z).sum(-1, keepdim=True)), Z], -1) for Z in (X, Y))
-    z = C * (X[:, :1] @ Y[:, :1].T - X[:, 1:] @ Y[:, 1:].T)
+    z = C * (x[:, :1] @ y[:, :1].T - x[:, 1:] @ y[:, 1:].T)
     return torch.log(z + torch.sqrt((z * z - 1).clamp(min=1e-15))) / C**0.5
+
+
+def with_time(X: Tensor) -> Tensor:
+    """Points of the Lorentz model with their time component first, as geoopt keeps them."""
+    return torch.cat([torch.sqrt(1 / C + (X * X).sum(-1, keepdim=True)), X], -1)
 
 
 OURS = ("tangent", "Lorentz", "ball")
@@ -45,7 +49,7 @@ PRODUCTS = {
     "Lorentz": Products(lambda X, Y: lorentz.pairwise_dist(X, Y, c=C), "lorentz", oracle.hyperboloid_dist),
     "ball": Products(lambda x, y: poincare.pairwise_dist(x, y, c=C), "ball", oracle.dist),
     "MERU": Products(meru, "lorentz", oracle.hyperboloid_dist),
-    "geoopt main": Products(geoopt_cdist, "lorentz", oracle.hyperboloid_dist),
+    "geoopt main": Products(lambda X, Y: geoopt_cdist(with_time(X), with_time(Y)), "lorentz", oracle.hyperboloid_dist),
 }
 
 

@@ -43,7 +43,7 @@ class TrainingLoader(DataLoader):
         own = batches if ranks == 1 else OwnPart(batches, rank, ranks)
         super().__init__(dataset, sampler=own, batch_size=None, **with_workers(workers, trainer))
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+    def __iter__(self) -> Any:
         if self.trainer is not None:
             done = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
             self.batches.set_epoch(self.trainer.current_epoch, done)
