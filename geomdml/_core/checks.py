@@ -70,10 +70,21 @@ def vectors(**tensors: Tensor) -> None:
         if tensor.ndim == 0 or tensor.shape[-1] == 0:
             raise ValueError(f"{name} has shape {tuple(tensor.shape)}; expected vectors in the last dimension")
     same_length(**tensors)
-    try:
-        torch.broadcast_shapes(*(tensor.shape for tensor in tensors.values()))
-    except RuntimeError:
-        raise ValueError(f"leading dimensions do not broadcast: {_shapes(tensors)}") from None
+    if not _broadcast([tensor.shape for tensor in tensors.values()]):
+        raise ValueError(f"leading dimensions do not broadcast: {_shapes(tensors)}")
+
+
+def _broadcast(shapes: list[torch.Size]) -> bool:
+    """Whether torch.broadcast_shapes takes them; it takes longer than a small distance itself."""
+    for place in range(1, 1 + max(map(len, shapes))):
+        size = 1
+        for shape in shapes:
+            if len(shape) < place or shape[-place] == 1:
+                continue
+            if size not in (1, shape[-place]):
+                return False
+            size = shape[-place]
+    return True
 
 
 def curved(c: Scalar, **tensors: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from geomdml._native.build import FOLDER, LIBRARY, mark_of_sources
 
 CHARTS = {"tangent": 0, "ball": 1, "lorentz": 2}  # as in hyperbolic.h
 LANES = 16  # likewise
-FACTS = 8  # numbers of a point, likewise
+FACTS = 9  # numbers of a point, likewise
 UNTABLED = 64  # dimensions, likewise, up to which points in one pair need no table
 NOT_ORDINARY, NO_MEMORY = -1, -2  # what functions say, likewise
 HARD = -2.0  # in place of s, likewise: a pair that is left to the chart

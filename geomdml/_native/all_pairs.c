@@ -68,7 +68,7 @@ FOR_EACH_CPU int64_t geomdml_tile(const float *x, const double *of_x, int64_t n_
             _Pragma("omp simd reduction(+ : least)") for (int l = 0; l < W; l++) {
                 double s = 0.5 - 0.5 * p[l], apart = sinh_a * cosh_b[l] - cosh_a * sinh_b[l];
                 double q = apart * apart + both_a * both_b[l] * s;
-                result[l] = (float)((delta_of(q) + (beyond + beyond_b[l])) * inverse_root);
+                result[l] = (float)((delta_of(q, root_of(q)) + (beyond + beyond_b[l])) * inverse_root);
                 s_kept[l] = (float)s;
                 least += s < NEAR_PRODUCT;
             }
@@ -107,7 +107,7 @@ static void single_pair(Point a, Point b, int64_t d, int64_t chart, double c, do
     double s, apart;
     if (near_pair(a, b, d, chart, c, &s, &apart)) return;
     double sa = fact(a, SINH), sb = fact(b, SINH), la = fact(a, LENGTH), lb = fact(b, LENGTH), root = sqrt(c);
-    Slopes slope = slopes_of(g, s, apart, sa, fact(a, COSH), sb, fact(b, COSH));
+    Slopes slope = slopes_of(g, root_of(q_of(s, apart, sa, sb)), s, apart, sa, fact(a, COSH), sb, fact(b, COSH));
     double along_a = slope.by_a * fact(a, STRETCH) / root, along_b = slope.by_b * fact(b, STRETCH) / root;
     double lever_a = slope.across * sa * sb / (2.0 * la * root), lever_b = slope.across * sa * sb / (2.0 * lb * root);
     for (int64_t k = 0; k < d; k++) {
@@ -161,7 +161,8 @@ enum { ALONG, INWARD, SUMS }; /* Σ g ∂δ/∂A, and Σ t sinh B cos θ */
                     }                                                                                                  \
                 _Pragma("omp simd reduction(+ : along, inward)") for (int l = 0; l < W; l++) {                         \
                     double apart = sinh_a * of_b[1][l] - cosh_a * of_b[0][l], sb = of_b[2][l], cb = of_b[3][l];        \
-                    Slopes slope = slopes_of(given[l], s[l], apart, sa, ca, sb, cb);                                   \
+                    double root = root_of(q_of(s[l], apart, sa, sb));                                                  \
+                    Slopes slope = slopes_of(given[l], root, s[l], apart, sa, ca, sb, cb);                             \
                     double cosine = 1.0 - 2.0 * s[l];                                                                  \
                     along += slope.by_a;                                                                               \
                     inward += slope.across * sb * cosine;                                                              \

@@ -27,7 +27,7 @@ enum { W = 16 };                                /* lanes */
 enum { UNTABLED = 64 };                         /* dimensions up to which points in one pair need no table */
 enum { TANGENT, BALL, LORENTZ };                /* charts */
 enum { EQUAL = -1, HARD = -2 };                 /* in place of s: no gradient; left to the caller */
-enum { LENGTH, HALF_SINH, HALF_COSH, SINH, COSH, BEYOND, STRETCH, LEVER, FACTS }; /* of a point; the layout in Python */
+enum { LENGTH, INVERSE, HALF_SINH, HALF_COSH, SINH, COSH, BEYOND, STRETCH, LEVER, FACTS }; /* of a point; the layout in Python */
 
 static const double LARGEST_HALF = 85.0;        /* of A/2; beyond, δ grows by what is cut off */
 static const double LEAST_SINH = 1e-30;         /* of sinh A; below, a weight may leave float32 */
@@ -80,7 +80,10 @@ INLINE double log1p_lane(double x) {
     return k * 0.6931471805599453 + (2.0 * s + (s * z * p + lost * (2.0 + f) * inverse));
 }
 
-INLINE double delta_of(double q) { return log1p_lane(2.0 * (q + sqrt(q + q * q))); }
+/* q, its root √(q + q²), and δ by both. */
+INLINE double q_of(double s, double apart, double sa, double sb) { return apart * apart + sa * sb * s; }
+INLINE double root_of(double q) { return sqrt(q + q * q); }
+INLINE double delta_of(double q, double root) { return log1p_lane(2.0 * (q + root)); }
 
 /* 1 − c|x|² with a sum of twice the digits. */
 static double exact_gap(const float *x, int64_t d, double c) {
@@ -127,17 +130,17 @@ INLINE int describe(int64_t chart, double c, const double *length, const double 
             ordinary[l] = sinh < 1e70 ? 1.0 : 0.0;
         }
     }
-    int all = 1;
-    LANES {
+    int wrong = 0;
+    _Pragma("omp simd reduction(| : wrong)") for (int l = 0; l < W; l++) {
         double sinh = 2.0 * facts[HALF_SINH][l] * facts[HALF_COSH][l];
         facts[LENGTH][l] = length[l];
+        facts[INVERSE][l] = length[l] > 0.0 ? inverse[l] : 0.0;
         facts[SINH][l] = sinh;
         facts[COSH][l] = 1.0 + 2.0 * facts[HALF_SINH][l] * facts[HALF_SINH][l];
         facts[LEVER][l] = length[l] > 0.0 ? sinh * inverse[l] : facts[STRETCH][l];
-        ordinary[l] = length[l] < 1e300 && (sinh >= LEAST_SINH || length[l] == 0.0) ? ordinary[l] : 0.0;
+        wrong |= !(length[l] < 1e300 && (sinh >= LEAST_SINH || length[l] == 0.0) && ordinary[l] > 0.0);
     }
-    for (int l = 0; l < W; l++) all &= ordinary[l] > 0.0;
-    return all;
+    return !wrong;
 }
 
 /* A point among others: its coordinates, and what is known of it. */
@@ -174,11 +177,11 @@ static int near_pair(Point a, Point b, int64_t d, int64_t chart, double c, doubl
     return 0;
 }
 
-/* Derivatives of δ for a pair, times g. */
+/* Derivatives of δ for a pair, times g, by the root of its q. */
 typedef struct { double by_a, by_b, across; } Slopes; /* across: t, to be multiplied by sinh A sinh B */
 
-INLINE Slopes slopes_of(double g, double s, double apart, double sa, double ca, double sb, double cb) {
-    double q = apart * apart + sa * sb * s, root = sqrt(q + q * q), t = g / (root > 1e-150 ? root : 1e-150);
+INLINE Slopes slopes_of(double g, double root, double s, double apart, double sa, double ca, double sb, double cb) {
+    double t = g / (root > 1e-150 ? root : 1e-150);
     double radial = t * apart * sqrt(1.0 + apart * apart), around = t * s;
     return (Slopes){radial + around * (ca * sb), around * (cb * sa) - radial, t};
 }

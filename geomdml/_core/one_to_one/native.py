@@ -21,6 +21,7 @@ _pairs_gradient = _native.declare("pairs_gradient", "ppiiiiipiippp")
 class Grid(NamedTuple):
     """Pairs in n1 rows of n2, of which pair (i, k) is that of the points i·a + k·b of either side."""
 
+    shape: tuple[int, ...]  # of all pairs
     n1: int
     n2: int
     a: tuple[int, int]
@@ -32,8 +33,10 @@ def grid(x: torch.Size, y: torch.Size) -> Grid | None:
     """The pairs of points whose leading dimensions broadcast; None where two numbers do not count them."""
     merged: list[tuple[int, tuple[int, int]]] = []  # sizes and steps, from the last on
     counts, rank = (1, 1), max(len(x), len(y))
+    shape: list[int] = []
     for n_x, n_y in zip(*((*reversed(z), *(1,) * (rank - len(z))) for z in (x, y)), strict=True):
         size, step = max(n_x, n_y), (counts[0] * (n_x > 1), counts[1] * (n_y > 1))
+        shape.insert(0, size)
         counts = counts[0] * n_x, counts[1] * n_y
         if size == 1:
             continue
@@ -45,7 +48,7 @@ def grid(x: torch.Size, y: torch.Size) -> Grid | None:
     if len(merged) > 2:
         return None
     (n2, b), (n1, a) = [*merged, (1, (0, 0)), (1, (0, 0))][:2]
-    return Grid(n1, n2, a, b)
+    return Grid(tuple(shape), n1, n2, a, b)
 
 
 def takes(x: Tensor, y: Tensor) -> bool:
@@ -67,8 +70,8 @@ def distances(
     tables = [_tabulate(z, pairs, chart, number) for z in (x, y)]
     if tables[0] is None or tables[1] is None:
         return None
-    result = x.new_empty(torch.broadcast_shapes(x.shape[:-1], y.shape[:-1]))
-    kept = x.new_empty((4, *result.shape), dtype=torch.float64) if keep else NOTHING
+    result = x.new_empty(pairs.shape)
+    kept = x.new_empty((3, *pairs.shape), dtype=torch.float64) if keep else NOTHING
     sides = _side(x, tables[0], pairs, 0), _side(y, tables[1], pairs, 1)
     into = result.data_ptr(), kept.data_ptr() or None
 

@@ -144,8 +144,8 @@ def test_what_is_not_ordinary_is_left_to_torch() -> None:
 def test_pairs_that_broadcast_in_more_than_two_ways_are_left_to_torch() -> None:
     assert one_to_one.grid(torch.Size((4, 1, 3)), torch.Size((1, 6, 3))) is None
     assert one_to_one.grid(torch.Size((4, 1, 3)), torch.Size((4, 6, 1))) is None
-    assert one_to_one.grid(torch.Size((5, 1)), torch.Size((5, 7))) == (5, 7, (1, 7), (0, 1))
-    assert one_to_one.grid(torch.Size(()), torch.Size((2, 3))) == (1, 6, (0, 0), (0, 1))
+    assert one_to_one.grid(torch.Size((5, 1)), torch.Size((5, 7))) == ((5, 7), 5, 7, (1, 7), (0, 1))
+    assert one_to_one.grid(torch.Size(()), torch.Size((2, 3))) == ((2, 3), 1, 6, (0, 0), (0, 1))
 
 
 @given(
