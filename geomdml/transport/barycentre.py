@@ -13,6 +13,9 @@ from geomdml.transport.problem import log_weight, marginals
 __all__ = ["Barycentre", "barycentre"]
 
 
+_NOWHERE = -1e30  # in place of log 0, of a point from which a measure is out of reach: it may be in no barycentre
+
+
 class Barycentre(NamedTuple):
     """weights: of the points. plans: from there to each measure, which they miss by `marginal_error`, as a share."""
 
@@ -38,7 +41,8 @@ def barycentre(
     Σ s_k f_k = 0. Without gradient.
 
     Args:
-        cost: (n, m) or (K, n, m) ground costs from the points to those of each measure.
+        cost: (n, m) or (K, n, m) ground costs from the points to those of each measure; infinite where no mass may
+            move.
         measures: (K, m) weights b_k ≥ 0 of equal sums.
         reg: weight of the entropy, > 0, in the unit of the costs: it blurs the barycentre by about √reg.
         shares: (K,) ≥ 0; None is equal.
@@ -71,14 +75,14 @@ def barycentre(
     if shares.shape != (count,) or bool((shares < 0).any()) or not bool((shares > 0).any()):
         raise ValueError(f"shares = {shares.tolist()}; expected {count} numbers ≥ 0, not all of them 0")
     cost = cost.expand(count, *cost.shape[-2:])
-    a, b = marginals(cost, None, measures, equal_sums=True)
+    cost, a, b = marginals(cost, None, measures, equal_sums=True, all_move=False)
     mass = b.sum(-1)
     if bool((mass - mass[0]).abs().max() > 1e-6 * mass[0]):
         raise ValueError(f"measures sum to {mass.tolist()}; expected equal sums")
     tol = tol or (1e-9 if a.dtype == torch.float64 else 1e-5)
     cost, share, log_b, g = cost.to(a), (shares / shares.sum()).to(a), log_weight(b), torch.zeros_like(b)
     for _ in range(max_iter):
-        rows = ((g.unsqueeze(-2) - cost) / reg).logsumexp(-1)
+        rows = ((g.unsqueeze(-2) - cost) / reg).logsumexp(-1).clamp(min=_NOWHERE)
         log_a = share @ rows
         f = reg * (log_a - rows)  # all plans have the rows a; Σ s_k f_k = 0
         columns = ((f.unsqueeze(-1) - cost) / reg).logsumexp(-2)

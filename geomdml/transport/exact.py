@@ -9,7 +9,7 @@ from torch import Tensor
 from geomdml._core.autograd import operator
 from geomdml.transport.compiled import assignment_potentials
 from geomdml.transport.gradients import enveloped, refusing
-from geomdml.transport.problem import MET, Array, Problem, Solution, marginals
+from geomdml.transport.problem import MET, Array, Problem, Solution, barred, finite_range, marginals
 from geomdml.transport.simplex import transport_simplex
 from geomdml.transport.sinkhorn import Transport
 
@@ -28,7 +28,7 @@ def exact(
     it is one operation of the graph.
 
     Args:
-        cost: (..., n, m) ground costs C, finite.
+        cost: (..., n, m) ground costs C; infinite where no mass may move.
         a, b: (..., n) and (..., m) weights ≥ 0 of equal sums; None is uniform, of the other's mass or 1.
 
     Returns:
@@ -49,7 +49,7 @@ def exact(
     0.25
     """
     uniform = a is None and b is None
-    a, b = marginals(cost, a, b, equal_sums=True)
+    cost, a, b = marginals(cost, a, b, equal_sums=True)
     *batch, n, m = cost.shape
     inputs = cost.reshape(-1, n, m), a.reshape(-1, 1, n), b.reshape(-1, 1, m)
     least, *found = _solve(*(x.detach() for x in inputs), uniform)
@@ -78,8 +78,14 @@ def _empty(cost: Tensor, a: Tensor, b: Tensor, uniform: bool) -> tuple[Tensor, .
 )
 def _solve(cost: Tensor, a: Tensor, b: Tensor, uniform: bool) -> tuple[Tensor, ...]:
     """The minimum of ⟨T, C⟩ and all of a `Solution`, as one operation for torch.compile."""
+    (low, high), closed = finite_range(cost), barred(cost)
+    if bool(closed.any()):  # so dear that a plan which can do without does
+        dear = sum(cost.shape[1:]) * (high - low).double() + high.abs() + 1
+        cost = torch.where(closed, dear[:, None, None], cost.double())
     C, A, B = (x.cpu().double().numpy() for x in (cost, a.squeeze(1), b.squeeze(1)))
     plan, f, g, pivots = _assignments(C) if uniform and C.shape[1] == C.shape[2] else transport_simplex(C, A, B)
+    if (plan[closed.cpu().numpy()] > 0).any():
+        raise ValueError("there is no plan within the finite costs; expected fewer infinite ones")
     off = (np.abs(plan.sum(2) - A).sum(1) + np.abs(plan.sum(1) - B).sum(1)) / A.sum(1)
     least, *found = (torch.from_numpy(x).to(a) for x in ((plan * C).sum((1, 2)), plan, f[:, None], g[:, None]))
     return least, *found, torch.from_numpy(pivots.astype(float)), torch.from_numpy(off)

@@ -7,7 +7,7 @@ from torch.nn.functional import pad
 
 from geomdml._core import checks
 from geomdml.transport.exact import exact
-from geomdml.transport.problem import marginals
+from geomdml.transport.problem import finite_range, marginals
 from geomdml.transport.sinkhorn import Transport, sinkhorn
 
 __all__ = ["partial"]
@@ -26,7 +26,7 @@ def partial(
     """Partial transport: a plan T ≥ 0 that minimises ⟨T, C⟩, with T1 ≤ a, Tᵀ1 ≤ b and a given mass in all.
 
     Args:
-        cost: (..., n, m) ground costs C, finite.
+        cost: (..., n, m) ground costs C; infinite where no mass may move.
         mass: to be transported, > 0, at most the sum of a and that of b.
         a, b: (..., n) and (..., m) weights ≥ 0, whose sums may differ; None is uniform, of the other's mass or 1.
         reg: weight of the entropy, that of what stays behind included; None solves exactly.
@@ -47,15 +47,16 @@ def partial(
     tensor([[0.5000, 0.0000],
             [0.0000, 0.0000]])
     """
-    a, b = marginals(cost, a, b, equal_sums=False)
+    cost, a, b = marginals(cost, a, b, equal_sums=False, all_move=False)
     checks.positive(mass=mass)
     sums = a.sum(-1, keepdim=True), b.sum(-1, keepdim=True)
     most = min(float(total.detach().min()) for total in sums)
     if mass > most * (1 + 8 * torch.finfo(a.dtype).eps):
         raise ValueError(f"mass = {mass}; expected at most the sums of a and b, of which the least is {most:.9g}")
-    least = cost.detach().amin((-1, -2), keepdim=True)
+    low, high = finite_range(cost.detach())
+    least = low[..., None, None]
     whole = pad(cost - least, (0, 1, 0, 1))
-    whole[..., -1, -1] = 2 * whole.detach().amax((-1, -2)) + 1  # what stays behind does not meet what is not reached
+    whole[..., -1, -1] = 2 * (high - low) + 1  # what stays behind does not meet what is not reached
     a, b = (torch.cat([w, (other - mass).clamp(min=0.0)], -1) for w, other in ((a, sums[1]), (b, sums[0])))
     found = exact(whole, a, b) if reg is None else sinkhorn(whole, reg, a, b, max_iter=max_iter, tol=tol)
     extra = least[..., 0, 0] * mass

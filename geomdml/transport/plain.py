@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geomdml.transport.problem import Problem, Solution
+from geomdml.transport.problem import Problem, Solution, finite_range
 
 __all__ = ["plain"]
 
@@ -27,8 +27,8 @@ def plain(problem: Problem, tol: float, max_iter: int) -> tuple[Solution | None,
     if len(problem.cost) != 1 or problem.cost.numel() > _LARGEST:
         return None, None, 0
     C, a, b = problem.cost.numpy()[0], problem.a.numpy()[0, 0], problem.b.numpy()[0, 0]
-    eps, lowest = problem.reg.item(), C.min()
-    if not C.max() - lowest <= eps * _DEEPEST[problem.cost.dtype] or not (a.min() > 0 < b.min()):
+    eps, (lowest, highest) = problem.reg.item(), (float(x) for x in finite_range(problem.cost))
+    if not highest - lowest <= eps * _DEEPEST[problem.cost.dtype] or not (a.min() > 0 < b.min()):
         return None, None, 0
     K = lowest - C
     K /= eps

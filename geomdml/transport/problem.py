@@ -18,6 +18,8 @@ __all__ = [
     "Penalty",
     "Problem",
     "Solution",
+    "barred",
+    "finite_range",
     "first",
     "log_weight",
     "marginals",
@@ -69,14 +71,55 @@ def log_weight(w: Tensor) -> Tensor:
     return torch.where(w > 0, w, 1.0).log().masked_fill(w == 0, -math.inf)
 
 
-def marginals(cost: Tensor, a: Tensor | None, b: Tensor | None, *, equal_sums: bool) -> tuple[Tensor, Tensor]:
-    """The marginals, uniform where there are none, (..., n) and (..., m) in the dtype of the result; or an error."""
+def marginals(
+    cost: Tensor, a: Tensor | None, b: Tensor | None, *, equal_sums: bool, all_move: bool = True
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Costs and marginals, these uniform where there are none, (..., n) and (..., m) in the dtype of the result.
+
+    What may not be moved, at an infinite cost, has one that is `barred`. Unless `all_move`, a row or a column with
+    weight may be barred as a whole.
+    """
     checks.floating(cost=cost)
     refuse_transforms(cost, a, b)
     if cost.ndim < 2 or 0 in cost.shape:
         raise ValueError(f"cost has shape {tuple(cost.shape)}; expected (..., n, m), none of them 0")
-    checks.finite(cost=cost)
-    return spread_weights(cost, cost.shape, a, b, equal_sums=equal_sums)
+    known = checks.values_are_checked(cost)
+    if known and math.isfinite(cost.detach().sum()):
+        return cost, *spread_weights(cost, cost.shape, a, b, equal_sums=equal_sums)
+    if known and not bool((cost > -math.inf).all()):
+        raise ValueError(f"cost has {int((~(cost > -math.inf)).sum())} entries that are NaN or -inf")
+    a, b = spread_weights(cost, cost.shape, a, b, equal_sums=equal_sums)
+    if known and all_move:
+        _refuse_stranded(cost, a, b)
+    return cost.clamp(max=torch.finfo(cost.dtype).max / _ROOM), a, b
+
+
+_ROOM = 8.0  # for sums of barred costs and others
+
+
+def barred(cost: Tensor) -> Tensor:
+    """Where costs are those of what may not be moved: finite, so that 0 times them is 0, and as good as infinite."""
+    return cost > torch.finfo(cost.dtype).max / (2 * _ROOM)
+
+
+def finite_range(cost: Tensor) -> tuple[Tensor, Tensor]:
+    """The least and the largest of (..., n, m) costs, barred ones left out."""
+    low, high = torch.aminmax(cost.flatten(-2), dim=-1)
+    if bool(barred(high).any()):
+        high = cost.masked_fill(barred(cost), -math.inf).amax((-1, -2))
+    return low, high
+
+
+def _refuse_stranded(cost: Tensor, a: Tensor, b: Tensor) -> None:
+    """Refuse weights that can go nowhere."""
+    open_ = (cost < math.inf) & (a > 0).unsqueeze(-1) & (b > 0).unsqueeze(-2)
+    for kind, weight, dim in (("row", a, -1), ("column", b, -2)):
+        stranded = (weight > 0) & ~open_.any(dim)
+        if bool(stranded.any()):
+            raise ValueError(
+                f"{kind} {tuple(stranded.nonzero()[0].tolist())} has weight, and no finite cost to where weight is "
+                f"({int(stranded.sum())} such); expected a finite cost, or weight 0"
+            )
 
 
 def spread_weights(

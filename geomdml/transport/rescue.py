@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geomdml.transport.problem import Array, Problem, Solution
+from geomdml.transport.problem import Array, Problem, Solution, finite_range
 
 __all__ = ["LARGEST", "rescue"]
 
@@ -35,7 +35,8 @@ def rescue(problem: Problem, tol: float) -> Solution:
     rows, columns = a[0] > 0, b[0] > 0
     dual = _SemiDual(C[rows][:, columns], a[0, rows], b[0, columns], problem.penalty)
     target = float(eps.item())
-    ratio = max(1.0, _FIRST * float(np.ptp(dual.C)) / target)
+    low, high = finite_range(problem.cost.detach())
+    ratio = max(1.0, _FIRST * float(high - low) / target)
     count = math.ceil(math.log(ratio, _FACTOR)) if ratio > 1 else 0
     found, iterations = np.zeros(len(dual.a)), 0
     solved: list[tuple[float, Array]] = []

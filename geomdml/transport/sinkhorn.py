@@ -76,7 +76,7 @@ def sinkhorn(
     `torch.func`; first derivatives also in `torch.compile`, where "unroll" alone breaks the graph.
 
     Args:
-        cost: (..., n, m) ground costs C, finite.
+        cost: (..., n, m) ground costs C; infinite where no mass may move.
         reg: weight of the entropy, > 0, in the unit of the costs; a tensor (...) gives each problem its own.
         a, b: (..., n) and (..., m) weights ≥ 0 of equal sums, zeros allowed; None is uniform, of the other's mass or 1.
         max_iter: stop after so many iterations of the slowest problem.
@@ -92,8 +92,8 @@ def sinkhorn(
         to (+k, −k), and have ⟨f, a⟩ = ⟨g, b⟩.
 
     Raises:
-        ValueError, TypeError: shapes that do not match; costs or weights that are not finite, weights below 0, sums
-            that differ, reg, tol or a penalty not above 0.
+        ValueError, TypeError: shapes that do not match; costs or weights that are NaN, costs of −∞, weights that are
+            infinite or below 0, sums that differ, a weight that can go nowhere, reg, tol or a penalty not above 0.
         NotImplementedError: under a transform of `torch.func` or in forward mode; in a backward pass that asks for a
             gradient which `grad` does not offer.
 
@@ -116,7 +116,7 @@ def sinkhorn(
         raise ValueError(f"grad = {grad!r}; expected one of {', '.join(map(repr, get_args(Grad)))}")
     max_iter = checks.integer(1, max_iter=max_iter)
     penalty = penalties(marginal_penalty)
-    a, b = marginals(cost, a, b, equal_sums=penalty == MET)
+    cost, a, b = marginals(cost, a, b, equal_sums=penalty == MET)
     if tol is None:
         tol = 1e-9 if a.dtype == torch.float64 else 1e-5
     checks.positive(tol=tol)

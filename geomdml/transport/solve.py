@@ -16,7 +16,7 @@ from torch import Tensor
 
 from geomdml.transport.newton import newton_step
 from geomdml.transport.plain import plain
-from geomdml.transport.problem import Array, Problem, Solution, first
+from geomdml.transport.problem import Array, Problem, Solution, finite_range, first
 from geomdml.transport.rescue import LARGEST, rescue
 from geomdml.transport.scaling import Scaling, Side
 
@@ -51,7 +51,7 @@ def _fast(
     """By scalings, after iterations that were `tried`."""
     sides = Side.of(problem.a, problem.penalty[0]), Side.of(problem.b, problem.penalty[1])
     state = Scaling(problem.cost, sides, problem.reg, first(problem, *start))
-    low, high = torch.aminmax(problem.cost.flatten(1), dim=-1)
+    low, high = finite_range(problem.cost)
     error, count = reach(state, high - low, tol, max_iter - tried)
     return Solution(state.plan(), *state.absolute(), torch.from_numpy(count + tried), torch.from_numpy(error))
 
