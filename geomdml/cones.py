@@ -18,7 +18,8 @@ from geomdml._core import checks, map_formulas, polar
 from geomdml._core.autograd import differentiable, tell_apart
 from geomdml._core.charts import TANGENT
 from geomdml._core.curvatures import Curvature, for_each_curvature
-from geomdml._core.numerics import across, direction, log_cosh, log_sinh, norm, result_form
+from geomdml._core.exact import across
+from geomdml._core.numerics import direction, log_cosh, log_sinh, norm, result_form
 
 __all__ = ["entailment", "exterior_angle", "half_aperture"]
 

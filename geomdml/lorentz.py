@@ -33,21 +33,9 @@ from geomdml._core.batches import over_batches
 from geomdml._core.charts import LORENTZ, TANGENT
 from geomdml._core.checks import Numbers
 from geomdml._core.curvatures import Curvature, for_each_curvature
-from geomdml._core.numerics import (
-    TensorOptions,
-    asinh_ratio,
-    boundary_gap,
-    chord,
-    curvature,
-    direction,
-    log_cosh,
-    log_sinh,
-    norm,
-    result_form,
-    round_inside,
-    sinh_ratio,
-    wide,
-)
+from geomdml._core.exact import boundary_gap, chord, round_inside
+from geomdml._core.numerics import TensorOptions, curvature, direction, log_cosh, log_sinh, norm, result_form, wide
+from geomdml._core.series import asinh_ratio, sinh_ratio
 
 __all__ = [
     "dist",

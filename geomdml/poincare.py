@@ -20,22 +20,9 @@ from geomdml._core.autograd import differentiable
 from geomdml._core.batches import over_batches
 from geomdml._core.checks import Numbers, Scalar
 from geomdml._core.curvatures import Curvature, for_each_curvature
-from geomdml._core.numerics import (
-    across,
-    asinh_ratio,
-    asinh_ratio_of_square,
-    boundary_gap,
-    curvature,
-    direction,
-    even,
-    norm,
-    ratio,
-    result_form,
-    round_inside,
-    sinh_ratio_of_square,
-    tanh_ratio,
-    wide,
-)
+from geomdml._core.exact import across, boundary_gap, round_inside
+from geomdml._core.numerics import curvature, direction, norm, result_form, wide
+from geomdml._core.series import asinh_ratio, asinh_ratio_of_square, even, ratio, sinh_ratio_of_square, tanh_ratio
 
 __all__ = [
     "conformal_factor",

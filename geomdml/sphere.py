@@ -18,17 +18,8 @@ from geomdml import euclidean
 from geomdml._core import checks
 from geomdml._core.batches import over_batches
 from geomdml._core.checks import Numbers, Scalar
-from geomdml._core.numerics import (
-    across,
-    curvature,
-    direction,
-    half_sine,
-    norm,
-    result_dtype,
-    result_form,
-    unequal_entries,
-    wide,
-)
+from geomdml._core.exact import across, half_sine
+from geomdml._core.numerics import curvature, direction, norm, result_dtype, result_form, unequal_entries, wide
 
 __all__ = ["dist", "expmap", "geodesic", "logmap", "midpoint", "pairwise_dist", "project"]
 

@@ -15,20 +15,10 @@ from geomdml._core import checks, formulas
 from geomdml._core.autograd import differentiable, tell_apart
 from geomdml._core.charts import log_sinh_ratio
 from geomdml._core.curvatures import Curvature, check, for_each_curvature
-from geomdml._core.numerics import (
-    LOG2,
-    across,
-    curvature,
-    direction,
-    even,
-    half_sine,
-    log_add,
-    log_cosh,
-    log_sinh,
-    norm,
-    result_form,
-)
+from geomdml._core.exact import across, half_sine
+from geomdml._core.numerics import LOG2, curvature, direction, log_add, log_cosh, log_sinh, norm, result_form
 from geomdml._core.polar import Widened
+from geomdml._core.series import even
 
 __all__ = ["busemann", "frechet_mean", "wrapped_normal_log_prob", "wrapped_normal_sample"]
 

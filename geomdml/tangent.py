@@ -32,18 +32,8 @@ from geomdml._core.batches import over_batches
 from geomdml._core.charts import TANGENT, log_sinh_ratio
 from geomdml._core.checks import Numbers
 from geomdml._core.curvatures import Curvature, for_each_curvature
-from geomdml._core.numerics import (
-    LOG2,
-    across,
-    asinh_exp,
-    curvature,
-    direction,
-    half_sine,
-    log_cosh,
-    log_sinh,
-    result_form,
-    wide,
-)
+from geomdml._core.exact import across, half_sine
+from geomdml._core.numerics import LOG2, asinh_exp, curvature, direction, log_cosh, log_sinh, result_form, wide
 
 __all__ = [
     "dist",

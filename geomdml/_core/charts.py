@@ -6,7 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from geomdml._core.numerics import LOG2, difference_of_norms, log_cosh, log_sinh
+from geomdml._core.exact import difference_of_norms
+from geomdml._core.numerics import LOG2, log_cosh, log_sinh
 
 
 class Coordinates(NamedTuple):

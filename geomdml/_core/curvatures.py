@@ -14,7 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from geomdml._core import checks
-from geomdml._core.numerics import result_form, round_inside
+from geomdml._core.exact import round_inside
+from geomdml._core.numerics import result_form
 from geomdml._core.polar import Widened
 
 Curvature = float | Float[Tensor, "..."]

@@ -16,16 +16,9 @@ import torch
 from torch import Tensor
 
 from geomdml._core.charts import LORENTZ, TANGENT, Coordinates
-from geomdml._core.numerics import (
-    LOG2,
-    asinh_exp,
-    boundary_gap,
-    chord,
-    direction,
-    log_sinh,
-    norm,
-    sinh_ratio_of_square,
-)
+from geomdml._core.exact import boundary_gap, chord
+from geomdml._core.numerics import LOG2, asinh_exp, direction, log_sinh, norm
+from geomdml._core.series import sinh_ratio_of_square
 
 _SMALL = 1.0  # of A: below, and below half the other radius, a point counts as near the origin
 _WIDE = 600.0  # of A − B; beyond, its sine is a power of e

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from geomdml._core.charts import FARTHEST, LORENTZ, TANGENT, Coordinates
 from geomdml._core.formulas import delta_of, exact_difference, log_of, near_origin, polar_q
-from geomdml._core.numerics import asinh_ratio_of_square, direction, norm, sinh_ratio_of_square
+from geomdml._core.numerics import direction, norm
+from geomdml._core.series import asinh_ratio_of_square, sinh_ratio_of_square
 
 _NEAR = 2.0  # of A; below, a point is near the origin
 _CLOSE = 0.25  # of q; below, two points are near each other

@@ -11,7 +11,8 @@ All is float64, vectors are (..., D), and X and Y are the space components of po
 import torch
 from torch import Tensor
 
-from geomdml._core.numerics import across, chord, direction, log_cosh, norm
+from geomdml._core.exact import across, chord
+from geomdml._core.numerics import direction, log_cosh, norm
 
 _ROUNDINGS = 16.0  # of a dtype, within which a vector is tangent but for its rounding
 

@@ -18,18 +18,8 @@ from torch import Tensor
 from geomdml._core import map_formulas
 from geomdml._core.autograd import Function, differentiable, tell_apart
 from geomdml._core.charts import Coordinates
-from geomdml._core.numerics import (
-    LOG2,
-    across,
-    asinh_exp,
-    direction,
-    half_sine,
-    home,
-    law_of_cosines,
-    log_cosh,
-    log_sinh,
-    norm,
-)
+from geomdml._core.exact import across, half_sine
+from geomdml._core.numerics import LOG2, asinh_exp, direction, home, law_of_cosines, log_cosh, log_sinh, norm
 
 
 class Widened(Function):

@@ -9,16 +9,9 @@ from torch import Tensor
 
 from geomdml import lorentz, poincare
 from geomdml._core.checks import Numbers, values_are_checked
-from geomdml._core.numerics import (
-    asinh_ratio,
-    boundary_gap,
-    curvature,
-    direction,
-    norm,
-    result_form,
-    round_inside,
-    wide,
-)
+from geomdml._core.exact import boundary_gap, round_inside
+from geomdml._core.numerics import curvature, direction, norm, result_form, wide
+from geomdml._core.series import asinh_ratio
 from geomdml.geoopt._axes import along, number, reduced
 
 with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of torch, for its torch.jit.script

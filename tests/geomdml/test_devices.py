@@ -299,7 +299,7 @@ CHOOSE_PAIRS = {
     "poincare.py _rows": "points next to the boundary",
     "losses/functional.py pairwise_cross_entropy": "the pairs of one class",
     "reshaping/label_reshaper.py moved": "moving the module itself",
-    "spaces.py _apply": "moving the module itself",
+    "spaces/hyperbolic.py _apply": "moving the module itself",
 }
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mpmath import mp, mpf
 
 from geomdml import cones, hyperplanes, lorentz, poincare, statistics, tangent
-from geomdml._core.numerics import half_sine
+from geomdml._core.exact import half_sine
 from geomdml.testing import oracle, strategies
 from geomdml.testing.primitives import BALL, LORENTZ, TANGENT, Primitive
 

@@ -8,7 +8,7 @@ import torch
 import geomdml
 import geomdml.nn
 from geomdml import _native, euclidean, lorentz, losses, poincare, tangent
-from geomdml._core.numerics import power_of_two
+from geomdml._core.exact import power_of_two
 from geomdml.losses import functional
 
 X = torch.tensor([[0.3, 0.4, 0.0], [0.1, -0.2, 0.5], [0.0, 0.0, 0.0], [0.3, 0.4, 0.0]])

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from geomdml._core.all_pairs.rows import Rows, Slopes
-from geomdml._core.numerics import result_dtype, two_product, two_sum, wide
+from geomdml._core.exact import two_product, two_sum
+from geomdml._core.numerics import result_dtype, wide
 
 Pair = tuple[Tensor, Tensor]
 

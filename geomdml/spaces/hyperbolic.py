@@ -1,34 +1,16 @@
-"""The spaces that losses, heads, scores and search are written against.
+"""Hyperbolic space in one of its charts, and the way from one chart to another."""
 
-A space knows the distance between embeddings as they are stored (`dist`, one to one, and `pairwise_dist`, all pairs),
-the chart they are stored in, and how to move them to another chart.
-"""
-
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, Protocol, get_args, runtime_checkable
+from collections.abc import Callable
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from geomdml import euclidean, lorentz, poincare, sphere, tangent
+from geomdml import lorentz, poincare, tangent
 from geomdml._core import checks
 
-__all__ = [
-    "Chart",
-    "Euclidean",
-    "GEOMETRY",
-    "Hyperbolic",
-    "Product",
-    "Space",
-    "Sphere",
-    "in_tangent_chart",
-    "in_unbounded_chart",
-]
-
-
-def __dir__() -> list[str]:
-    return __all__
+__all__ = ["Chart", "GEOMETRY", "Hyperbolic", "in_tangent_chart", "in_unbounded_chart"]
 
 
 Chart = Literal["tangent", "ball", "lorentz"]
@@ -41,38 +23,6 @@ _MOVES = {
     ("lorentz", "tangent"): lorentz.to_tangent,
     ("lorentz", "ball"): lorentz.to_ball,
 }
-
-
-@runtime_checkable
-class Space(Protocol):
-    """What the rest of the library asks of a space."""
-
-    def dist(self, x: Tensor, y: Tensor) -> Tensor:
-        """(..., D), (..., D) to (...): distances one to one."""
-
-    def pairwise_dist(self, x: Tensor, y: Tensor) -> Tensor:
-        """(B, D), (P, D) to (B, P): distances of all pairs."""
-
-
-class Euclidean:
-    """Euclidean space.
-
-    >>> Euclidean().dist(torch.zeros(2), torch.tensor([3.0, 4.0]))
-    tensor(5.)
-    """
-
-    def dist(self, x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*#batch"]:
-        """See `geomdml.euclidean.dist`."""
-        return euclidean.dist(x, y)
-
-    def pairwise_dist(
-        self, x: Float[Tensor, "*#batch B D"], y: Float[Tensor, "*#batch P D"]
-    ) -> Float[Tensor, "*#batch B P"]:
-        """See `geomdml.euclidean.pairwise_dist`."""
-        return euclidean.pairwise_dist(x, y)
-
-    def __repr__(self) -> str:
-        return "Euclidean()"
 
 
 class Hyperbolic(nn.Module):
@@ -252,121 +202,6 @@ class Hyperbolic(nn.Module):
         c = _curvature(self.log_c.detach().exp()) if self.learnable else self._c
         shown = f"c={c:g}" if isinstance(c, float) else f"c of shape {tuple(c.shape)}"
         return f"{shown}, chart={self.chart!r}" + (", learnable=True" if self.learnable else "")
-
-
-class Sphere:
-    """The sphere of curvature c and radius 1/√c; points are vectors of any length but 0, by their direction.
-
-    Args:
-        c: curvature, > 0.
-
-    Raises:
-        ValueError: c ≤ 0 or not finite.
-
-    >>> space = Sphere(c=1.0)
-    >>> space.dist(torch.tensor([3.0, 0.0]), torch.tensor([0.0, 4.0]))
-    tensor(1.5708)
-    """
-
-    def __init__(self, c: float = 1.0) -> None:
-        checks.positive(c=c)
-        self.c = float(c)
-
-    def dist(self, x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*#batch"]:
-        """See `geomdml.sphere.dist`."""
-        return sphere.dist(x, y, c=self.c)
-
-    def pairwise_dist(
-        self, x: Float[Tensor, "*#batch B D"], y: Float[Tensor, "*#batch P D"]
-    ) -> Float[Tensor, "*#batch B P"]:
-        """See `geomdml.sphere.pairwise_dist`."""
-        return sphere.pairwise_dist(x, y, c=self.c)
-
-    def expmap(self, x: Float[Tensor, "*#batch D"], v: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*#batch D"]:
-        """See `geomdml.sphere.expmap`."""
-        return sphere.expmap(x, v, c=self.c)
-
-    def logmap(self, x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*#batch D"]:
-        """See `geomdml.sphere.logmap`."""
-        return sphere.logmap(x, y, c=self.c)
-
-    def geodesic(
-        self, x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"], t: float | Float[Tensor, "*#batch"]
-    ) -> Float[Tensor, "*#batch D"]:
-        """See `geomdml.sphere.geodesic`."""
-        return sphere.geodesic(x, y, t, c=self.c)
-
-    def midpoint(
-        self, x: Float[Tensor, "*#batch N D"], weights: Float[Tensor, "*#batch N"] | None = None
-    ) -> Float[Tensor, "*#batch D"]:
-        """See `geomdml.sphere.midpoint`."""
-        return sphere.midpoint(x, weights, c=self.c)
-
-    def project(self, x: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*#batch D"]:
-        """See `geomdml.sphere.project`."""
-        return sphere.project(x, c=self.c)
-
-    def __repr__(self) -> str:
-        return f"Sphere(c={self.c:g})"
-
-
-class Product(nn.Module):
-    """The product of spaces: a point is one point of each, their coordinates one after the other; d² = Σ dᵢ².
-
-    Args:
-        spaces: the factors.
-        dims: dimensions of each, ≥ 1; an embedding has their sum.
-
-    Raises:
-        ValueError: no factors, another number of dimensions than factors, a dimension below 1; from `dist` and
-            `pairwise_dist` also embeddings of another length, and what the factors refuse.
-
-    Source: Gu, Sala, Gunel and Ré, "Learning mixed-curvature representations in product spaces" (2019), section 3.
-
-    >>> space = Product([Hyperbolic(c=1.0), Euclidean()], dims=[2, 1])
-    >>> float(space.dist(torch.tensor([3.0, 4.0, 24.0]), torch.zeros(3)))  # √(10² + 24²)
-    26.0
-    """
-
-    def __init__(self, spaces: Sequence[Space], dims: Sequence[int]) -> None:
-        super().__init__()
-        if not spaces or len(spaces) != len(dims):
-            raise ValueError(f"{len(spaces)} spaces and {len(dims)} dims; expected one for each, and at least one")
-        if any(dim < 1 for dim in dims):
-            raise ValueError(f"dims = {tuple(dims)}; expected at least 1 for each space")
-        self.spaces, self.dims = tuple(spaces), tuple(dims)
-        for index, space in enumerate(spaces):
-            if isinstance(space, nn.Module):
-                self.add_module(str(index), space)  # a learned curvature is a parameter of the product
-
-    def split(self, x: Float[Tensor, "*batch D"]) -> tuple[Tensor, ...]:
-        """The point of each factor, (..., Dᵢ)."""
-        if x.shape[-1] != sum(self.dims):
-            raise ValueError(f"embeddings have {x.shape[-1]} dimensions; expected {' + '.join(map(str, self.dims))}")
-        return x.split(self.dims, dim=-1)
-
-    def dist(self, x: Float[Tensor, "*#batch D"], y: Float[Tensor, "*#batch D"]) -> Float[Tensor, "*#batch"]:
-        """√(Σ dᵢ²), one to one."""
-        checks.vectors(x=x, y=y)
-        parts = zip(self.spaces, self.split(x), self.split(y), strict=True)
-        return _root_of_squares([space.dist(a, b) for space, a, b in parts])
-
-    def pairwise_dist(
-        self, x: Float[Tensor, "*#batch B D"], y: Float[Tensor, "*#batch P D"]
-    ) -> Float[Tensor, "*#batch B P"]:
-        """√(Σ dᵢ²) of all pairs; memory O(B·P) for each factor."""
-        checks.same_length(x=x, y=y)
-        parts = zip(self.spaces, self.split(x), self.split(y), strict=True)
-        return _root_of_squares([space.pairwise_dist(a, b) for space, a, b in parts])
-
-    def __repr__(self) -> str:
-        factors = (f"{space}^{dim}" for space, dim in zip(self.spaces, self.dims, strict=True))
-        return f"Product({' × '.join(factors)})"
-
-
-def _root_of_squares(distances: list[Tensor]) -> Tensor:
-    together = torch.stack(distances, -1)
-    return euclidean.dist(together, torch.zeros_like(together))  # has a gradient at 0, and no overflow
 
 
 def in_tangent_chart(space: Any) -> Hyperbolic:
