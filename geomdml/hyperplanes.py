@@ -77,9 +77,11 @@ def signed_dist(
     height, s = u @ z_hat.T, _square_of_half_sine(u_hat, z_hat)
     central = A.detach() < _CENTRAL
     near = central & (2 * A.detach() < rho.detach())
-    by_vector = _asinh_near_origin(root * torch.where(central, u, 0.0), z_hat, torch.where(near, rho, 1.0))
-    by_angle = _asinh_of_sine(A, rho, radius, height, s, root)
-    return (side * torch.where(near, by_vector, by_angle) / root).to(**form)
+    sine = _asinh_of_sine(A, rho, radius, height, s, root)
+    if not checks.none_of(near):
+        by_vector = _asinh_near_origin(root * torch.where(central, u, 0.0), z_hat, torch.where(near, rho, 1.0))
+        sine = torch.where(near, by_vector, sine)
+    return (side * sine / root).to(**form)
 
 
 def _asinh_near_origin(u: Tensor, z_hat: Tensor, rho: Tensor) -> Tensor:

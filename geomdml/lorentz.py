@@ -419,8 +419,9 @@ def _product(X: Tensor, Y: Tensor, c: Tensor) -> Tensor:
 
 def _product_gradient(grad: Tensor, X: Tensor, Y: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Of −⟨X, Y⟩ the slope by d is sinh(√c d)/√c, and by c at equal d it is (δ sinh δ/2 − cosh δ)/c²."""
-    delta = c.sqrt() * _value(X, Y, c)
-    by_X, by_Y, by_c = _gradient(-grad * delta.sinh() / c.sqrt(), X, Y, c)
+    side = polar.third_side(X, Y, c, LORENTZ)
+    delta = side[0]
+    by_X, by_Y, by_c = _gradient_of_side(-grad * delta.sinh() / c.sqrt(), side, X, Y, c)
     return by_X, by_Y, by_c - (grad * (delta * delta.sinh() / 2 - delta.cosh())).sum() / c**2
 
 
@@ -437,7 +438,13 @@ def _value(X: Tensor, Y: Tensor, c: Tensor) -> Tensor:
 
 def _gradient(grad: Tensor, X: Tensor, Y: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The gradient of `_value`: ∂d/∂X = (sinh(A − B)/cosh A · X̂ + sinh B (X̂ − Ŷ))/sinh δ, where nothing cancels."""
-    delta, A, B, apart, sine = polar.third_side(X, Y, c, LORENTZ)
+    return _gradient_of_side(grad, polar.third_side(X, Y, c, LORENTZ), X, Y, c)
+
+
+def _gradient_of_side(
+    grad: Tensor, side: tuple[Tensor, ...], X: Tensor, Y: Tensor, c: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    delta, A, B, apart, sine = side
     log_sine = sine.log()
     (X_hat, _), (Y_hat, _) = direction(X), direction(Y)
     grad = torch.where(delta > 0, grad, 0.0)  # the sub-gradient 0 at duplicates

@@ -28,7 +28,7 @@ def __dir__() -> list[str]:
 
 
 _STEPS = 100  # of Newton's method; a few suffice
-_CLOSE = 1e-15  # of a step, as a share of the farthest point's distance
+_CLOSE = 1e-9  # of a step, as a share of the root of Σ w log_m(u)²
 _LOG_TWO_PI = math.log(2 * math.pi)
 
 
@@ -123,8 +123,7 @@ def frechet_mean(
     lead = torch.broadcast_shapes(points.shape[:-1], shares.shape)
     points, shares = points.expand(*lead, points.shape[-1]), shares.expand(lead)
     shares = shares / shares.sum(-1, keepdim=True)
-    found = _newton(points.detach(), shares.detach(), c64.detach())
-    inputs = points, shares, c64, _newton_step(found, points.detach(), shares.detach(), c64.detach())
+    inputs = points, shares, c64, _newton(points.detach(), shares.detach(), c64.detach())
     return differentiable(_mean_value, _mean_gradient, _mean_formula, *inputs).to(**result_form(u))
 
 
@@ -148,43 +147,50 @@ def _mean_formula(points: Tensor, shares: Tensor, c: Tensor, mean: Tensor) -> Te
 
 
 def _newton_step(mean: Tensor, points: Tensor, shares: Tensor, c: Tensor) -> Tensor:
-    hessian = _pull_and_hessian(mean.detach(), points.detach(), shares.detach(), c.detach())[1]
-    pull = (shares.unsqueeze(-1) * tangent.logmap(mean.unsqueeze(-2), points, c=c)).sum(-2)
-    return tangent.expmap(mean, torch.linalg.solve(hessian, pull.unsqueeze(-1)).squeeze(-1), c=c)
-
-
-def _pull_and_hessian(mean: Tensor, points: Tensor, shares: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Σ w log_m(u), the Hessian of Σ w d²/8 in the frame at m, and Σ w d²/8.
-
-    The Hessian of a squared distance is 1 along the way to the point and δ coth δ across it.
-    """
     ways = tangent.logmap(mean.unsqueeze(-2), points, c=c)
+    pull = (shares.unsqueeze(-1) * ways).sum(-2)
+    return tangent.expmap(mean, _solve(_hessian(ways.detach(), shares.detach(), c.detach()), pull), c=c)
+
+
+def _solve(hessian: Tensor, pull: Tensor) -> Tensor:
+    return torch.linalg.solve(hessian, pull.unsqueeze(-1)).squeeze(-1)
+
+
+def _hessian(ways: Tensor, shares: Tensor, c: Tensor) -> Tensor:
+    """The Hessian of Σ w d²/8 in the frame at m, of the ways log_m(u).
+
+    That of a squared distance is 1 along the way to the point and δ coth δ across it.
+    """
     unit, length = direction(ways)
     delta = (2 * c.sqrt() * length).squeeze(-1)
     safe = torch.where(delta > 0, delta, 1.0)
     bend = torch.where(delta > 0, safe / torch.tanh(safe), 1.0)
     along = torch.einsum("...n,...ni,...nj->...ij", shares * (1 - bend), unit, unit)
-    identity = torch.eye(points.shape[-1], dtype=points.dtype, device=points.device)
-    hessian = (shares * bend).sum(-1)[..., None, None] * identity + along
-    return (shares.unsqueeze(-1) * ways).sum(-2), hessian, (shares * length.squeeze(-1) ** 2).sum(-1) / 2
+    identity = torch.eye(ways.shape[-1], dtype=ways.dtype, device=ways.device)
+    return (shares * bend).sum(-1)[..., None, None] * identity + along
 
 
 def _newton(points: Tensor, shares: Tensor, c: Tensor) -> Tensor:
+    """Damped steps until they are `_CLOSE`, and a last one: the way that is left after it is the square of that."""
+
+    def look(mean: Tensor) -> tuple[Tensor, Tensor]:
+        ways = tangent.logmap(mean.unsqueeze(-2), points, c=c)
+        return ways, (shares * (ways * ways).sum(-1)).sum(-1)
+
     mean = tangent.midpoint(points, shares, c=c)
-    pull, hessian, value = _pull_and_hessian(mean, points, shares, c)
+    ways, value = look(mean)
     damping = torch.ones_like(value)
     for _ in range(_STEPS):
-        step = torch.linalg.solve(hessian, pull.unsqueeze(-1)).squeeze(-1)
+        step = _solve(_hessian(ways, shares, c), (shares.unsqueeze(-1) * ways).sum(-2))
         if bool((norm(step).squeeze(-1) <= _CLOSE * value.sqrt()).all()):
             break
         trial = tangent.expmap(mean, damping.unsqueeze(-1) * step, c=c)
-        others = _pull_and_hessian(trial, points, shares, c)
-        down = others[2] <= value * (1 + 1e-15)
+        trial_ways, trial_value = look(trial)
+        down = trial_value <= value * (1 + 1e-15)
         mean = torch.where(down.unsqueeze(-1), trial, mean)
-        pull = torch.where(down.unsqueeze(-1), others[0], pull)
-        hessian = torch.where(down[..., None, None], others[1], hessian)
-        value, damping = torch.where(down, others[2], value), torch.where(down, 1.0, damping / 2)
-    return mean
+        ways = torch.where(down[..., None, None], trial_ways, ways)
+        value, damping = torch.where(down, trial_value, value), torch.where(down, 1.0, damping / 2)
+    return tangent.expmap(mean, step, c=c)
 
 
 def wrapped_normal_sample(

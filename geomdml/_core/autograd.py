@@ -124,7 +124,9 @@ class Differentiable(Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        return (None, None, None, *FirstDerivative.apply(ctx.gradient, ctx.second, grad, *ctx.saved_tensors))
+        if torch.is_grad_enabled():  # the gradient is to be differentiated again
+            return (None, None, None, *FirstDerivative.apply(ctx.gradient, ctx.second, grad, *ctx.saved_tensors))
+        return (None, None, None, *ctx.gradient(grad, *ctx.saved_tensors))
 
 
 class _Smooth(Differentiable):

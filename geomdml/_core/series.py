@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from geomdml._core.checks import none_of
+
 _SMALL = 1e-2  # below, four terms of a series in z² have all digits
 _SINH = 1.0, 1 / 6, 1 / 120, 1 / 5040
 _ASINH = 1.0, -1 / 6, 3 / 40, -5 / 112
@@ -38,6 +40,8 @@ def asinh_ratio_of_square(t: Tensor) -> Tensor:
 def even(f: Callable[[Tensor], Tensor], series: tuple[float, ...], t: Tensor) -> Tensor:
     """f(√t) for a function with such a series in t: by the root alone, it would lose its derivatives at 0."""
     small = t < _SMALL**2
+    if none_of(small):
+        return f(t.sqrt())
     far = torch.where(small, 1.0, t).sqrt()
     return torch.where(small, _polynomial(series, torch.where(small, t, 0.0)), f(far))
 
@@ -45,6 +49,8 @@ def even(f: Callable[[Tensor], Tensor], series: tuple[float, ...], t: Tensor) ->
 def ratio(f: Callable[[Tensor], Tensor], series: tuple[float, ...], z: Tensor) -> Tensor:
     """f(z)/z. The derivatives of a quotient cancel near 0, those of its series in z² do not."""
     small = z.abs() < _SMALL
+    if none_of(small):
+        return f(z) / z
     near, far = torch.where(small, z, 0.0), torch.where(small, 1.0, z)
     return torch.where(small, _polynomial(series, near * near), f(far) / far)
 
