@@ -18,8 +18,8 @@ class HIERLoss(nn.Module):
     """Learned proxies stand for ancestors of embeddings and of each other; related points share the nearer ancestor.
 
     A triplet (i, j, k) has i and j among each other's nearest neighbours, k not. The lowest common ancestor of some
-    points is drawn among the proxies ρ with odds exp(−max_x d(x, ρ)/T), its gradient that of the softmax (straight
-    through). The loss is `functional.hierarchical_triplet`, 0 where both ancestors are one proxy; triplets of
+    points is drawn among the proxies ρ with odds exp(−max_x d(x, ρ)/T), its derivatives those of the softmax
+    (straight through). The loss is `functional.hierarchical_triplet`, 0 where both ancestors are one proxy; triplets of
     embeddings and of proxies each give a mean, and these are added. Random numbers are torch's global generator's.
 
     Args:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from geomdml import tangent
 from geomdml._core import checks
-from geomdml._core.autograd import Function
+from geomdml._core.autograd import Function, in_forward_mode
 from geomdml._core.numerics import (
     LARGEST_RADIUS,
     LOG2,
@@ -54,7 +54,7 @@ def distances_and_depths(
     >>> dist[0, 0], depth[0, 0]
     (tensor(2.), tensor(4.))
     """
-    gram = _Gram.apply(points, triplets)
+    gram = _gram(wide(points)[triplets]) if in_forward_mode() else _Gram.apply(points, triplets)
     squares = gram.diagonal(dim1=1, dim2=2)
     usable = (squares > 0) & squares.isfinite()
     safe = torch.where(usable, squares, 1.0)
@@ -97,13 +97,17 @@ def _ancestor_depth(A: Tensor, B: Tensor, delta: Tensor, sine: Tensor, cosine: T
     return torch.where(foot_inside, height, near)
 
 
+def _gram(vectors: Tensor) -> Tensor:
+    return vectors @ vectors.mT
+
+
 class _Gram(Function):
     """(M, 3, 3) inner products, in float64, of the vectors that each triplet names."""
 
     @staticmethod
     def forward(points: Tensor, triplets: Tensor) -> Tensor:
         vectors = (wide(points[some]) for some in triplets.split(_BLOCK))
-        return torch.cat([x @ x.mT for x in vectors])
+        return torch.cat(list(map(_gram, vectors)))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
