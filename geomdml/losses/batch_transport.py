@@ -48,8 +48,8 @@ class BatchTransportTerms(NamedTuple):
 class BatchTransportLoss(nn.Module):
     """Σ T·M over the pairs of two batches: the metric matrix M, weighted by the optimal transport T to the hard pairs.
 
-    The plan T is constant in the gradient and in all its derivatives. Without a second batch the first is taken against itself, each
-    embedding paired with all others.
+    The plan T is constant in the gradient and in all its derivatives. Without a second batch the first is taken
+    against itself, each embedding paired with all others.
 
     Args:
         space: where the embeddings live; None is Euclidean.
