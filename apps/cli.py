@@ -34,6 +34,7 @@ from apps.training.averaging import checkpoint_to_test
 from apps.training.callbacks import writes_predictions
 from apps.training.checkpoints import Checkpoints, WholeFiles, newest
 from apps.training.distributed import SharedBatchNorm
+from apps.training.end_together import EndTogether
 from apps.training.given import GivenOptions, check_data, check_options
 from apps.training.messages import message, plain_message
 from apps.training.module import AppModule
@@ -231,6 +232,7 @@ class AppCLI(LightningCLI):
         kwargs["enable_progress_bar"] = bool(bars) or given["enable_progress_bar"]
         kwargs["callbacks"] = [
             *([RichProgressBar()] if sys.stdout.isatty() and given["enable_progress_bar"] and not bars else []),
+            EndTogether(self.checkpoints),
             Progress(shown=self.model.shown),
             GivenOptions(),
             self.checkpoints,

@@ -1,60 +1,69 @@
 """What does retrieval lose where a training batch is compared with a share of the classes?
 
-    python -m benchmarks.class_sampling --folder runs/class_sampling      # packaged emoji; a quarter of an hour
+    python -m benchmarks.class_sampling      # goes on where it was; writes docs/results/catalogue/class_sampling.csv
 
-CHEST on features that a frozen EfficientNet-Lite0 made once: its head (1280 to 128) and proxies are trained on half of
-the emoji's classes, and Recall@1 of the hyperbolic output is taken on the other half. Every share of the classes, with
-random and with nearest others, begins at the same seeds. Writes results.csv, and prints a table.
+CHEST on features that a frozen EfficientNet-Lite0 made once of icons (`benchmarks.icons`): its head (1280 to 128) and
+proxies are trained on half of the classes, about 2,500, and Recall@1 of the hyperbolic output is taken on the other
+half. Every share of the classes, with random and with nearest others, begins at the same seeds. Prints a table.
 """
 
 import argparse
 import csv
 import statistics
+import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from apps.chest_vit.data import RetrievalData
+from apps.datasets.split import split_classes
 from apps.evaluation.scores import scores
 from apps.networks import pretrained
 from apps.training.sampling import ClassBalanced
 from apps.training.schedules import warmup_then_cosine
+from benchmarks import icons
 from geomdml.losses import CHESTLoss
 from geomdml.nn import HyperbolicHead
 from geomdml.optim import RowAdam
-from geomdml.spaces import Hyperbolic
+from geomdml.spaces import Euclidean, Hyperbolic
 
-SHARES, OTHERS, SEEDS = (1.0, 0.3, 0.1, 0.03), ("random", "nearest"), (0, 1, 2)
+SHARES, OTHERS, SEEDS = (1.0, 0.3, 0.1, 0.03), ("nearest", "random"), (0, 1, 2)
 CLASSES, PER_CLASS = 16, 4
+COLUMNS = ("seed", "share", "others", "Recall@1", "seconds")
+Cell = tuple[int, float, str]  # seed, share, others
 
 
 @torch.no_grad()
 def features(folder: Path, size: int) -> dict[str, Tensor]:
-    """Features and labels of the images of training and test, kept in the folder."""
-    path = folder / f"features-{size}.pt"
+    """Features and labels of the images of training and test, cached in the folder."""
+    path = folder / f"icon-features-{size}.pt"
     if not path.exists():
-        data = RetrievalData(size=size, render=size, validation=0.0, eval_batch=32)
+        images = icons.load(size)
         backbone = pretrained.backbone("efficientnet_lite0", "packaged").eval()
         mean, std = (
             255 * torch.tensor(value).view(3, 1, 1) for value in pretrained.normalisation(backbone, "packaged")
         )
         found = {}
-        for name, images in (("train", data.train), ("test", data.test)):
-            parts = [backbone((batch.images.float() - mean) / std) for batch in data.in_order(images)]
-            found |= {name: torch.cat(parts), f"{name} labels": torch.from_numpy(images.labels.astype(np.int64))}
+        for name, classes in split_classes(len(images.classes), 0.0, seed=0).items():
+            part = images.of_classes(classes)
+            rows = torch.arange(len(part)).split(64)
+            batches = (torch.stack([part.image(int(row)) for row in chosen]).float() for chosen in rows)
+            if len(part):
+                found[name] = torch.cat([backbone((batch - mean) / std) for batch in batches])
+                found[f"{name} labels"] = torch.from_numpy(part.labels.astype(np.int64))
         folder.mkdir(parents=True, exist_ok=True)
         torch.save(found, path)
     return torch.load(path, weights_only=True)
 
 
-def recall(data: dict[str, Tensor], share: float, others: str, seed: int, steps: int) -> float:
+def recall(data: dict[str, Tensor], cell: Cell, steps: int) -> float:
     """Recall@1 on the test after a training."""
+    seed, share, others = cell
     x, labels = data["train"], data["train labels"]
     torch.manual_seed(seed)
     head = HyperbolicHead(x.shape[1], 128, space=Hyperbolic(c=0.5), clip=1.0)
-    loss = CHESTLoss(int(labels.max()) + 1, x.shape[1], sample=share, others=others)
+    loss = CHESTLoss(int(labels.max()) + 1, x.shape[1], sample=share, others="random" if share == 1 else others)
     assert loss.proxies is not None
     loss.proxies.start_at(x, labels)
     groups = [{"params": list(head.parameters()), "lr": 1e-3}, *loss.parameter_groups(1e-3, 1e-2)]
@@ -71,29 +80,51 @@ def recall(data: dict[str, Tensor], share: float, others: str, seed: int, steps:
         return scores(head(data["test"]), data["test labels"], head.space, ks=(1,))["Recall@1"]
 
 
+def read(path: Path) -> dict[Cell, float]:
+    """Recall@1 of the trainings that are done."""
+    if not path.exists():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return {(int(row["seed"]), float(row["share"]), row["others"]): float(row["Recall@1"]) for row in rows}
+
+
+def table(found: dict[Cell, float]) -> str:
+    """Markdown: a line for each share and way to choose."""
+    lines = ["| share of the classes | others | Recall@1 of the seeds | mean ± standard deviation |", "|---|---|---|---|"]
+    for share, others in dict.fromkeys((share, others) for _, share, others in found):
+        values = [value for (_, of, by), value in found.items() if (of, by) == (share, others)]
+        spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+        each = ", ".join(f"{value:.2f}" for value in values)
+        lines.append(f"| {share:g} | {others} | {each} | {statistics.mean(values):.2f}{spread} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=Path("runs/class_sampling"))
+    parser.add_argument("--folder", type=Path, default=Path("runs/class_sampling"), help="of the features")
+    parser.add_argument("--out", type=Path, default=Path("docs/results/catalogue/class_sampling.csv"))
     parser.add_argument("--size", type=int, default=64, help="side of the images, in pixels")
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=600)
     options = parser.parse_args()
     torch.set_num_threads(1)
     data = features(options.folder, options.size)
-    cells = [(share, others) for share in SHARES for others in (OTHERS if share < 1 else OTHERS[:1])]
-    found: dict[tuple[float, str], list[float]] = {cell: [] for cell in cells}
-    with (options.folder / "results.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["seed", "share", "others", "Recall@1"])
-        for seed in SEEDS:
-            for cell in cells:
-                found[cell].append(recall(data, *cell, seed, options.steps))
-                writer.writerow([seed, *cell, f"{found[cell][-1]:.3f}"])
-                file.flush()
-    print("| share | others | Recall@1 of the seeds | mean |")
-    print("|---|---|---|---|")
-    for (share, others), values in found.items():
-        name = "all" if share == 1 else others
-        print(f"| {share} | {name} | {', '.join(f'{v:.2f}' for v in values)} | {statistics.mean(values):.2f} |")
+    untrained = scores(data["test"], data["test labels"], Euclidean(), ks=(1,))["Recall@1"]
+    counts = [f"{int(data[f'{name} labels'].max()) + 1} classes, {len(data[name])} images" for name in ("train", "test")]
+    print(f"train {counts[0]}; test {counts[1]}; Recall@1 of the features, untrained: {untrained:.2f}", flush=True)
+    cells = [(share, others) for share in SHARES for others in (OTHERS if share < 1 else ("all",))]
+    found = read(options.out)
+    if not found:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
+    for cell in ((seed, *each) for seed in SEEDS for each in cells):
+        if cell not in found:
+            started = time.process_time()
+            found[cell] = recall(data, cell, options.steps)
+            with options.out.open("a", encoding="utf-8") as file:
+                file.write(",".join(map(str, (*cell, f"{found[cell]:.3f}", f"{time.process_time() - started:.0f}"))) + "\n")
+            print(*cell, f"{found[cell]:.2f}", flush=True)
+    print(table(found))
 
 
 if __name__ == "__main__":

@@ -184,6 +184,7 @@ class CHEST(AppModule):
         self.spaces: dict[str, Space] = {"E": Euclidean(), "H": self.space}
         self.collector = Collector()
         self.test_outputs: dict[str, Tensor] = {}
+        self.test_proxies = torch.empty(0)
         self.register_buffer("trained_steps", torch.tensor(0))
         if pretrained.convolves(self.backbone):
             self.backbone = self.backbone.to(memory_format=torch.channels_last)
@@ -320,6 +321,8 @@ class CHEST(AppModule):
 
     def on_test_epoch_end(self) -> None:
         self.test_outputs = distributed.in_order(self.collector.take())
+        if self.loss.proxies is not None:  # the report of the first process shows those of all
+            self.test_proxies = own_proxies.of_all_classes(self.loss.proxies)
         self._log_scores("test", self.test_outputs)
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> dict[str, Tensor]:

@@ -5,12 +5,14 @@ from typing import Any
 
 import lightning as L
 import torch
+from jaxtyping import Float
 from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from apps.training.module import AppModule
 from geomdml.distributed import ShardedProxies, own_parameters, total
+from geomdml.losses.proxies import Proxies
 
 
 def prepare(model: AppModule, trainer: L.Trainer) -> None:
@@ -36,6 +38,11 @@ def common_parameters(loss: nn.Module) -> Iterator[Tensor]:
     """The parameters that all processes have."""
     divided = {id(proxies.vectors) for proxies in _sharded(loss)}
     return (parameter for parameter in loss.parameters() if id(parameter) not in divided)
+
+
+def of_all_classes(proxies: Proxies) -> Float[Tensor, "C K D"]:
+    """The vectors of all classes; where they are divided among processes, all ask together."""
+    return proxies.whole(proxies.vectors) if isinstance(proxies, ShardedProxies) else proxies.vectors.detach()
 
 
 @torch.no_grad()

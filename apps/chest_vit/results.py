@@ -109,7 +109,7 @@ def class_similarities(model: CHEST, data: RetrievalData) -> list[Similarities]:
         return []
     loader = data.whole_train_dataloader()
     batch = loader.collate_fn([loader.dataset[index] for index in similarity_sample(model, data)])
-    own, others = similarities(model, model(batch.images)["H"], batch.labels)
+    own, others = similarities(model, model.test_proxies.cpu(), model(batch.images)["H"], batch.labels)
     return [Similarities("H", own.numpy(), others.numpy())]
 
 
@@ -120,11 +120,14 @@ def similarity_sample(model: CHEST, data: RetrievalData) -> list[int]:
 
 
 @torch.no_grad()
-def similarities(model: CHEST, vectors: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """SoftTriple's similarities, as the loss takes them, of tangent vectors to their own class and to all others."""
-    proxies = model.loss.proxies
-    assert proxies is not None
-    dist = proxies.distances(vectors, model.space, mapped=model.head(proxies.vectors))
+def similarities(model: CHEST, proxies: Tensor, vectors: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """SoftTriple's similarities, as the loss takes them, of tangent vectors to their own class and to all others.
+
+    Args:
+        proxies: (C, K, D), of all classes.
+    """
+    assert model.loss.proxies is not None
+    dist = model.loss.proxies.distances(vectors, model.space, mapped=model.head(proxies))
     if model.loss.relative:
         dist = in_mean_units(dist)
     similarity = soft_triple_similarity(dist, gamma=model.hparams["gamma_h"])

@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import CSVLogger
 
 from apps.io.atomic import write_file
-from apps.training.signals import Signals
+from apps.training.signals import Signals, Stopped
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -121,10 +121,15 @@ class Checkpoints(Checkpoint):
         if self.saved < 0:
             print(f"stopped at step {trainer.global_step}, before the first checkpoint", flush=True)
             return
-        print(
-            f"stopped at step {trainer.global_step}; the last checkpoint is of step {self.saved}. Go on with: fit "
-            f"--config {self.folder.parent}/config.yaml --ckpt_path {self.last}",
-            flush=True,
+        print(f"stopped at step {trainer.global_step}; {self.how_to_go_on()}", flush=True)
+
+    def how_to_go_on(self) -> str:
+        """What to say of the last checkpoint; nothing where there is none."""
+        if self.saved < 0:
+            return ""
+        return (
+            f"the last checkpoint is of step {self.saved}. Go on with: fit --config {self.folder.parent}/config.yaml "
+            f"--ckpt_path {self.last}"
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -166,7 +171,7 @@ class Checkpoints(Checkpoint):
         return received if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(received, all=False)
 
     def _exit(self) -> None:
-        raise SystemExit(128 + (self.signals.received or signal.SIGTERM))
+        raise Stopped(128 + (self.signals.received or signal.SIGTERM))
 
 
 def link(source: Path, target: Path) -> None:

@@ -16,6 +16,11 @@ PLAIN = {
 }
 
 
+def is_gone(error: BaseException) -> bool:
+    """Whether an error only says that another process has ended."""
+    return isinstance(error, RuntimeError) and (plain_message(error) or "").startswith(GONE)
+
+
 def plain_message(error: RuntimeError) -> str | None:
     """What to say of another library's error; None where it is none that is known."""
     found = next((plain for words, plain in PLAIN.items() if words in str(error)), None)

@@ -11,6 +11,10 @@ from typing import Any
 HANDLED = (signal.SIGINT, signal.SIGTERM)
 
 
+class Stopped(SystemExit):
+    """All processes of a run stop at a step that they have agreed on."""
+
+
 class Signals:
     """Notes the first SIGINT or SIGTERM; a second one ends the process at once.
 

@@ -8,6 +8,7 @@ import resource
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -46,6 +47,7 @@ STRIKES: dict[str, Callable[[], None]] = {
     **{name: lambda name=name: os.kill(os.getpid(), signal.Signals[name]) for name in ("SIGKILL", "SIGTERM", "SIGINT")},
     "workers": kill_workers,
     "disk": fill_disk,
+    "sleep": lambda: time.sleep(600),
 }
 
 
@@ -98,8 +100,8 @@ def _app(
 ) -> None:
     os.environ.update(environment)
     os.chdir(folder)
-    first = environment.get("RANK", "0") == "0"
-    output = os.open("output.txt" if first else os.devnull, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    rank = environment.get("RANK", "0")
+    output = os.open("output.txt" if rank == "0" else f"output-{rank}.txt", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts its background jobs with it ignored

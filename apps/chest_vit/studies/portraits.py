@@ -73,7 +73,9 @@ def observe(experiment: ChestExperiment, trial: Trial) -> Arrays:
     train, test = (experiment.outputs(model, part) for part in ("train", "test"))
     train_labels, test_labels = (torch.from_numpy(experiment.maps.images(part).labels) for part in ("train", "test"))
     sample = torch.tensor(similarity_sample(model, experiment.data))
-    own, others = similarities(model, train["H"][sample], train_labels[sample].to(train["H"].device))
+    proxies = model.loss.proxies
+    assert proxies is not None  # candidates that are observed have SoftTriple's
+    own, others = similarities(model, proxies.vectors, train["H"][sample], train_labels[sample].to(train["H"].device))
     edges = np.histogram_bin_edges(torch.cat([own, others]).cpu().numpy(), BINS)
     sizes = torch.bincount(train_labels)
     arrays = {
