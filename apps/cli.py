@@ -89,6 +89,7 @@ class AppCLI(LightningCLI):
         **kwargs: Any,
     ) -> None:
         self.arguments_from_data, self.studies = model_class.arguments_from_data(), studies
+        self.options_of_data = model_class.options_of_data
         self.saved: Saved | None = None
         self.of_data: dict[str, Any] = {}  # the values of these arguments
         self.results = [results] if predictions is None else [results, predictions]
@@ -138,6 +139,8 @@ class AppCLI(LightningCLI):
         )
         for name in self.arguments_from_data:
             parser.link_arguments(f"data.{name}", f"model.{name}", self._linked(name), apply_on="instantiate")
+        for name in self.options_of_data:
+            parser.link_arguments(f"data.{name}", f"model.{name}")
         parser.link_arguments("seed_everything", "model.seed")
         parser.link_arguments("seed_everything", "data.seed")
 
@@ -184,7 +187,8 @@ class AppCLI(LightningCLI):
     def _defaults(self, saved: Saved) -> dict[str, Any]:
         """The options of a checkpoint by their names on the command line."""
         linked = {"seed", *self.arguments_from_data}
-        own = {"model": saved.settings, "data": saved.data}
+        model = {name: value for name, value in saved.settings.items() if name not in self.options_of_data}
+        own = {"model": model, "data": saved.data}
         found = {f"{of}.{name}": own[of][name] for of in own for name in own[of] if name not in linked}
         return found | ({"seed_everything": saved.settings["seed"]} if "seed" in saved.settings else {})
 
@@ -198,7 +202,8 @@ class AppCLI(LightningCLI):
             raise ValueError(
                 f"{str(saved.path)!r} has weights and no state of a training to go on from; expected a last.ckpt"
             )
-        check_options(self.model, saved, linked=self.arguments_from_data, resumes=resumes)
+        of_data = (*self.arguments_from_data, *self.options_of_data)
+        check_options(self.model, saved, linked=of_data, resumes=resumes)
         check_data({name: self.of_data[name] for name in self.model.fixed}, saved)
 
     def instantiate_classes(self) -> None:

@@ -21,7 +21,7 @@ from apps.datasets.registry import (
     title_of,
 )
 from apps.datasets.split import Split
-from apps.training.loading import OwnRows, TrainingLoader, place, with_workers
+from apps.training.loading import OwnRows, TrainingLoader, place, stretch, with_workers
 from apps.training.sampling import ClassBalanced, Draw
 
 
@@ -55,6 +55,8 @@ class RetrievalData(L.LightningDataModule):
         classes_per_batch: Classes in a training batch.
         per_class: Images of each of these classes.
         steps: Training steps an epoch.
+        queue: Embeddings of earlier batches, the latest, that losses of pairs compare a batch with beside itself; the
+            same in all processes, and part of a checkpoint. 0 is none.
         eval_batch: Images in a batch of validation and test.
         crop_scale: Smallest share of the area that a random training crop keeps.
         flip: Mirror training images at random. Not for classes that differ by left and right.
@@ -79,6 +81,7 @@ class RetrievalData(L.LightningDataModule):
         classes_per_batch: int = 16,
         per_class: int = 4,
         steps: int = 100,
+        queue: int = 0,
         eval_batch: int = 128,
         ks: tuple[int, ...] = (1, 2, 4, 8),
         crop_scale: float = 0.5,
@@ -100,6 +103,7 @@ class RetrievalData(L.LightningDataModule):
             ("validation", 0.0 if validation is None else validation, 0, 0.5),
             ("crop_scale", crop_scale, 0.01, 1),
             ("centre_crop", centre_crop, 0.1, 1),
+            ("queue", queue, 0, 2**24),
             ("eval_batch", eval_batch, 1, 2**20),
             ("workers", workers, 0, 256),
         ):
@@ -191,7 +195,7 @@ class RetrievalData(L.LightningDataModule):
         return self._shared(self.test)
 
     def predict_dataloader(self) -> DataLoader:
-        return self.in_order(self.everything)
+        return self.in_order(self.everything.of_rows(stretch(len(self.everything), *place(self.trainer))))
 
     def _shared(self, images: LabelledImages) -> DataLoader:
         """Those images that this process evaluates; all of them where it is the only one."""

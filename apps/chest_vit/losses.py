@@ -9,6 +9,7 @@ from pytorch_metric_learning.losses import BaseMetricLossFunction
 from torch import Tensor, nn
 
 from apps.io.trusted import import_trusted
+from geomdml.distributed import CrossBatchMemory
 from geomdml.losses import CHESTLoss
 from geomdml.losses.functional import in_mean_units
 from geomdml.losses.proxies import Proxies
@@ -84,6 +85,46 @@ def build(
     except Exception as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"loss {given['class_path']} cannot be made with {arguments} in {space}: {reason}") from error
+
+
+def with_memory(halves: dict[str, tuple[nn.Module | None, int]], queue: int) -> dict[str, nn.Module | None]:
+    """CHEST's halves, each with the dimension of its embeddings: those that compare pairs get a memory.
+
+    Args:
+        queue: how many embeddings of earlier batches it holds; 0 is none.
+
+    Raises:
+        ValueError: no half compares pairs.
+
+    >>> from geomdml.losses import MultiProxyAnchorLoss, PairwiseCrossEntropyLoss
+    >>> pairs, proxies = PairwiseCrossEntropyLoss(), MultiProxyAnchorLoss(5, 8)
+    >>> [type(half).__name__ for half in with_memory({"H": (pairs, 4), "E": (proxies, 8)}, 16).values()]
+    ['CrossBatchMemory', 'MultiProxyAnchorLoss']
+    """
+    found = {
+        name: CrossBatchMemory(half, size=queue, in_features=dim)
+        for name, (half, dim) in halves.items()
+        if queue and half is not None and _compares_pairs(half, dim)
+    }
+    if queue and not found:
+        raise ValueError(
+            f"--data.queue {queue}: no loss compares pairs; expected --model.loss pairwise_cross_entropy or the like, "
+            "or no queue"
+        )
+    return {name: found.get(name, half) for name, (half, _) in halves.items()}
+
+
+@torch.no_grad()
+def _compares_pairs(loss: nn.Module, dim: int) -> bool:
+    """Whether a loss takes other points than the batch to compare it with; those of proxies refuse them."""
+    embeddings, labels = torch.linspace(0.1, 1, 4 * dim).view(4, dim), torch.tensor([0, 0, 1, 1])
+    try:
+        with torch.random.fork_rng(devices=[]):
+            loss(embeddings, labels, ref_emb=embeddings + 0.1, ref_labels=labels)
+    # Each library refuses in its own way.
+    except Exception:
+        return False
+    return True
 
 
 @torch.no_grad()

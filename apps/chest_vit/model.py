@@ -69,6 +69,7 @@ class CHEST(AppModule):
         class_others: Which classes fill the share up: "nearest" to those of the batch, by their proxies, or "random".
         shard_classes: Divide the classes among the processes: each holds the proxies of its part, and their optimiser
             state; losses and gradients stay those of one process. A checkpoint has all, for any number of processes.
+        queue: Embeddings of earlier batches that pairs are made with too; set from the data.
         proxy_start: "features" starts proxies at class means of the backbone's features, "random" at random.
         lr: Learning rate of the backbone.
         head_lr: Learning rate of the head.
@@ -79,6 +80,7 @@ class CHEST(AppModule):
     """
 
     monitor = "val/Recall@1"  # of the better output
+    options_of_data = ("queue",)
     shown = {
         "validation Recall@1 E": "val/E/Recall@1",
         "H": "val/H/Recall@1",
@@ -126,6 +128,7 @@ class CHEST(AppModule):
         class_sample: float = 1.0,
         class_others: Literal["random", "nearest"] = "nearest",
         shard_classes: bool = False,
+        queue: int = 0,
         proxy_start: Literal["features", "random"] = "features",
         lr: float = 1e-3,
         head_lr: float = 1e-4,
@@ -152,13 +155,15 @@ class CHEST(AppModule):
             self.backbone.compile()
         self.head = HyperbolicHead(features, dim, space=self.space, norm=norm, clip=clip)
         build = partial(losses.build, num_classes=num_classes, relative=relative)
+        dim_e = features if eta_h > 0 else dim
+        halves = {
+            "hyperbolic": (build(loss_h or loss, dim=dim, space=self.space) if eta_h > 0 else None, dim),
+            "euclidean": (build(loss_e or loss, dim=dim_e, space=Euclidean()) if eta_e > 0 else None, dim_e),
+        }
         self.loss = CHESTLoss(
             num_classes,
             features,
-            hyperbolic=build(loss_h or loss, dim=dim, space=self.space) if eta_h > 0 else None,
-            euclidean=build(loss_e or loss, dim=features if eta_h > 0 else dim, space=Euclidean())
-            if eta_e > 0
-            else None,
+            **losses.with_memory(halves, queue),
             regulariser=build(regulariser, own="hyphc", dim=dim, space=self.space) if tau > 0 else None,
             centers_per_class=centers_per_class,
             eta_h=eta_h,

@@ -143,11 +143,12 @@ def loss_in_words(model: CHEST) -> str:
         (h["eta_e"], "Euclidean", h["loss_e"] or h["loss"]),
         (h["tau"], "regulariser", h["regulariser"]),
     )
-    return " + ".join(
+    words = " + ".join(
         f"{weight:g} × {place} {spec if isinstance(spec, str) else spec['class_path']}"
         for weight, place, spec in parts
         if weight > 0
     )
+    return words + (f"; pairs with {h['queue']:,} embeddings of earlier batches too" if h["queue"] else "")
 
 
 def notes(labels: Tensor, radius: Tensor, clip: float, queries: int | None) -> list[str]:

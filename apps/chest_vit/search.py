@@ -17,7 +17,7 @@ from apps.chest_vit.data import RetrievalData
 from apps.chest_vit.gallery import Gallery, embedded_before, embedded_now
 from apps.datasets import image_list
 from apps.datasets.files import decode, text
-from apps.evaluation import embedding_files
+from apps.evaluation import embedding_shards
 from apps.io.atomic import write_file
 from apps.io.packages import FetchError
 from apps.report.figures import image_address
@@ -47,8 +47,8 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument(
         "--embeddings",
         type=Path,
-        help="embeddings.safetensors of predict, the only file then read beside the images that are found; without it "
-        "the images of the run are embedded now.",
+        help="embeddings.safetensors of predict, or embeddings.json of several processes; no other file is then read "
+        "beside the images that are found. Without it the images of the run are embedded now.",
     )
     parser.add_argument(
         "--space", choices=["H", "E"], help="Hyperbolic or Euclidean output; without it the better on validation."
@@ -66,7 +66,7 @@ def main(args: list[str] | None = None) -> None:
         trained = load(asked.checkpoint)
         data = trained.images(asked.root)
         if asked.embeddings is not None:
-            given = embedding_files.read(asked.embeddings)
+            given = embedding_shards.read(asked.embeddings)
             gallery = embedded_before(trained, given, root=asked.root, images=asked.images)
         else:
             images = data.everything if asked.images is None else image_list.load(asked.images).images

@@ -9,7 +9,7 @@ import torch
 from apps.chest_vit.checkpoint import load
 from apps.chest_vit.gallery import embedded_before, embedded_now
 from apps.datasets import image_list
-from apps.evaluation import embedding_files
+from apps.evaluation import embedding_shards
 from apps.serve import uploads
 from apps.serve.command import arguments, serve
 from apps.serve.gallery import Gallery
@@ -19,7 +19,9 @@ from apps.serve.searcher import Query, Searcher
 def main(args: Sequence[str] | None = None) -> None:
     parser = arguments("chest_vit")
     parser.add_argument(
-        "--embeddings", type=Path, help="embeddings.safetensors of predict; without it they are made now"
+        "--embeddings",
+        type=Path,
+        help="embeddings.safetensors or embeddings.json of predict; without it they are made now",
     )
     parser.add_argument(
         "--space", choices=["H", "E"], help="output of the network; by default the better on validation"
@@ -35,7 +37,7 @@ def searcher(chosen: Namespace) -> Searcher:
     data = trained.images(chosen.root)
     output = chosen.space or trained.model.chosen
     if chosen.embeddings is not None:
-        given = embedding_files.read(chosen.embeddings)
+        given = embedding_shards.read(chosen.embeddings)
         found = embedded_before(trained, given, root=chosen.root, images=chosen.images)
     else:
         images = data.everything if chosen.images is None else image_list.load(chosen.images).images

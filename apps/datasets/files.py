@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -26,6 +27,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp",
 # Never more, whatever a file's name says: some of Pillow's other readers start programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 SHOWN = 3
+AT_ONCE = 8192  # images whose check is asked for together
 _LYING = (5, 6, 7, 8)  # orientations of EXIF whose rows are columns of the file
 
 Item = TypeVar("Item")
@@ -126,7 +128,9 @@ def find_broken(items: Sequence[Item], file: Callable[[Item], Path | Encoded]) -
     console = Console(stderr=True)
     hidden = not console.is_terminal
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow's decoders release the interpreter
-        damage = pool.map(lambda item: _damage(item, file), items)
+        starts = range(0, len(items), AT_ONCE)  # what waits in a pool takes more room than an item
+        parts = (pool.map(lambda item: _damage(item, file), items[at : at + AT_ONCE]) for at in starts)
+        damage = chain.from_iterable(parts)
         tracked = track(damage, "checking images", len(items), console=console, transient=True, disable=hidden)
         return {item: reason for item, reason in zip(items, tracked, strict=True) if reason}
 

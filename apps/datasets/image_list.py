@@ -4,7 +4,7 @@ import csv
 import os
 from bisect import bisect_right
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
@@ -19,6 +19,7 @@ from torch import Tensor
 from apps.datasets import class_folders, left_out, tar_shards
 from apps.datasets.files import SUFFIXES, Encoded, Files, decode, find_broken, text
 from apps.datasets.labelled_images import LabelledImages, Source
+from apps.datasets.shard_files import shard_files
 from apps.io.labels import index_classes
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -54,12 +55,15 @@ class Listed(NamedTuple):
     failed: tuple[tuple[str, str], ...]
 
 
-def load(where: str | Path, *, strict: bool = False, check: bool = True) -> Listed:
+def load(
+    where: str | Path, *, strict: bool = False, check: bool = True, part: Callable[[int], range] | None = None
+) -> Listed:
     """The images of a folder at any depth, sorted; one image; or those of a list, in its order.
 
     A list is a text file of one path a line, or a CSV, TSV or Parquet file with a column of paths ("path", "image",
     "file", "filename", ...); in Parquet the column may also hold the images themselves, as Hugging Face's datasets do.
-    A tar file holds the images, as WebDataset's shards do (`tar_shards`).
+    A tar file holds the images, as WebDataset's shards do (`tar_shards`). A folder may have several of these, and
+    Parquet files of images, and nothing else.
     Paths are relative to the folder of the list, or else to the working folder. An image's class is the folder directly
     below `where` that it lies in, or is in a column "class" or "label"; else it is "".
 
@@ -68,6 +72,7 @@ def load(where: str | Path, *, strict: bool = False, check: bool = True) -> List
     Args:
         strict: an image that cannot be decoded is an error.
         check: decode the images; without it all count as whole.
+        part: the rows that are wanted of so many images; None is all. No others are decoded.
 
     Raises:
         ValueError: no such file or folder, a list that is none, no image, or none that can be decoded.
@@ -76,18 +81,21 @@ def load(where: str | Path, *, strict: bool = False, check: bool = True) -> List
         raise ValueError("the name of the images is empty; expected a folder of images, an image, or a list of images")
     where = Path(where).expanduser()
     names, classes, source, root = _of_folder(where) if os.path.isdir(where) else _of_file(where)
-    broken = find_broken(range(len(names)), source.file) if check else {}
+    rows = range(len(names)) if part is None else part(len(names))
+    broken = find_broken(rows, source.file) if check else {}
     failed = tuple((names[row], reason) for row, reason in broken.items())
-    if broken and (strict or len(broken) == len(names)):
+    if broken and (strict or len(broken) == len(rows)):
         raise ValueError(
-            f"{len(broken):,} of the {len(names):,} images of {str(where)!r} cannot be used: {failed[0][1]}"
+            f"{len(broken):,} of the {len(rows):,} images of {str(where)!r} cannot be used: {failed[0][1]}"
         )
     labels, known = index_classes(classes)
     images = LabelledImages(labels, known, tuple(names), source, root)
-    return Listed(images.of_rows([row for row in range(len(names)) if row not in broken]), failed)
+    return Listed(images.of_rows([row for row in rows if row not in broken] if broken else rows), failed)
 
 
 def _of_folder(root: Path) -> Candidates:
+    if shards := shard_files(root):
+        return _of_shards(shards, root)
     found, others = class_folders.list_files(root, SUFFIXES)
     if not found:
         words = left_out.in_words(others)
@@ -96,6 +104,17 @@ def _of_folder(root: Path) -> Candidates:
     left_out.warn(root, "images", others)
     names = [class_folders.printable(path.relative_to(root)) for path in found]
     return names, [name.partition("/")[0] if "/" in name else "" for name in names], Files(found, None), root
+
+
+def _of_shards(paths: list[Path], root: Path) -> Candidates:
+    names, classes, sources, ends = list[str](), list[str](), list[Readable](), list[int]()
+    for path in paths:
+        own, labels, source, _ = _of_file(path)
+        names += [name if name.startswith(path.name) else f"{path.name}/{name}" for name in own]
+        classes += labels
+        sources.append(source)
+        ends.append(len(names))
+    return names, classes, Several(tuple(sources), tuple(ends)), root
 
 
 def _of_file(path: Path) -> Candidates:
@@ -220,6 +239,21 @@ class Held:
         if data is None:
             raise ValueError(f"{self.names[row]!r} cannot be decoded: row {row} of {str(self.path)!r} has no bytes")
         return Encoded(self.names[row], data)
+
+
+@dataclass(frozen=True)
+class Several:
+    """The images of several files, one after another; `ends` are the rows behind those of each."""
+
+    sources: tuple[Readable, ...]
+    ends: tuple[int, ...]
+
+    def __getitem__(self, row: int) -> UInt8[Tensor, "3 H W"]:
+        return decode(self.file(row))
+
+    def file(self, row: int) -> Path | Encoded:
+        place = bisect_right(self.ends, row)
+        return self.sources[place].file(row - (self.ends[place - 1] if place else 0))
 
 
 @lru_cache(maxsize=2)

@@ -91,11 +91,13 @@ class LabelledImages:
 
     def of_rows(self, rows: Sequence[int]) -> "LabelledImages":
         """Some of the images, in the order given; the classes stay as they are."""
+        if rows == range(len(self)):
+            return self
         return LabelledImages(
-            labels=self.labels[list(rows)],
+            labels=self.labels[np.asarray(rows, dtype=np.int64)],
             classes=self.classes,
             names=tuple(self.names[row] for row in rows),
-            source=_Chosen(self.source, tuple(rows)),
+            source=_Chosen(self.source, rows if isinstance(rows, range) else tuple(rows)),
             root=self.root,
         )
 
@@ -146,7 +148,7 @@ class _Joined:
 @dataclass(frozen=True)
 class _Chosen:
     source: Source
-    rows: tuple[int, ...]
+    rows: Sequence[int]
 
     def __getitem__(self, row: int) -> UInt8[Tensor, "3 H W"]:
         return self.source[self.rows[row]]

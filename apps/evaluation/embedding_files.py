@@ -17,7 +17,7 @@ from torch import Tensor
 
 from apps.io.atomic import Aside, naming
 
-FILES = ("embeddings.safetensors", "embeddings.parquet")
+SUFFIXES = (".safetensors", ".parquet")
 TYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "I64": np.dtype("<i8")}
 
 
@@ -29,6 +29,11 @@ class Table:
     labels: Sequence[int]
     classes: Sequence[str]
     parts: Sequence[str]
+
+    def of_rows(self, rows: range) -> "Table":
+        """Some of the images, with the classes of all."""
+        place = slice(rows.start, rows.stop)
+        return Table(self.names[place], self.labels[place], self.classes, self.parts[place])
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,9 @@ class Writer:
     each output and `labels` (N,); its metadata is `about`, with `names`, `classes` and `parts` as JSON. The parquet
     file has a row an image: path, label, class, part and a list of float32 for each output; `about` is in its schema.
 
+    Args:
+        stem: of the names of the files.
+
     The room of the safetensors file is set aside at the first batch: on a disk that is too small no more are computed.
 
     Raises:
@@ -58,8 +66,8 @@ class Writer:
         OSError: they cannot be written; `discard` then removes what there is of them.
     """
 
-    def __init__(self, folder: Path, table: Table, about: Mapping[str, str]) -> None:
-        self.paths = [folder / name for name in FILES]
+    def __init__(self, folder: Path, table: Table, about: Mapping[str, str], *, stem: str = "embeddings") -> None:
+        self.paths = [folder / f"{stem}{suffix}" for suffix in SUFFIXES]
         for path in self.paths:
             if path.exists():
                 raise ValueError(f"{str(path)!r} exists; move it away, or choose another folder with --out")
@@ -140,7 +148,9 @@ def read(path: str | Path) -> Embeddings:
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"embeddings {str(path)!r} do not exist; expected the file {FILES[0]} that predict wrote")
+        raise ValueError(
+            f"embeddings {str(path)!r} do not exist; expected the embeddings.safetensors that predict wrote"
+        )
     try:
         with safe_open(path, framework="pt") as file:
             about = dict(file.metadata() or {})
@@ -151,7 +161,9 @@ def read(path: str | Path) -> Embeddings:
             classes = [str(known[label]) for label in file.get_tensor("labels").tolist()]
             vectors = {key: file.get_tensor(key) for key in sorted({*file.keys()} - {"labels"})}
     except (SafetensorError, KeyError, ValueError, RecursionError, TypeError, IndexError) as error:
-        raise ValueError(f"embeddings {str(path)!r} are not a {FILES[0]} that predict wrote: {error}") from error
+        raise ValueError(
+            f"embeddings {str(path)!r} are no embeddings.safetensors that predict wrote: {error}"
+        ) from error
     lengths = [len(classes), *(len(vector) if vector.ndim == 2 else -1 for vector in vectors.values())]
     if any(length != len(names) for length in lengths):
         raise ValueError(f"embeddings {str(path)!r} have {len(names)} names, and tensors of other lengths")

@@ -3,6 +3,7 @@
 Losses and gradients are those of one process through `geomdml.distributed`.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -35,6 +36,18 @@ def warn_of_batch_norm(model: nn.Module) -> None:
             "The backbone has batch normalisation and each process normalises its own part of the batch: the numbers "
             "are not those of one process. On GPUs, --trainer.sync_batchnorm true takes the statistics of all."
         )
+
+
+@contextmanager
+def as_torchrun_says() -> Iterator[tuple[int, int]]:
+    """The number of this process and of how many, which are put together where torchrun has started several."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        torch.distributed.init_process_group("gloo")
+    try:
+        yield rank_and_size()
+    finally:
+        if rank_and_size()[1] > 1:
+            torch.distributed.destroy_process_group()
 
 
 @contextmanager

@@ -76,5 +76,5 @@ class EndTogether(Callback):
         """End this process at once: its main thread may wait for the one that has gone."""
         with self.ending:
             how = self.checkpoints.how_to_go_on()
-            print(f"error: {GONE}" + (f". {how}" if how else ""), file=sys.stderr, flush=True)
+            print(f"error: {GONE}" + (f"; {how}" if how else ""), file=sys.stderr, flush=True)
             os._exit(1)

@@ -93,6 +93,15 @@ class OwnRows(Sampler[int]):
         return iter(self.rows)
 
 
+def stretch(count: int, rank: int, ranks: int) -> range:
+    """The rows of one process among several, one after another: each row is of one process.
+
+    >>> [list(stretch(5, rank, 2)) for rank in range(2)]
+    [[0, 1], [2, 3, 4]]
+    """
+    return range(count * rank // ranks, count * (rank + 1) // ranks)
+
+
 def data_of(trainer: L.Trainer) -> Any:
     """The data module of a run, which Lightning hangs on its trainer without saying so in the trainer's type."""
     return trainer.datamodule  # type: ignore[attr-defined]

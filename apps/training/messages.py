@@ -5,7 +5,7 @@ import re
 
 from apps.io.packages import NO_HOME
 
-GONE = "another process of this run has ended, and the others with it: the first error of theirs says why"
+GONE = "another process of this run has ended, and this one with it (unless it was killed, its own message says why)"
 # What other libraries say in many lines, in one.
 PLAIN = {
     **dict.fromkeys(("closed by peer", "reset by peer", "Broken pipe", "Connection was likely closed"), GONE),

@@ -20,6 +20,7 @@ class AppModule(L.LightningModule):
     Attributes:
         monitor: the logged validation score, higher is better, that chooses the best checkpoint.
         shown: what a line an epoch says, {its words: the name of a logged value}.
+        options_of_data: arguments with a default that are options of the data, of the same names.
         fixed: those of the arguments without a default in which data to test must be as those of the training.
         kept: the arguments that say what the weights are, such as the chart of points: other values never fit them.
         noted: what a training found out beside the weights, by name, as plain values. A checkpoint takes it along.
@@ -27,6 +28,7 @@ class AppModule(L.LightningModule):
 
     monitor: ClassVar[str] = ""
     shown: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    options_of_data: ClassVar[tuple[str, ...]] = ()
     fixed: ClassVar[tuple[str, ...]] = ()
     kept: ClassVar[tuple[str, ...]] = ()
 

@@ -235,6 +235,8 @@ OPTIONS: list[tuple[str, tuple[object, ...], int]] = [
     ("shape3d", ("--model.softmax_epochs", 1, "--model.frozen", 5, "--model.pooling", "attention"), 5),
     ("multimodal", ("--model.method", "ogm_ge"), 2),
     ("taxonomy", ("--model.optimizer", "sgd", "--model.burn_in", 4, "--model.learn_c", "true"), 4),
+    ("chest_vit", ("--model.class_sample", 0.8, "--model.learn_c", "true"), 2),
+    ("chest_vit", ("--model.loss", "pairwise_cross_entropy", "--model.tau", 0, "--data.queue", 40), 2),
 ]
 
 
