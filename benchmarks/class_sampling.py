@@ -4,7 +4,8 @@
 
 CHEST on features that a frozen EfficientNet-Lite0 made once of icons (`benchmarks.icons`), in the 256 directions in
 which those of training vary most: its head (256 to 128) and proxies are trained on half of the classes, about 2,500,
-and Recall@1 of the hyperbolic output is taken on 1,000 others. Every share of the classes, with random and with nearest others, begins at the same seeds. Prints a table.
+and Recall@1 of the hyperbolic output is taken on 1,000 others. Every share of the classes, with random and with nearest
+others, begins at the same seeds. Prints a table.
 """
 
 import argparse

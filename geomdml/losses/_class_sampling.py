@@ -48,12 +48,16 @@ class ClassSampler(nn.Module):
     def choose(
         self, vectors: Float[Tensor, "C K D"], labels: Int[Tensor, " B"], first: int, group: Group | None
     ) -> Int[Tensor, " S"]:
-        """Ascending rows of `vectors`, whose classes begin at `first`, for a batch of these classes."""
+        """Ascending rows of `vectors`, whose classes begin at `first`, for a batch of these classes.
+
+        Args:
+            group: the processes among which the classes are divided; None where each has all, and chooses the same.
+        """
         rows = labels.unique() - first
         own = rows[(rows >= 0) & (rows < len(vectors))]
         count = max(len(own), math.ceil(self.share * len(vectors)))
         if self.others == "random":
-            return self._random(own, count, len(vectors), rank_and_size(group)[0])
+            return self._random(own, count, len(vectors), 0 if group is None else rank_and_size(group)[0])
         return self._nearest(vectors, rows, own, count, group)
 
     def _random(self, own: Tensor, count: int, classes: int, rank: int) -> Tensor:
@@ -71,7 +75,7 @@ class ClassSampler(nn.Module):
         query = self.means.new_zeros(len(rows), self.means.shape[1])
         here = (rows >= 0) & (rows < len(vectors))
         query[here] = self.means[own]
-        query = total(query, group)
+        query = query if group is None else total(query, group)
         squares = torch.linalg.vecdot(self.means, self.means)
         nearness = torch.addmm(squares, query, self.means.T, alpha=-2).add_(query.square().sum(1, keepdim=True))
         nearest = nearness.amin(0)

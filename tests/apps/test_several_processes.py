@@ -11,7 +11,8 @@ from tests.apps.processes import finish, ranks, start
 from tests.apps.small_data import DATA, command
 
 # What each process draws for its part of a batch (views, points and their noise) is left out: all views, all points.
-SAME = {
+SAME: dict[str, tuple[object, ...]] = {
+    "chest_vit": (),
     "digits": (),
     "multimodal": ("--data.train_views", 4, "--data.train_points", 32, "--data.jitter", 0, "--data.scale", 0),
     "shape3d": ("--data.train_views", 4, "--model.frozen", 5),
@@ -22,6 +23,7 @@ OGM_GE = ("--model.method", "ogm_ge")  # with noise of its own
 CHEST = ("--model.space", "hyperbolic", "--model.loss", "chest", "--model.loss_args", "{tau: 0.5}")  # with triplets
 CASES = [("digits", ()), ("multimodal", ()), ("multimodal", OGM_GE), ("shape3d", ()), ("shape3d", CHEST)]
 CASES += [("sketch", ()), ("taxonomy", ())]
+CASES += [("chest_vit", ("--model.class_sample", 0.7, "--model.class_others", kind)) for kind in ("random", "nearest")]
 
 
 @pytest.fixture(scope="module")
