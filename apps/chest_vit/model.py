@@ -160,10 +160,12 @@ class CHEST(AppModule):
             "hyperbolic": (build(loss_h or loss, dim=dim, space=self.space) if eta_h > 0 else None, dim),
             "euclidean": (build(loss_e or loss, dim=dim_e, space=Euclidean()) if eta_e > 0 else None, dim_e),
         }
+        remembering = losses.with_memory(halves, queue)
         self.loss = CHESTLoss(
             num_classes,
             features,
-            **losses.with_memory(halves, queue),
+            hyperbolic=remembering["hyperbolic"],
+            euclidean=remembering["euclidean"],
             regulariser=build(regulariser, own="hyphc", dim=dim, space=self.space) if tau > 0 else None,
             centers_per_class=centers_per_class,
             eta_h=eta_h,

@@ -4,6 +4,7 @@ import os
 import sys
 from datetime import timedelta
 from threading import Lock, Thread
+from typing import Any
 
 import lightning as L
 import torch
@@ -31,7 +32,7 @@ class EndTogether(Callback):
 
     def __init__(self, checkpoints: Checkpoints) -> None:
         self.checkpoints = checkpoints
-        self.group: distributed.ProcessGroup | None = None
+        self.group: Any = None  # a ProcessGroup; torch types one as a number, too
         self.watch: Thread | None = None
         self.fails = False  # with an error of its own, which it is about to say
         self.ending = Lock()
