@@ -225,7 +225,8 @@ def test_losses_under_transforms(make):
     for transform in (torch.func.grad, torch.func.jacrev):
         torch.testing.assert_close(torch.stack([transform(loss)(x) for x in batches]), expected)
     mapped = torch.func.vmap(torch.func.grad(loss), randomness="same")(batches)
-    torch.testing.assert_close(mapped, expected)
+    # matrix products in another order, on some processors: CHEST's gradient, up to 6.6, is itself 7e-5 from float64's
+    torch.testing.assert_close(mapped, expected, rtol=1.3e-6, atol=max(1e-5, 5e-6 * float(expected.abs().max())))
 
 
 COMPILED = {
