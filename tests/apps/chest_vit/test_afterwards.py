@@ -227,7 +227,7 @@ class Bomb:
         ("'other.ckpt' is of something else", {"checkpoint": "other.ckpt"}),
         ("'strange.ckpt' does not fit this version", {"checkpoint": "strange.ckpt"}),
         ("-k 0; expected at least 1", {"k": "0"}),
-        ("'broken.png' are not a embeddings.safetensors", {"embeddings": "broken.png"}),
+        ("'broken.png' are no embeddings.safetensors", {"embeddings": "broken.png"}),
         ("'elsewhere' does not exist", {"data.root": "elsewhere"}),
     ],
 )
