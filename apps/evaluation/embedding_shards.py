@@ -18,7 +18,10 @@ NAME = re.compile(r"embeddings-\d+-of-\d+\.safetensors")
 
 
 class Shard(NamedTuple):
-    """How many images a process has embedded, and how many it could not."""
+    """How many images a process has embedded, and how many new ones it could not.
+
+    What the data of a run leave out as they are read is in neither number.
+    """
 
     images: int
     failed: int

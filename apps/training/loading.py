@@ -94,11 +94,16 @@ class OwnRows(Sampler[int]):
 
 
 def stretch(count: int, rank: int, ranks: int) -> range:
-    """The rows of one process among several, one after another: each row is of one process.
+    """The images of one process among several, one after another: each is of one process.
+
+    Raises:
+        ValueError: fewer images than processes.
 
     >>> [list(stretch(5, rank, 2)) for rank in range(2)]
     [[0, 1], [2, 3, 4]]
     """
+    if count < ranks:
+        raise ValueError(f"{count} images for {ranks} processes; expected one for each, at least")
     return range(count * rank // ranks, count * (rank + 1) // ranks)
 
 

@@ -80,7 +80,7 @@ def barycentre(
     if bool((mass - mass[0]).abs().max() > 1e-6 * mass[0]):
         raise ValueError(f"measures sum to {mass.tolist()}; expected equal sums")
     tol = tol or (1e-9 if a.dtype == torch.float64 else 1e-5)
-    cost, share, log_b, g = cost.to(a), (shares / shares.sum()).to(a), log_weight(b), torch.zeros_like(b)
+    share, log_b, g = (shares / shares.sum()).to(a), log_weight(b), torch.zeros_like(b)
     for _ in range(max_iter):
         rows = ((g.unsqueeze(-2) - cost) / reg).logsumexp(-1).clamp(min=_NOWHERE)
         log_a = share @ rows

@@ -53,7 +53,7 @@ def exact(
     *batch, n, m = cost.shape
     inputs = cost.reshape(-1, n, m), a.reshape(-1, 1, n), b.reshape(-1, 1, m)
     least, *found = _solve(*(x.detach() for x in inputs), uniform)
-    problem, solution = Problem(inputs[0].to(a), *inputs[1:], least, MET), Solution(*found)
+    problem, solution = Problem(*inputs, least, MET), Solution(*found)
     value = enveloped(problem, least, *solution[:3]).reshape(batch)
     plan, f, g, iterations, error = refusing(problem, solution, "plan, f and g", 'sinkhorn with grad="implicit"')
     return Transport(

@@ -74,7 +74,7 @@ def log_weight(w: Tensor) -> Tensor:
 def marginals(
     cost: Tensor, a: Tensor | None, b: Tensor | None, *, equal_sums: bool, all_move: bool = True
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Costs and marginals, these uniform where there are none, (..., n) and (..., m) in the dtype of the result.
+    """Costs and marginals in the dtype of the result, these (..., n) and (..., m), uniform where there are none.
 
     What may not be moved, at an infinite cost, has one that is `barred`. Unless `all_move`, a row or a column with
     weight may be barred as a whole.
@@ -84,11 +84,13 @@ def marginals(
     if cost.ndim < 2 or 0 in cost.shape:
         raise ValueError(f"cost has shape {tuple(cost.shape)}; expected (..., n, m), none of them 0")
     known = checks.values_are_checked(cost)
-    if known and math.isfinite(cost.detach().sum()):
-        return cost, *spread_weights(cost, cost.shape, a, b, equal_sums=equal_sums)
-    if known and not bool((cost > -math.inf).all()):
+    finite = known and math.isfinite(cost.detach().sum())
+    if known and not finite and not bool((cost > -math.inf).all()):
         raise ValueError(f"cost has {int((~(cost > -math.inf)).sum())} entries that are NaN or -inf")
     a, b = spread_weights(cost, cost.shape, a, b, equal_sums=equal_sums)
+    cost = cost.to(a.dtype)
+    if finite:
+        return cost, a, b
     if known and all_move:
         _refuse_stranded(cost, a, b)
     return cost.clamp(max=torch.finfo(cost.dtype).max / _ROOM), a, b

@@ -35,7 +35,7 @@ def rescue(problem: Problem, tol: float) -> Solution:
     rows, columns = a[0] > 0, b[0] > 0
     dual = _SemiDual(C[rows][:, columns], a[0, rows], b[0, columns], problem.penalty)
     target = float(eps.item())
-    low, high = finite_range(problem.cost.detach())
+    low, high = finite_range(problem.cost.detach()[:, torch.from_numpy(rows)][:, :, torch.from_numpy(columns)])
     ratio = max(1.0, _FIRST * float(high - low) / target)
     count = math.ceil(math.log(ratio, _FACTOR)) if ratio > 1 else 0
     found, iterations = np.zeros(len(dual.a)), 0

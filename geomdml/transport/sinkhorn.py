@@ -121,7 +121,7 @@ def sinkhorn(
         tol = 1e-9 if a.dtype == torch.float64 else 1e-5
     checks.positive(tol=tol)
     *batch, n, m = cost.shape
-    cost, a, b = cost.to(a.dtype).reshape(-1, n, m), a.reshape(-1, 1, n), b.reshape(-1, 1, m)
+    cost, a, b = cost.reshape(-1, n, m), a.reshape(-1, 1, n), b.reshape(-1, 1, m)
     given = Problem(cost, a, b, regularisation(reg, torch.Size(batch), cost), penalty)
     problem = given._replace(cost=cost.detach(), a=a.detach(), b=b.detach())
     start = potential("f", f, problem.a, batch), potential("g", g, problem.b, batch)

@@ -74,6 +74,20 @@ def test_new_images(count: int, fitted, cache, tmp_path) -> None:
     assert "1 failed" in (tmp_path / "several/output.txt").read_text()
 
 
+def test_fewer_images_than_processes_are_refused(fitted, cache, tmp_path) -> None:
+    root, run = fitted
+    (tmp_path / "new").mkdir()
+    for path in sorted(root.rglob("*.png"))[:2]:
+        shutil.copy(path, tmp_path / "new" / f"{path.parent.name}-{path.name}")
+    words = ("predict", "--ckpt_path", run / "checkpoints/last.ckpt", "--images", tmp_path / "new", "--device", "cpu")
+    parts = [start(*words, folder=tmp_path, environment=cache | rank) for rank in ranks(3)]
+    for part in parts:
+        part.join(300)
+    assert [part.exitcode for part in parts] == [1, 1, 1]
+    said = (tmp_path / "output.txt").read_text()
+    assert said == "error: 2 images for 3 processes; expected one for each, at least\n"
+
+
 def test_images_of_the_training_data(fitted, cache, tmp_path) -> None:
     root, run = fitted
     last = run / "checkpoints/last.ckpt"

@@ -53,6 +53,25 @@ def test_gradients(dtype: torch.dtype, penalty: float | None, mode: str) -> None
         assert not by_cost[closed].any()
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_dtypes_of_costs_and_of_weights(dtype: torch.dtype) -> None:
+    """Infinite is what is infinite in the costs, and nothing that is merely large."""
+    cost = torch.tensor([[0.0, INF], [5000.0, 1.0]], dtype=dtype)
+    weights = torch.tensor([0.5, 0.5], dtype=torch.float64)
+    for found in (
+        exact(cost, weights, weights),
+        sinkhorn(cost, 1.0, weights, weights),
+        exact(cost),
+        sinkhorn(cost, 1.0),
+    ):
+        assert found.plan.tolist() == [[0.5, 0.0], [0.0, 0.5]]
+        assert float(found.linear) == 0.5
+    crossed = torch.tensor([0.75, 0.25], dtype=torch.float64)
+    with pytest.raises(ValueError, match="no plan within the finite costs"):
+        exact(cost, crossed, crossed.flip(0))
+    assert float(exact(cost, crossed.flip(0), crossed).plan[1, 0]) == pytest.approx(0.5, abs=1e-12)
+
+
 def test_hessian_vector_product() -> None:
     cost, closed = problem(4, 4, 5)
     cost, dear = cost.requires_grad_(), cost.masked_fill(closed, 1e4).requires_grad_()
