@@ -1,6 +1,6 @@
 """What does retrieval lose where a training batch is compared with a share of the classes?
 
-    python -m benchmarks.class_sampling      # goes on where it was; writes docs/results/catalogue/class_sampling.csv
+    python -m benchmarks.class_sampling --out docs/results/catalogue      # goes on from the lines of class_sampling.csv
 
 CHEST on features that a frozen EfficientNet-Lite0 made once of icons (`benchmarks.icons`), in the 256 directions in
 which those of training vary most: its head (256 to 128) and proxies are trained on half of the classes, about 2,500,
@@ -113,7 +113,8 @@ def table(found: dict[Cell, float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("runs/class_sampling"), help="of the features")
-    parser.add_argument("--out", type=Path, default=Path("docs/results/catalogue/class_sampling.csv"))
+    parser.add_argument("--out", type=Path, default=Path("runs/class_sampling"), help="of class_sampling.csv")
+    parser.add_argument("--again", action="store_true", help="forget what was measured")
     parser.add_argument("--size", type=int, default=64, help="side of the images, in pixels")
     parser.add_argument("--steps", type=int, default=400)
     options = parser.parse_args()
@@ -125,18 +126,18 @@ def main() -> None:
     ]
     print(f"train {counts[0]}; test {counts[1]}; Recall@1 of the features, untrained: {untrained:.2f}", flush=True)
     cells = [(share, others) for share in SHARES for others in (OTHERS if share < 1 else ("all",))]
-    found = read(options.out)
+    path = options.out / "class_sampling.csv"
+    found = {} if options.again else read(path)
     if not found:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
+        options.out.mkdir(parents=True, exist_ok=True)
+        path.write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
     for cell in ((seed, *each) for seed in SEEDS for each in cells):
         if cell not in found:
             started = time.process_time()
             found[cell] = recall(data, cell, options.steps)
-            with options.out.open("a", encoding="utf-8") as file:
-                file.write(
-                    ",".join(map(str, (*cell, f"{found[cell]:.3f}", f"{time.process_time() - started:.0f}"))) + "\n"
-                )
+            line = (*cell, f"{found[cell]:.3f}", f"{time.process_time() - started:.0f}")
+            with path.open("a", encoding="utf-8") as file:
+                file.write(",".join(map(str, line)) + "\n")
             print(*cell, f"{found[cell]:.2f}", flush=True)
     print(table(found))
 

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils._python_dispatch import _get_current_dispatch_mode
 
+from geomdml import _native
 from geomdml._core.numerics import curvature
 
 Scalar = float | Float[Tensor, ""]
@@ -48,17 +48,9 @@ def transformed(*tensors: Tensor) -> bool:
     return not torch.compiler.is_compiling() and any(map(torch._C._functorch.is_functorch_wrapped_tensor, tensors))
 
 
-def at_hand(x: Tensor) -> bool:
-    """Whether the values of a tensor can be asked for and cost no wait: eager, on the CPU, not mapped, not traced."""
-    if torch.compiler.is_compiling() or x.device.type != "cpu" or type(x) is not Tensor or torch.jit.is_tracing():
-        return False
-    mapped = torch._C._functorch.is_functorch_wrapped_tensor(x) or torch._C._functorch.is_legacy_batchedtensor(x)
-    return not mapped and _get_current_dispatch_mode() is None
-
-
 def none_of(mask: Tensor) -> bool:
     """Whether a mask is known to have no true entry, so that what is for those need not be computed."""
-    return at_hand(mask) and not bool(mask.any())
+    return _native.at_hand(mask) and not bool(mask.any())
 
 
 def values_are_checked(*tensors: Tensor) -> bool:

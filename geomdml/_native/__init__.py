@@ -60,22 +60,22 @@ def kernels(enabled: bool) -> Iterator[None]:
         _enabled = before
 
 
-def take(*tensors: Tensor) -> bool:
-    """Whether the kernels take these inputs: plain float32 on the CPU, outside of torch's compiler and transforms."""
-    if library is None or not _enabled or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
-        return False
-    if _get_current_dispatch_mode() is not None or torch.jit.is_tracing():
-        return False
-    return all(map(_is_plain, tensors))
-
-
 _PLAIN = (Tensor, torch.nn.Parameter)
 
 
-def _is_plain(x: Tensor) -> bool:
-    """Float32 in the memory of the CPU. A gradient that `torch.autograd.grad` maps looks so, and is not."""
-    plain = x.dtype == torch.float32 and x.device.type == "cpu" and type(x) in _PLAIN
-    return plain and not torch._C._functorch.is_legacy_batchedtensor(x)
+def at_hand(x: Tensor) -> bool:
+    """Whether the values of a tensor can be read, and without a wait: eager, on the CPU, not mapped, not traced."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or _get_current_dispatch_mode() is not None:
+        return False
+    mapped = torch._C._functorch.is_functorch_wrapped_tensor(x) or torch._C._functorch.is_legacy_batchedtensor(x)
+    return x.device.type == "cpu" and type(x) in _PLAIN and not mapped
+
+
+def take(*tensors: Tensor) -> bool:
+    """Whether the kernels take these inputs: float32 at hand, outside of the transforms of `torch.func`."""
+    if library is None or not _enabled or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return False
+    return all(x.dtype == torch.float32 and at_hand(x) for x in tensors)
 
 
 def declare(name: str, arguments: str, result: Any = None) -> Any:

@@ -27,7 +27,9 @@ enum { W = 16 };                                /* lanes */
 enum { UNTABLED = 64 };                         /* dimensions up to which points in one pair need no table */
 enum { TANGENT, BALL, LORENTZ };                /* charts */
 enum { EQUAL = -1, HARD = -2 };                 /* in place of s: no gradient; left to the caller */
-enum { LENGTH, INVERSE, HALF_SINH, HALF_COSH, SINH, COSH, BEYOND, STRETCH, LEVER, FACTS }; /* of a point; the layout in Python */
+/* What is known of a point; the layout in Python. INVERSE is 1/LENGTH, or 0; LEVER is SINH/LENGTH, or its limit. */
+enum { LENGTH, INVERSE, HALF_SINH, HALF_COSH, SINH, COSH, BEYOND, STRETCH, LEVER, FACTS };
+
 
 static const double LARGEST_HALF = 85.0;        /* of A/2; beyond, δ grows by what is cut off */
 static const double LEAST_SINH = 1e-30;         /* of sinh A; below, a weight may leave float32 */

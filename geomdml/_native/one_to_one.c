@@ -72,7 +72,8 @@ INLINE int make_block(const Side *side, Block *block, int64_t first, int count, 
     if (!side->facts) return describe_points(side->x, first, count, d, chart, c, block->facts, block->unit[0], W);
     if (side->b ? count == W : !starts_row) return 1;
     for (int f = 0; f < FACTS; f++) load(side->facts + f * side->n, first, side->b, count, block->facts[f]);
-    for (int64_t k = 0; k < d && d <= UNTABLED; k++) load(side->unit + k * side->n, first, side->b, count, block->unit[k]);
+    for (int64_t k = 0; k < d && d <= UNTABLED; k++)
+        load(side->unit + k * side->n, first, side->b, count, block->unit[k]);
     return 1;
 }
 INLINE int in_table(const Side *side, int count) { return side->facts && side->b && count == W; }
@@ -91,6 +92,10 @@ INLINE const double *coordinate_of(const Side *side, const Block *block, int64_t
 #define STORE(TYPE, TO, FROM)                                                                                          \
     if (count == W) memcpy(TO, FROM, W * sizeof(TYPE));                                                                \
     else for (int l = 0; l < count; l++) (TO)[l] = (FROM)[l]
+
+/* The same fact of both sides of the pairs of a block. */
+#define FACTS_OF(A, B, WHICH)                                                                                          \
+    const double *A = fact_of(of_x, &xs, WHICH, p, count), *B = fact_of(of_y, &ys, WHICH, q, count)
 
 /* A point of the side as the exact functions take it: lane l of a block. */
 INLINE Point point_of(const Side *side, const Block *block, int64_t first, int l, int64_t d) {
@@ -120,10 +125,10 @@ FOR_EACH_CPU int64_t geomdml_pairs(const Side *of_x, const Side *of_y, int64_t n
                 const double *v = coordinate_of(of_y, &ys, k, q, count, d, room[1]);
                 LANES s[l] += (u[l] - v[l]) * (u[l] - v[l]);
             }
-            const double *sinh_a = fact_of(of_x, &xs, HALF_SINH, p, count), *sinh_b = fact_of(of_y, &ys, HALF_SINH, q, count);
-            const double *cosh_a = fact_of(of_x, &xs, HALF_COSH, p, count), *cosh_b = fact_of(of_y, &ys, HALF_COSH, q, count);
-            const double *sa = fact_of(of_x, &xs, SINH, p, count), *sb = fact_of(of_y, &ys, SINH, q, count);
-            const double *more_a = fact_of(of_x, &xs, BEYOND, p, count), *more_b = fact_of(of_y, &ys, BEYOND, q, count);
+            FACTS_OF(sinh_a, sinh_b, HALF_SINH);
+            FACTS_OF(cosh_a, cosh_b, HALF_COSH);
+            FACTS_OF(sa, sb, SINH);
+            FACTS_OF(more_a, more_b, BEYOND);
             _Pragma("omp simd reduction(+ : low)") for (int l = 0; l < W; l++) {
                 s[l] *= 0.25;
                 apart[l] = sinh_a[l] * cosh_b[l] - cosh_a[l] * sinh_b[l];
@@ -145,13 +150,14 @@ FOR_EACH_CPU int64_t geomdml_pairs(const Side *of_x, const Side *of_y, int64_t n
                 }
             STORE(float, out + i * n2 + start, result);
             if (!kept) continue;
-            const double *ca = fact_of(of_x, &xs, COSH, p, count), *cb = fact_of(of_y, &ys, COSH, q, count);
-            const double *stretch_a = fact_of(of_x, &xs, STRETCH, p, count), *stretch_b = fact_of(of_y, &ys, STRETCH, q, count);
-            const double *lever_a = fact_of(of_x, &xs, LEVER, p, count), *lever_b = fact_of(of_y, &ys, LEVER, q, count);
-            const double *inverse_a = fact_of(of_x, &xs, INVERSE, p, count), *inverse_b = fact_of(of_y, &ys, INVERSE, q, count);
+            FACTS_OF(ca, cb, COSH);
+            FACTS_OF(stretch_a, stretch_b, STRETCH);
+            FACTS_OF(lever_a, lever_b, LEVER);
+            FACTS_OF(inverse_a, inverse_b, INVERSE);
             double made[3][W];
             LANES {
-                Slopes slope = slopes_of(what[l] ? 0.0 : inverse_root, root[l], s[l], apart[l], sa[l], ca[l], sb[l], cb[l]);
+                double scale = what[l] ? 0.0 : inverse_root;
+                Slopes slope = slopes_of(scale, root[l], s[l], apart[l], sa[l], ca[l], sb[l], cb[l]);
                 double cosine = 1.0 - 2.0 * s[l], t = slope.across / 2.0;
                 made[0][l] = (slope.by_a * stretch_a[l] + t * sb[l] * lever_a[l] * cosine) * inverse_a[l];
                 made[1][l] = (slope.by_b * stretch_b[l] + t * sa[l] * lever_b[l] * cosine) * inverse_b[l];

@@ -1,7 +1,7 @@
 """The scores as metrics of torchmetrics (extra `metrics`): of all batches of all processes, each sample once."""
 
 from abc import abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
 from typing import Any, get_args
 
@@ -109,13 +109,20 @@ class _Collected(Metric):
         """The means by name, of the states as they are."""
 
     @contextmanager
-    def sync_context(self, **kwargs: Any) -> Iterator[None]:  # type: ignore[override]
+    def sync_context(
+        self,
+        dist_sync_fn: Callable | None = None,
+        process_group: Any | None = None,
+        should_sync: bool = True,
+        should_unsync: bool = True,
+        distributed_available: Callable | None = None,
+    ) -> Generator[None, None, None]:
         """As torchmetrics', and where `compute` raises each process has its own states again, too."""
         try:
-            with super().sync_context(**kwargs):
+            with super().sync_context(dist_sync_fn, process_group, should_sync, should_unsync, distributed_available):
                 yield
         except Exception:
-            self.unsync(should_unsync=self._is_synced and kwargs.get("should_unsync", True))
+            self.unsync(should_unsync=self._is_synced and should_unsync)
             raise
 
     def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:

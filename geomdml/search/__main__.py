@@ -146,7 +146,7 @@ def read_labels(path: Path, name: str) -> Tensor:
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as file:
-        if name not in file.keys():  # noqa: SIM118
+        if name not in {*file.keys()}:
             raise ValueError(f"--labels {name}: {str(path)!r} has no such tensor")
         return file.get_tensor(name)
 
@@ -177,7 +177,7 @@ def _columns(path: Path) -> dict[str, Any]:
 
     try:
         with safe_open(path, framework="pt") as file:
-            slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118
+            slices = {key: file.get_slice(key) for key in [*file.keys()]}
             two = [k for k, s in slices.items() if len(s.get_shape()) == 2 and "F" in s.get_dtype()]
     except SafetensorError as error:
         raise ValueError(f"{str(path)!r} is neither a .parquet nor a .safetensors file ({error})") from None

@@ -98,6 +98,7 @@ def test_all_pairs_of_many(chart: str, shape: tuple[int, int, int], near: float)
 
 
 SHAPES = [((7,), (7,)), ((4, 1), (4, 19)), ((4, 19), (4, 1)), ((1, 6), (5, 1)), ((), (40,)), ((3, 1, 3), (1, 6, 3))]
+SHAPES += [((2, 1), (2, 83)), ((2, 83), (2, 1)), ((3, 1), (1, 83))]  # longer than what the gradient takes together
 
 
 @given(charts, radii, steps, st.sampled_from([1, 2, 5, 70]), st.sampled_from(SHAPES), st.integers(0, 9))
