@@ -31,7 +31,7 @@ CHARTS: dict[str, dict[str, Callable[[], Any]]] = {
         "geomdml": lambda: poincare,
         "geomdml.geoopt": lambda: adapters.ball_of(lambda c: PoincareBall(c=c)),
         "geoopt": peers.Geoopt,
-        "HypLL": peers.Hypll,
+        "HypLL": peers.hypll,
     },
     "lorentz": {
         "geomdml": lambda: lorentz,

@@ -21,7 +21,7 @@ from geomdml.testing import peers, suite
 from geomdml.testing.__main__ import OWN
 
 MODULES = {"ball": "poincare", "tangent": "tangent", "lorentz": "lorentz"}
-LIBRARIES: dict[str, Any] = {"geomdml": lambda: poincare, "geoopt": peers.Geoopt, "HypLL": peers.Hypll}
+LIBRARIES: dict[str, Any] = {"geomdml": lambda: poincare, "geoopt": peers.Geoopt, "HypLL": peers.hypll}
 
 
 def verdicts(examples: int) -> dict[str, list[suite.Verdict]]:

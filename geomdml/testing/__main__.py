@@ -3,8 +3,8 @@
 Draws hard points (the origin, duplicates, near-duplicates, antipodes, the last floats inside the ball), holds every
 function against fifty digits and the geometry against its laws, and prints what holds, to what accuracy, and a
 counter-example to what does not; the smallest with --thorough. The exit status is 0 where every law holds whose
-functions are offered, 1 where one of mathematics (values, geometry, gradients) breaks, 3 where only manners do, 2 where
-nothing could be asked.
+functions are offered, 2 where nothing could be asked, else the sum of what breaks: 4 values, 8 geometry, 16 gradients,
+32 manners (dtypes and shapes, refusals).
 """
 
 import argparse
@@ -31,7 +31,8 @@ from geomdml.testing import adapters, loss_laws, peers, records, report, suite
 OWN: dict[str, Any] = {"ball": poincare, "tangent": tangent, "lorentz": lorentz}
 PEERS: dict[str, tuple[dict[str, Callable[[], Any]], str]] = {  # by chart, and what to install
     "geoopt": ({"ball": peers.Geoopt, "lorentz": peers.geoopt_lorentz}, "geoopt==0.5.1"),
-    "hypll": ({"ball": peers.Hypll}, "hypll==0.1.1"),
+    "hypll": ({"ball": peers.hypll}, "hypll==0.1.1"),
+    "hypercore": ({"lorentz": peers.hypercore}, "geoopt==0.5.1"),
     "meru": ({"lorentz": peers.meru}, "nothing"),
 }
 
@@ -115,9 +116,7 @@ def _run(options: argparse.Namespace) -> int:
         broken = [verdict for verdict in broken if records.is_worse(verdict, before)]
         print(f"{len(broken)} of {len(verdicts)} laws are worse than in {options.baseline}")
         print(*(f"  {records.key(verdict)}" for verdict in broken), sep="\n")
-    if any(verdict.law.group not in suite.MANNERS for verdict in broken):
-        return 1
-    return 3 if broken else 0
+    return sum({_status(verdict.law.group) for verdict in broken})
 
 
 def _judge_loss(options: argparse.Namespace) -> int:
@@ -129,6 +128,11 @@ def _judge_loss(options: argparse.Namespace) -> int:
     print(options.loss, *found, sep="\n")
     print(f"\n{sum(law.holds for law in found)} of {len(found)} laws hold; judge_loss asks for that of processes")
     return 0 if all(law.holds for law in found) else 1
+
+
+def _status(group: str) -> int:
+    """What a group adds to the exit status where one of its laws breaks; 1 and 2 are Python's own and refusals."""
+    return {"values": 4, "geometry": 8, "gradients": 16}.get(group, 32)
 
 
 def _matches(law: suite.Law, patterns: Sequence[str]) -> bool:
@@ -180,15 +184,15 @@ def _parser() -> argparse.ArgumentParser:
     assert __doc__ is not None
     parser = argparse.ArgumentParser(prog="python -m geomdml.testing", description=__doc__.partition("\n\n")[2])
     add = parser.add_argument
-    add("--implementation", default="geomdml", help="geomdml, geoopt, hypll, meru (its formulas), or your own: "
-        "module:attribute, any object with functions by the names of geomdml.poincare, or one such function; default "
+    add("--implementation", default="geomdml", help="geomdml, geoopt, hypll, hypercore and meru (their formulas), or "
+        "your own: module:attribute, any object with functions by the names of geomdml.poincare, or one such function; default "
         "%(default)s")  # fmt: skip
     add("--loss", metavar="MODULE:LOSS", help="judge a loss instead, called with embeddings (B, D) and labels (B,)")
     add("--in-features", type=_count, default=8, metavar="D", help="of the loss's embeddings; default %(default)s")
     add("--chart", choices=OWN, help="the chart of your own object, default ball; of a library the one to judge")
     add("--convention", default="geomdml", choices=["geomdml", *adapters.CONVENTIONS], help="whose signatures your own "
-        "object has: functions as ours, a class of manifolds as geoopt's or HyperCore's, functions as MERU's; default "
-        "%(default)s")  # fmt: skip
+        "object has: functions as ours, a class of manifolds as geoopt's or HyperCore's, functions as HypLL's or MERU's; "
+        "default %(default)s")  # fmt: skip
     add("--dtype", default="float32", choices=["float32", "float64"], help="default %(default)s")
     add("--thorough", action="store_true", help="100 draws for each law and, where one breaks, the smallest "
         "counter-example, and the radius up to which it holds for ordinary points: many minutes")  # fmt: skip

@@ -6,6 +6,7 @@
 - geoopt: a class of manifolds, called with c for a ball, and with k = 1/c for a hyperboloid, whose points are (x₀, x)
   and whose tangent vectors are tangent in Minkowski space, as long as the way.
 - hypercore: as geoopt's `Lorentz`, of which HyperCore's is one; it calls c what is 1/c.
+- hypll: a module with functions f(x, y, c), such as HypLL's of the ball.
 - meru: a module with functions f(x, y, curv) of space components, whose `exp_map0` takes vectors as long as the way.
 
 A function that is not offered is not asked for.
@@ -22,9 +23,10 @@ from torch import Tensor
 from geomdml._core import minkowski
 from geomdml.testing.primitives import Primitive
 
-__all__ = ["CONVENTIONS", "Misfit", "ball_of", "hyperboloid_of", "meru", "plain"]
+__all__ = ["CONVENTIONS", "Misfit", "ball_of", "hyperboloid_of", "hypll", "meru", "plain"]
 
 Make = Callable[[Any], Any]  # c to a manifold
+Functions = dict[str, tuple[str, Callable[[Any, Tensor], Callable[..., Tensor]]]]  # our name, theirs, and the call
 
 
 class Misfit(Exception):
@@ -83,23 +85,32 @@ def hyperboloid_of(make: Make) -> Any:
     return _offered(make, named, lambda name: hasattr(manifold, needs.get(name, name)))
 
 
+def hypll(module: Any) -> Any:
+    """A module with functions as HypLL's of the ball: dist(x, y, c), cdist over batches, expmap, midpoint and others."""
+    direct = ["dist", "mobius_add", "gyration", "expmap", "logmap", "expmap0", "logmap0", "project"]
+    named: Functions = {name: (name, lambda f, c: lambda *vectors: f(*vectors, c)) for name in direct}
+    named |= {
+        "pairwise_dist": ("cdist", lambda f, c: lambda x, y: f(x.unsqueeze(0), y.unsqueeze(0), c).squeeze(0)),
+        "parallel_transport": ("transp", lambda f, c: lambda x, y, v: f(x, y, v, c)),
+        "midpoint": (
+            "midpoint",
+            lambda f, c: (
+                lambda x, weights=None: f(x, c, batch_dim=-2, w=None if weights is None else weights.unsqueeze(-1))
+            ),
+        ),
+    }
+    return _of_module(module, named, "HypLL")
+
+
 def meru(module: Any) -> Any:
     """A module with MERU's functions: pairwise_dist(x, y, curv), pairwise_inner, exp_map0(v, curv), log_map0."""
-    named: dict[str, tuple[str, Callable[[Any, Tensor], Callable[..., Tensor]]]] = {
+    named: Functions = {
         "pairwise_dist": ("pairwise_dist", lambda f, c: lambda X, Y: f(X, Y, c)),
         "pairwise_inner": ("pairwise_inner", lambda f, c: lambda X, Y: f(X, Y, c)),
         "from_tangent": ("exp_map0", lambda f, c: lambda u: f(2 * u, c)),
         "to_tangent": ("log_map0", lambda f, c: lambda X: f(X, c) / 2),
     }
-    offered = {name: of for name, of in named.items() if hasattr(module, of[0])}
-    if not offered:
-        raise Misfit(f"has none of MERU's functions {', '.join(of for of, _ in named.values())}")
-
-    def call(name: str) -> Callable[..., Tensor]:
-        of, wrap = offered[name]
-        return lambda *vectors, c: wrap(getattr(module, of), _like(vectors[0], c))(*vectors)
-
-    return SimpleNamespace(**{name: call(name) for name in offered})
+    return _of_module(module, named, "MERU")
 
 
 def plain(given: Any, functions: Mapping[str, Primitive], home: str) -> Any:
@@ -142,8 +153,22 @@ def _manifolds(given: Any, *, inverse: bool = False) -> dict[str, Any]:
 CONVENTIONS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "geoopt": _manifolds,
     "hypercore": lambda given: _manifolds(given, inverse=True),
+    "hypll": lambda given: {"ball": hypll(given)},
     "meru": lambda given: {"lorentz": meru(given)},
 }
+
+
+def _of_module(module: Any, named: Functions, whose: str) -> Any:
+    """The functions that a module has, each called with c in the dtype of its first vector."""
+    offered = {name: of for name, of in named.items() if callable(getattr(module, of[0], None))}
+    if not offered:
+        raise Misfit(f"has none of {whose}'s functions {', '.join(of for of, _ in named.values())}")
+
+    def call(name: str) -> Callable[..., Tensor]:
+        of, wrap = offered[name]
+        return lambda *vectors, c: wrap(getattr(module, of), _like(vectors[0], c))(*vectors)
+
+    return SimpleNamespace(**{name: call(name) for name in offered})
 
 
 def _offered(

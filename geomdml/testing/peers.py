@@ -15,7 +15,7 @@ from torch import Tensor
 
 from geomdml.testing import adapters
 
-__all__ = ["Geoopt", "Hypll", "geoopt_lorentz", "hypercore", "meru"]
+__all__ = ["Geoopt", "geoopt_lorentz", "hypercore", "hypll", "meru"]
 
 
 class Geoopt:
@@ -76,47 +76,11 @@ class Geoopt:
         return self.project(self._math.weighted_midpoint(x, weights, k=-_like(x, c), reducedim=[-2]), c=c)
 
 
-class Hypll:
+def hypll() -> Any:
     """HypLL 0.1.1."""
+    from hypll.manifolds.poincare_ball.math import diffgeom, stats
 
-    def __init__(self) -> None:
-        from hypll.manifolds.poincare_ball.math import diffgeom, stats
-
-        self._math, self._stats = diffgeom, stats
-
-    def project(self, x: Tensor, *, c: Any) -> Tensor:
-        return self._math.project(x, _like(x, c))
-
-    def expmap0(self, v: Tensor, *, c: Any) -> Tensor:
-        return self._math.expmap0(v, _like(v, c))
-
-    def logmap0(self, y: Tensor, *, c: Any) -> Tensor:
-        return self._math.logmap0(y, _like(y, c))
-
-    def expmap(self, x: Tensor, v: Tensor, *, c: Any) -> Tensor:
-        return self._math.expmap(x, v, _like(x, c))
-
-    def logmap(self, x: Tensor, y: Tensor, *, c: Any) -> Tensor:
-        return self._math.logmap(x, y, _like(x, c))
-
-    def mobius_add(self, x: Tensor, y: Tensor, *, c: Any) -> Tensor:
-        return self._math.mobius_add(x, y, _like(x, c))
-
-    def gyration(self, x: Tensor, y: Tensor, v: Tensor, *, c: Any) -> Tensor:
-        return self._math.gyration(x, y, v, _like(x, c))
-
-    def dist(self, x: Tensor, y: Tensor, *, c: Any) -> Tensor:
-        return self._math.dist(x, y, _like(x, c))
-
-    def pairwise_dist(self, x: Tensor, y: Tensor, *, c: Any) -> Tensor:
-        return self._math.cdist(x.unsqueeze(0), y.unsqueeze(0), _like(x, c)).squeeze(0)
-
-    def parallel_transport(self, x: Tensor, y: Tensor, v: Tensor, *, c: Any) -> Tensor:
-        return self._math.transp(x, y, v, _like(x, c))
-
-    def midpoint(self, x: Tensor, weights: Tensor | None = None, *, c: Any) -> Tensor:
-        weights = None if weights is None else weights.unsqueeze(-1)
-        return self._stats.midpoint(x, _like(x, c), batch_dim=-2, w=weights)
+    return adapters.hypll(SimpleNamespace(**vars(diffgeom) | {"midpoint": stats.midpoint}))
 
 
 def geoopt_lorentz() -> Any:

@@ -34,12 +34,15 @@ ADAPTED = {
     "geoopt's hyperboloid": (peers.geoopt_lorentz, "lorentz", lorentz),
     "our hyperboloid": (lambda: adapters.hyperboloid_of(lambda c: Lorentz(k=1 / c)), "lorentz", lorentz),
     "HyperCore": (peers.hypercore, "lorentz", lorentz),
+    "HypLL's functions": (peers.hypll, "ball", poincare),
     "MERU": (peers.meru, "lorentz", lorentz),
 }
 
 
 @pytest.mark.parametrize(("make", "chart", "ours"), ADAPTED.values(), ids=ADAPTED)
 def test_it_computes_what_ours_does(make, chart, ours):
+    if make is peers.hypll:
+        pytest.importorskip("hypll")
     adapted, asked = make(), 0
     for name, f in suite.CHARTS[chart].items():
         if hasattr(adapted, name):
@@ -65,6 +68,7 @@ def test_conventions_are_chosen_by_name(monkeypatch):
     assert set(implementations_of("geomdml.geoopt:Lorentz", None, "hypercore")) == {"lorentz"}
     assert set(implementations_of("geoopt", "lorentz")) == {"lorentz"}
     assert set(implementations_of("geomdml", "tangent")) == {"tangent"}
+    assert set(implementations_of("hypercore")) == {"lorentz"}
     (function,) = vars(implementations_of("geomdml.poincare:dist")["ball"])  # one plain function
     assert function == "dist"
 
@@ -72,6 +76,16 @@ def test_conventions_are_chosen_by_name(monkeypatch):
 class TakesTwo:
     def dist(self, x, y):
         return (x - y).norm(dim=-1)
+
+
+def test_a_module_like_hyplls_is_asked_for_what_it_has():
+    own = SimpleNamespace(dist=lambda x, y, c: poincare.dist(x, y, c=c), version="1")
+    adapted = adapters.CONVENTIONS["hypll"](own)["ball"]
+    assert list(vars(adapted)) == ["dist"]
+    x, y = inputs(("vector", "vector"), "ball")
+    assert torch.equal(adapted.dist(x, y, c=C), poincare.dist(x, y, c=C))
+    with pytest.raises(adapters.Misfit, match="none of HypLL's functions dist, mobius_add"):
+        adapters.hypll(SimpleNamespace(dist=3))
 
 
 @pytest.mark.parametrize(
