@@ -185,14 +185,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m geomdml.testing", description=__doc__.partition("\n\n")[2])
     add = parser.add_argument
     add("--implementation", default="geomdml", help="geomdml, geoopt, hypll, hypercore and meru (their formulas), or "
-        "your own: module:attribute, any object with functions by the names of geomdml.poincare, or one such function; default "
-        "%(default)s")  # fmt: skip
+        "your own: module:attribute, any object with functions by the names of geomdml.poincare, or one such function; "
+        "default %(default)s")  # fmt: skip
     add("--loss", metavar="MODULE:LOSS", help="judge a loss instead, called with embeddings (B, D) and labels (B,)")
     add("--in-features", type=_count, default=8, metavar="D", help="of the loss's embeddings; default %(default)s")
     add("--chart", choices=OWN, help="the chart of your own object, default ball; of a library the one to judge")
     add("--convention", default="geomdml", choices=["geomdml", *adapters.CONVENTIONS], help="whose signatures your own "
-        "object has: functions as ours, a class of manifolds as geoopt's or HyperCore's, functions as HypLL's or MERU's; "
-        "default %(default)s")  # fmt: skip
+        "object has: functions as ours, a class of manifolds as geoopt's or HyperCore's, functions as HypLL's or "
+        "MERU's; default %(default)s")  # fmt: skip
     add("--dtype", default="float32", choices=["float32", "float64"], help="default %(default)s")
     add("--thorough", action="store_true", help="100 draws for each law and, where one breaks, the smallest "
         "counter-example, and the radius up to which it holds for ordinary points: many minutes")  # fmt: skip

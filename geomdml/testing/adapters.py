@@ -86,7 +86,7 @@ def hyperboloid_of(make: Make) -> Any:
 
 
 def hypll(module: Any) -> Any:
-    """A module with functions as HypLL's of the ball: dist(x, y, c), cdist over batches, expmap, midpoint and others."""
+    """A module with functions as HypLL's of the ball: dist(x, y, c), cdist, expmap, midpoint and others."""
     direct = ["dist", "mobius_add", "gyration", "expmap", "logmap", "expmap0", "logmap0", "project"]
     named: Functions = {name: (name, lambda f, c: lambda *vectors: f(*vectors, c)) for name in direct}
     named |= {

@@ -269,8 +269,8 @@ def test_the_laws_are_tests_of_pytest(tmp_path):
 
     def run(implementation, *options):
         return subprocess.run(
-            [*command, "--geomdml-laws", implementation, *options], cwd=tmp_path, env=environment, capture_output=True, text=True,
-            encoding="utf-8",
+            [*command, "--geomdml-laws", implementation, *options], cwd=tmp_path, env=environment, capture_output=True,
+            text=True, encoding="utf-8",
         )  # fmt: skip
 
     done = run("shaky:ball")

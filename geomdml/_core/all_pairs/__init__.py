@@ -31,7 +31,7 @@ from geomdml._core.numerics import product_width, result_dtype, result_form, tol
 __all__ = ["ChartKernel", "Rows", "operator", "polar"]
 
 BLOCK = 1024  # points at a time on the CPU: what is made of them stays in the caches
-PAIRS = 2**20  # numbers in the pairs of points that second derivatives take at a time
+PAIRS = 2**18  # numbers in the pairs of points that second derivatives take at a time
 LARGE_BLOCK = 4096  # on other devices
 
 
