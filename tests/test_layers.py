@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [  # from the bottom; a module may import from its own layer's package and from layers below
     {"geomdml._native"},
     {"geomdml._core"},
-    {"geomdml.euclidean", "geomdml.poincare", "geomdml.optim"},
+    {"geomdml.euclidean", "geomdml.poincare", "geomdml.optim", "geomdml.class_trees"},
     {"geomdml.tangent", "geomdml.lorentz", "geomdml.sphere"},
     {"geomdml.spaces", "geomdml.cones", "geomdml.hyperplanes", "geomdml.sampling", "geomdml.statistics"},
     {"geomdml.nn", "geomdml.transport", "geomdml.search"},

@@ -11,6 +11,7 @@ from geomdml.losses.hyphc import HypHCLoss
 from geomdml.losses.multi_proxy_anchor import MultiProxyAnchorLoss
 from geomdml.losses.pairwise_cross_entropy import PairwiseCrossEntropyLoss
 from geomdml.losses.soft_triple import SoftTripleLoss
+from geomdml.losses.tree_proxies import TreeProxyLoss
 
 __all__ = [
     "BatchTransportLoss",
@@ -25,5 +26,6 @@ __all__ = [
     "MultiProxyAnchorLoss",
     "PairwiseCrossEntropyLoss",
     "SoftTripleLoss",
+    "TreeProxyLoss",
     "functional",
 ]

@@ -2,16 +2,22 @@
 
 from typing import Any
 
+from geomdml.metrics.hierarchical import HierarchicalScores, hierarchical_retrieval
 from geomdml.metrics.query_scores import QueryScores, RetrievalScores
 from geomdml.metrics.retrieval import retrieval, retrieval_by_query
 from geomdml.metrics.shrec import ShrecScores, shrec
+from geomdml.metrics.tree_correlation import distance_correlation, radius_correlation
 
 __all__ = [
+    "HierarchicalScores",
     "QueryScores",
     "RetrievalMetric",
     "RetrievalScores",
     "ShrecMetric",
     "ShrecScores",
+    "distance_correlation",
+    "hierarchical_retrieval",
+    "radius_correlation",
     "retrieval",
     "retrieval_by_query",
     "shrec",
