@@ -1,6 +1,7 @@
 """Geometry-first deep metric learning: hyperbolic space, losses and scores that are right in floating point."""
 
 from geomdml import (
+    class_trees,
     cones,
     distributed,
     euclidean,
@@ -28,6 +29,7 @@ from geomdml.euclidean import clip_norm
 __version__ = "0.1.0"
 
 __all__ = [
+    "class_trees",
     "clip_norm",
     "cones",
     "distributed",

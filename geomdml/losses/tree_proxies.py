@@ -43,7 +43,8 @@ class TreeProxyLoss(nn.Module):
     torch.Size([])
     """
 
-    levels: Tensor
+    own: Tensor  # (C, L) where the ancestor of each class is among the nodes of each level
+    nodes: Tensor  # those of all levels, one level after another
 
     def __init__(
         self,
@@ -61,7 +62,11 @@ class TreeProxyLoss(nn.Module):
         in_features = checks.integer(1, in_features=in_features)
         if not 0 <= weight < float("inf"):
             raise ValueError(f"weight = {weight}; expected a finite number, none below 0")
-        self.register_buffer("levels", class_labels(parents), persistent=False)
+        levels = class_labels(parents)
+        nodes, own = zip(*(column.unique(return_inverse=True) for column in levels.unbind(1)), strict=True)
+        self.sizes = [len(each) for each in nodes]  # known here: to ask a GPU for them in each step is to wait for it
+        self.register_buffer("nodes", torch.cat(nodes), persistent=False)
+        self.register_buffer("own", torch.stack(own, 1), persistent=False)
         self.space = in_unbounded_chart(Euclidean() if space is None else space)
         self.proxies = nn.Parameter(torch.randn(len(parents), in_features) * (float(radius) / in_features**0.5))
         self.scale, self.margin, self.weight, self.place = scale, margin, weight, place
@@ -69,9 +74,9 @@ class TreeProxyLoss(nn.Module):
     @torch.no_grad()
     def start_at(self, embeddings: Float[Tensor, "B D"], labels: Int[Tensor, " B"]) -> None:
         """Put each proxy at the mean of the embeddings below it; one without any stays where it is."""
-        of_class = checks.labels(len(embeddings), len(self.levels), labels=labels)
-        for column in self.levels.unbind(1):
-            node = column[of_class]
+        of_class = checks.labels(len(embeddings), len(self.own), device=self.own.device, labels=labels)
+        for nodes, own in self._levels():
+            node = nodes[own[of_class]]
             sums = torch.zeros_like(self.proxies).index_add_(0, node, embeddings.to(self.proxies))
             count = node.bincount(minlength=len(self.proxies)).unsqueeze(1)
             self.proxies.copy_(torch.where(count > 0, sums / count.clamp(min=1), self.proxies))
@@ -79,26 +84,26 @@ class TreeProxyLoss(nn.Module):
     def forward(self, embeddings: Float[Tensor, "B D"], labels: Int[Tensor, " B"]) -> Float[Tensor, ""]:
         """The loss of a batch."""
         checks.batch(embeddings=embeddings)
-        classes = checks.labels(len(embeddings), len(self.levels), device=embeddings.device, labels=labels)
+        classes = checks.labels(len(embeddings), len(self.own), device=embeddings.device, labels=labels)
         proxies = self.proxies if self.place is None else self.place(self.proxies)
         dist = in_mean_units(self.space.pairwise_dist(embeddings, proxies))
         total = dist.new_zeros(())
-        for column in self.levels.unbind(1):
-            nodes, own = column.unique(return_inverse=True)
+        for nodes, own in self._levels():
             at_level = dist[:, nodes].unsqueeze(2)
             total = total + soft_triple(at_level, own[classes], gamma=1.0, scale=self.scale, margin=self.margin)
-        total = total / self.levels.shape[1]
-        if self.weight == 0 or self.levels.shape[1] == 1:
-            return total
-        return total + self.weight * self._closure(proxies)
+        total = total / len(self.sizes)
+        return total if self.weight == 0 or len(self.sizes) == 1 else total + self.weight * self._closure(proxies)
+
+    def _levels(self) -> list[tuple[Tensor, Tensor]]:
+        """The nodes of each level, and where among them the ancestor of each class is."""
+        return list(zip(self.nodes.split(self.sizes), self.own.unbind(1), strict=True))
 
     def _closure(self, proxies: Tensor) -> Tensor:
-        above = self.levels[:, :-1]
-        dist = in_mean_units(self.space.pairwise_dist(proxies[: len(above)], proxies[above.unique()]))
-        first, total = above.unique(), dist.new_zeros(())
-        for column in above.unbind(1):
-            nodes, own = column.unique(return_inverse=True)
+        *above, _ = self._levels()
+        inner = torch.cat([nodes for nodes, _ in above])
+        dist = in_mean_units(self.space.pairwise_dist(proxies[: len(self.own)], proxies[inner]))
+        total = dist.new_zeros(())
+        for (nodes, own), part in zip(above, dist.split(self.sizes[:-1], 1), strict=True):
             turned = (own.unsqueeze(1) + torch.arange(len(nodes), device=own.device)) % len(nodes)  # the ancestor first
-            at = torch.searchsorted(first, nodes)[turned]
-            total = total + closure(dist.gather(1, at), temperature=1 / self.scale)
-        return total / above.shape[1]
+            total = total + closure(part.gather(1, turned), temperature=1 / self.scale)
+        return total / len(above)

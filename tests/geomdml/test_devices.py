@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from geomdml import (
     _native,
+    class_trees,
     cones,
     euclidean,
     hierarchy,
@@ -117,6 +118,7 @@ def started(to: Place) -> Tensor:
     return proxies.vectors
 
 
+PARENTS = torch.tensor([3, 3, 4, -1, -1])
 COST, WEIGHTS = DIST.double(), torch.full((6,), 1 / 6, dtype=torch.float64)
 
 
@@ -163,6 +165,7 @@ OTHERS: dict[str, Callable[[Place], Any]] = {
     "losses.PairwiseCrossEntropyLoss": module(lambda: losses.PairwiseCrossEntropyLoss(space=TANGENT), X, LABELS),
     "losses.SoftTripleLoss": module(lambda: losses.SoftTripleLoss(3, 4, space=TANGENT), X, LABELS),
     "losses.SoftTripleLoss, targets": module(lambda: losses.SoftTripleLoss(3, 4), X, torch.eye(3)[LABELS]),
+    "losses.TreeProxyLoss": module(lambda: losses.TreeProxyLoss(PARENTS, 4, space=TANGENT), X, LABELS),
     "losses.proxies.start_at": started,
     "functional.batch_transport": lambda to: functional.batch_transport(to(DIST), to(DIST / DIST.sum())),
     "functional.closure": lambda to: functional.closure(to(DIST)),
@@ -186,6 +189,13 @@ OTHERS: dict[str, Callable[[Place], Any]] = {
     "metrics.retrieval": with_gallery(metrics.retrieval, scores=("recall", "r_precision", "map_at_r", "mean_ap")),
     "metrics.retrieval, hyperbolic": with_gallery(metrics.retrieval, space=TANGENT),
     "metrics.retrieval_by_query": lambda to: metrics.retrieval_by_query(to(X), to(LABELS)).map_at_r,
+    "metrics.hierarchical_retrieval": lambda to: metrics.hierarchical_retrieval(to(X), to(LABELS), to(PARENTS))[1:3],
+    "metrics.distance_correlation": lambda to: metrics.distance_correlation(to(X), to(LABELS), to(PARENTS)),
+    "metrics.radius_correlation": lambda to: metrics.radius_correlation(to(X)[:5].norm(dim=1), to(PARENTS)),
+    "class_trees.soft_targets": lambda to: class_trees.soft_targets(class_trees.tree_dist(to(PARENTS)), beta=2.0),
+    "class_trees.ancestors": lambda to: class_trees.ancestors(to(PARENTS)),
+    "class_trees.tree_dist": lambda to: class_trees.tree_dist(to(PARENTS)),
+    "class_trees.class_labels": lambda to: class_trees.class_labels(to(PARENTS)),
     "metrics.shrec": with_gallery(metrics.shrec, space=TANGENT),
     "metrics.RetrievalMetric": collected(lambda: metrics.RetrievalMetric(space=TANGENT)),
     "metrics.ShrecMetric": collected(metrics.ShrecMetric),
@@ -285,7 +295,15 @@ def test_labels_are_compared_on_the_device_of_the_first():
 
 
 # docs/gpu.md says the same in words.
-READ_VALUES = ("metrics/", "search/", "hierarchy/", "transport/", "statistics.py", "losses/proxies.py")
+READ_VALUES = (
+    "metrics/",
+    "search/",
+    "hierarchy/",
+    "transport/",
+    "statistics.py",
+    "losses/proxies.py",
+    "class_trees.py",
+)
 CHOOSE_PAIRS = {
     "_core/all_pairs/__init__.py distances": "pairs nearly in one direction, once a tile",
     "_core/numerics.py entries": "pairs that need every digit, once a tile",
@@ -310,7 +328,7 @@ def may_wait(place: str) -> bool:
 
 def test_every_public_function_and_module_is_here():
     tested = {name.split(",")[0].split(".")[-1] for name in CASES}
-    for package in (*CURVED, hierarchy, layers, losses, functional, metrics, reshaping, search, transport):
+    for package in (*CURVED, class_trees, hierarchy, layers, losses, functional, metrics, reshaping, search, transport):
         public = {name for name in package.__all__ if is_computed(getattr(package, name))}
         assert public <= tested | {"inside"}, f"{package.__name__}: {public - tested}"
 
