@@ -12,7 +12,7 @@ from geomdml._core import checks
 from geomdml._core.numerics import result_dtype
 from geomdml.class_trees import class_labels, tree_dist
 from geomdml.metrics.ranking import MEMORY
-from geomdml.metrics.retrieval import retrieval
+from geomdml.metrics.retrieval import Score, retrieval
 from geomdml.search._ties import bounds, tied
 from geomdml.spaces import Euclidean, Space
 
@@ -114,7 +114,8 @@ def _recall(
 ) -> dict[int, float] | None:
     if int(labels.unique(return_counts=True)[1].max()) < 2:
         return None
-    return retrieval(points, labels, space=space, ks=ks, scores=("recall",), memory_limit=memory_limit).recall
+    scores: tuple[Score] = ("recall",)
+    return retrieval(points, labels, space=space, ks=ks, scores=scores, memory_limit=memory_limit).recall
 
 
 def _shared(levels: Tensor, of_query: Tensor, of_items: Tensor) -> Tensor:
@@ -137,5 +138,5 @@ def _hierarchical_ap(dist: Tensor, shared: Tensor, count: int) -> Float[Tensor, 
     for at, own in zip(level, relevance, strict=True):
         ranked = sum(items * own.minimum(other) for items, other in zip(closer, relevance, strict=True))
         total += torch.where(at, ranked / rank, 0).sum(1)
-    weight = sum(own * at.sum(1, keepdim=True) for at, own in zip(level, relevance, strict=True))
-    return total / weight.squeeze(1).where(weight.squeeze(1) > 0, torch.nan)
+    weight = torch.cat([own * at.sum(1, keepdim=True) for at, own in zip(level, relevance, strict=True)], 1).sum(1)
+    return total / weight.where(weight > 0, torch.nan)
