@@ -73,10 +73,10 @@ def decode(path: Path | Encoded, size: int | None = None) -> UInt8[Tensor, "3 H 
             # JPEG can leave out detail that would be averaged away.
             image.draft(None, (2 * size, 2 * size))
         _scale_transparent_colour(image)
-        rgb = _rgb(ImageOps.exif_transpose(image))
+        rgb = _upright_rgb(image)
         if size is not None:
             rgb = ImageOps.fit(rgb, (size, size), Image.Resampling.BICUBIC)
-        return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()
+        return _tensor(rgb).contiguous()
 
 
 def decode_part(path: Path, choose: Choose, size: int) -> UInt8[Tensor, "3 size size"]:
@@ -93,14 +93,16 @@ def decode_part(path: Path, choose: Choose, size: int) -> UInt8[Tensor, "3 size 
         if share < 1:
             image.draft(None, (math.ceil(image.width * share), math.ceil(image.height * share)))
         _scale_transparent_colour(image)
-        rgb = _rgb(ImageOps.exif_transpose(image))
+        rgb = _upright_rgb(image)
+        if rgb.size == (width, height):
+            part = rgb.crop((left, top, left + columns, top + rows))
+            return resized_part(_tensor(part), lambda *whole: (0, 0, *whole), size)
         down, across = rgb.height / height, rgb.width / width  # what the draft has left
         box = (left * across, top * down, (left + columns) * across, (top + rows) * down)
         x, y, right, bottom = math.floor(box[0]), math.floor(box[1]), math.ceil(box[2]), math.ceil(box[3])
         part = rgb.crop((x, y, right, bottom))  # first, so that nothing from around it is averaged in
         inside = (box[0] - x, box[1] - y, box[2] - x, box[3] - y)
-        part = part.resize((size, size), Image.Resampling.BICUBIC, box=inside)
-        return torch.from_numpy(np.array(part)).permute(2, 0, 1).contiguous()
+        return _tensor(part.resize((size, size), Image.Resampling.BICUBIC, box=inside)).contiguous()
 
 
 def whole(paths: Sequence[Path], root: Path, *, strict: bool, left_out: dict[str, int] | None = None) -> list[Path]:
@@ -166,7 +168,13 @@ def _image(path: Path | Encoded) -> Iterator[Image.Image]:
         raise ValueError(f"{str(path)!r} cannot be decoded: {error}") from error
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _tensor(rgb: Image.Image) -> UInt8[Tensor, "3 H W"]:
+    return torch.from_numpy(np.array(rgb)).permute(2, 0, 1)
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    """The image in RGB, turned as its EXIF says; itself where that is nothing to do, for a copy takes time."""
+    ImageOps.exif_transpose(image, in_place=True)
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers; expected 8 or 16 bits")
     if image.mode.startswith("I"):
@@ -177,7 +185,7 @@ def _rgb(image: Image.Image) -> Image.Image:
         rounded[grey == image.info.get("transparency")] = 255
         return Image.fromarray(rounded.astype(np.uint8)).convert("RGB")
     if not image.has_transparency_data:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
     white = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
 
