@@ -38,6 +38,7 @@ bench: .venv/.dev
 	$(RUN) benchmarks.laws
 	$(RUN) benchmarks.law_radii
 	$(RUN) benchmarks.transport
+	$(RUN) benchmarks.points
 	$(RUN) benchmarks.emphasis
 	$(RUN) benchmarks.losses
 	$(RUN) benchmarks.render
