@@ -92,6 +92,24 @@ def test_sampled_with_all_classes_equals_exact(make, others):
     assert_close(sampled.proxies.vectors.grad.to_dense(), exact.proxies.vectors.grad, rtol=1e-13, atol=1e-16)
 
 
+@pytest.mark.parametrize("others", ["random", "nearest"])
+def test_chest_sampled_with_all_classes_equals_exact(others):
+    head = HyperbolicHead(4, 3, space=Hyperbolic(c=0.5)).double()
+    exact, sampled = (CHESTLoss(6, 4, **options).double() for options in ({}, {"sample": 0.99, "others": others}))
+    sampled.proxies.vectors.data.copy_(exact.proxies.vectors)
+    x, labels = torch.randn(5, 4, dtype=torch.float64), torch.tensor([0, 5, 5, 2, 1])
+    values, gradients = [], []
+    for loss in (exact, sampled):
+        torch.manual_seed(1)
+        if loss is exact and others == "random":
+            torch.randint(2**62, ())  # as the choice of classes does, so that HypHC's triplets are the same
+        values.append(loss(x, labels, head=head))
+        gradients.append(torch.autograd.grad(values[-1], [loss.proxies.vectors, *head.parameters()]))
+    assert_close(values[1], values[0], rtol=1e-14, atol=0)
+    for found, expected in zip(gradients[1], gradients[0], strict=True):
+        assert_close(found.to_dense() if found.is_sparse else found, expected, rtol=1e-12, atol=1e-14)
+
+
 def test_evaluation_compares_with_all():
     loss = SoftTripleLoss(20, 4, sample=0.3)
     exact = SoftTripleLoss(20, 4)
