@@ -3,12 +3,13 @@
 # make test   environment, then the whole suite
 # make gpu    on a machine with a GPU: accuracy, speed, training; writes docs/reports/gpu.md in at most 8 minutes
 # make study  the study of CHEST in docs/study.md: hours; goes on where it was
+# make study-hierarchies   that of class hierarchies in docs/study-hierarchies.md: an hour of one core; goes on where it was
 # make study-taxonomy   that of the mammals in docs/taxonomy.md: an hour of one core; goes on where it was
 PYTHON ?=
 SETUP = .ci/setup .ci/constraints.txt pyproject.toml
 RUN = .venv/bin/python -m
 
-.PHONY: demo demo-taxonomy test test-deep check bench gpu study study-taxonomy clean
+.PHONY: demo demo-taxonomy test test-deep check bench gpu study study-hierarchies study-taxonomy clean
 demo: .venv/.apps
 	$(RUN) apps.chest_vit fit --config apps/chest_vit/configs/emoji.yaml
 
@@ -56,6 +57,9 @@ study: .venv/.apps
 	$(RUN) apps.chest_vit ablate --config apps/chest_vit/configs/study.yaml --data.benchmark furniture --folder runs/study/furniture \
 		--candidates "['H', 'E', 'H + E', 'H + E, flat']"
 	$(RUN) apps.chest_vit compare --config apps/chest_vit/configs/study.yaml --folder runs/study/rivals --trainer.max_epochs 10
+
+study-hierarchies: .venv/.apps
+	OMP_NUM_THREADS=1 $(RUN) apps.chest_vit.studies.hierarchies --folder runs/study-hierarchies
 
 study-taxonomy: .venv/.apps
 	$(RUN) apps.taxonomy compare --config apps/taxonomy/configs/study.yaml --folder runs/study-taxonomy/compare

@@ -10,9 +10,10 @@ import csv
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from statistics import mean, stdev
 from typing import NamedTuple
 
 import numpy as np
@@ -236,6 +237,30 @@ def trials(table: Table, name: str, dimensions: Sequence[int]) -> Iterator[Trial
             yield Trial(name, space, tree, dimension, best.rate, seed, "final")
 
 
+def summary(table: Table, part: str) -> str:
+    """Markdown: fine Recall@1, coarse Recall@1 and H-AP of a part by space and dimension, mean ± spread over seeds."""
+    finals = {trial: row for trial, row in table.rows.items() if trial.stage == "final"}
+    dimensions = sorted({trial.dimension for trial in finals})
+    lines = ["| space, labels | " + " | ".join(map(str, dimensions)) + " |", "|---" * (1 + len(dimensions)) + "|"]
+    for tree, space in itertools.product(TREES, spaces()):
+        cells = []
+        for dimension in dimensions:
+            kept = [row for t, row in finals.items() if (t.space, t.tree, t.dimension) == (space, tree, dimension)]
+            cells.append(
+                " / ".join(_mean(row[f"{part} {name}"] for row in kept) for name in ("fine", "coarse", "H-AP"))
+            )
+        lines.append(f"| {space}, {tree} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _mean(values: Iterable[float]) -> str:
+    """Mean ± standard deviation, which one value does not have."""
+    numbers = list(values)
+    if not numbers:
+        return "–"
+    return f"{mean(numbers):.1f}" + (f" ± {stdev(numbers):.1f}" if len(numbers) > 1 else "")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("runs/study-hierarchies"))
@@ -245,6 +270,8 @@ def main() -> None:
     for dimensions, name in itertools.product(DIMENSIONS, arguments.data):
         for trial in trials(tables[name], name, dimensions):
             tables[name].run(trial)
+    for name, part in itertools.product(arguments.data, ("unseen", "seen")):
+        print(f"\n{name}, {part} classes: Recall@1 fine / coarse / H-AP\n\n{summary(tables[name], part)}")
 
 
 if __name__ == "__main__":

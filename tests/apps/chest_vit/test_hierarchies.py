@@ -33,7 +33,7 @@ def test_it_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
     def run():
         monkeypatch.setattr("sys.argv", ["hierarchies", "--folder", str(tmp_path), "--data", "emoji"])
         hierarchies.main()
-        return len(capsys.readouterr().out.splitlines())
+        return capsys.readouterr().out.count("Trial(")
 
     assert run() == 5 * 2 * (2 + 1)  # spaces, trees, rates and the final one
     path = tmp_path / "emoji.csv"
@@ -48,6 +48,17 @@ def test_it_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
     assert again == whole
     assert {trial.space for trial in again} == set(hierarchies.spaces())
     assert all(row["unseen fine"] >= 0 for trial, row in again.items() if trial.stage == "final")
+
+
+def test_the_summary_has_means_and_spread_over_the_seeds(tmp_path):
+    table = Table(tmp_path / "emoji.csv")
+    for seed, fine in enumerate((10.0, 20.0, 30.0)):
+        trial = Trial("emoji", "cosine", "tree", 8, 0.01, seed, "final")
+        table.rows[trial] = {"unseen fine": fine, "unseen coarse": 1.0, "unseen H-AP": 2.0}
+    lines = hierarchies.summary(table, "unseen").splitlines()
+    assert lines[0] == "| space, labels | 8 |" and len(lines) == 2 + 10
+    assert "| cosine, tree | 20.0 ± 10.0 / 1.0 ± 0.0 / 2.0 ± 0.0 |" in lines
+    assert "| cosine, flat | – / – / – |" in lines
 
 
 def test_flat_labels_know_nothing_of_the_tree():
