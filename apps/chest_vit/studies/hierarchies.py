@@ -189,7 +189,7 @@ def score(trial: Trial) -> dict[str, float]:
     if trial.stage == "final":
         radii = points.norm(dim=1).quantile(torch.tensor([0.05, 0.95])).tolist()
         found |= {"radius 5 %": radii[0], "radius 95 %": radii[1]}
-        if trial.tree == "tree":
+        if trial.tree == "tree" and spaces()[trial.space].place is None:  # else radii are not free
             found["radius ~ depth"] = 100 * radius_correlation(
                 loss.proxies.detach().norm(dim=1), parts(trial.data)["train"].parents
             )
