@@ -1,6 +1,7 @@
 """geoopt's Lorentz model, by `geomdml.lorentz`."""
 
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -126,6 +127,25 @@ class Lorentz(geoopt.Lorentz):
 
     def transp0back(self, x: Tensor, u: Tensor, *, dim: int = -1) -> Tensor:
         return self.transp(x, torch.zeros_like(x), u, dim=dim)
+
+    def random_normal(
+        self,
+        *size: Any,
+        mean: float | Tensor = 0.0,
+        std: float | Tensor = 1.0,
+        dtype: torch.dtype | None = None,
+        device: torch.device | None = None,
+    ) -> "geoopt.ManifoldTensor":
+        """exp₀(v) of vectors v that are normal in the tangent space at the origin; the last of `size` is 1 + D.
+
+        geoopt makes every v as long as 1, whatever `std` is, and lets it leave the tangent space.
+        """
+        shape = geoopt.utils.size2shape(*size)
+        self._assert_check_shape(shape, "x")
+        v = torch.randn(shape, dtype=dtype or self.k.dtype, device=device or self.k.device) * std + mean
+        return geoopt.ManifoldTensor(self.expmap0(v), manifold=self)
+
+    random = random_normal
 
 
 def _space(x: Tensor) -> Tensor:

@@ -282,3 +282,28 @@ def test_scaled_manifolds_and_products_take_it():
     product = geoopt.ProductManifold((ball, 3), (geoopt.Euclidean(1), 2))
     point = product.pack_point(x, torch.zeros(2))
     assert float(product.dist(point, product.pack_point(y, torch.zeros(2)))) == pytest.approx(float(ball.dist(x, y)))
+
+
+def test_random_points_of_the_ball_are_geoopts():
+    drawn = []
+    for ball in (PoincareBall(c=0.7), geoopt.PoincareBall(c=0.7)):
+        torch.manual_seed(0)
+        drawn.append(ball.random(500, 4, std=0.3).data)
+    close(*drawn, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("k", [0.5, 1.0, 4.0])
+@pytest.mark.parametrize("std", [1e-3, 1.0, 8.0])
+def test_random_points_of_the_hyperboloid_are_normal_at_the_origin(k, std):
+    """The squares of their distances from the origin are std² times those of χ², and they lie around it."""
+    torch.manual_seed(0)
+    manifold = Lorentz(k=k)
+    points = manifold.random(10_000, 5, std=std)
+    assert points.manifold is manifold and manifold.check_point_on_manifold(points.data)
+    square = manifold.dist0(points.data).double().square() / std**2
+    assert float(square.mean()) == pytest.approx(4, abs=6 * (8 / 10_000) ** 0.5)
+    directions = torch.nn.functional.normalize(points.data[:, 1:].double())
+    assert float(directions.mean(0).abs().max()) < 6 * (0.25 / 10_000) ** 0.5
+    moved = manifold.random(2, 5, mean=torch.tensor([7.0, 3.0, 0.0, 0.0, 0.0]), std=0.0, dtype=torch.float64)
+    expected = torch.tensor([[0.0, 3.0, 0.0, 0.0, 0.0]] * 2, dtype=torch.float64)
+    torch.testing.assert_close(manifold.logmap0(moved.data), expected)
