@@ -17,6 +17,7 @@ Scores = dict[str, float]
 BASE = "matrix product alone, tile by tile"
 OURS, HYPERBOLIC = "geomdml, Euclidean", "geomdml, hyperbolic"
 THEIRS, THEIR_LONG = "pytorch-metric-learning, R@1 and MAP@R", "pytorch-metric-learning, lists of 1000 (no Recall@k)"
+LISTS = "torchmetrics, R@1 and R-precision (no MAP@R)"
 NAIVE = "whole matrix, sorted"
 
 
@@ -70,6 +71,17 @@ def naive(x: Tensor, labels: Tensor) -> Scores:
     return recall | {"MAP@R": float((precision.sum(1) / R).double().mean())}
 
 
+def listed(x: Tensor, labels: Tensor) -> Scores:
+    """All distances, each with its query's number, as torchmetrics wants them."""
+    from torchmetrics.retrieval import RetrievalHitRate, RetrievalRPrecision
+
+    others = ~torch.eye(len(x), dtype=torch.bool)
+    queries = torch.arange(len(x))[:, None].expand(others.shape)[others]
+    nearness, hit = -torch.cdist(x, x)[others], (labels == labels[:, None])[others]
+    metrics = {"R@1": RetrievalHitRate("skip", top_k=1), "R-precision": RetrievalRPrecision("skip")}
+    return {name: float(metric(nearness, hit, indexes=queries)) for name, metric in metrics.items()}
+
+
 WAYS: dict[str, Callable[[Tensor, Tensor], Scores]] = {
     BASE: product,
     OURS: lambda x, labels: ours(x, labels, Euclidean()),
@@ -78,6 +90,7 @@ WAYS: dict[str, Callable[[Tensor, Tensor], Scores]] = {
     HYPERBOLIC + ", R@1 and MAP@R": lambda x, labels: ours(x, labels, Hyperbolic(c=0.5), (1,)),
     THEIRS: lambda x, labels: theirs(x, labels, "max_bin_count"),
     THEIR_LONG: lambda x, labels: theirs(x, labels, 1000),
+    LISTS: listed,
     NAIVE: naive,
 }
 
