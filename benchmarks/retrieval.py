@@ -1,9 +1,9 @@
 """What do retrieval scores cost? `python -m benchmarks.retrieval`
 
 Recall@1, 10, 100, 1000 and MAP@R of every item among all others, at the size of Stanford Online Products, beside
-pytorch-metric-learning (faiss-cpu), which gives Recall@1 and MAP@R, and where they fit torchmetrics and the whole matrix. Each
-in a process of its own, with the peak memory that it added beside the embeddings, on the clock and in processor time
-(what another job on the machine disturbs less). Table and figures go to `--out`.
+pytorch-metric-learning (faiss-cpu), which gives Recall@1 and MAP@R, and at a size where they fit torchmetrics and the
+whole matrix. Each in a process of its own, with the peak memory that it added beside the embeddings, on the clock and
+in processor time (what another job on the machine disturbs less). Table and figures go to `--out`.
 """
 
 import argparse
