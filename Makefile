@@ -2,9 +2,9 @@
 # make demo-taxonomy   environment, the mammals of WordNet embedded in hyperbolic space: table and report
 # make test   environment, then the whole suite
 # make gpu    on a machine with a GPU: accuracy, speed, training; writes docs/reports/gpu.md in at most 8 minutes
-# make study  the study of CHEST in docs/study.md: hours; goes on where it was
-# make study-hierarchies   that of class hierarchies in docs/study-hierarchies.md: an hour of one core; goes on where it was
-# make study-taxonomy   that of the mammals in docs/taxonomy.md: an hour of one core; goes on where it was
+# make study  the study of CHEST in docs/reports/study.md: hours; goes on where it was
+# make study-hierarchies   that of class hierarchies in docs/reports/study-hierarchies.md: an hour of one core; goes on where it was
+# make study-taxonomy   that of the mammals in docs/reports/taxonomy.md: an hour of one core; goes on where it was
 PYTHON ?=
 SETUP = .ci/setup .ci/constraints.txt pyproject.toml
 RUN = .venv/bin/python -m

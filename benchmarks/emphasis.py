@@ -1,4 +1,4 @@
-"""What sharpness and regularisation make of the transport plan: the table of docs/batch-transport.md.
+"""What sharpness and regularisation make of the transport plan: the table of docs/guides/batch-transport.md.
 
 python -m benchmarks.emphasis
 """

@@ -4,7 +4,8 @@
     G = exp(−s·M)                        the ground cost, s the sharpness: small for the hard pairs
     T = argmin ⟨T, G⟩ + reg·Σ T(log T − 1) over the plans with uniform marginals: much mass for the hard pairs
 
-Source: Xu et al., "Batch-wise optimal transport loss" (arXiv 1903.08923), corrected as in docs/batch-transport.md.
+Source: Xu et al., "Batch-wise optimal transport loss" (arXiv 1903.08923), corrected as in
+docs/guides/batch-transport.md.
 """
 
 from typing import Literal, get_args

@@ -63,7 +63,7 @@ class HyperbolicHead(nn.Module):
         norm: "layer" or "none".
         clip: the clipping radius r; `math.inf` clips nothing. A clipped vector has no radial gradient, so that every
             step lengthens it and it stays clipped: for free radii take r well beyond those that training needs. On
-            images one shell retrieved better than free radii (docs/study.md).
+            images one shell retrieved better than free radii (docs/reports/study.md).
 
     Raises:
         ValueError: a space in another chart, an unknown norm, clip ≤ 0.

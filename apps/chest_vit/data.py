@@ -44,7 +44,7 @@ class RetrievalData(L.LightningDataModule):
             label and split (train, validation or test). Without it a packaged set, fetched and rendered on first use.
         benchmark: Which of them the root holds: {benchmarks}, "folder" or "table"; guessed from its files when it is
             not given. Without a root: {packaged}; the first is the default. Or the path of a class of your own, in a
-            package that the variable GEOMDML_LOSSES names (docs/chest.md).
+            package that the variable GEOMDML_LOSSES names (docs/guides/chest.md).
         split: Divide a folder or a packaged set by "classes" (test classes are unseen) or by "images" of every class.
         size: Side of the training and test images, in pixels.
         render: Side at which a packaged set is rendered before cropping, in pixels.

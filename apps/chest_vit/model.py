@@ -41,7 +41,7 @@ class CHEST(AppModule):
         c: Absolute curvature of hyperbolic space.
         learn_c: Learn the curvature.
         clip: Clipping radius r of the tangent vectors. At 1 nearly all points sit on one shell, which retrieves best
-            (docs/study.md); 10 leaves them free radii; the paper has 2.3.
+            (docs/reports/study.md); 10 leaves them free radii; the paper has 2.3.
         norm: "layer" normalises features before the head, "none" is the paper's head.
         loss: Loss of both halves: soft_triple (CHEST), proxy_anchor, multi_proxy_anchor, multi_similarity, triplet,
             pairwise_cross_entropy, or a class_path with init_args. With eta_h or eta_e 0 the other half is all.

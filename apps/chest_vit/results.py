@@ -179,6 +179,8 @@ def describe_radii(radius: Tensor, clip: float) -> str:
     """Their range, how many are clipped, and at our default radius why."""
     spread = radius_spread(radius, clip)
     between = f"{spread['p05']:.2f} to {spread['p95']:.2f} (5th to 95th percentile)"
-    why = ", on purpose: from one shell unseen classes were retrieved better than with free radii (docs/study.md)"
+    why = (
+        ", on purpose: from one shell unseen classes were retrieved better than with free radii (docs/reports/study.md)"
+    )
     chosen = clip == DEFAULT_CLIP and spread["clipped"] > MOSTLY
     return f"{between}, {spread['clipped']:.1%} clipped at {clip:g}" + (why if chosen else "")

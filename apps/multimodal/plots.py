@@ -1,4 +1,4 @@
-"""The figures of docs/multimodal.md, drawn from the scores that `compare` wrote.
+"""The figures of docs/reports/multimodal.md, drawn from the scores that `compare` wrote.
 
 `python -m apps.multimodal.plots docs/results/multimodal/furniture.csv --out docs/figures`
 """

@@ -1,4 +1,4 @@
-"""Two variants of label-space reshaping that were tried beside it, see docs/multimodal.md."""
+"""Two variants of label-space reshaping that were tried beside it, see docs/reports/multimodal.md."""
 
 import torch
 from jaxtyping import Float, Int

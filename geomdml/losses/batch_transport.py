@@ -64,7 +64,7 @@ class BatchTransportLoss(nn.Module):
             embeddings; an empty batch, or one embedding against itself; ref_emb without ref_labels.
 
     Source: Xu et al., "Batch-wise optimal transport loss" (arXiv 1903.08923), with the corrections of
-    docs/batch-transport.md.
+    docs/guides/batch-transport.md.
 
     >>> from geomdml.spaces import Hyperbolic
     >>> loss = BatchTransportLoss(space=Hyperbolic(c=0.5), margin=5.0)

@@ -57,7 +57,7 @@ class CHESTLoss(nn.Module):
         ValueError: HypHC (τ > 0) with K = 1, one class or no SoftTriple half, no η above 0, a negative weight, labels
             outside 0…C−1.
 
-    Source: arXiv 2510.05643, equations (5) to (10), with the corrections in docs/chest.md.
+    Source: arXiv 2510.05643, equations (5) to (10), with the corrections in docs/guides/chest.md.
 
     >>> import torch
     >>> from geomdml.spaces import Hyperbolic

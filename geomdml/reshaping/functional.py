@@ -56,7 +56,7 @@ def class_relation(predictions: Float[Tensor, "M C C"]) -> Float[Tensor, "C C"]:
     Raises:
         ValueError, TypeError: another shape, fewer than 2 classes, entries ≤ 0, rows that do not sum to 1.
 
-    Source: our construction, see docs/reshaping.md.
+    Source: our construction, see docs/guides/reshaping.md.
 
     >>> sure, unsure = torch.tensor([[0.8, 0.2], [0.2, 0.8]]), torch.tensor([[0.5, 0.5], [0.5, 0.5]])
     >>> class_relation(torch.stack([sure, unsure]))  # 2 to 1, the root of 4 to 1
@@ -86,7 +86,7 @@ def difficulty(
         ValueError, TypeError: shapes that do not match, α outside [0, 1], a relation or predictions that are not
             distributions with nothing at 0.
 
-    Source: our construction, see docs/reshaping.md.
+    Source: our construction, see docs/guides/reshaping.md.
 
     >>> predictions = torch.tensor([[[0.8, 0.2], [0.2, 0.8]], [[0.5, 0.5], [0.5, 0.5]]])
     >>> difficulty(torch.zeros(2), class_relation(predictions), predictions)  # −log 0.8 and log 2
@@ -115,7 +115,7 @@ def balance(predictions: Float[Tensor, "M C C"], *, max_alpha: float = 0.5) -> B
     Raises:
         ValueError, TypeError: predictions that `class_relation` refuses, max_alpha outside (0, ½].
 
-    Source: our construction, see docs/reshaping.md.
+    Source: our construction, see docs/guides/reshaping.md.
 
     >>> result = balance(torch.tensor([[[0.7, 0.3], [0.3, 0.7]], [[0.6, 0.4], [0.4, 0.6]]]))
     >>> result.alpha, result.before, result.after  # doctest: +NORMALIZE_WHITESPACE
@@ -161,7 +161,7 @@ def reshaped_labels(
         ValueError, TypeError: shapes that do not match, labels outside 0…C−1, α outside [0, 1], a relation whose rows
             are not distributions with nothing at 0.
 
-    Source: our construction, see docs/reshaping.md.
+    Source: our construction, see docs/guides/reshaping.md.
 
     >>> relation = torch.tensor([[0.75, 0.25], [0.25, 0.75]])
     >>> reshaped_labels(torch.tensor([1]), torch.tensor([0.0, 0.4]), relation)

@@ -40,7 +40,7 @@ class LabelReshaper(nn.Module):
         ValueError, TypeError: settings outside these ranges; logits that are not M times (B, C) or not finite, labels
             outside 0…C−1.
 
-    Source: our construction from the abstract of arXiv 2605.28869, not the paper's; see docs/reshaping.md.
+    Source: our construction from the abstract of arXiv 2605.28869, not the paper's; see docs/guides/reshaping.md.
 
     >>> reshaper = LabelReshaper(num_classes=3, modalities=2)
     >>> labels = torch.tensor([0, 1, 2])

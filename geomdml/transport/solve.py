@@ -1,10 +1,10 @@
 """The iteration: Sinkhorn from a large ε down to the one asked for, with Newton's steps where that is slow.
 
-Measured (docs/transport.md), products with K until the marginals are met to 1e-6: plain iterations need thousands at
-reg = 0.002·max C; over-relaxation ten times fewer on smooth costs, and as many as before where the plan is close to a
-permutation, because its factor cannot be found there; Anderson's acceleration about a thousand there, without a
-guarantee; Newton's steps tens, and hundreds where the plan is close to a permutation. Extrapolating the potentials in
-ε from one level to the next halves these once more.
+Measured (docs/reports/transport.md), products with K until the marginals are met to 1e-6: plain iterations need
+thousands at reg = 0.002·max C; over-relaxation ten times fewer on smooth costs, and as many as before where the plan
+is close to a permutation, because its factor cannot be found there; Anderson's acceleration about a thousand there,
+without a guarantee; Newton's steps tens, and hundreds where the plan is close to a permutation. Extrapolating the
+potentials in ε from one level to the next halves these once more.
 """
 
 import math

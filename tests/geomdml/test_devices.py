@@ -1,4 +1,4 @@
-"""On another device everything gives what it gives on the CPU, and waits for that device only where docs/gpu.md says.
+"""On another device everything gives what it gives on the CPU, and waits for it only where docs/guides/gpu.md says.
 
 The device is pretended (`tests/pretend.py`): it refuses what a GPU refuses, and counts where a program would wait.
 """
@@ -294,7 +294,7 @@ def test_labels_are_compared_on_the_device_of_the_first():
         assert torch.equal(on_cpu(same_class(LABELS.to("pretend"), LABELS)), same_class(LABELS, LABELS))
 
 
-# docs/gpu.md says the same in words.
+# docs/guides/gpu.md says the same in words.
 READ_VALUES = (
     "metrics/",
     "search/",

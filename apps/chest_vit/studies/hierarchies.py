@@ -35,7 +35,7 @@ from geomdml.spaces import Euclidean, Hyperbolic
 DATA = ("emoji", "furniture")
 DIMENSIONS = ((2, 8, 64), (4, 16, 128, 3))  # in the order in which they are run, all data sets and seeds for each group
 SCORED = 1200  # about how many images of unseen classes: every second, third … class
-C, CLIP, FLAT = 0.5, 1.0, 0.001  # those of docs/study.md
+C, CLIP, FLAT = 0.5, 1.0, 0.001  # those of docs/reports/study.md
 TREES = ("flat", "tree")
 SEEDS = (0, 1, 2)
 RATES = (0.001, 0.003, 0.01, 0.03)

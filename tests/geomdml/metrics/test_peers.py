@@ -1,4 +1,4 @@
-"""Where definitions agree, so do the numbers: pytorch-metric-learning, torchmetrics and OML (docs/which-map.md)."""
+"""Where definitions agree, so do the numbers: pytorch-metric-learning, torchmetrics, OML (docs/guides/which-map.md)."""
 
 import pytest
 import torch
