@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from geomdml._core import checks
 from geomdml.class_trees import class_labels
+from geomdml.losses._mined import compares_with_proxies
 from geomdml.losses.functional import closure, in_mean_units, soft_triple
 from geomdml.spaces import Euclidean, Space, in_unbounded_chart
 
@@ -81,9 +82,9 @@ class TreeProxyLoss(nn.Module):
             count = node.bincount(minlength=len(self.proxies)).unsqueeze(1)
             self.proxies.copy_(torch.where(count > 0, sums / count.clamp(min=1), self.proxies))
 
+    @compares_with_proxies
     def forward(self, embeddings: Float[Tensor, "B D"], labels: Int[Tensor, " B"]) -> Float[Tensor, ""]:
-        """The loss of a batch."""
-        checks.batch(embeddings=embeddings)
+        """The loss of a batch. Of pytorch-metric-learning's other arguments, all but None is refused."""
         classes = checks.labels(len(embeddings), len(self.own), device=embeddings.device, labels=labels)
         proxies = self.proxies if self.place is None else self.place(self.proxies)
         dist = in_mean_units(self.space.pairwise_dist(embeddings, proxies))

@@ -42,6 +42,7 @@ MODULES = {
     "PairwiseCrossEntropy": lambda: losses.PairwiseCrossEntropyLoss(space=SPACE),
     "PairwiseCrossEntropy, Euclidean": lambda: losses.PairwiseCrossEntropyLoss(relative=True),
     "SoftTriple": lambda: losses.SoftTripleLoss(C, D, space=SPACE),
+    "TreeProxy": lambda: losses.TreeProxyLoss(torch.tensor([C] * C + [-1]), D, space=SPACE),
 }
 MODULE = pytest.mark.parametrize("make", MODULES.values(), ids=MODULES)
 X = torch.randn(B, D, generator=torch.Generator().manual_seed(0))
