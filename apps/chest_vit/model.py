@@ -343,7 +343,7 @@ class CHEST(AppModule):
         groups = [
             {"params": [p for p in self.backbone.parameters() if p.requires_grad], "lr": h["lr"]},
             {"params": of_head, "lr": h["head_lr"]},
-            *self.loss_groups,
+            *(dict(group) for group in self.loss_groups),  # an optimiser and its schedule write into theirs
         ]
         if curvature:  # at the head's rate it would hardly move
             groups.append({"params": curvature, "lr": h["proxy_lr"], "weight_decay": 0.0})

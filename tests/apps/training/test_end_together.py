@@ -64,7 +64,7 @@ OPTIONS = {
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_two_go_on_where_three_were(fit, tmp_path, options):
-    """Their losses are those of one process that nothing befell, to 1e-3 after six steps in float32."""
+    """Their losses are those of one process that nothing befell, to 1e-4 after six steps in float32."""
     alone, three = tmp_path / "alone", tmp_path / "three"
     for folder in (alone, three):
         folder.mkdir()
@@ -76,7 +76,7 @@ def test_two_go_on_where_three_were(fit, tmp_path, options):
         process.join(300)
     assert [process.exitcode for process in two] == [0, 0], (three / "output.txt").read_text()
     ours, theirs = (losses(run) for run in (one, three / "runs/version_1"))
-    assert len(ours) == 6 and theirs == pytest.approx(ours, rel=1e-3)
+    assert len(ours) == 6 and theirs == pytest.approx(ours, rel=1e-4)
     assert json.loads((three / "runs/version_1/results.json").read_text())["scores"]
     states = [last(run)["state_dict"] for run in (one, three / "runs/version_1")]
     assert {name: value.shape for name, value in states[0].items()} == {n: v.shape for n, v in states[1].items()}
