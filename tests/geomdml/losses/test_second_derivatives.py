@@ -67,6 +67,7 @@ LOSSES = {
     "contrastive, Lorentz": lambda: OfPairs(losses.ContrastiveLoss(space=learned("lorentz"), temperature=0.7), turned),
     "entailment": lambda: OfPairs(losses.EntailmentLoss(space=learned(), k=0.02), turned),
     "closure": lambda: OfPairs(losses.ClosureLoss(space=learned()), candidates),
+    "tree proxies": lambda: losses.TreeProxyLoss(torch.tensor([C, C, C + 1, -1, -1]), D, space=learned()),
     "pairwise cross-entropy": lambda: losses.PairwiseCrossEntropyLoss(space=learned()),
     "pairwise cross-entropy, relative": lambda: losses.PairwiseCrossEntropyLoss(relative=True),
     "pairwise cross-entropy, product": lambda: losses.PairwiseCrossEntropyLoss(
