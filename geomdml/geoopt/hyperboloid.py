@@ -138,11 +138,13 @@ class Lorentz(geoopt.Lorentz):
     ) -> "geoopt.ManifoldTensor":
         """exp₀(v) of vectors v that are normal in the tangent space at the origin; the last of `size` is 1 + D.
 
-        geoopt makes every v as long as 1, whatever `std` is, and lets it leave the tangent space.
+        geoopt makes every v as long as 1, whatever `std` is, and lets it leave the tangent space. Here `std` is the
+        root mean square of the length of v − mean, so that the points of its default are where geoopt's are.
         """
         shape = geoopt.utils.size2shape(*size)
         self._assert_check_shape(shape, "x")
-        v = torch.randn(shape, dtype=dtype or self.k.dtype, device=device or self.k.device) * std + mean
+        v = torch.randn(shape, dtype=dtype or self.k.dtype, device=device or self.k.device)
+        v = v * (std / max(shape[-1] - 1, 1) ** 0.5) + mean
         return geoopt.ManifoldTensor(self.expmap0(v), manifold=self)
 
     random = random_normal
