@@ -1,6 +1,7 @@
 # make demo   environment, packaged images, then CHEST trained on them: table and report
 # make demo-taxonomy   environment, the mammals of WordNet embedded in hyperbolic space: table and report
 # make test   environment, then the whole suite
+# make docs   the site, into site/, which opens from the disk; a warning is an error
 # make gpu    on a machine with a GPU: accuracy, speed, training; writes docs/reports/gpu.md in at most 8 minutes
 # make study  the study of CHEST in docs/reports/study.md: hours; goes on where it was
 # make study-hierarchies   that of class hierarchies in docs/reports/study-hierarchies.md: an hour of one core; goes on where it was
@@ -9,7 +10,7 @@ PYTHON ?=
 SETUP = .ci/setup .ci/constraints.txt pyproject.toml
 RUN = .venv/bin/python -m
 
-.PHONY: demo demo-taxonomy test test-deep check bench gpu study study-hierarchies study-taxonomy clean
+.PHONY: demo demo-taxonomy test test-deep check bench docs gpu study study-hierarchies study-taxonomy clean
 demo: .venv/.apps
 	$(RUN) apps.chest_vit fit --config apps/chest_vit/configs/emoji.yaml
 
@@ -48,6 +49,9 @@ bench: .venv/.dev
 	$(RUN) benchmarks.taxonomy
 	$(RUN) benchmarks.loading
 
+docs: .venv/.dev
+	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict
+
 gpu: .venv/.dev
 	$(RUN) benchmarks.gpu
 
@@ -66,4 +70,4 @@ study-taxonomy: .venv/.apps
 	$(RUN) apps.taxonomy sweep --config apps/taxonomy/configs/study.yaml --folder runs/study-taxonomy/sweep
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist site

@@ -32,7 +32,8 @@ from geomdml._core.numerics import (
 __all__ = ["FIRST", "SECOND", "distances_and_depths"]
 
 _BLOCK = 256  # triplets at a time: their vectors stay in the caches
-FIRST, SECOND = (0, 0, 1), (1, 2, 2)  # the pairs of a triplet
+FIRST = (0, 0, 1)  # points of a triplet's three pairs
+SECOND = (1, 2, 2)
 _NEAREST = 1e-4  # the radius below which the derivative by c cancels
 
 

@@ -37,14 +37,10 @@ def retrieval_by_query(
 ) -> QueryScores:
     """The scores of `retrieval`, of each query: for means by class and for confidence intervals.
 
-    Args:
-        As `retrieval`.
+    The arguments, and what is refused, are those of `retrieval`.
 
     Returns:
         The scores of the queries with R > 0, with `mean()`, `by_class()` and `interval()`.
-
-    Raises:
-        As `retrieval`.
 
     Source: as `retrieval`.
 

@@ -258,7 +258,7 @@ def gyroassociativity(ball: Any, x: Tensor, y: Tensor, z: Tensor, *, c: float) -
 
 
 def gyrocommutativity(ball: Any, x: Tensor, y: Tensor, *, c: float) -> float:
-    """x ⊕ y = gyr[x, y](y ⊕ x)."""
+    """x ⊕ y = gyr[x, y] (y ⊕ x)."""
     turned = ball.gyration(x, y, ball.mobius_add(y, x, c=c), c=c)
     error = relative_error(turned, ball.mobius_add(x, y, c=c))
     return hold("gyrocommutativity", error, BALL["gyration"].bar(x) + 2 * _rounding(x), (x, y), c)

@@ -20,7 +20,8 @@ from geomdml.search._ties import bounds, tied
 
 __all__ = ["ByCounting", "COLUMNS", "Doubts", "FEW", "Hits", "QUERIES"]
 
-QUERIES, COLUMNS = 1024, 8 * 255  # of a tile, which stays in the caches; a byte counts to 255
+QUERIES = 1024  # of a tile, which stays in the caches
+COLUMNS = 8 * 255  # likewise; a byte counts to 255
 FEW = 32  # relevant items of a query; for more of them, sorting is faster
 _DOUBTFUL = 1 / 64  # share of a tile; where more are in doubt, distances in float64 are faster
 _BYTES = 128  # of memory for a number of a pair that is measured

@@ -1,0 +1,1 @@
+"""What the public modules share: checks, numerics, kernels. Nothing here is public."""

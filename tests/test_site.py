@@ -1,0 +1,69 @@
+"""The site builds without a warning, works from the disk, and its reference has every public name once."""
+
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("mkdocs", reason="the site needs the extra docs")
+griffe = pytest.importorskip("griffe", reason="the site needs the extra docs")
+
+ROOT = Path(__file__).parents[1]
+LOADED = re.compile(r'<(?:script|img|iframe|link rel="stylesheet")[^>]*?(?:src|href)="?([^" >]+)')
+HEADING = re.compile(r'<h\d id="([\w.]+)" class="doc doc-heading"')
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    built = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, timeout=600
+    )
+    assert built.returncode == 0, built.stderr
+    return folder
+
+
+def modules(module: "griffe.Module") -> Iterator["griffe.Module"]:
+    """A public module and those below it."""
+    yield module
+    for below in module.modules.values():
+        if not below.is_alias and not below.name.startswith("_"):
+            yield from modules(below)
+
+
+def test_the_reference_has_every_public_name_once(site: Path) -> None:
+    """An object is named by where it is defined, so that a name which two modules offer is one."""
+    package = griffe.load("geomdml", search_paths=[ROOT])
+    offered = {
+        module[str(name)].canonical_path
+        for module in modules(package)
+        for name in module.exports
+        if str(name) in module.all_members  # others are imported when asked for, and offered where they are defined
+        if not module[str(name)].is_module
+    }
+    found = [name for page in site.glob("reference/*.html") for name in HEADING.findall(page.read_text("utf-8"))]
+    listed = Counter(package[name.removeprefix("geomdml.")].canonical_path for name in found)
+    assert len(offered) > 400
+    assert not offered - set(listed), "a page of docs/reference/ should list these, or their module"
+    assert not [name for name in offered if listed[name] > 1], "listed twice in docs/reference/"
+
+
+def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
+    for page in site.glob("**/*.html"):
+        elsewhere = [address for address in LOADED.findall(page.read_text("utf-8")) if "//" in address]
+        assert not elsewhere, page
+
+
+def test_formulas_names_and_examples(site: Path) -> None:
+    home, losses = ((site / name).read_text("utf-8") for name in ("index.html", "reference/losses.html"))
+    assert '<math xmlns="http://www.w3.org/1998/Math/MathML" display="block">' in home
+    assert 'class="arithmatex"' not in home
+    assert '<span class="gp">&gt;&gt;&gt; </span>' in losses  # examples are code
+    link = r'<a class="autorefs[^>]*transport.html#geomdml.metric_matrix.importance_weights"[^>]*><code>'
+    assert re.search(link, losses)
