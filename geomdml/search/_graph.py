@@ -7,7 +7,9 @@ hides all its children from one another, the nearest of the others fill it.
 Source: Malkov and Yashunin (2020), without their layers: a walk begins at the nearest of √N landmarks. Points come in
 batches, which see one another and the graph as it was before them, so the result depends on no thread (Manohar et al.,
 ParlayANN, 2024). Who had links to a removed point takes over its links (Singh et al., FreshDiskANN, 2021). Few points
-of hyperbolic space are near to very many and cannot link to all: each gets one where there is room (`_adopt`).
+of hyperbolic space are near to very many and cannot link to all: each gets one where there is room (`_adopt`). A walk
+towards a point far out then ends at those few; so where radii differ there is a second graph, of directions alone, by
+the same code: what it finds is ranked with the rest.
 """
 
 from math import isqrt
@@ -15,20 +17,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from geomdml.search._metric import between, compiled, insert, shared, spread
+from geomdml.search._metric import between, compiled, insert, inverse_length, shared, spread
 
-LINKS, KEPT, CHOSEN = 48, 32, 16  # of a point at most; how many stay of too many; and of these its own choice
+LINKS, FEWER = 48, 24  # of a point at most: by distance, and by direction alone
 BUILD = 100  # points in view when links are chosen
 BATCH = 256  # points linked at a time
 
 
 class Links(NamedTuple):
-    to: np.ndarray  # (N, LINKS) int32 rows
+    to: np.ndarray  # (N, LINKS) or (N, FEWER) int32 rows
     degree: np.ndarray  # (N,) int32, how many of them a point has
 
     @classmethod
-    def empty(cls, room: int) -> "Links":
-        return cls(np.zeros((room, LINKS), np.int32), np.zeros(room, np.int32))
+    def empty(cls, room: int, most: int) -> "Links":
+        return cls(np.zeros((room, most), np.int32), np.zeros(room, np.int32))
 
 
 def landmarks(rows: np.ndarray) -> np.ndarray:
@@ -40,15 +42,16 @@ def link(points: np.ndarray, polar: np.ndarray, links: Links, old: int, new: int
     order = np.arange(new, dtype=np.int32)
     np.random.default_rng(0).shuffle(order[old:])
     seen: dict[int, np.ndarray] = {}
+    own = links.to.shape[1] // 3  # of a point's links, its own choice
     for start in range(old, new, BATCH):
         batch, begin = order[start : min(start + BATCH, new)], landmarks(order[:start])
 
         def choose(low: int, high: int, batch: np.ndarray = batch, begin: np.ndarray = begin) -> None:
             visited = seen.setdefault(low, np.full(new, -1, np.int32))
-            _choose(batch, low, high, points, polar, *links, begin, visited, BUILD, CHOSEN)
+            _choose(batch, low, high, points, polar, *links, begin, visited, BUILD, own)
 
         shared(len(batch), choose, threads)
-        chosen = Links(links.to[batch, :CHOSEN], links.degree[batch])  # as they are now: answers add to them
+        chosen = Links(links.to[batch, :own], links.degree[batch])  # as they are now: answers add to them
 
         def answer(low: int, high: int, batch: np.ndarray = batch, chosen: Links = chosen) -> None:
             _answer(batch, low, high, points, polar, *chosen, *links)
@@ -73,12 +76,20 @@ def walk(
 
 def without(points: np.ndarray, polar: np.ndarray, links: Links, alive: np.ndarray, threads: int | None) -> Links:
     """The links among the rows that are alive, by their numbers among these."""
+    if not len(links.degree):
+        return Links.empty(0, links.to.shape[1])
     left = np.flatnonzero(alive).astype(np.int32)
     number = np.cumsum(alive, dtype=np.int32) - 1
-    mended = Links.empty(len(left))
+    mended = Links.empty(len(left), links.to.shape[1])
     shared(len(left), lambda a, b: _mend(left, a, b, points, polar, *links, alive, number, *mended), threads)
     _adopt(*mended, len(left))
     return mended
+
+
+@compiled
+def _kept(to):
+    """How many links stay where there are too many: the places after these are for whoever else needs one."""
+    return 2 * to.shape[1] // 3
 
 
 @compiled
@@ -155,7 +166,7 @@ def _choose(batch, low, high, points, polar, to, degree, begin, visited, view, m
     for i in range(low, high):
         row = batch[i]
         for k in range(len(x)):
-            x[k] = points[row, k] * polar[row, 0]
+            x[k] = points[row, k] * inverse_length(polar, row)
         size = _walk(x, polar[row], points, polar, to, degree, begin, visited, row, near[:view], rows[:view], fresh)
         for j in range(len(batch)):
             if j != i:
@@ -167,8 +178,8 @@ def _choose(batch, low, high, points, polar, to, degree, begin, visited, view, m
 @compiled
 def _answer(batch, low, high, points, polar, chosen, chosen_degree, to, degree):
     """The links back to the batch, of rows that are low, …, high − 1 by remainder: no two threads write to one row."""
-    room = to.shape[1]
-    near, rows, out = np.empty(room + 1), np.empty(room + 1, np.int32), np.zeros(KEPT, np.int32)
+    room, kept = to.shape[1], _kept(to)
+    near, rows, out = np.empty(room + 1), np.empty(room + 1, np.int32), np.zeros(kept, np.int32)
     for i in range(len(batch)):
         row = batch[i]
         for j in range(chosen_degree[i]):
@@ -187,15 +198,15 @@ def _answer(batch, low, high, points, polar, chosen, chosen_degree, to, degree):
             for k in range(room):
                 insert(near, rows, k, between(points, polar, other, to[other, k]), to[other, k])
             insert(near, rows, room, between(points, polar, other, row), row)
-            degree[other] = _prune(points, polar, near, rows, room + 1, KEPT, out)
-            to[other, :KEPT] = out
+            degree[other] = _prune(points, polar, near, rows, room + 1, kept, out)
+            to[other, :kept] = out
 
 
 @compiled
 def _mend(left, low, high, points, polar, to, degree, alive, number, new_to, new_degree):
     """The links of rows left[low], …, left[high − 1], those of removed rows in place of the links to them."""
     most = to.shape[1] * (to.shape[1] + 1)
-    near, rows, out = np.empty(most), np.empty(most, np.int32), np.empty(KEPT, np.int32)
+    near, rows, out = np.empty(most), np.empty(most, np.int32), np.empty(_kept(to), np.int32)
     for i in range(low, high):
         row, size = left[i], 0
         for j in range(degree[row]):
@@ -208,7 +219,7 @@ def _mend(left, low, high, points, polar, to, degree, alive, number, new_to, new
                 if not known:
                     insert(near, rows, size, between(points, polar, row, third), third)
                     size += 1
-        kept = _prune(points, polar, near, rows, size, KEPT, out)
+        kept = _prune(points, polar, near, rows, size, len(out), out)
         new_degree[i] = kept
         for j in range(kept):
             new_to[i, j] = number[out[j]]
@@ -231,7 +242,7 @@ def _adopt(to, degree, size):
                 degree[other] += 1
                 known[row] += 1
                 continue
-            for k in range(degree[other] - 1, KEPT - 1, -1):
+            for k in range(degree[other] - 1, _kept(to) - 1, -1):
                 if known[to[other, k]] > 1:
                     known[to[other, k]] -= 1
                     to[other, k] = row

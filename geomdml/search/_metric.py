@@ -12,6 +12,9 @@ points as far out as A = 370 have come out of training, and e^740 is no float64.
 
 What float64 cannot tell is whether two points beyond A ≈ 38 lie on exactly one ray: they may seem apart by e^A/10¹⁶.
 
+By direction alone, `polar` is one number for each point: 1/‖p‖. The squared chord ‖û − v̂‖² is then what goes for the
+distance; Numba compiles the two cases apart, by the number of dimensions.
+
 No multiplication is fused with an addition ("contract"): a point's distance from itself would not be 0, and e^A beyond
 A = 40 makes that large.
 """
@@ -52,22 +55,34 @@ def _radial(apart, a, b):
 
 
 @compiled
+def inverse_length(polar, row):
+    """1/‖p‖ of a stored point, from (N, 4) or (N,)."""
+    if polar.ndim == 1:
+        return polar[row]
+    return polar[row, 0]
+
+
+@compiled
 def spread(x, x_polar, points, polar, row):
     """sinh²(δ/2)/SCALE² between direction x (D,) in float64 with its polar row, and a stored point."""
-    scale, square = polar[row, 0], 0.0
+    scale, square = inverse_length(polar, row), 0.0
     for i in range(x.shape[0]):
         apart = x[i] - points[row, i] * scale
         square += apart * apart
+    if polar.ndim == 1:
+        return square
     return _radial(x_polar[1] - polar[row, 1], x_polar[2], polar[row, 2]) + x_polar[3] * polar[row, 3] * square
 
 
 @compiled
 def between(points, polar, a, b):
     """sinh²(δ/2)/SCALE² between two stored points."""
-    scale, other, square = polar[a, 0], polar[b, 0], 0.0
+    scale, other, square = inverse_length(polar, a), inverse_length(polar, b), 0.0
     for i in range(points.shape[1]):
         apart = points[a, i] * scale - points[b, i] * other
         square += apart * apart
+    if polar.ndim == 1:
+        return square
     return _radial(polar[a, 1] - polar[b, 1], polar[a, 2], polar[b, 2]) + polar[a, 3] * polar[b, 3] * square
 
 
@@ -97,6 +112,23 @@ def scan(x, x_polar, points, polar, wanted, near, rows):
                 at = insert(near[i], rows[i], sizes[i], spread(x[i], x_polar[i], points, polar, row), row)
                 if at >= 0 and sizes[i] < near.shape[1]:
                     sizes[i] += 1
+
+
+@compiled
+def merge(x, x_polar, points, polar, others, near, rows):
+    """Put other rows (Q, M), of which those below 0 are none, into the ascending lists of each query, once each."""
+    for i in range(len(x)):
+        size = 0
+        while size < rows.shape[1] and rows[i, size] >= 0:
+            size += 1
+        for other in others[i]:
+            known = other < 0
+            for j in range(size):
+                known = known or rows[i, j] == other
+            if not known:
+                at = insert(near[i], rows[i], size, spread(x[i], x_polar[i], points, polar, other), other)
+                if at >= 0 and size < rows.shape[1]:
+                    size += 1
 
 
 def shared(count: int, work: Callable[[int, int], None], threads: int | None) -> None:

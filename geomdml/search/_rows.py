@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from geomdml.search._graph import LINKS, Links
+from geomdml.search._graph import FEWER, LINKS, Links
 
-VERSION = 2
-_GRAPH = ("to", "degree")  # which have no rows where there is no graph
+VERSION = 3
+_LENGTHS = {"to": "degree", "degree": "degree", "ray_to": "ray_degree", "ray_degree": "ray_degree"}  # others: "ids"
 _MOST = 2**16  # bytes of index.json
 _BLOCK = 2**20  # rows, or bytes, that are looked at at a time
 
@@ -29,6 +29,8 @@ class Rows:
     alive: np.ndarray  # (N,) bool
     to: np.ndarray  # (N, LINKS) int32, of the graph; (0, LINKS) without one
     degree: np.ndarray  # (N,) int32, how many of them
+    ray_to: np.ndarray  # (N, FEWER) int32, of the graph by direction alone; (0, FEWER) without one
+    ray_degree: np.ndarray  # (N,) int32
 
     @classmethod
     def empty(cls, dim: int) -> "Rows":
@@ -38,18 +40,18 @@ class Rows:
     def links(self) -> Links:
         return Links(self.to, self.degree)
 
-    def with_room(self, size: int, graph: bool) -> "Rows":
+    @property
+    def rays(self) -> Links:
+        return Links(self.ray_to, self.ray_degree)
+
+    def with_room(self, size: int, graph: bool, rays: bool) -> "Rows":
         """These rows, copied where there is no room for so many."""
         most = max(size, len(self.ids) * 3 // 2) if size > len(self.ids) else len(self.ids)
-        if most == len(self.ids) and (len(self.degree) == most or not graph):
+        wanted = {name: most for name, _ in self._arrays()}
+        wanted |= {"to": most * graph, "degree": most * graph, "ray_to": most * rays, "ray_degree": most * rays}
+        if all(len(array) == wanted[name] for name, array in self._arrays()):
             return self
-        return Rows(
-            self.size,
-            *(
-                _longer(array[: self.size], most if graph or name not in _GRAPH else 0)
-                for name, array in self._arrays()
-            ),
-        )
+        return Rows(self.size, *(_longer(array[: self.size], wanted[name]) for name, array in self._arrays()))
 
     def write(self, folder: Path, about: dict[str, Any]) -> None:
         """Each file takes its place when it is whole, so that who has an older one mapped goes on reading it."""
@@ -87,7 +89,7 @@ class Rows:
             arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names}
             digests = about.pop("sha256")
             for name, (shape, kind) in _kinds(about["dim"]).items():
-                array, length = arrays[name], len(arrays["degree" if name in _GRAPH else "ids"])
+                array, length = arrays[name], len(arrays[_LENGTHS.get(name, "ids")])
                 if array.dtype != kind or array.shape != (length, *shape):
                     raise ValueError(f"{name}.npy has {array.dtype} {array.shape}; expected {kind} {(length, *shape)}")
                 if not mmap and _digest(folder / f"{name}.npy") != digests[name]:
@@ -101,12 +103,13 @@ class Rows:
         return rows, about
 
     def _check_links(self) -> None:
-        if len(self.degree) not in (0, self.size):
-            raise ValueError(f"links of {len(self.degree)} points of {self.size}")
-        for start in range(0, len(self.degree), _BLOCK):
-            to, degree = self.to[start : start + _BLOCK], self.degree[start : start + _BLOCK]
-            if to.min() < 0 or to.max() >= self.size or degree.min() < 0 or degree.max() > LINKS:
-                raise ValueError("links to rows that are not there")
+        for to, degree in (self.links, self.rays):
+            if len(degree) not in (0, self.size):
+                raise ValueError(f"links of {len(degree)} points of {self.size}")
+            for start in range(0, len(degree), _BLOCK):
+                some, many = to[start : start + _BLOCK], degree[start : start + _BLOCK]
+                if some.min() < 0 or some.max() >= self.size or many.min() < 0 or many.max() > to.shape[1]:
+                    raise ValueError("links to rows that are not there")
 
     def _arrays(self) -> list[tuple[str, np.ndarray]]:
         return [(field.name, getattr(self, field.name)) for field in fields(self)[1:]]
@@ -122,6 +125,8 @@ def _kinds(dim: int) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
         "alive": ((), np.dtype("?")),
         "to": ((LINKS,), np.dtype("<i4")),
         "degree": ((), np.dtype("<i4")),
+        "ray_to": ((FEWER,), np.dtype("<i4")),
+        "ray_degree": ((), np.dtype("<i4")),
     }
 
 

@@ -24,6 +24,8 @@ __all__ = ["HyperbolicIndex", "Kind", "MOVED", "SMALL"]
 Kind = Literal["auto", "flat", "graph"]
 SMALL = 10_000  # points up to which "auto" compares with all
 MOVED = 0.01  # unit-curvature distance by which float32 may move a point before a warning
+SHELL = 1.01  # largest ratio of radii up to which the graph of directions is not needed
+_ASIDE = 4  # the walk by direction keeps a fourth of the points in view
 _SPARE = 32  # points beyond the k-th that are put in order by id where distances are equal
 _WORTH = 20  # points that a walk looks at for each it has in view
 _BATCH = 2**22  # numbers of points, or of candidates, at a time
@@ -33,7 +35,8 @@ class HyperbolicIndex:
     """Nearest neighbours in hyperbolic space, by its own distance in float64: as good at any radius.
 
     - "flat" compares with all points: exact.
-    - "graph" walks a graph of near neighbours: approximate, and hundreds of times faster where there are many points.
+    - "graph" walks a graph of near neighbours, and where radii differ one of near directions: approximate, and hundreds
+      of times faster where there are many points.
     - "auto" is "flat" up to 10,000 points and "graph" beyond.
 
     Points are kept as float32. Float64 points that this would move by more than 0.01/√c are warned of: far out even
@@ -87,6 +90,11 @@ class HyperbolicIndex:
         """Whether a search walks a graph."""
         return len(self._rows.degree) > 0
 
+    @property
+    def has_rays(self) -> bool:
+        """Whether a search also walks a graph of directions: where radii differ, those near the origin hide others."""
+        return len(self._rows.ray_degree) > 0
+
     def add(
         self,
         points: Float[Tensor, "N D"] | np.ndarray,
@@ -108,7 +116,8 @@ class HyperbolicIndex:
             raise ValueError("the index is memory-mapped, and only read; load it without mmap to add to it")
         at_a_time = max(1, _BATCH // self.dim)
         blocks = [slice(i, min(i + at_a_time, len(points))) for i in range(0, len(points), at_a_time)]
-        moved = max((self._moved(points[block]) for block in blocks), default=0.0)  # before anything is changed
+        told = [self._told(points[block]) for block in blocks]  # before anything is changed
+        moved = max((moved for moved, _ in told), default=0.0)
         if moved > MOVED:
             warnings.warn(
                 f"kept as float32, points move by up to {moved:.3g}/√c, so far out are they; their neighbours are "
@@ -120,8 +129,10 @@ class HyperbolicIndex:
             new_ids = self._new_ids(len(points), ids)
             old, new = self._rows.size, self._rows.size + len(points)
             graph = self.has_graph or self.kind == "graph" or (self.kind == "auto" and new > SMALL)
-            linked = old if self.has_graph else 0
-            rows = self._rows.with_room(new, graph)
+            radii = np.concatenate([np.log1p(self._rows.polar[:old, 1]), *(A for _, A in told)])
+            rays = self.has_rays or (graph and radii.max(initial=0.0) > SHELL * radii.min(initial=np.inf))
+            linked, aimed = (old * has for has in (self.has_graph, self.has_rays))
+            rows = self._rows.with_room(new, graph, rays)
             for block in blocks:
                 some = self._tensor(points[block])
                 place = slice(old + block.start, old + block.stop)
@@ -129,6 +140,8 @@ class HyperbolicIndex:
             rows.ids[old:new], rows.labels[old:new] = new_ids, new_labels
             if graph:
                 self._kernels.link(rows.points, rows.polar, rows.links, linked, new, self.threads)
+            if rays:
+                self._kernels.link(rows.points, rows.polar[:, 0], rows.rays, aimed, new, self.threads)
             rows.alive[old:new] = True
             rows.size = new
             self._rows = rows
@@ -236,9 +249,13 @@ class HyperbolicIndex:
 
         def walk(low: int, high: int) -> None:
             part = slice(low, high)
-            self._kernels.walk(
-                x[part], polar[part], rows.points, rows.polar, rows.links, len(among), near[part], found[part]
-            )
+            some = x[part], polar[part], rows.points
+            self._kernels.walk(*some, rows.polar, rows.links, len(among), near[part], found[part])
+            if len(rows.ray_degree):
+                aside = high - low, max(1, width // _ASIDE)
+                apart, aimed = np.empty(aside), np.empty(aside, np.int32)
+                self._kernels.walk(*some, rows.polar[:, 0], rows.rays, len(among), apart, aimed)
+                self._kernels.merge(*some, rows.polar, aimed, near[part], found[part])
 
         if walks:
             self._kernels.shared(len(x), walk, self.threads)
@@ -278,11 +295,12 @@ class HyperbolicIndex:
         return Neighbours(pad(distances[:, :k], (0, missing), value=torch.inf), pad(ids[:, :k], (0, missing), value=-1))
 
     def _without_removed(self, rows: "Rows", left: np.ndarray) -> "Rows":
-        to, degree = rows.to[:0].copy(), rows.degree[:0].copy()
-        if len(rows.degree):
-            to, degree = self._kernels.without(rows.points, rows.polar, rows.links, left, self.threads)
+        links, rays = (
+            self._kernels.without(rows.points, polar, links, left, self.threads)
+            for polar, links in ((rows.polar, rows.links), (rows.polar[:, 0], rows.rays))
+        )
         kept = (array[: rows.size][left] for array in (rows.points, rows.polar, rows.ids, rows.labels))
-        return self._kernels.Rows(int(left.sum()), *kept, np.ones(int(left.sum()), bool), to, degree)
+        return self._kernels.Rows(int(left.sum()), *kept, np.ones(int(left.sum()), bool), *links, *rays)
 
     # ---- what may come in
 
@@ -298,13 +316,14 @@ class HyperbolicIndex:
         checks.finite(points=tensor)
         return tensor
 
-    def _moved(self, points: Tensor | np.ndarray) -> float:
-        """The largest unit-curvature distance by which float32 moves these points."""
+    def _told(self, points: Tensor | np.ndarray) -> tuple[float, np.ndarray]:
+        """The largest unit-curvature distance by which float32 moves these points, and the range of their A."""
         given = self._checked(points)
-        self._radii(given.float())
+        A = self._radii(given.float())
+        ends = np.array([A.min(), A.max()]) if len(A) else A
         if given.dtype != torch.float64 or not len(given):
-            return 0.0
-        return float(self.space.dist(given, given.float().double()).max()) * self.space.curvature**0.5
+            return 0.0, ends
+        return float(self.space.dist(given, given.float().double()).max()) * self.space.curvature**0.5, ends
 
     def _radii(self, points: Tensor) -> np.ndarray:
         """A = 2√c‖u‖ of each."""

@@ -181,6 +181,50 @@ def test_no_radius_loses_neighbours(kind, A: float):
     assert (distances[:, 0] == 0).float().mean() >= (1 if kind == "flat" else 0.99)
 
 
+def thrown_out(count: int, dim: int) -> torch.Tensor:
+    """Radii as training leaves them: half of all beyond A = 165, the farthest at 468."""
+    draw = torch.Generator().manual_seed(4)
+    centres = torch.randn(50, dim, generator=draw, dtype=torch.float64).repeat(count // 50, 1)
+    direction = torch.nn.functional.normalize(centres + 0.4 * torch.randn(centres.shape, generator=draw).double())
+    return (468 / (2 * 0.5**0.5) * torch.rand(len(centres), 1, generator=draw) ** 1.5 * direction).float()
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+@pytest.mark.parametrize("dim", [5, 10])
+def test_points_thrown_far_out_find_themselves_and_what_is_near(tmp_path, monkeypatch, dim: int, mmap: bool):
+    """Few near the origin are near to all, and cannot link back to all: of the first, the graph by distance finds 0.86."""
+    monkeypatch.setattr(index, "_WORTH", 1)  # the graphs are walked however few are allowed
+    x, space = thrown_out(3000, dim), Hyperbolic(0.5)
+    built, flat = HyperbolicIndex(space, dim, kind="graph"), HyperbolicIndex(space, dim, kind="flat")
+    built.add(x[:2000])
+    built.add(x[2000:])
+    flat.add(x)
+    for gone in (torch.arange(100), torch.arange(100, 900)):  # passed over, then left out
+        built.remove(gone)
+        flat.remove(gone)
+    built.save(tmp_path)
+    built = HyperbolicIndex.load(tmp_path, mmap=mmap)
+    assert built.has_rays
+    stored, unseen = x[900:], 0.7 * x[900:] + 0.3 * x[900:].flip(0)
+    even = torch.arange(0, 3000, 2)
+    for query, least, among in ((stored, 0.999, {}), (unseen, 0.98, {}), (x[900::2], 0.999, {"ids": even})):
+        found, exact = (each.search(query, 10, **among).distances for each in (built, flat))
+        near = torch.isclose(found, exact, rtol=1e-6)
+        assert near[:, 0].float().mean() >= least and near.float().mean() >= 0.98
+
+
+def test_directions_have_a_graph_where_radii_differ():
+    x = torch.nn.functional.normalize(points(600))
+    built = HyperbolicIndex(Hyperbolic(0.5), 8, kind="graph")
+    built.add(x[:300])
+    assert built.has_graph and not built.has_rays
+    built.add(1.5 * x[300:])
+    assert built.has_rays and (built.search(x[:300], 1).indices[:, 0] == torch.arange(300)).all()
+    flat = HyperbolicIndex(Hyperbolic(0.5), 8, kind="flat")
+    flat.add(points(600))
+    assert not flat.has_rays
+
+
 def test_what_float32_moves_is_warned_of():
     built = HyperbolicIndex(Hyperbolic(0.5), 3)
     built.add(tree(4, 8.0))
@@ -217,7 +261,7 @@ def test_removal_frees_memory_and_the_rest_is_found(kind):
     built.remove(torch.arange(400))
     assert len(built._rows.ids) >= 2000 and len(built) == 1600
     built.remove(torch.arange(400, 1200))
-    assert all(len(array) == 800 * (built.has_graph or len(array) > 0) for _, array in built._rows._arrays())
+    assert all(len(array) in (800, 800 * built.has_graph) for _, array in built._rows._arrays())
     expected = 1200 + knn(x, x[1200:], 10, space=space).indices
     assert recall(built.search(x, 10).indices, expected) >= (1 if kind == "flat" else 0.99)
     built.add(x[:400], ids=torch.arange(400))
@@ -258,10 +302,10 @@ def test_searches_go_on_while_points_come_and_go():
     assert not wrong
 
 
-def broken_links(folder) -> None:
-    to = np.load(folder / "to.npy")
+def broken_links(folder, name: str) -> None:
+    to = np.load(folder / name)
     to[3, 0] = 10**6
-    np.save(folder / "to.npy", to)
+    np.save(folder / name, to)
 
 
 @pytest.mark.parametrize("mmap", [False, True])
@@ -278,7 +322,11 @@ def broken_links(folder) -> None:
         (lambda f: (f / "index.json").write_text("[" * 70000), "holds no index"),
         (lambda f: (f / "index.json").write_text("[]"), "holds no index"),
         (lambda f: (f / "to.npy").write_bytes((f / "to.npy").read_bytes()[:-9]), "holds no index"),
-        (broken_links, "was changed after it was written|links to rows that are not there"),
+        *(
+            (lambda f, name=name: broken_links(f, name), "was changed after it was written|links to rows that are not")
+            for name in ("to.npy", "ray_to.npy")
+        ),
+        (lambda f: np.save(f / "ray_degree.npy", np.zeros(50, "<i4")[:7]), r"ray_to.npy has int32 \(50, 24\)"),
     ],
 )
 def test_a_changed_folder_is_refused(tmp_path, mmap: bool, change, message: str):
