@@ -19,7 +19,7 @@ from geomdml.spaces import Hyperbolic
 if TYPE_CHECKING:
     from geomdml.search._rows import Rows
 
-__all__ = ["HyperbolicIndex", "Kind", "MOVED", "SMALL"]
+__all__ = ["HyperbolicIndex", "Kind", "MOVED", "SHELL", "SMALL"]
 
 Kind = Literal["auto", "flat", "graph"]
 SMALL = 10_000  # points up to which "auto" compares with all

@@ -192,7 +192,7 @@ def thrown_out(count: int, dim: int) -> torch.Tensor:
 @pytest.mark.parametrize("mmap", [False, True])
 @pytest.mark.parametrize("dim", [5, 10])
 def test_points_thrown_far_out_find_themselves_and_what_is_near(tmp_path, monkeypatch, dim: int, mmap: bool):
-    """Few near the origin are near to all, and cannot link back to all: of the first, the graph by distance finds 0.86."""
+    """Few near the origin are near to all, and cannot link back to all: by distance alone 0.86 find themselves."""
     monkeypatch.setattr(index, "_WORTH", 1)  # the graphs are walked however few are allowed
     x, space = thrown_out(3000, dim), Hyperbolic(0.5)
     built, flat = HyperbolicIndex(space, dim, kind="graph"), HyperbolicIndex(space, dim, kind="flat")
