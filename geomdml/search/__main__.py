@@ -17,10 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from geomdml.search.index import SMALL, HyperbolicIndex
+from geomdml.search.index import SMALL, SPARE, HyperbolicIndex
 from geomdml.spaces import Hyperbolic
 
-_EFFORTS = (16, 32, 64, 128, 256, 512)
+_EFFORTS = (0, 64, 128, 256, 512)  # 0: the least, for what is asked for is in view anyway
+_ENOUGH = 0.95  # of the true neighbours
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -46,6 +47,7 @@ def main(args: Sequence[str] | None = None) -> None:
     for command in (query, bench):
         command.add_argument("--k", type=int, default=10)
     bench.add_argument("--queries", type=int, default=500, help="points that ask, drawn from the file")
+    bench.add_argument("--unseen", action="store_true", help="leave these out of the index, as new queries are")
     for command in (build, query, bench):
         command.add_argument("--vectors", help="name of the points' tensor or column; not needed where there is one")
         command.add_argument("--threads", type=int)
@@ -84,7 +86,11 @@ def _query(chosen: argparse.Namespace) -> None:
 def _bench(chosen: argparse.Namespace) -> None:
     points, space = read(chosen.file, chosen.vectors), Hyperbolic(chosen.c, chart=chosen.chart)
     draw = torch.Generator().manual_seed(0)
-    query = points[torch.randperm(len(points), generator=draw)[: chosen.queries]]
+    if chosen.queries < 1 or chosen.k < 1 or len(points) <= chosen.queries * chosen.unseen:
+        raise ValueError(f"--queries {chosen.queries} --k {chosen.k}; expected at least 1, and fewer than points")
+    asking, others = torch.randperm(len(points), generator=draw).tensor_split([chosen.queries])
+    query = points[asking]
+    points = points[others.sort().values] if chosen.unseen else points
     rows: list[tuple[str, int, float, float]] = []
     true = None
     for kind in ("flat", "graph"):
@@ -93,7 +99,8 @@ def _bench(chosen: argparse.Namespace) -> None:
         index.add(points)
         print(f"{kind}: built in {time.perf_counter() - start:.1f} s")
         index.search(query[:1], chosen.k)
-        for effort in _EFFORTS if kind == "graph" else (1,):
+        least = chosen.k + SPARE
+        for effort in sorted({max(effort, least) for effort in _EFFORTS}) if kind == "graph" else (1,):
             start = time.perf_counter()
             distances = index.search(query, chosen.k, effort=effort).distances
             rate = len(query) / (time.perf_counter() - start)
@@ -104,7 +111,9 @@ def _bench(chosen: argparse.Namespace) -> None:
     chosen.out.mkdir(parents=True, exist_ok=True)
     lines = ["kind,effort,recall,queries_per_second", *(f"{k},{e},{r},{q}" for k, e, r, q in rows)]
     (chosen.out / "search.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    _plot(rows, chosen.k, chosen.out / "search.png")
+    threads = chosen.threads or torch.get_num_threads()
+    of = f"{len(points):,} points in {points.shape[1]} dimensions, {threads} thread{'s' * (threads > 1)}"
+    _plot(rows, chosen.k, of, chosen.out / "search.png")
     print(advice(rows, len(points)))
 
 
@@ -115,10 +124,10 @@ def advice(rows: Sequence[tuple[str, int, float, float]], count: int) -> str:
     'use kind="graph" with effort=64: recall 0.970 at 40 × the queries a second of exact search'
     """
     exact = rows[0][3]
-    good = [(rate, effort, recall) for kind, effort, recall, rate in rows if kind == "graph" and recall >= 0.95]
+    good = [(rate, effort, recall) for kind, effort, recall, rate in rows if kind == "graph" and recall >= _ENOUGH]
     if good and max(good)[0] > exact:
         rate, effort, recall = max(good)
-        times = f"{rate / exact:.0f} × the queries a second of exact search"
+        times = f"{rate / exact:.{0 if rate > 10 * exact else 1}f} × the queries a second of exact search"
         return f'use kind="graph" with effort={effort}: recall {recall:.3f} at {times}'
     reason = "the graph is no faster here" if good else "the graph finds less than 95 % up to effort 512"
     return f'use kind="flat", which is exact: {reason}' + (" (few points)" if count <= SMALL else "")
@@ -184,18 +193,35 @@ def _columns(path: Path) -> dict[str, Any]:
     return {name: lambda name=name: tensor(name) for name in two}
 
 
-def _plot(rows: Sequence[tuple[str, int, float, float]], k: int, path: Path) -> None:
-    """Recall against queries a second; without matplotlib there is none."""
+def _plot(rows: Sequence[tuple[str, int, float, float]], k: int, title: str, path: Path) -> None:
+    """Recall against queries a second, each point of the graph with its effort; without matplotlib there is none."""
     try:
         from matplotlib.figure import Figure
+        from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
     except ModuleNotFoundError:
         return
     figure = Figure(figsize=(5, 3.5), layout="constrained")
     axes = figure.subplots()
     for kind in ("flat", "graph"):
         some = [row for row in rows if row[0] == kind]
-        axes.semilogy([row[2] for row in some], [row[3] for row in some], "o-", label=kind)
-    axes.set(xlabel=f"recall@{k}", ylabel="queries a second")
+        axes.semilogy(
+            [row[2] for row in some],
+            [row[3] for row in some],
+            "o-",
+            label=f"{kind}, by effort" if kind == "graph" else kind,
+        )
+        for _, effort, recall, rate in some * (kind == "graph"):
+            axes.annotate(
+                str(effort), (recall, rate), xytext=(-6, -6), textcoords="offset points", ha="right", va="top"
+            )
+    least = min(_ENOUGH, *(row[2] for row in rows))
+    axes.axvline(_ENOUGH, color="grey", linestyle=":", linewidth=1)
+    axes.set(xlabel=f"recall@{k}", ylabel="queries a second", title=title, xlim=(least - 0.15 * (1 - least), 1.005))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.margins(y=0.12)
+    axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=150)
 

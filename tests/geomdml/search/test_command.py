@@ -31,12 +31,14 @@ def test_build_and_query(tmp_path, capsys, points):
         assert found == (2 * odd + 1).tolist()
 
 
-def test_bench(tmp_path, capsys, points):
+@pytest.mark.parametrize("unseen", [[], ["--unseen"]])
+def test_bench(tmp_path, capsys, points, unseen):
     save_file({"H": points}, tmp_path / "e.safetensors")
-    main(["bench", str(tmp_path / "e.safetensors"), "--out", str(tmp_path / "out"), "--queries", "20"])
+    main(["bench", str(tmp_path / "e.safetensors"), "--out", str(tmp_path / "out"), "--queries", "20", *unseen])
     assert _lines(capsys)[-1].startswith("use kind=")
     header, *rows = (tmp_path / "out" / "search.csv").read_text().splitlines()
-    assert header == "kind,effort,recall,queries_per_second" and len(rows) == 7
+    assert header == "kind,effort,recall,queries_per_second" and len(rows) == 6
+    assert [int(row.split(",")[1]) for row in rows] == [1, 42, 64, 128, 256, 512]
     assert rows[0].startswith("flat,1,1.0,") and (tmp_path / "out" / "search.png").stat().st_size > 1000
 
 
@@ -59,6 +61,7 @@ def test_a_mistake_ends_in_one_line(tmp_path, points):
         (["build", str(tmp_path / "two.safetensors"), "--vectors", "E", "--labels", "y", *out], "no such tensor"),
         (["build", str(tmp_path / "text.parquet"), *out], "is no Parquet file"),
         (["build", str(tmp_path / "text.txt"), *out], "neither a .parquet nor a .safetensors"),
+        (["bench", str(tmp_path / "two.safetensors"), "--vectors", "E", "--unseen", *out], "--queries 500 --k 10"),
         (["query", str(tmp_path), "--file", "x", "--rows", "1"], "index.json is missing"),
     ):
         with pytest.raises(SystemExit, match=f"error: .*{message}"):
