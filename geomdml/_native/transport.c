@@ -1,5 +1,5 @@
-/* Transport without entropy: the simplex of geomdml/transport/simplex.py, the same pivots, and potentials of
- * assignments. Plain C; Python calls it through ctypes.
+/* Transport: the simplex of geomdml/transport/simplex.py, the same pivots, potentials of assignments, and sweeps of the
+ * plain Sinkhorn iteration. Plain C; Python calls it through ctypes.
  *
  * A basis is a tree of N = n + m nodes, rows before columns, whose root is the last row. Every other node owns the arc
  * to its parent, and that arc's mass. Children are doubly linked lists, so that a subtree can be cut and turned around.
@@ -246,3 +246,36 @@ int64_t geomdml_assignment_potentials(int64_t problems, int64_t n, const double 
     free(seen);
     return !seen;
 }
+
+/* Sweeps of Sinkhorn's iteration with a kernel K (n, m): x = a/s, y = b/(Kᵀx), s = Ky, from the s that is given. The
+ * sums are in one order, wherever the memory begins. */
+#define SINKHORN_SWEEPS(NAME, REAL)                                                                                    \
+    void NAME(const REAL *K, const REAL *a, const REAL *b, REAL *x, REAL *y, REAL *s, int64_t n, int64_t m,            \
+              int64_t sweeps) {                                                                                        \
+        for (int64_t sweep = 0; sweep < sweeps; sweep++) {                                                             \
+            for (int64_t j = 0; j < m; j++)                                                                            \
+                y[j] = 0;                                                                                              \
+            for (int64_t i = 0; i < n; i++) {                                                                          \
+                REAL scale = x[i] = a[i] / s[i];                                                                       \
+                for (int64_t j = 0; j < m; j++)                                                                        \
+                    y[j] += scale * K[i * m + j];                                                                      \
+            }                                                                                                          \
+            for (int64_t j = 0; j < m; j++)                                                                            \
+                y[j] = b[j] / y[j];                                                                                    \
+            for (int64_t i = 0; i < n; i++) {                                                                          \
+                REAL sums[8] = {0}, rest = 0;                                                                          \
+                int64_t j = 0;                                                                                         \
+                for (; j + 8 <= m; j += 8)                                                                             \
+                    for (int64_t lane = 0; lane < 8; lane++)                                                           \
+                        sums[lane] += K[i * m + j + lane] * y[j + lane];                                               \
+                for (; j < m; j++)                                                                                     \
+                    rest += K[i * m + j] * y[j];                                                                       \
+                for (int64_t lane = 0; lane < 8; lane++)                                                               \
+                    rest += sums[lane];                                                                                \
+                s[i] = rest;                                                                                           \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+
+SINKHORN_SWEEPS(geomdml_sinkhorn_sweeps, double)
+SINKHORN_SWEEPS(geomdml_sinkhorn_sweeps_float, float)

@@ -1,14 +1,22 @@
-"""Transport without entropy by the kernels in C: the numbers of NumPy's simplex, without its calls for every pivot."""
+"""Transport by the kernels in C: NumPy's numbers without its calls, for every pivot and for every product."""
+
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from geomdml import _native
 from geomdml.transport.problem import Array
 
-__all__ = ["assignment_potentials", "pivoted"]
+__all__ = ["assignment_potentials", "pivoted", "sweeps_of"]
 
 _simplex = _native.declare("transport_simplex", "iiipppppppp", "i")
 _potentials = _native.declare("assignment_potentials", "iippp", "i")
+_sweeps = {
+    np.dtype(np.float64): _native.declare("sinkhorn_sweeps", "ppppppiii"),
+    np.dtype(np.float32): _native.declare("sinkhorn_sweeps_float", "ppppppiii"),
+}
+_IN_C = 2**13  # entries of a kernel, beyond which the products of NumPy's BLAS are faster
 
 
 def pivoted(priced: Array, a: Array, b: Array, tolerance: Array) -> tuple[Array, ...] | None:
@@ -34,6 +42,20 @@ def assignment_potentials(C: Array, partner: Array) -> Array | None:
     if _potentials(*partner.shape, *_addresses(C, partner, g)):
         raise MemoryError(f"exact transport of {partner.shape[1]} × {partner.shape[1]}")
     return g
+
+
+def sweeps_of(K: Array, a: Array, b: Array, x: Array, y: Array, s: Array) -> Callable[[int], None]:
+    """So many times x = a/s, y = b/(Kᵀx), s = Ky, in place, from the s that is there when it is called."""
+    if K.size <= _IN_C and K.flags.c_contiguous and _native.take():
+        return partial(_sweeps[K.dtype], *_addresses(K, a, b, x, y, s), *K.shape)
+
+    def sweeps(count: int) -> None:
+        for _ in range(count):
+            np.divide(a, s, out=x)
+            np.divide(b, x @ K, out=y)
+            np.matmul(K, y, out=s)
+
+    return sweeps
 
 
 def _addresses(*arrays: Array) -> list[int]:

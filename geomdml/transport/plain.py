@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from geomdml.transport.compiled import sweeps_of
 from geomdml.transport.problem import Problem, Solution, finite_range
 
 __all__ = ["plain"]
@@ -26,28 +27,30 @@ def plain(problem: Problem, tol: float, max_iter: int) -> tuple[Solution | None,
         return None, None, 0
     if len(problem.cost) != 1 or problem.cost.numel() > _LARGEST:
         return None, None, 0
-    C, a, b = problem.cost.numpy()[0], problem.a.numpy()[0, 0], problem.b.numpy()[0, 0]
-    eps, (lowest, highest) = problem.reg.item(), (float(x) for x in finite_range(problem.cost))
-    if not highest - lowest <= eps * _DEEPEST[problem.cost.dtype] or not (a.min() > 0 < b.min()):
+    C, a, b = problem.cost.numpy()[0], *(np.ascontiguousarray(w.numpy()[0, 0]) for w in (problem.a, problem.b))
+    eps, lowest, highest = problem.reg.item(), float(C.min()), float(C.max())
+    deepest = eps * _DEEPEST[problem.cost.dtype]
+    if highest - lowest > deepest:
+        lowest, highest = (float(x) for x in finite_range(problem.cost))
+    if not highest - lowest <= deepest or not (a.min() > 0 < b.min()):
         return None, None, 0
     K = lowest - C
     K /= eps
     np.exp(K, out=K)
-    mass, before, looked = a.sum(), math.inf, 0
-    s = K @ b
-    for n in range(1, max_iter + 1):
-        x = a / s
-        y = b / (x @ K)
-        s = K @ y
-        if n % _LOOKS and n < max_iter:
-            continue
+    mass, before, n = a.sum(), math.inf, 0
+    x, y, s = np.empty_like(a), np.empty_like(b), K @ b
+    sweeps = sweeps_of(K, a, b, x, y, s)
+    while True:
+        count = min(_LOOKS, max_iter - n)
+        sweeps(count)
+        n += count
         error = float(np.abs(x * s - a).sum() / mass)
         if error <= tol or not error < math.inf:
             break
-        to_come = math.log(error / tol) * (n - looked) / max(math.log(before / error), 1e-9)
+        to_come = math.log(error / tol) * count / max(math.log(before / error), 1e-9)
         if n == max_iter or to_come > _SWEEPS:
             return None, torch.from_numpy(eps * np.log(y)).view_as(problem.b), n
-        before, looked = error, n
+        before = error
     if not (error <= tol and x.min() > 0 < y.min()):  # weights next to nothing
         return None, None, n
     K *= y
