@@ -67,3 +67,10 @@ def test_formulas_names_and_examples(site: Path) -> None:
     assert '<span class="gp">&gt;&gt;&gt; </span>' in losses  # examples are code
     link = r'<a class="autorefs[^>]*transport.html#geomdml.metric_matrix.importance_weights"[^>]*><code>'
     assert re.search(link, losses)
+
+
+def test_lists_and_tables_are_seen_as_such(site: Path) -> None:
+    """Without an empty line before it a list or a table is read as a part of the paragraph."""
+    for page in site.glob("**/*.html"):
+        lost = re.search(r"<p>(?:(?!</p>).)*\n(?:- |\d+\. |\|)", page.read_text("utf-8"), flags=re.S)
+        assert not lost, f"{page.relative_to(site)}: {lost and lost[0]}"

@@ -1,9 +1,9 @@
-"""What the reference shows of a docstring: examples as code, and no attribute that is the class's own business."""
+"""What the reference shows of a docstring: examples and the fields of a tuple as code, and of a class what is public."""
 
 import re
 from typing import Any
 
-from griffe import Class, Extension, Object
+from griffe import Class, Docstring, Extension, Object
 
 EXAMPLE = re.compile(r"^>>> .*?(?=^\s*$|\Z)", flags=re.M | re.S)
 
@@ -14,6 +14,12 @@ class Docstrings(Extension):
             obj.docstring.value = EXAMPLE.sub(r"```pycon\n\g<0>\n```", obj.docstring.value)
 
     def on_class_members(self, *, cls: Class, **_: Any) -> None:
-        for name, attribute in list(cls.attributes.items()):
-            if not attribute.docstring and attribute.annotation is None:
+        """Attributes without a word about them are the class's own business; fields of a tuple are told together."""
+        fields = {name: field for name, field in cls.attributes.items() if not field.docstring}
+        if "NamedTuple" in map(str, cls.bases):
+            lines = "\n".join(f"    {name}: {field.annotation}" for name, field in fields.items() if field.annotation)
+            text = cls.docstring.value if cls.docstring else ""
+            cls.docstring = Docstring(f"{text}\n\n```python\nclass {cls.name}(NamedTuple):\n{lines}\n```", parent=cls)
+        for name, field in fields.items():
+            if field.annotation is None or "NamedTuple" in map(str, cls.bases):
                 cls.del_member(name)
