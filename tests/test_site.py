@@ -47,7 +47,12 @@ def test_the_reference_has_every_public_name_once(site: Path) -> None:
         if str(name) in module.all_members  # others are imported when asked for, and offered where they are defined
         if not module[str(name)].is_module
     }
-    found = [name for page in site.glob("reference/*.html") for name in HEADING.findall(page.read_text("utf-8"))]
+    found = [
+        name
+        for page in site.glob("reference/*.html")
+        for name in HEADING.findall(page.read_text("utf-8"))
+        if name != "geomdml"
+    ]
     listed = Counter(package[name.removeprefix("geomdml.")].canonical_path for name in found)
     assert len(offered) > 400
     assert not offered - set(listed), "a page of docs/reference/ should list these, or their module"

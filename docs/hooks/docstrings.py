@@ -1,4 +1,4 @@
-"""What the reference shows of a docstring: examples and the fields of a tuple as code, and of a class what is public."""
+"""What the reference shows of a docstring: examples and the fields of a tuple as code, what is public of a class."""
 
 import re
 from typing import Any
