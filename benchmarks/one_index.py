@@ -1,20 +1,25 @@
 """One way to find neighbours on one set of points, `python -m benchmarks.one_index JSON`; for `benchmarks.index`."""
 
 import json
+import os
+import statistics
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from benchmarks.measuring import forget_peak, peak, yield_memory_first
+from geomdml.sampling import tree_like
 from geomdml.search import HyperbolicIndex, knn
 from geomdml.spaces import Chart, Hyperbolic
 
 COUNTS = (1, 10, 100)  # of the nearest that are asked for
+EXACT = ("knn", "flat", "faiss flat, lifted")  # which are asked fewer queries
 Search = Callable[[Tensor, int, int], Tensor]  # queries, k and effort to rows of candidates, −1 where there are none
 
 
@@ -31,27 +36,41 @@ def clusters(count: int, dim: int, intrinsic: int, c: float, seed: int, farthest
     return made
 
 
-def load(data: str, queries: int, count: int, dim: int) -> tuple[Tensor, Tensor, float]:
-    """Points, queries and c: "balls:DIM" (all nouns of WordNet), "clusters:INTRINSIC", or a checkpoint."""
+def tree(count: int, dim: int) -> Tensor:
+    """A tree in which each node has one of those before it for parent, at 4 from it (`tree_like`), c = 1."""
+    draw = torch.Generator().manual_seed(1)
+    above = (torch.rand(count, generator=draw, dtype=torch.float64) * torch.arange(count)).long()
+    above[0] = -1
+    return tree_like(above, dim, edge=4.0, c=1.0, dtype=torch.float64, generator=draw).float()
+
+
+def load(data: str, queries: int, count: int, dim: int, unseen: bool) -> tuple[Tensor, Tensor, float]:
+    """Points, queries and c: "balls:DIM" (all nouns of WordNet), "tree:DIM", "clusters:INTRINSIC", or a checkpoint.
+
+    Queries are among the points, but for clusters, or where `unseen` takes them out.
+    """
     kind, _, number = data.partition(":")
     if kind == "clusters":
         drawn = [clusters(n, dim, int(number), 0.5, seed) for n, seed in ((count, 1), (queries, 2))]
         return drawn[0], drawn[1], 0.5
+    c = 1.0
     if kind == "balls":
         from apps.datasets.taxonomies import wordnet
         from geomdml.hierarchy import nested_balls
 
         nouns = wordnet.load("nouns")
-        points, c = nested_balls(nouns.edges, int(number), count=len(nouns), c=1.0).float(), 1.0
+        points = nested_balls(nouns.edges, int(number), count=len(nouns), c=c).float()
+    elif kind == "tree":
+        points = tree(count, int(number))
     else:
         from apps.taxonomy.model import TaxonomyEmbedding
         from apps.training.restore import restore
 
         model = restore(Path(data), TaxonomyEmbedding)[0]
         assert isinstance(model.space, Hyperbolic)
-        points, c = model.space.to("tangent", model.embeddings), model.space.curvature
-    chosen = torch.randperm(len(points), generator=torch.Generator().manual_seed(1))[:queries]
-    return points, points[chosen], c
+        points, c = model.space.to("tangent", model.embeddings).detach(), model.space.curvature
+    chosen, others = torch.randperm(len(points), generator=torch.Generator().manual_seed(1)).tensor_split([queries])
+    return points[others] if unseen else points, points[chosen], c
 
 
 def ours(kind: Any) -> Callable[..., Search]:
@@ -133,39 +152,69 @@ def ranked(query: Tensor, points: Tensor, rows: Tensor, k: int, c: float) -> Ten
     return torch.nn.functional.pad(distances, (0, missing), value=torch.inf).sort(dim=1).values[:, :k]
 
 
-def asked(way: str, data: str, queries: int, count: int, dim: int, efforts: list[int], threads: int) -> dict[str, Any]:
+def flat_index(points: Tensor, c: float, threads: int) -> HyperbolicIndex:
+    index = HyperbolicIndex(Hyperbolic(c), points.shape[1], kind="flat", threads=threads)
+    index.add(points)
+    return index
+
+
+def truth(path: str, threads: int, **data: Any) -> dict[str, Any]:
+    """Write the true distances (Q, 100); say what the points are."""
+    torch.set_num_threads(threads)
+    points, query, c = load(**data)
+    np.save(path, flat_index(points, c, threads).search(query, max(COUNTS)).distances.numpy())
+    A = 2 * c**0.5 * points.double().norm(dim=1)
+    return {"points": len(points), "dim": points.shape[1], "median A": float(A.median()), "largest A": float(A.max())}
+
+
+def clocked(step: Callable[[], Tensor]) -> tuple[Tensor, float, float]:
+    """What it gives, and its seconds of wall and of processor time."""
+    start, processor = time.perf_counter(), time.process_time()
+    result = step()
+    return result, time.perf_counter() - start, time.process_time() - processor
+
+
+def asked(way: str, path: str, efforts: list[int], threads: int, **data: Any) -> dict[str, Any]:
     """Seconds to build, bytes added; for each effort and k, recall and queries a second of wall and of processor time.
 
     Found is what is as near as the k-th true neighbour: where distances are equal, as in trees, any of them will do.
+    In turn with each search our exact index is asked for 10; "times" is how many times its queries a second of
+    processor time a way has, the median of three turns.
     """
     torch.set_num_threads(threads)
-    points, query, c = load(data, queries, count, dim)
-    if way == "knn":
-        query = query[: max(10, 2_000_000 // len(points))]
+    points, query, c = load(**data)
+    true, few = torch.from_numpy(np.load(path)), max(10, 10_000_000 // len(points))
+    given = query[:few] if way in EXACT else query
     ours("graph")(points[:300], c, threads)(points[:1], 1, 16)  # compiled before the clock runs
     before, start, processor = forget_peak("cpu"), time.perf_counter(), time.process_time()
     search = WAYS[way](points, c, threads)
     built = {"seconds": time.perf_counter() - start, "processor": time.process_time() - processor}
     built["bytes"] = peak("cpu") - before
-    truth = HyperbolicIndex(Hyperbolic(c), points.shape[1], kind="flat", threads=threads)
-    truth.add(points)
-    true = truth.search(query, max(COUNTS)).distances
+    flat = flat_index(points, c, threads)
     found = []
     for effort in efforts:
         for k in COUNTS:
-            search(query[:2], k, effort)
-            start, processor = time.perf_counter(), time.process_time()
-            rows = search(query, k, effort)
-            own = way in ("knn", "flat", "graph")  # ranked already
-            nearest = None if own else ranked(query, points, rows, k, c)
-            seconds, processor = time.perf_counter() - start, time.process_time() - processor
-            nearest = ranked(query, points, rows, k, c) if nearest is None else nearest
-            recall = float((nearest <= true[:, k - 1 : k] * (1 + 1e-6) + 1e-9).double().mean())
-            rates = {"rate": len(query) / seconds, "own_rate": len(query) / processor}
-            found.append({"effort": effort, "k": k, "recall": recall, **rates})
-    return {**built, "found": found}
+
+            def step(k: int = k, effort: int = effort) -> Tensor:
+                rows = search(given, k, effort)
+                return rows if way in ("knn", "flat", "graph") else ranked(given, points, rows, k, c)
+
+            search(given[:2], k, effort)
+            turns = []
+            for _ in range(3):
+                exact = clocked(lambda: flat.search(query[:few], 10).distances)[2] / min(few, len(query))
+                result, *spent = clocked(step)
+                turns.append((*(len(given) / s for s in spent), exact / (spent[1] / len(given))))
+            nearest = ranked(given, points, result, k, c) if result.dtype == torch.int64 else result
+            recall = float((nearest <= true[: len(given), k - 1 : k] * (1 + 1e-6) + 1e-9).double().mean())
+            rate, own_rate, times = map(statistics.median, zip(*turns, strict=True))
+            found.append(
+                {"effort": effort, "k": k, "recall": recall, "rate": rate, "own_rate": own_rate, "times": times}
+            )
+    return {**built, "load": os.getloadavg()[0], "found": found}
 
 
 if __name__ == "__main__":
     yield_memory_first()
-    print(json.dumps(asked(**json.loads(sys.argv[1]))))
+    given = json.loads(sys.argv[1])
+    print(json.dumps(asked(**given) if "way" in given else truth(**given)))
