@@ -3,9 +3,11 @@
 import hashlib
 import json
 import os
+import re
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from geomdml.search._graph import FEWER, LINKS, Links
 VERSION = 3
 _LENGTHS = {"to": "degree", "degree": "degree", "ray_to": "ray_degree", "ray_degree": "ray_degree"}  # others: "ids"
 _MOST = 2**16  # bytes of index.json
+_SHOWN = 16  # digits of a file's SHA-256 in its name
 _BLOCK = 2**20  # rows, or bytes, that are looked at at a time
 
 
@@ -54,18 +57,25 @@ class Rows:
         return Rows(self.size, *(_longer(array[: self.size], wanted[name]) for name, array in self._arrays()))
 
     def write(self, folder: Path, about: dict[str, Any]) -> None:
-        """Each file takes its place when it is whole, so that who has an older one mapped goes on reading it."""
+        """New files beside the old ones, which go when index.json names the new: if killed, one index is whole.
+
+        Who has the old ones mapped goes on reading them.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         digests = {}
         for name, array in self._arrays():
-            part = folder / f"{name}.npy.part"
-            with part.open("wb") as file:
+            with (folder / f"{name}.part").open("wb") as file:
                 np.save(file, array[: self.size], allow_pickle=False)
-            digests[name] = _digest(part)
-            os.replace(part, folder / f"{name}.npy")
+            digests[name] = _digest(folder / f"{name}.part")
+        for name, digest in digests.items():
+            os.replace(folder / f"{name}.part", _file(folder, name, digest))
         part = folder / "index.json.part"
         part.write_text(json.dumps({"version": VERSION, **about, "sha256": digests}), encoding="utf-8")
         os.replace(part, folder / "index.json")
+        for name, digest in digests.items():
+            for old in set(folder.glob(f"{name}-{'[0-9a-f]' * _SHOWN}.npy")) - {_file(folder, name, digest)}:
+                with suppress(PermissionError):  # Windows removes no file that is mapped
+                    old.unlink()
 
     @classmethod
     def read(cls, folder: Path, mmap: bool) -> tuple["Rows", dict[str, Any]]:
@@ -75,25 +85,23 @@ class Rows:
             FileNotFoundError, ValueError: a file that is missing; files that are not of one index, or were changed.
         """
         names = [field.name for field in fields(cls)[1:]]
-        for name in ("index.json", *(f"{name}.npy" for name in names)):
-            if not (folder / name).is_file():
-                raise FileNotFoundError(
-                    f"{folder / name} is missing; expected a folder that HyperbolicIndex.save wrote"
-                )
         try:
-            with (folder / "index.json").open("rb") as file:
+            with _opened(folder / "index.json") as file:
                 about = json.loads(file.read(_MOST))
             if about.pop("version") != VERSION:
                 raise ValueError("another version: build it anew")
-            # mapped first: a header that claims more than the file holds is then an error, and not a lack of memory
-            arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names}
             digests = about.pop("sha256")
+            files = {name: _file(folder, name, digests[name]) for name in names}
+            for path in files.values():
+                _opened(path).close()
+            # mapped first: a header that claims more than the file holds is then an error, and not a lack of memory
+            arrays = {name: np.load(path, mmap_mode="r", allow_pickle=False) for name, path in files.items()}
             for name, (shape, kind) in _kinds(about["dim"]).items():
                 array, length = arrays[name], len(arrays[_LENGTHS.get(name, "ids")])
                 if array.dtype != kind or array.shape != (length, *shape):
-                    raise ValueError(f"{name}.npy has {array.dtype} {array.shape}; expected {kind} {(length, *shape)}")
-                if not mmap and _digest(folder / f"{name}.npy") != digests[name]:
-                    raise ValueError(f"{name}.npy was changed after it was written")
+                    raise ValueError(f"{name} has {array.dtype} {array.shape}; expected {kind} {(length, *shape)}")
+                if not mmap and _digest(files[name]) != digests[name]:
+                    raise ValueError(f"{files[name].name} was changed after it was written")
             rows = cls(len(arrays["ids"]), **{name: arrays[name] if mmap else np.array(arrays[name]) for name in names})
             rows._check_links()
             if mmap:
@@ -134,6 +142,19 @@ def _longer(array: np.ndarray, length: int) -> np.ndarray:
     grown = np.zeros((length, *array.shape[1:]), array.dtype)
     grown[: len(array)] = array[:length]
     return grown
+
+
+def _file(folder: Path, name: str, digest: str) -> Path:
+    if not re.fullmatch("[0-9a-f]{64}", digest):
+        raise ValueError(f"{digest!r:.80} is no SHA-256")
+    return folder / f"{name}-{digest[:_SHOWN]}.npy"
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is missing; expected a folder that HyperbolicIndex.save wrote") from None
 
 
 def _digest(path: Path) -> str:

@@ -212,7 +212,7 @@ class HyperbolicIndex:
         return Neighbours(torch.cat(distances), torch.cat(indices))
 
     def save(self, folder: str | Path) -> None:
-        """Write the index into a folder, which is made."""
+        """Write the index into a folder, which is made. Killed at any time, it leaves the old index or the new one."""
         with self._writing:
             rows, about = self._rows, {"c": self.space.curvature, "chart": self.space.chart}
             rows.write(Path(folder), about | {"dim": self.dim, "kind": self.kind})

@@ -1,7 +1,10 @@
 """The index finds what an exact search finds, keeps what it is told, and says what it cannot."""
 
+import json
 import math
+import os
 import threading
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -302,10 +305,21 @@ def test_searches_go_on_while_points_come_and_go():
     assert not wrong
 
 
+def stored(folder, name: str):
+    (path,) = folder.glob(f"{name}-*.npy")
+    return path
+
+
 def broken_links(folder, name: str) -> None:
-    to = np.load(folder / name)
+    to = np.load(stored(folder, name))
     to[3, 0] = 10**6
-    np.save(folder / name, to)
+    np.save(stored(folder, name), to)
+
+
+def other_digest(folder, digest: object) -> None:
+    about = json.loads((folder / "index.json").read_text())
+    about["sha256"]["ids"] = digest
+    (folder / "index.json").write_text(json.dumps(about))
 
 
 @pytest.mark.parametrize("mmap", [False, True])
@@ -313,20 +327,22 @@ def broken_links(folder, name: str) -> None:
     ("change", "message"),
     [
         (
-            lambda f: np.save(f / "ids.npy", np.arange(5)),
-            r"points.npy has float32 \(50, 8\); expected float32 \(5, 8\)",
+            lambda f: np.save(stored(f, "ids"), np.arange(5)),
+            r"points has float32 \(50, 8\); expected float32 \(5, 8\)",
         ),
-        (lambda f: np.save(f / "ids.npy", np.arange(50.0)), "ids.npy has float64"),
-        (lambda f: np.save(f / "points.npy", np.array([{}] * 50), allow_pickle=True), "holds no index"),
+        (lambda f: np.save(stored(f, "ids"), np.arange(50.0)), "ids has float64"),
+        (lambda f: np.save(stored(f, "points"), np.array([{}] * 50), allow_pickle=True), "holds no index"),
         (lambda f: (f / "index.json").write_text('{"version": 1}'), "another version: build it anew"),
         (lambda f: (f / "index.json").write_text("[" * 70000), "holds no index"),
         (lambda f: (f / "index.json").write_text("[]"), "holds no index"),
-        (lambda f: (f / "to.npy").write_bytes((f / "to.npy").read_bytes()[:-9]), "holds no index"),
+        (lambda f: stored(f, "to").write_bytes(stored(f, "to").read_bytes()[:-9]), "holds no index"),
+        (lambda f: other_digest(f, "../" * 20 + "x" * 4), "is no SHA-256"),
+        (lambda f: other_digest(f, 7), "holds no index"),
         *(
             (lambda f, name=name: broken_links(f, name), "was changed after it was written|links to rows that are not")
-            for name in ("to.npy", "ray_to.npy")
+            for name in ("to", "ray_to")
         ),
-        (lambda f: np.save(f / "ray_degree.npy", np.zeros(50, "<i4")[:7]), r"ray_to.npy has int32 \(50, 24\)"),
+        (lambda f: np.save(stored(f, "ray_degree"), np.zeros(7, "<i4")), r"ray_to has int32 \(50, 24\)"),
     ],
 )
 def test_a_changed_folder_is_refused(tmp_path, mmap: bool, change, message: str):
@@ -342,8 +358,8 @@ def test_a_changed_number_is_seen(tmp_path):
     built = HyperbolicIndex(Hyperbolic(), 8)
     built.add(points(50))
     built.save(tmp_path)
-    np.save(tmp_path / "points.npy", np.load(tmp_path / "points.npy") + 1)
-    with pytest.raises(ValueError, match=r"points\.npy was changed after it was written"):
+    np.save(stored(tmp_path, "points"), np.load(stored(tmp_path, "points")) + 1)
+    with pytest.raises(ValueError, match=r"points-\w+\.npy was changed after it was written"):
         HyperbolicIndex.load(tmp_path)
 
 
@@ -356,6 +372,33 @@ def test_saving_over_what_is_mapped(tmp_path):
     built.save(tmp_path)
     assert len(mapped) == 600 and len(HyperbolicIndex.load(tmp_path)) == 1200
     assert torch.equal(mapped.search(x, 1).indices[:, 0], torch.arange(600))
+
+
+@pytest.mark.parametrize("calls", [0, 1, 5, 8, 9, 10])
+def test_a_save_that_is_broken_off_leaves_a_whole_index(tmp_path, monkeypatch, calls: int):
+    """As a kill would at each of the renamings; then the next save works and leaves no other file."""
+    x, renamed, replace = points(60), [], os.replace
+    built = HyperbolicIndex(Hyperbolic(), 8, kind="graph")
+    built.add(x[:50])
+    built.save(tmp_path)
+    built.remove(torch.arange(5))
+    built.add(x[50:])
+
+    def killed(*paths) -> None:
+        if len(renamed) == calls:
+            raise KeyboardInterrupt
+        renamed.append(paths)
+        replace(*paths)
+
+    monkeypatch.setattr("os.replace", killed)
+    with suppress(KeyboardInterrupt):
+        built.save(tmp_path)
+    monkeypatch.undo()
+    whole = len(renamed) == 10  # nine arrays and index.json
+    for mmap in (False, True):
+        assert len(HyperbolicIndex.load(tmp_path, mmap=mmap)) == (55 if whole else 50)
+    built.save(tmp_path)
+    assert len(HyperbolicIndex.load(tmp_path)) == 55 and len(list(tmp_path.iterdir())) == 10
 
 
 @given(st.lists(st.lists(st.sampled_from([0.0, -0.0, 1.0, 2.0, -3.0]), min_size=2, max_size=2)), st.booleans())
