@@ -62,6 +62,11 @@ def test_links(page: Path) -> None:
     links = re.findall(r"\]\(([\w./\-]+)\)", page.read_text(encoding="utf-8"))
     missing = [link for link in links if not (page.parent / link).exists()]
     assert not missing, f"{page.name} links to {missing}; expected files, as seen from its folder"
+    docs = ROOT / "docs"
+    if docs in page.parents:  # the site has no more than that
+        targets = {link: (page.parent / link).resolve() for link in links}
+        outside = [link for link, target in targets.items() if docs not in target.parents or target.is_dir()]
+        assert not outside, f"{page.name} links to {outside}; expected files in docs/, which the site has"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
