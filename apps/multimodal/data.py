@@ -39,6 +39,8 @@ class MultimodalData(ShapeData):
         self, points: int = 1024, train_points: int = 128, jitter: float = 0.01, scale: float = 0.2, **shapes: Any
     ) -> None:
         super().__init__(**shapes)
+        if self.hparams["channels"]:
+            raise ValueError("--data.channels true; expected false: this app takes the mean of all views")
         if not 1 <= train_points <= points:
             raise ValueError(f"--data.train_points = {train_points} of {points} points; expected 1 to as many")
         if not (jitter >= 0 and 0 <= scale < 1):

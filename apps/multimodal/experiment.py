@@ -50,9 +50,8 @@ class MultimodalExperiment(ModelExperiment):
 
     @property
     def fixed(self) -> Mapping[str, Any]:
-        h = self.data.hparams
-        of_views = ("root", "test", "cameras", "views", "size", "shading", "train_views", "batch_size")
-        of_data = {name: h[name] for name in (*of_views, "points", "train_points", "jitter", "scale")}
+        left_out = ("split_seed", "validation", "strict", "eval_batch", "seed")  # a trial has its own split and seed
+        of_data = {name: value for name, value in self.data.hparams.items() if name not in left_out}
         return {"model": self.settings, "data": of_data, "epochs": self.epochs, "validation": VALIDATION}
 
     def split(self, trial: Trial) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from torch import Tensor
 
 from apps.networks.view_backbone import ViewBackbone
+from apps.shape3d.model import side_by_side
 
 COSTS = (1.0, 10.0, 100.0)  # inverse strengths of the probe's penalty, from which cross-validation chooses
 FOLDS = 3
@@ -23,10 +24,15 @@ class Probe(NamedTuple):
 
 
 @torch.no_grad()
-def frozen_features(backbone: ViewBackbone, maps: list[Float[Tensor, "V ..."]]) -> Float[Tensor, "N F"]:
-    """Mean features of the views of each shape, at unit norm, from what the backbone's frozen part made of them."""
+def frozen_features(
+    backbone: ViewBackbone, maps: list[Float[Tensor, "V ..."]], shadings: int = 1
+) -> Float[Tensor, "N F"]:
+    """Mean features of the views of each shape, at unit norm, from what the backbone's frozen part made of them.
+
+    Those of several shadings of a camera are side by side.
+    """
     backbone.eval()
-    means = torch.stack([backbone.late(views.float()).mean(0) for views in maps])
+    means = torch.stack([side_by_side(backbone.late(views.float()), shadings).mean(0) for views in maps])
     return torch.nn.functional.normalize(means)
 
 

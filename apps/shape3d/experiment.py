@@ -47,9 +47,8 @@ class ShapeExperiment(ModelExperiment):
 
     @property
     def fixed(self) -> Mapping[str, Any]:
-        h = self.data.hparams
-        names = ("root", "test", "cameras", "views", "size", "shading", "train_views", "batch_size")
-        of_data = {name: h[name] for name in names}
+        left_out = ("split_seed", "validation", "strict", "eval_batch", "seed")  # a trial has its own split and seed
+        of_data = {name: value for name, value in self.data.hparams.items() if name not in left_out}
         return {"model": self.settings, "data": of_data, "epochs": self.epochs, "validation": VALIDATION}
 
     def split(self, seed: int, stage: str) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from apps.networks.metric_layers import metric_layers
 from apps.networks.pooling import Pooling, ViewPooling
 from apps.networks.view_backbone import ViewBackbone
 from apps.shape3d.losses import MetricLoss, Name
+from apps.shapes.rendering import Shading
 from apps.training.divergence import check_finite
 from apps.training.module import AppModule
 from apps.training.sampling import seed_of
@@ -33,6 +34,7 @@ class Shape3D(AppModule):
             What the frozen part makes of a shape is computed once and kept in memory.
         pooling: How views become a shape: max, mean or attention.
         positions: Whether attention also goes by the camera and the shading of a view.
+        shading, channels: How shapes are imaged, and whether the shadings of a camera are one view; set from the data.
         widths: Dimensions of the metric network's layers; the last is the embedding's. The paper has 4096-2048-512-128.
         dropout: Share of the features that are dropped in training, before each of these layers.
         space: Where the embeddings live: "euclidean" or "hyperbolic" (as tangent vectors at the origin).
@@ -55,6 +57,7 @@ class Shape3D(AppModule):
     monitor = "val/mAP"
     shown = {"validation mAP": "val/mAP", "accuracy": "val/accuracy"}
     fixed = ("classes",)
+    options_of_data = ("shading", "channels")
 
     def __init__(
         self,
@@ -64,6 +67,8 @@ class Shape3D(AppModule):
         frozen: int = 6,
         pooling: Pooling = "mean",
         positions: bool = False,
+        shading: Shading | tuple[Shading, ...] = "lambert",
+        channels: bool = False,
         widths: tuple[int, ...] = (512, 128),
         dropout: float = 0.3,
         space: Literal["euclidean", "hyperbolic"] = "euclidean",
@@ -88,10 +93,12 @@ class Shape3D(AppModule):
         if not widths:
             raise ValueError("--model.widths is empty; expected the dimension of the embedding at least")
         self.backbone = ViewBackbone(backbone, weights, frozen=frozen)
-        self.pooling = ViewPooling(pooling, self.backbone.features, positions=positions)
+        self.side_by_side = len(shading) if channels and not isinstance(shading, str) else 1
+        of_view = self.side_by_side * self.backbone.features
+        self.pooling = ViewPooling(pooling, of_view, positions=positions)
         *hidden, dim = widths
-        size = hidden[-1] if hidden else self.backbone.features
-        self.metric = metric_layers(self.backbone.features, *hidden, dropout=dropout)
+        size = hidden[-1] if hidden else of_view
+        self.metric = metric_layers(of_view, *hidden, dropout=dropout)
         self.space: Space = Euclidean() if space == "euclidean" else Hyperbolic(c=c)
         self.head: nn.Module = (
             HyperbolicHead(size, dim, space=self.space) if isinstance(self.space, Hyperbolic) else nn.Linear(size, dim)
@@ -117,7 +124,8 @@ class Shape3D(AppModule):
 
     def pooled(self, maps: Float[Tensor, "B V ..."], seen: Int64[Tensor, "B V"] | None = None) -> Float[Tensor, "B F"]:
         """The features of shapes, pooled from those of their views; `seen` are the views' places, by default all."""
-        return self.pooling(self.backbone.late(maps.flatten(0, 1)).unflatten(0, maps.shape[:2]), seen)
+        views = side_by_side(self.backbone.late(maps.flatten(0, 1)).unflatten(0, maps.shape[:2]), self.side_by_side)
+        return self.pooling(views, None if seen is None else seen[:, : views.shape[1]])
 
     def of_pooled(self, pooled: Float[Tensor, "B F"]) -> dict[str, Tensor]:
         """What `outputs` gives, from the pooled features."""
@@ -203,6 +211,16 @@ class Shape3D(AppModule):
     def _collect(self, batch: ViewBatch) -> None:
         found = self.outputs(self.maps(batch))
         self.collector.add(labels=batch.labels, embeddings=found["embeddings"], logits=found["logits"])
+
+
+def side_by_side(views: Float[Tensor, "*batch V F"], shadings: int) -> Float[Tensor, "*batch cameras channels"]:
+    """The features of a camera's shadings as one; in `views` there is one shading after another.
+
+    >>> side_by_side(torch.tensor([[1.0], [2.0], [3.0], [4.0]]), 2)
+    tensor([[1., 3.],
+            [2., 4.]])
+    """
+    return views.unflatten(-2, (shadings, -1)).transpose(-3, -2).flatten(-2)
 
 
 def accuracy(outputs: dict[str, Tensor]) -> float:

@@ -76,7 +76,7 @@ def baselines(model: Shape3D, data: ShapeData) -> tuple[dict[str, dict[str, floa
     features, labels = {}, {}
     for part in ("train", "test"):
         maps = [views for batch in data.in_order(part) for views in model.maps(batch)]
-        features[part], labels[part] = frozen_features(start, maps), data.labels[data.parts[part]]
+        features[part], labels[part] = frozen_features(start, maps, model.side_by_side), data.labels[data.parts[part]]
     probe = linear_probe(features["train"], labels["train"], features["test"], data.num_classes)
     rows = {
         "frozen features": shrec_scores(features["test"], labels["test"], Euclidean())

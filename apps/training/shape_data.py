@@ -148,12 +148,18 @@ class ShapeData(ViewData):
             furniture.
         up: The axis that points up in the files; ModelNet's is known.
         batch_size: Shapes a step.
+        channels: Whether the shadings of a camera are seen as one view, their features side by side; without, each is
+            a view of its own. Then `train_views` counts cameras.
         views: Options of `ViewData`.
     """
 
-    def __init__(self, root: str | None = None, up: Up = "y", batch_size: int = 64, **views: Any) -> None:
+    def __init__(
+        self, root: str | None = None, up: Up = "y", batch_size: int = 64, channels: bool = False, **views: Any
+    ) -> None:
         super().__init__(root=root, up=up, **views)
         check_at_least(2, batch_size=batch_size)  # of pairs, and standardised
+        if channels and (cameras := len(self.look.directions)) < (wanted := self.hparams["train_views"]):
+            raise ValueError(f"--data.train_views = {wanted} of {cameras} cameras; expected as many at most")
 
     @cached_property
     def whole(self) -> Rendered:
@@ -214,10 +220,17 @@ class ShapeData(ViewData):
         return view_batch(self.whole, rows, seen)
 
     def some_views(self, count: int, *key: int) -> Int64[Tensor, "B K"]:
-        """Different views of each of `count` shapes, drawn with a key such as (seed, epoch, step)."""
+        """Different views of each of `count` shapes, drawn with a key such as (seed, epoch, step).
+
+        Of cameras whose shadings are channels all shadings are seen, one after another.
+        """
         rng = np.random.default_rng(seed_of(*key))
-        drawn = rng.permuted(np.tile(np.arange(self.look.views), (count, 1)), axis=1)
-        return torch.from_numpy(drawn[:, : self.hparams["train_views"]])
+        cameras, channels = len(self.look.directions), self.hparams["channels"]
+        drawn = rng.permuted(np.tile(np.arange(cameras if channels else self.look.views), (count, 1)), axis=1)
+        seen = drawn[:, : self.hparams["train_views"]]
+        if channels:
+            seen = np.concatenate([seen + first for first in range(0, self.look.views, cameras)], 1)
+        return torch.from_numpy(seen)
 
     def drawn(self, rows: Int64[Tensor, " B"], *key: int) -> Any:
         """A batch of training: some of what there is of each shape, drawn with a key such as (seed, epoch, step)."""

@@ -94,6 +94,38 @@ def test_search_finds_the_shape_itself_first(finished, root, tmp_path, capsys, g
     beside.unlink()
 
 
+def test_shadings_as_channels_go_from_the_fit_to_its_commands(root, tmp_path, capsys):
+    options = ("--data.shading", "[lambert, normals]", "--data.channels", "true")
+    app("fit", root, tmp_path, *options, "--model.pooling", "attention", "--model.positions", "true")
+    run = tmp_path / "version_0"
+    assert results(run)["scores"]["trained network"].keys() >= {"accuracy", "mAP"}
+    app.assert_tests_to_the_same_scores(run, tmp_path / "tested")
+    out = tmp_path / "predictions.csv"
+    main(["predict", "--ckpt_path", str(run / "checkpoints/best.ckpt"), "--meshes", str(root), "--out", str(out)])
+    with out.open() as file:
+        assert sum(not line["error"] for line in csv.DictReader(file)) == 30
+
+
+def test_compare_takes_nothing_over_from_other_data(root, tmp_path, capsys):
+    words = (
+        "--candidates",
+        "[softmax]",
+        "--budget",
+        "1",
+        "--seeds",
+        "1",
+        "--search_steps",
+        "2",
+        "--reference",
+        "softmax",
+    )
+    found = []
+    for look in ((), ("--data.colours", "true"), ("--data.shading", "[lambert, normals]", "--data.channels", "true")):
+        app("compare", root, tmp_path, "--folder", str(tmp_path / "compared"), *words, *look)
+        found.append(len(list((tmp_path / "compared").rglob("*.json"))))
+    assert found[0] < found[1] < found[2]
+
+
 def test_compare_writes_its_tables_and_goes_on(root, tmp_path, capsys):
     app.assert_compares(capsys, root, tmp_path, "transport", "centre", "--search_steps", "3", "--moments", "[2]")
 

@@ -9,7 +9,7 @@ from apps.networks.view_backbone import ViewBackbone
 from apps.shape3d.baselines import linear_probe
 from apps.shape3d.losses import CentreLoss, MetricLoss, Name
 from apps.shape3d.model import Shape3D
-from apps.training.shape_data import ViewBatch
+from apps.training.shape_data import ShapeData, ViewBatch
 from geomdml.spaces import Euclidean, Hyperbolic
 
 CLASSES = ("bed", "chair", "lamp")
@@ -52,6 +52,28 @@ def test_attention_goes_by_the_places_of_views():
     torch.testing.assert_close(pooling(views, seen), (weights * views).sum(1))
     order = torch.tensor([2, 0, 1])
     torch.testing.assert_close(pooling(views[:, order], seen[:, order]), pooling(views, seen))
+
+
+@pytest.mark.parametrize("pooling", ["max", "mean", "attention"])
+def test_shadings_as_channels_are_the_views_of_a_camera_side_by_side(batch, pooling):
+    """Two cameras in two shadings; a step that sees them in another order makes the same of them."""
+    settings = SMALL | {"frozen": -1, "pooling": pooling, "shading": ("lambert", "normals"), "channels": True}
+    net = Shape3D(CLASSES, **settings).eval()
+    maps = net.maps(batch)  # of lambert 0 and 1, normals 0 and 1
+    expected = net.pooling(torch.cat([maps[:, :2], maps[:, 2:]], -1))
+    assert expected.shape == (6, 2 * net.backbone.features)
+    torch.testing.assert_close(net.pooled(maps), expected)
+    seen = torch.tensor([1, 0, 3, 2]).expand(6, -1)
+    torch.testing.assert_close(net.pooled(net.maps(batch._replace(seen=seen)), seen), expected)
+
+
+def test_cameras_whose_shadings_are_channels_are_drawn_with_all_of_them():
+    data = ShapeData(views=6, shading=("lambert", "normals"), channels=True, train_views=3)
+    seen = data.some_views(5, 0)
+    assert seen.shape == (5, 6) and torch.equal(seen[:, 3:], seen[:, :3] + 6)
+    assert all(len(set(row)) == 3 and max(row) < 6 for row in seen[:, :3].tolist())
+    with pytest.raises(ValueError, match="train_views = 7 of 6 cameras"):
+        ShapeData(views=6, shading=("lambert", "normals"), channels=True, train_views=7)
 
 
 def test_another_pooling_is_refused():

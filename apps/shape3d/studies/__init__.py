@@ -1,0 +1,1 @@
+"""Studies of apps.shape3d, reported in docs/reports."""
