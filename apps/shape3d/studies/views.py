@@ -13,7 +13,7 @@ import itertools
 from functools import cache
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -92,9 +92,8 @@ def score(setting: Setting, seed: int) -> dict[str, float]:
     split, views = shapes.split(seed, 0.0), torch.cat([features(way) for way in setting.ways], 1)
     train, test = split["train"], split["test"]
     torch.manual_seed(seed)
-    look = {"shading": setting.ways, "channels": setting.channels}
-    how = {"pooling": setting.pooling, "positions": setting.positions}
-    model = Shape3D(shapes.classes, **MODEL, **how, **look)
+    how: dict[str, Any] = {"pooling": setting.pooling, "positions": setting.positions, "channels": setting.channels}
+    model = Shape3D(shapes.classes, **MODEL, **how, shading=cast("Any", setting.ways))
     model.memory = dict(enumerate(views))
     batches = shapes.batches(train, seed)
     optimizer, schedule = model.optimiser(EPOCHS * len(batches))
@@ -122,7 +121,7 @@ def score(setting: Setting, seed: int) -> dict[str, float]:
 
 
 def _some(setting: Setting, count: int, seed: int) -> Tensor:
-    """The views that a step sees: of four cameras in all ways as channels, else four a way of whatever camera and way."""
+    """The views that a step sees: all ways of four cameras as channels; else four a way, of any cameras and ways."""
     ways = len(setting.ways)
     of = CAMERAS if setting.channels else CAMERAS * ways
     drawn = np.random.default_rng(seed).permuted(np.tile(np.arange(of), (count, 1)), axis=1)
@@ -155,7 +154,7 @@ def write(path: Path, runs: dict[tuple[str, int], dict[str, float]]) -> None:
 
 
 def summary(runs: dict[tuple[str, int], dict[str, float]]) -> str:
-    """Markdown: mean ± standard deviation over the splits, and how far the network is above its probe, split by split."""
+    """Markdown: mean ± standard deviation over the splits; the last column compares split by split."""
     lines = [f"| views | {' | '.join(SCORES)} | accuracy above the probe |", "|---" * (2 + len(SCORES)) + "|"]
     for name in SETTINGS:
         rows = [row for (setting, _), row in runs.items() if setting == name]
