@@ -114,7 +114,7 @@ def embed(trained: Trained, data: RetrievalData, listed: image_list.Listed, out:
     failed = folder / f"{stem(rank, ranks, 'failed')}.csv"
     if listed.failed:
         write_file(failed, lambda path: _write_failed(path, listed.failed))
-    table = Table(images.names, images.labels.tolist(), images.classes, ["new"] * len(images))
+    table = Table(images.names, images.labels, images.classes, ["new"] * len(images))
     writer = Writer(folder, table, about(model, images), stem=stem(rank, ranks))
     try:
         for batch in tracked_batches(data, images):

@@ -15,6 +15,7 @@ from apps.chest_vit.data import ImageBatch, RetrievalData
 from apps.datasets import image_list
 from apps.datasets.files import decode
 from apps.datasets.labelled_images import LabelledImages
+from apps.datasets.shard_files import shard_files
 from apps.evaluation.embedding_files import Embeddings
 
 
@@ -61,7 +62,7 @@ def embedded_before(
         raise ValueError("another network made these embeddings; give the checkpoint that predict was given")
     where = images or root or given.about.get("root")
     held = None if where is None else Path(where).expanduser()
-    if images is not None or held is None or held.is_file():
+    if images is not None or held is None or held.is_file() or (held.is_dir() and shard_files(held)):
         opened = _by_name(trained, held)
         names = opened.keys()
         if missing := next((name for name in given.names if name not in names), None):
@@ -76,6 +77,6 @@ def embedded_before(
 
 
 def _by_name(trained: Trained, held: Path | None) -> dict[str, Callable[[], Tensor]]:
-    """The images of a folder, a list or a Parquet file, unchecked; or those of the training, which are in no folder."""
+    """The images of a folder, a list or shards, unchecked; or those of the training, which are in no folder."""
     images = trained.images().everything if held is None else image_list.load(held, check=False).images
     return {name: partial(images.image, row) for row, name in enumerate(images.names)}

@@ -73,7 +73,7 @@ def table(data: RetrievalData) -> Table:
     parts = {"train": data.train, "validation": data.split.validation, "query": data.split.query}
     parts["gallery" if data.split.gallery else "test"] = data.split.gallery or parts.pop("query")
     counted = [name for name, part in parts.items() if isinstance(part, LabelledImages) for _ in range(len(part))]
-    return Table(images.names, images.labels.tolist(), images.classes, counted)
+    return Table(images.names, images.labels, images.classes, counted)
 
 
 def about(model: CHEST, images: LabelledImages | None = None) -> dict[str, str]:

@@ -79,7 +79,7 @@ def decode(path: Path | Encoded, size: int | None = None) -> UInt8[Tensor, "3 H 
         return _tensor(rgb).contiguous()
 
 
-def decode_part(path: Path, choose: Choose, size: int) -> UInt8[Tensor, "3 size size"]:
+def decode_part(path: Path | Encoded, choose: Choose, size: int) -> UInt8[Tensor, "3 size size"]:
     """A part of an image file, as `decode` gives it, at size × size; `choose` is given its height and width.
 
     No more than that part is made a tensor, and of a JPEG no more detail is decoded than the size can show.

@@ -2,25 +2,28 @@
 
 import csv
 import os
+import sys
 from bisect import bisect_right
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import UInt8
 from torch import Tensor
 
 from apps.datasets import class_folders, left_out, tar_shards
-from apps.datasets.files import SUFFIXES, Encoded, Files, decode, find_broken, text
-from apps.datasets.labelled_images import LabelledImages, Source
+from apps.datasets.files import SUFFIXES, Encoded, Files, decode, decode_part, find_broken, text
+from apps.datasets.labelled_images import Choose, LabelledImages, Source
 from apps.datasets.shard_files import shard_files
 from apps.io.labels import index_classes
+from apps.io.texts import Texts
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 PATHS = ("path", "image", "file", "filename", "file_name", "filepath", "image_path", "name")  # columns, in this order
@@ -45,7 +48,7 @@ class Readable(Source, Protocol):
     def file(self, row: int, /) -> Path | Encoded: ...
 
 
-Candidates = tuple[list[str], list[str], Readable, Path]  # names, classes, images, and where they are
+Candidates = tuple[Sequence[str], Sequence[str], Readable, Path]  # names, classes, images, and where they are
 
 
 class Listed(NamedTuple):
@@ -89,8 +92,9 @@ def load(
             f"{len(broken):,} of the {len(rows):,} images of {str(where)!r} cannot be used: {failed[0][1]}"
         )
     labels, known = index_classes(classes)
-    images = LabelledImages(labels, known, tuple(names), source, root)
-    return Listed(images.of_rows([row for row in rows if row not in broken] if broken else rows), failed)
+    images = LabelledImages(labels, known, names, source, root)
+    whole = np.setdiff1d(np.asarray(rows), np.fromiter(broken, np.int64)) if broken else rows
+    return Listed(images.of_rows(whole), failed)
 
 
 def _of_folder(root: Path) -> Candidates:
@@ -107,14 +111,18 @@ def _of_folder(root: Path) -> Candidates:
 
 
 def _of_shards(paths: list[Path], root: Path) -> Candidates:
-    names, classes, sources, ends = list[str](), list[str](), list[Readable](), list[int]()
+    names, classes, sources = list[Texts](), list[str](), list[Readable]()
     for path in paths:
         own, labels, source, _ = _of_file(path)
-        names += [name if name.startswith(path.name) else f"{path.name}/{name}" for name in own]
+        named = all(name.startswith(path.name) for name in own)
+        names.append(Texts(own if named else _within(path.name, own)))
         classes += labels
         sources.append(source)
-        ends.append(len(names))
-    return names, classes, Several(tuple(sources), tuple(ends)), root
+    return Texts.join(names), classes, Several(tuple(sources), tuple(accumulate(map(len, names)))), root
+
+
+def _within(file: str, names: Iterable[str]) -> Iterator[str]:
+    return (name if name.startswith(file) else f"{file}/{name}" for name in names)
 
 
 def _of_file(path: Path) -> Candidates:
@@ -205,36 +213,41 @@ def _held_in(path: Path) -> Candidates | None:
                 raise ValueError(
                     f"{str(path)!r} has row groups of more than {GREATEST_GROUP >> 20} MB; expected smaller"
                 )
-            names, labels = list[str](), list[str]()
+            parts, labels = list[Texts](), list[str]()
             named = within and kind.get_field_index("path") >= 0
             columns = [f"{image}.path"] * named + [label] * (label is not None)
             for batch in file.iter_batches(columns=columns or [image]):
                 paths = batch.column(image).field("path").to_pylist() if named else [None] * batch.num_rows
-                names += [text(name) if name else f"{path.name}:{len(names) + i}" for i, name in enumerate(paths)]
-                labels += _words(batch, label)
-            if not names:
+                own = (text(name) if name else f"{path.name}:{len(labels) + i}" for i, name in enumerate(paths))
+                parts.append(Texts(own))
+                labels += map(sys.intern, _words(batch, label))
+            if not labels:
                 raise ValueError(f"{str(path)!r} holds no images")
+            names = Texts.join(parts)
             ends = tuple(accumulate(group.num_rows for group in groups))
-            return names, labels, Held(path, image, ends, tuple(names)), path
+            return names, labels, Held(path, image, ends, names), path
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{str(path)!r} cannot be read: {error}; expected a Parquet file") from error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Held:
     """Images in a column of a Parquet file; `ends` are the rows behind those of each row group."""
 
     path: Path
     column: str
     ends: tuple[int, ...]
-    names: tuple[str, ...]
+    names: Texts
 
     def __getitem__(self, row: int) -> UInt8[Tensor, "3 H W"]:
         return decode(self.file(row))
 
+    def part(self, row: int, choose: Choose, size: int) -> UInt8[Tensor, "3 size size"]:
+        return decode_part(self.file(row), choose, size)
+
     def file(self, row: int) -> Encoded:
         group = bisect_right(self.ends, row)
-        content = _group(self.path, group, self.column)[row - (self.ends[group - 1] if group else 0)]
+        content = _group(self.path, group, self.column)[row - (self.ends[group - 1] if group else 0)].as_py()
         data = content.get("bytes") if isinstance(content, dict) else content
         if data is None:
             raise ValueError(f"{self.names[row]!r} cannot be decoded: row {row} of {str(self.path)!r} has no bytes")
@@ -251,16 +264,19 @@ class Several:
     def __getitem__(self, row: int) -> UInt8[Tensor, "3 H W"]:
         return decode(self.file(row))
 
+    def part(self, row: int, choose: Choose, size: int) -> UInt8[Tensor, "3 size size"]:
+        return decode_part(self.file(row), choose, size)
+
     def file(self, row: int) -> Path | Encoded:
         place = bisect_right(self.ends, row)
         return self.sources[place].file(row - (self.ends[place - 1] if place else 0))
 
 
 @lru_cache(maxsize=2)
-def _group(path: Path, group: int, column: str) -> list:
+def _group(path: Path, group: int, column: str) -> pa.ChunkedArray:
     try:
         with pq.ParquetFile(path) as file:
-            return file.read_row_group(group, columns=[column])[column].to_pylist()
+            return file.read_row_group(group, columns=[column])[column]
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{str(path)!r} cannot be read: {error}") from error
 

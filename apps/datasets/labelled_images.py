@@ -12,9 +12,11 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from apps.io.labels import check_labels
+from apps.io.texts import Texts
 
 Box = tuple[int, int, int, int]  # top, left, height, width
 Choose = Callable[[int, int], Box]  # of an image's height and width
+Rows = Sequence[int] | Int64[np.ndarray, "N"]
 
 
 class Source(Protocol):
@@ -46,16 +48,17 @@ class LabelledImages:
     >>> fruit = LabelledImages(np.array([0, 1, 0]), ("cherry", "lime"), ("a", "b", "c"), [red, green, red])
     >>> limes = fruit.of_classes([1])
     >>> limes.names, limes.labels.tolist(), limes.image(0).flatten().tolist()
-    (('b',), [0], [0, 1, 0])
+    (Texts(['b']), [0], [0, 1, 0])
     """
 
     labels: Int64[np.ndarray, "N"]
     classes: tuple[str, ...]
-    names: tuple[str, ...]
+    names: Sequence[str]
     source: Source
     root: Path | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "names", Texts(self.names))
         check_labels(self.labels, self.classes, self.names)
 
     def __len__(self) -> int:
@@ -80,24 +83,25 @@ class LabelledImages:
             raise ValueError("a class index is given twice; expected each once")
         if unknown := label_of.keys() - range(len(self.classes)):
             raise ValueError(f"class {min(unknown)} does not exist: there are {len(self.classes)} classes")
-        rows = [row for row, label in enumerate(self.labels.tolist()) if label in label_of]
+        rows = np.array([row for row, label in enumerate(self.labels.tolist()) if label in label_of], dtype=np.int64)
         return LabelledImages(
             labels=np.array([label_of[label] for label in self.labels[rows].tolist()], dtype=np.int64),
             classes=tuple(self.classes[index] for index in label_of),
-            names=tuple(self.names[row] for row in rows),
-            source=_Chosen(self.source, tuple(rows)),
+            names=Texts(self.names).take(rows),
+            source=_Chosen(self.source, rows),
             root=self.root,
         )
 
-    def of_rows(self, rows: Sequence[int]) -> "LabelledImages":
+    def of_rows(self, rows: Rows) -> "LabelledImages":
         """Some of the images, in the order given; the classes stay as they are."""
-        if rows == range(len(self)):
+        if isinstance(rows, range) and rows == range(len(self)):
             return self
+        rows = rows if isinstance(rows, range) else np.asarray(rows, dtype=np.int64)
         return LabelledImages(
             labels=self.labels[np.asarray(rows, dtype=np.int64)],
             classes=self.classes,
-            names=tuple(self.names[row] for row in rows),
-            source=_Chosen(self.source, rows if isinstance(rows, range) else tuple(rows)),
+            names=Texts(self.names).take(rows),
+            source=_Chosen(self.source, rows),
             root=self.root,
         )
 
@@ -111,14 +115,14 @@ def join(*parts: LabelledImages) -> LabelledImages:
     >>> theirs = LabelledImages(np.array([0, 1]), ("cherry", "lime"), ("b", "c"), torch.cat([black, black]))
     >>> both = join(ours, theirs)
     >>> both.classes, both.labels.tolist(), both.names
-    (('lime', 'cherry'), [0, 1, 0], ('a', 'b', 'c'))
+    (('lime', 'cherry'), [0, 1, 0], Texts(['a', 'b', 'c']))
     """
     classes = {name: label for label, name in enumerate(dict.fromkeys(name for part in parts for name in part.classes))}
     labels = [np.array([classes[name] for name in part.classes], dtype=np.int64)[part.labels] for part in parts]
     return LabelledImages(
         labels=np.concatenate(labels),
         classes=tuple(classes),
-        names=tuple(name for part in parts for name in part.names),
+        names=Texts.join(Texts(part.names) for part in parts),
         source=_Joined(tuple(part.source for part in parts), tuple(map(len, parts))),
         root=parts[0].root if len({part.root for part in parts}) == 1 else None,
     )
@@ -148,13 +152,13 @@ class _Joined:
 @dataclass(frozen=True)
 class _Chosen:
     source: Source
-    rows: Sequence[int]
+    rows: Rows
 
     def __getitem__(self, row: int) -> UInt8[Tensor, "3 H W"]:
-        return self.source[self.rows[row]]
+        return self.source[int(self.rows[row])]
 
     def part(self, row: int, choose: Choose, size: int) -> UInt8[Tensor, "3 size size"]:
-        return _part(self.source, self.rows[row], choose, size)
+        return _part(self.source, int(self.rows[row]), choose, size)
 
 
 def _part(source: Source, row: int, choose: Choose, size: int) -> UInt8[Tensor, "3 size size"]:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from apps.datasets import image_list, left_out
 from apps.datasets.files import SHOWN
 from apps.datasets.labelled_images import LabelledImages
@@ -35,6 +37,6 @@ def load(root: str | Path, *, strict: bool = False) -> LabelledImages:
     reasons = "; ".join([reason for _, reason in failed[:SHOWN]] + ["..."] * (len(failed) > SHOWN))
     left_out.warn(root, "images", {f"broken ({reasons})": len(failed)})
     if "" in images.classes:
-        name = images.names[images.labels.tolist().index(images.classes.index(""))]
+        name = images.names[int(np.argmax(images.labels == images.classes.index("")))]
         raise ValueError(f"{name!r} in {str(root)!r} has no class; {EXPECTED}")
     return images

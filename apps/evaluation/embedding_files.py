@@ -3,7 +3,7 @@
 import errno
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,8 @@ from torch import Tensor
 from apps.io.atomic import Aside, naming
 
 SUFFIXES = (".safetensors", ".parquet")
+GREATEST_HEADER = 100_000_000  # bytes, of the safetensors format
+AT_ONCE = 8192  # rows of a row group of Parquet; texts that are put into a header together
 TYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "I64": np.dtype("<i8")}
 
 
@@ -26,7 +28,7 @@ class Table:
     """What is known of the images before they are embedded, a row an image."""
 
     names: Sequence[str]
-    labels: Sequence[int]
+    labels: Sequence[int] | np.ndarray
     classes: Sequence[str]
     parts: Sequence[str]
 
@@ -50,7 +52,7 @@ class Embeddings:
 
 
 class Writer:
-    """Writes the embeddings of a table into a folder, batch by batch: memory is that of a batch.
+    """Writes the embeddings of a table into a folder, batch by batch: memory is that of a few thousand rows.
 
     The files appear under their names when all rows have come. The safetensors file holds a (N, D) float32 tensor for
     each output and `labels` (N,); its metadata is `about`, with `names`, `classes` and `parts` as JSON. The parquet
@@ -62,7 +64,8 @@ class Writer:
     The room of the safetensors file is set aside at the first batch: on a disk that is too small no more are computed.
 
     Raises:
-        ValueError: a file is there already; more or fewer rows than the table has.
+        ValueError: a file is there already; more or fewer rows than the table has; names that take more than the 100 MB
+            that the format has for them.
         OSError: they cannot be written; `discard` then removes what there is of them.
     """
 
@@ -76,6 +79,7 @@ class Writer:
         self.table, self.about, self.written = table, dict(about), 0
         self.tensors: _Tensors | None = None
         self.rows: pq.ParquetWriter | None = None
+        self.waiting: list[pa.Table] = []  # rows of the next row group
 
     def add(self, **outputs: Tensor) -> None:
         """The embeddings of the next images, (B, D) by name."""
@@ -97,8 +101,9 @@ class Writer:
             with naming(self.paths[0]):
                 self.tensors.write(name, self.written, array)
             columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(array.reshape(-1)), array.shape[1])
-        with naming(self.paths[1]):
-            self.rows.write_table(pa.table(columns, schema=self.rows.schema))
+        self.waiting.append(pa.table(columns, schema=self.rows.schema))
+        if sum(map(len, self.waiting)) >= AT_ONCE:
+            self._write_rows()
         self.written = place.stop
 
     def close(self) -> list[Path]:
@@ -108,6 +113,7 @@ class Writer:
         with naming(self.paths[0]):
             self.tensors.write("labels", 0, np.asarray(self.table.labels))
             self.tensors.file.close()
+        self._write_rows()
         with naming(self.paths[1]):
             self.rows.close()
         for path, unfinished in zip(self.paths, self.unfinished, strict=True):
@@ -126,14 +132,21 @@ class Writer:
         for unfinished in self.unfinished:
             unfinished.discard()
 
+    def _write_rows(self) -> None:
+        if self.waiting:
+            assert self.rows is not None
+            with naming(self.paths[1]):
+                self.rows.write_table(pa.concat_tables(self.waiting))
+            self.waiting.clear()
+
     def _open(self, widths: Mapping[str, int]) -> None:
-        lists = {key: json.dumps(list(getattr(self.table, key))) for key in ("names", "classes", "parts")}
+        lists = {key: getattr(self.table, key) for key in ("names", "classes", "parts")}
         shapes: dict[str, tuple[str, tuple[int, ...]]] = {
             name: ("F32", (len(self.table.names), width)) for name, width in widths.items()
         }
         shapes["labels"] = ("I64", (len(self.table.names),))
         with naming(self.paths[0]):
-            self.tensors = _Tensors(self.unfinished[0].part, shapes, self.about | lists)
+            self.tensors = _Tensors(self.unfinished[0].part, shapes, self.about, lists)
         texts = [("path", pa.string()), ("label", pa.int64()), ("class", pa.string()), ("part", pa.string())]
         vectors = [(name, pa.list_(pa.float32(), width)) for name, width in widths.items()]
         with naming(self.paths[1]):
@@ -174,21 +187,42 @@ class _Tensors:
     """A safetensors file of these tensors, whose rows are written as they come.
 
     Its format: the length of a header, the header in JSON, and then the tensors one after another.
+
+    Args:
+        about: texts of the header's metadata.
+        lists: lists of texts, which are put there as JSON.
+
+    Raises:
+        ValueError: the header would be too long for the format.
     """
 
-    def __init__(self, path: Path, shapes: Mapping[str, tuple[str, tuple[int, ...]]], about: dict[str, str]) -> None:
-        header: dict[str, Any] = {"__metadata__": about}
-        end = 0
+    def __init__(
+        self,
+        path: Path,
+        shapes: Mapping[str, tuple[str, tuple[int, ...]]],
+        about: Mapping[str, str],
+        lists: Mapping[str, Sequence[str]],
+    ) -> None:
+        header, end = dict[str, dict[str, Any]](), 0
         for name, (kind, shape) in shapes.items():
             start, end = end, end + TYPES[kind].itemsize * int(np.prod(shape))
             header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [start, end]}
-        text = json.dumps(header).encode()
-        text += b" " * (-len(text) % 8)
+        length = sum(map(len, _header(header, about, lists)))
+        length += -length % 8
+        if length > GREATEST_HEADER:
+            raise ValueError(
+                f"the names of {len(lists['names']):,} images take {length / 1e6:.0f} MB, and a safetensors file has "
+                f"{GREATEST_HEADER / 1e6:.0f} MB for them; embed them with torchrun in several processes, which "
+                "write a file each, or a part of them at a time"
+            )
         self.types = {name: TYPES[kind] for name, (kind, _) in shapes.items()}
-        self.starts = {name: 8 + len(text) + header[name]["data_offsets"][0] for name in shapes}
+        self.starts = {name: 8 + length + header[name]["data_offsets"][0] for name in shapes}
         self.file = path.open("wb")
-        _set_aside(self.file.fileno(), 8 + len(text) + end)
-        self.file.write(len(text).to_bytes(8, "little") + text)
+        _set_aside(self.file.fileno(), 8 + length + end)
+        self.file.write(length.to_bytes(8, "little"))
+        for piece in _header(header, about, lists):
+            self.file.write(piece.encode())
+        self.file.write(b" " * (min(self.starts.values()) - self.file.tell()))
 
     def write(self, name: str, row: int, rows: np.ndarray) -> None:
         """Put rows into a tensor, from `row` on. Through a map of the file a full disk would end the process."""
@@ -196,6 +230,18 @@ class _Tensors:
         self.file.seek(self.starts[name] + row * width)
         self.file.write(np.ascontiguousarray(rows, self.types[name]).tobytes())
         self.file.flush()
+
+
+def _header(header: Mapping[str, Any], about: Mapping[str, str], lists: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """The header in JSON, of ASCII, a piece at a time: a text of all names would take more room than the names."""
+    yield '{"__metadata__": {' + "".join(f"{json.dumps(key)}: {json.dumps(value)}, " for key, value in about.items())
+    for number, (key, texts) in enumerate(lists.items()):
+        yield f'{", " * (number > 0)}{json.dumps(key)}: "['
+        for start in range(0, len(texts), AT_ONCE):
+            words = ", " * (start > 0) + json.dumps(list(texts[start : start + AT_ONCE]))[1:-1]
+            yield json.dumps(words)[1:-1]
+        yield ']"'
+    yield "}, " + json.dumps(header)[1:]
 
 
 def _set_aside(file: int, size: int) -> None:

@@ -25,5 +25,9 @@ def index_classes(of_samples: Iterable[str]) -> tuple[Int64[np.ndarray, "N"], tu
     >>> index_classes(["pear", "fig", "pear"])
     (array([1, 0, 1]), ('fig', 'pear'))
     """
-    classes, labels = np.unique(list(of_samples), return_inverse=True)
-    return labels.astype(np.int64), tuple(classes.tolist())
+    place: dict[str, int] = {}  # by the order in which the classes come
+    labels = np.fromiter((place.setdefault(name, len(place)) for name in of_samples), np.int64)
+    classes = tuple(sorted(place))
+    sorted_place = np.empty(len(classes), np.int64)
+    sorted_place[[place[name] for name in classes]] = np.arange(len(classes))
+    return sorted_place[labels], classes

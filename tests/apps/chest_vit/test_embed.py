@@ -4,6 +4,8 @@ import csv
 import re
 import shutil
 import signal
+import tarfile
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from PIL import Image
 from apps.chest_vit.__main__ import main
 from apps.chest_vit.checkpoint import load
 from apps.chest_vit.model import CHEST
-from apps.evaluation.embedding_files import read
+from apps.evaluation.embedding_files import Writer, read
 
 SETTINGS = {"num_classes": 7, "backbone": "test_vit", "weights": "none", "backbone_args": {"img_size": 32}, "dim": 8}
 NAMES = ("0.png", "1.png", "sub/2.tif", "sub/deeper/3.jpg", "sub/4.png")
@@ -117,7 +119,20 @@ def test_new_images_are_searched(checkpoint, images, capsys):
         main([*query, "--images", "images/0.png", "--embeddings", "runs/version_0/embeddings.safetensors"])
 
 
-@pytest.mark.parametrize("kind", ["beside", "below", "within"])
+def test_no_more_embeddings_are_held_than_those_of_a_batch(checkpoint, images, monkeypatch):
+    made, write, alive = list[weakref.ref](), Writer.add, list[int]()
+
+    def add(self, **outputs):
+        made.append(weakref.ref(outputs["E"]))
+        alive.append(sum(embeddings() is not None for embeddings in made))
+        write(self, **outputs)
+
+    monkeypatch.setattr(Writer, "add", add)
+    predict(checkpoint, images, "--data.eval_batch", 1, "--data.workers", 0)
+    assert len(alive) == 5 and max(alive) <= 2  # that before goes when the next is there
+
+
+@pytest.mark.parametrize("kind", ["beside", "below", "within", "shards"])
 def test_embeddings_of_a_list_are_searched_by_themselves(checkpoint, images, capsys, kind):
     """Whatever the paths of the list are relative to, or where a Parquet file holds the images."""
     names = [f"images/{name}" for name in NAMES] if kind == "beside" else list(NAMES)
@@ -128,12 +143,19 @@ def test_embeddings_of_a_list_are_searched_by_themselves(checkpoint, images, cap
         where = images / "list.parquet"
         held = [{"bytes": (images / name).read_bytes(), "path": name} for name in NAMES]
         pq.write_table(pa.table({"image": held, "label": ["a"] * len(NAMES)}), where)
+    if kind == "shards":
+        where = Path("shards")
+        where.mkdir()
+        for shard, members in enumerate((NAMES[:1], NAMES[1:])):
+            with tarfile.open(where / f"{shard}.tar", "w") as archive:
+                for name in members:
+                    archive.add(images / name, name)
     predict(checkpoint, where)
     capsys.readouterr()
     query = ["search", "--checkpoint", str(checkpoint), "--query", "images/1.png", "-k", "2"]
     main([*query, "--embeddings", "runs/version_0/embeddings.safetensors"])
     printed = capsys.readouterr().out
-    assert re.search(r"│ 1 │ +\S+ │ +a? +│ (images/)?1.png", printed) and "cannot be opened" not in printed
+    assert re.search(r"│ 1 │ +\S+ │ +a? +│ (images/|1.tar/)?1.png", printed) and "cannot be opened" not in printed
     assert (checkpoint.parent / "search-1.html").read_text().count("data:image/png") == 3
     (checkpoint.parent / "search-1.html").unlink()
 

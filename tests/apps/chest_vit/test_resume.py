@@ -1,9 +1,13 @@
 """Runs that are struck down in mid-epoch, for real, and go on: their numbers are those of an unbroken run."""
 
+import io
 import json
 import signal
+import tarfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -55,6 +59,41 @@ def test_killed_and_stopped_in_mid_epoch_it_ends_with_the_numbers_of_an_unbroken
     assert (resumed / "metrics.csv").read_text() == (unbroken / "metrics.csv").read_text()
     results = [json.loads((folder / "results.json").read_text()) for folder in (resumed, unbroken)]
     assert results[0] == results[1]
+
+
+def tar(images: list[Path], path: Path) -> None:
+    with tarfile.open(path.with_suffix(".tar"), "w") as archive:
+        for image in images:
+            member = tarfile.TarInfo(f"{image.parent.name}/{image.name}")
+            member.size = image.stat().st_size
+            archive.addfile(member, io.BytesIO(image.read_bytes()))
+
+
+def parquet(images: list[Path], path: Path) -> None:
+    rows = [{"bytes": image.read_bytes(), "path": image.name} for image in images]
+    table = pa.table({"image": rows, "label": [image.parent.name for image in images]})
+    pq.write_table(table, path.with_suffix(".parquet"), row_group_size=5)
+
+
+@pytest.mark.parametrize(("write", "workers"), [(tar, 0), (parquet, 1)])
+def test_killed_over_shards_it_goes_on_to_the_numbers_of_an_unbroken_run_over_their_files(
+    write, workers, fit, tree, unbroken, tmp_path
+):
+    """Two files of the images, in their order; SIGKILL in step 8, in the middle of the second epoch."""
+    (tmp_path / "shards").mkdir()
+    images = sorted(tree.rglob("*.png"))
+    write(images[:23], tmp_path / "shards/0")
+    write(images[23:], tmp_path / "shards/1")
+    words = (*fit, "--data.root", tmp_path / "shards", "--data.workers", workers)
+    code, _ = run(*words, folder=tmp_path, strike="SIGKILL", step=8)
+    assert code == -signal.SIGKILL and last(tmp_path, 0)["global_step"] == 6  # of steps 6 and 7, 7 is lost
+    code, output = run(*words, "--ckpt_path", "last", folder=tmp_path)
+    assert code == 0, output
+    ours, theirs = last(tmp_path, 1), last(unbroken.parents[1], 0)
+    assert ours["state_dict"].keys() == theirs["state_dict"].keys()
+    assert all(torch.equal(ours["state_dict"][name], value) for name, value in theirs["state_dict"].items())
+    logs = [(folder / "metrics.csv").read_text() for folder in (tmp_path / "runs/version_1", unbroken)]
+    assert logs[0] == logs[1] and logs[0].count("\n") > 10
 
 
 def test_a_finished_run_that_goes_on_has_nothing_to_do_but_its_test(fit, unbroken, tmp_path):

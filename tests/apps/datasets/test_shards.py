@@ -4,12 +4,14 @@ import io
 import json
 import pickle
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 
 from apps.datasets import image_list, shards
@@ -66,6 +68,47 @@ def test_a_folder_of_shards_is_one_data_set(tmp_path):
         assert int(images.image(row).max()) == 10 * label + row // 8
     by_class = load_images(root, "shards", validation=0)
     assert not set(by_class.train.classes) & set(by_class.query.classes)
+
+
+def test_a_part_of_an_image_is_the_same_in_every_layout(tmp_path):
+    """Of a JPEG, where no more is decoded than the part can show: as of a file in a folder."""
+    pixels = np.random.default_rng(0).integers(0, 255, (96, 80, 3)).astype(np.uint8)
+    (tmp_path / "images/a").mkdir(parents=True)
+    (file := tmp_path / "images/a/1.jpg").touch()
+    Image.fromarray(pixels).save(file)
+    write_tar(tmp_path / "a.tar", {"a/1.jpg": file.read_bytes()})
+    pq.write_table(pa.table({"image": [{"bytes": file.read_bytes()}], "label": ["a"]}), tmp_path / "a.parquet")
+    write_tar(tmp_path / "shards/a.tar", {"a/1.jpg": file.read_bytes()})
+    layouts = ("images", "a.tar", "a.parquet", "shards")
+    parts = [
+        image_list.load(tmp_path / name).images.part(0, lambda height, width: (8, 4, height // 2, width // 2), 12)
+        for name in layouts
+    ]
+    assert all(torch.equal(part, parts[0]) for part in parts[1:])
+
+
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+def test_an_image_that_is_listed_takes_its_name_and_a_few_numbers(kind, tmp_path):
+    """In bytes, between two numbers of images; a name of 40 characters, once or twice, its place and its class."""
+    held = []
+    for count in (500, 1500, 4500):  # the first makes what is made once
+        root = tmp_path / str(count)
+        names = [f"class-{row % 7}/{'image':>20}-{row:08}.png" for row in range(count)]
+        if kind == "tar":
+            write_tar(root / "a.tar", dict.fromkeys(names, b"1"))
+        else:
+            root.mkdir()
+            images = [{"bytes": b"1", "path": name} for name in names]
+            pq.write_table(pa.table({"image": images, "label": [name[:7] for name in names]}), root / "a.parquet")
+        before = pa.total_allocated_bytes()
+        tracemalloc.start()
+        try:
+            listed = image_list.load(root, check=False)
+            held.append(tracemalloc.get_traced_memory()[0] + pa.total_allocated_bytes() - before)
+        finally:
+            tracemalloc.stop()
+        assert len(listed.images) == count
+    assert (held[2] - held[1]) / 3000 < (2 if kind == "parquet" else 1) * 50 + 40
 
 
 def test_the_images_of_each_class_are_divided(tmp_path):

@@ -71,6 +71,24 @@ def test_nothing_is_overwritten_and_nothing_unfinished_is_left(tmp_path, vectors
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_few_rows_at_a_time_they_are_the_same_files(tmp_path, vectors, monkeypatch):
+    whole = [path.read_bytes() for path in written(tmp_path / "whole", vectors)]
+    monkeypatch.setattr(embedding_files, "AT_ONCE", 2)
+    tensors, rows = written(tmp_path / "pieces", vectors)
+    assert tensors.read_bytes() == whole[0]
+    assert pq.ParquetFile(rows).num_row_groups == 3
+    assert pq.read_table(rows).equals(pq.read_table(tmp_path / "whole" / rows.name))
+
+
+def test_names_that_the_format_has_no_room_for_are_refused(tmp_path, vectors, monkeypatch):
+    monkeypatch.setattr(embedding_files, "GREATEST_HEADER", 400)
+    writer = Writer(tmp_path, TABLE, ABOUT)
+    with pytest.raises(ValueError, match=r"names of 5 images take .* embed them with torchrun"):
+        writer.add(**vectors)
+    writer.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_more_rows_than_images_are_refused(tmp_path, vectors):
     writer = Writer(tmp_path, TABLE, ABOUT)
     writer.add(**vectors)
