@@ -1,6 +1,6 @@
 """Which losses keep their value and gradients when several processes share the batch? A table, in Markdown.
 
-    python -m benchmarks.losses_of_processes > docs/results/losses-of-processes.md
+    python -m benchmarks.losses_of_processes --ranks 1 2 3 > docs/results/catalogue/losses-of-processes.md
 
 Ours through `DistributedLoss`, pytorch-metric-learning's through its DistributedLossWrapper and ours, and the losses of
 lightly and open_clip that gather by themselves. Minutes.
@@ -83,7 +83,8 @@ def candidates() -> dict[str, nn.Module]:
         "geomdml: pairwise cross-entropy, with memory": DistributedLoss(memory),
     }
     found |= {
-        f"geomdml's DistributedLoss of pytorch-metric-learning's {k}": DistributedLoss(v) for k, v in theirs.items()
+        f"geomdml's DistributedLoss of pytorch-metric-learning's {name}": DistributedLoss(loss)
+        for name, loss in (theirs | {"proxy anchor": pml.ProxyAnchorLoss(CLASSES, D)}).items()
     }
     own = "pytorch-metric-learning's DistributedLossWrapper"
     found |= {f"{own}: {name}": DistributedLossWrapper(loss) for name, loss in theirs.items()}
