@@ -11,7 +11,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted(ROOT.glob(".github/*.md")),
+    *sorted(ROOT.glob("docs/**/*.md")),
+]
 FENCED = r"^```.*?^```|^ {4}\S.*?$"
 WORD = r"(?<![\w./\-*])"  # where a path or a module begins
 PATH = re.compile(rf"{WORD}((?:apps|benchmarks|docs|geomdml|tests|\.ci)/[\w./\-*]*)")

@@ -16,5 +16,6 @@ def test_the_example_runs(capsys):
 def test_what_it_names_is_there():
     for name in re.findall(r"\]\(([\w/.]+)\)", README) + re.findall(r"--config (apps/[\w/.]+)", README):
         assert (ROOT / name).is_file(), name
-    for target in re.findall(r"make (\w+)", README):
+    workflows = [path.read_text(encoding="utf-8") for path in ROOT.glob(".github/workflows/*.yml")]
+    for target in re.findall(r"make ([\w-]+)", "\n".join([README, *workflows])):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.M), target
