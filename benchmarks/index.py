@@ -2,10 +2,11 @@
 
 Recall@1, 10 and 100, by exact distances, against queries a second: `knn` and `HyperbolicIndex` beside FAISS by straight
 distances in the tangent space and in the ball, and by the inner products of the Lorentz model. The points: all nouns of
-WordNet, placed by `nested_balls` (`balls:10`) or trained (a checkpoint of `apps.taxonomy`), a random tree (`tree:10`),
-and 1,000 clusters in 128 dimensions that fill them all (`clusters:128`) or lie in 16 of them (`clusters:16`). Each way
-is a process of its own. Rates are also given per second of processor time, which other work on the machine disturbs
-less, and as multiples of our exact index, asked in turn with each. `index.csv` and `index.png` go to `--out`.
+WordNet, placed by `nested_balls` (`balls:10`) or trained (a checkpoint of `apps.taxonomy`), trained images (the file of
+`apps.chest_vit predict`), a random tree (`tree:10`), and 1,000 clusters in 128 dimensions that fill them all
+(`clusters:128`) or lie in 16 of them (`clusters:16`). Each way is a process of its own. Rates are also given per second
+of processor time, which other work on the machine disturbs less, and as multiples of our exact index, asked in turn
+with each. `index.csv` and `index.png` go to `--out`.
 """
 
 import argparse

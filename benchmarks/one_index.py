@@ -16,6 +16,7 @@ from torch import Tensor
 from benchmarks.measuring import forget_peak, peak, yield_memory_first
 from geomdml.sampling import tree_like
 from geomdml.search import HyperbolicIndex, knn
+from geomdml.search.__main__ import read, read_space
 from geomdml.spaces import Chart, Hyperbolic
 
 COUNTS = (1, 10, 100)  # of the nearest that are asked for
@@ -45,9 +46,10 @@ def tree(count: int, dim: int) -> Tensor:
 
 
 def load(data: str, queries: int, count: int, dim: int, unseen: bool) -> tuple[Tensor, Tensor, float]:
-    """Points, queries and c: "balls:DIM" (all nouns of WordNet), "tree:DIM", "clusters:INTRINSIC", or a checkpoint.
+    """Points, queries and c: "balls:DIM" (all nouns of WordNet), "tree:DIM", "clusters:INTRINSIC", or a file.
 
-    Queries are among the points, but for clusters, or where `unseen` takes them out.
+    A file is a checkpoint of `apps.taxonomy`, or what `apps.chest_vit predict` wrote, of which H is taken. Queries are
+    among the points, but for clusters, or where `unseen` takes them out.
     """
     kind, _, number = data.partition(":")
     if kind == "clusters":
@@ -62,6 +64,9 @@ def load(data: str, queries: int, count: int, dim: int, unseen: bool) -> tuple[T
         points = nested_balls(nouns.edges, int(number), count=len(nouns), c=c).float()
     elif kind == "tree":
         points = tree(count, int(number))
+    elif kind.endswith((".safetensors", ".parquet")):
+        space = read_space(Path(data))
+        points, c = space.to("tangent", read(Path(data), "H")), space.curvature
     else:
         from apps.taxonomy.model import TaxonomyEmbedding
         from apps.training.restore import restore

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from apps.datasets.taxonomies.taxonomy import Taxonomy
 from apps.io.atomic import write_file
-from geomdml.spaces import Space
+from geomdml.spaces import Hyperbolic, Space
 
 
 def export(folder: Path, embeddings: Tensor, taxonomy: Taxonomy, space: Space) -> list[Path]:
@@ -19,6 +19,8 @@ def export(folder: Path, embeddings: Tensor, taxonomy: Taxonomy, space: Space) -
     The safetensors file holds `embeddings` (N, D), `edges` (E, 2) of node numbers and, as JSON, the `names`.
     """
     about = {"taxonomy": taxonomy.title, "space": str(space)}
+    if isinstance(space, Hyperbolic):
+        about |= {"c": repr(space.curvature), "chart": space.chart}
     tensors = {"embeddings": embeddings.contiguous(), "edges": taxonomy.edges.contiguous()}
     depths, below = taxonomy.depths.tolist(), taxonomy.below.tolist()
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(embeddings.numpy().reshape(-1)), embeddings.shape[1])

@@ -12,13 +12,13 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from geomdml.search.index import SMALL, SPARE, HyperbolicIndex
-from geomdml.spaces import Hyperbolic
+from geomdml.spaces import Chart, Hyperbolic
 
 _EFFORTS = (0, 64, 128, 256, 512)  # 0: the least, for what is asked for is in view anyway
 _ENOUGH = 0.95  # of the true neighbours
@@ -34,8 +34,8 @@ def main(args: Sequence[str] | None = None) -> None:
     bench = commands.add_parser("bench", help="recall against queries a second, on your own points")
     for command in (build, bench):
         command.add_argument("file", type=Path)
-        command.add_argument("--c", type=float, default=0.5, help="absolute curvature")
-        command.add_argument("--chart", default="tangent", choices=["tangent", "ball", "lorentz"])
+        command.add_argument("--c", type=float, help="absolute curvature; else what the file says, else 0.5")
+        command.add_argument("--chart", choices=get_args(Chart), help="else what the file says, else tangent")
         command.add_argument("--out", type=Path, required=True, help="folder, which is made")
     build.add_argument("--kind", default="auto", choices=["auto", "flat", "graph"])
     build.add_argument("--labels", help="name of the labels' tensor or column")
@@ -64,7 +64,7 @@ def main(args: Sequence[str] | None = None) -> None:
 def _build(chosen: argparse.Namespace) -> None:
     points = read(chosen.file, chosen.vectors)
     labels = read_labels(chosen.file, chosen.labels) if chosen.labels else None
-    space = Hyperbolic(chosen.c, chart=chosen.chart)
+    space = read_space(chosen.file, chosen.c, chosen.chart)
     index = HyperbolicIndex(space, points.shape[1], kind=chosen.kind, threads=chosen.threads)
     index.add(points, labels=labels)
     index.save(chosen.out)
@@ -84,7 +84,7 @@ def _query(chosen: argparse.Namespace) -> None:
 
 
 def _bench(chosen: argparse.Namespace) -> None:
-    points, space = read(chosen.file, chosen.vectors), Hyperbolic(chosen.c, chart=chosen.chart)
+    points, space = read(chosen.file, chosen.vectors), read_space(chosen.file, chosen.c, chosen.chart)
     draw = torch.Generator().manual_seed(0)
     if chosen.queries < 1 or chosen.k < 1 or len(points) <= chosen.queries * chosen.unseen:
         raise ValueError(f"--queries {chosen.queries} --k {chosen.k}; expected at least 1, and fewer than points")
@@ -142,6 +142,22 @@ def read(path: Path, name: str | None) -> Tensor:
         given = "" if name is None else f"--vectors {name}: "
         raise ValueError(f"{given}{str(path)!r} has points in {sorted(columns)}; name one with --vectors")
     return columns[name]()
+
+
+def read_space(path: Path, c: float | None = None, chart: Chart | None = None) -> Hyperbolic:
+    """The space of a file's points: what is given, else what `predict` wrote into the file, else c = 0.5, tangent."""
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        metadata = pq.read_schema(path).metadata or {}
+        about = {key.decode(): value.decode() for key, value in metadata.items() if key in (b"c", b"chart")}
+    else:
+        from safetensors import safe_open
+
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata() or {}
+    told: Any = chart or about.get("chart", "tangent")
+    return Hyperbolic(float(about.get("c", 0.5)) if c is None else c, chart=told)
 
 
 def read_labels(path: Path, name: str) -> Tensor:

@@ -15,6 +15,8 @@ from safetensors import safe_open
 from apps.taxonomy import plots, serve
 from apps.taxonomy.__main__ import main
 from apps.taxonomy.model import TaxonomyEmbedding
+from geomdml.search.__main__ import read_space
+from geomdml.spaces import Hyperbolic
 from tests.apps.command_line import App, assert_complete, results
 from tests.apps.options import assert_options_win
 from tests.apps.serving import Browser, chosen, served
@@ -89,6 +91,8 @@ def test_predict_writes_every_form(finished, tmp_path):
         assert torch.equal(file.get_tensor("embeddings"), wanted)
         assert file.get_tensor("edges").shape == (62, 2)
         names = json.loads(file.metadata()["names"])
+    spaces = [read_space(folder / f"embeddings.{suffix}") for suffix in ("safetensors", "parquet")]
+    assert [repr(space) for space in spaces] == [repr(Hyperbolic(1.0))] * 2
     table = pq.read_table(folder / "embeddings.parquet").to_pydict()
     assert table["name"] == names and torch.equal(torch.tensor(table["embedding"]), wanted)
     assert table["nodes_below"][names.index("n1")] == 62

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from geomdml.search import knn
+from geomdml.search import HyperbolicIndex, knn
 from geomdml.search.__main__ import advice, main
 from geomdml.spaces import Hyperbolic
 
@@ -40,6 +40,19 @@ def test_bench(tmp_path, capsys, points, unseen):
     assert header == "kind,effort,recall,queries_per_second" and len(rows) == 6
     assert [int(row.split(",")[1]) for row in rows] == [1, 42, 64, 128, 256, 512]
     assert rows[0].startswith("flat,1,1.0,") and (tmp_path / "out" / "search.png").stat().st_size > 1000
+
+
+def test_the_space_is_what_the_file_says_unless_it_is_given(tmp_path, capsys, points):
+    about, out = {"c": "1.25", "chart": "ball"}, ["--out", str(tmp_path / "index")]
+    inside = Hyperbolic(1.25).to("ball", points)
+    save_file({"H": inside}, tmp_path / "e.safetensors", metadata=about)
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(inside.numpy().reshape(-1)), 4)
+    pq.write_table(pa.table({"H": vectors}, metadata=about), tmp_path / "e.parquet")
+    for name in ("e.safetensors", "e.parquet"):
+        main(["build", str(tmp_path / name), *out])
+        assert repr(HyperbolicIndex.load(tmp_path / "index").space) == repr(Hyperbolic(1.25, chart="ball"))
+        main(["build", str(tmp_path / name), *out, "--c", "0.5", "--chart", "tangent"])
+        assert repr(HyperbolicIndex.load(tmp_path / "index").space) == repr(Hyperbolic(0.5))
 
 
 def test_advice():
