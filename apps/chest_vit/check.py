@@ -8,7 +8,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from apps.chest_vit import class_tree
 from apps.chest_vit.data import RetrievalData
+from apps.datasets.labelled_images import join
 from apps.datasets.registry import BENCHMARKS, guess_images, load_images, title_of
 from apps.datasets.split import KEPT_OUT, Count, Split, count, keep_out
 
@@ -30,6 +32,9 @@ def main(args: list[str] | None = None) -> None:
         help="Told from its files if left out.",
     )
     parser.add_argument("--data.split", dest="split", choices=["classes", "images"], default="classes")
+    parser.add_argument(
+        "--data.hierarchy", dest="hierarchy", help="folders, own, or a CSV file with columns class and parent; see fit."
+    )
     defaults = inspect.signature(RetrievalData).parameters
     for name, kind, about in (
         ("validation", float, "Share of the training classes (by images: images) kept out; a tenth if left out."),
@@ -45,9 +50,16 @@ def main(args: list[str] | None = None) -> None:
         published = benchmark in BENCHMARKS
         share, seed = asked.validation, asked.split_seed
         split = load_images(
-            asked.root, benchmark, by=asked.split, validation=0.0 if published else share, seed=seed
-        )  # of a benchmark as published, which the counts are compared with
+            asked.root,
+            benchmark,
+            by=asked.split,
+            validation=0.0 if published else share,  # a benchmark as published, which the counts are compared with
+            seed=seed,
+            nested=asked.hierarchy == class_tree.FOLDERS,
+        )
         print_split(benchmark, split, asked.root)
+        if asked.hierarchy is not None:
+            print_hierarchy(asked.hierarchy, benchmark, split, asked.root)
         fitted = keep_out(split, KEPT_OUT if share is None else share, seed) if published else split
         print_fit(fitted, asked.classes_per_batch)
     except (ValueError, OSError) as error:
@@ -86,6 +98,15 @@ def print_split(benchmark: str, split: Split, root: str) -> None:
             else "Not as published: scores cannot be compared with those of papers.",
             style="green" if same else "red",
         )
+
+
+def print_hierarchy(hierarchy: str, benchmark: str, split: Split, root: str) -> None:
+    """How many categories lie above the classes, at each level."""
+    images = join(*(part for part in (split.train, split.validation, split.test) if part is not None))
+    above = class_tree.load(hierarchy, images.classes, benchmark=benchmark, root=root)
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    own = benchmark if hierarchy == class_tree.OWN else ""
+    console.print(f"hierarchy: {class_tree.in_words(above, own)}", highlight=False, markup=False, soft_wrap=True)
 
 
 def print_fit(split: Split, classes_per_batch: int) -> None:

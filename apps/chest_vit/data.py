@@ -9,6 +9,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import InterpolationMode, v2
 
+from apps.chest_vit import class_csv
+from apps.chest_vit.class_tree import FOLDERS, HAVE_ONE, WORDS, Above, in_words
+from apps.chest_vit.class_tree import OWN as OWN_TREE
+from apps.chest_vit.class_tree import load as load_tree
 from apps.datasets.labelled_images import Box, LabelledImages, join, resized_part
 from apps.datasets.registry import (
     BENCHMARKS,
@@ -45,6 +49,9 @@ class RetrievalData(L.LightningDataModule):
         benchmark: Which of them the root holds: {benchmarks}, "folder" or "table"; guessed from its files when it is
             not given. Without a root: {packaged}; the first is the default. Or the path of a class of your own, in a
             package that the variable GEOMDML_LOSSES names (docs/guides/chest.md).
+        hierarchy: A tree above the classes, which is scored beside them and which losses can use: "folders", where
+            class folders lie in category folders, at any depth; "own", of a benchmark or packaged set ({hierarchies});
+            or a CSV or TSV file with columns class and parent, a row a class or category. A checkpoint takes it along.
         split: Divide a folder or a packaged set by "classes" (test classes are unseen) or by "images" of every class.
         size: Side of the training and test images, in pixels.
         render: Side at which a packaged set is rendered before cropping, in pixels.
@@ -73,6 +80,7 @@ class RetrievalData(L.LightningDataModule):
         self,
         root: str | None = None,
         benchmark: str | None = None,
+        hierarchy: str | dict[str, str] | None = None,
         split: Literal["classes", "images"] = "classes",
         size: int = 64,
         render: int = 128,
@@ -97,6 +105,9 @@ class RetrievalData(L.LightningDataModule):
         self.save_hyperparameters()
         if benchmark is not None:
             check_image_name(benchmark)
+        self.edges_file = None if hierarchy in (None, *WORDS) or isinstance(hierarchy, dict) else hierarchy
+        if self.edges_file is not None:
+            self.hparams["hierarchy"] = class_csv.read(self.edges_file)  # so that a checkpoint needs no file
         for name, value, low, high in (
             ("size", size, 8, 4096),
             ("render", render, 8, 4096),
@@ -129,7 +140,17 @@ class RetrievalData(L.LightningDataModule):
             seed=h["split_seed"],
             strict=h["strict"],
             render=h["render"],
+            nested=h["hierarchy"] == FOLDERS,
         )
+
+    @cached_property
+    def class_tree(self) -> Above | None:
+        """What lies above each class, those of training first and in the order of their labels; None without a tree."""
+        h = self.hparams
+        if h["hierarchy"] is None:
+            return None
+        of_data = {"benchmark": self.benchmark, "root": h["root"], "file": self.edges_file}
+        return load_tree(h["hierarchy"], self.everything.classes, **of_data)
 
     @property
     def validates(self) -> bool:
@@ -159,12 +180,18 @@ class RetrievalData(L.LightningDataModule):
         counts = self.split.counts()
         unseen = not set(self.train.classes) & set(self.test.classes)
         queries = self.split.queries
+        tree = self.class_tree
         return {
             "data": str(self.hparams["root"]) if self.benchmark in OWN else title_of(self.benchmark),
             "classes": ", ".join(f"{name} {part.classes:,}" for name, part in counts.items())
             + f" ({self.split.by}; test classes are {'unseen' if unseen else 'those of training'})",
             "images": ", ".join(f"{name} {part.images:,}" for name, part in counts.items())
             + f", {self.hparams['size']} px",
+            **(
+                {}
+                if tree is None
+                else {"hierarchy": in_words(tree, self.benchmark if self.hparams["hierarchy"] == OWN_TREE else "")}
+            ),
             "protocol": "leave-one-out over the test images" if queries is None else "each query in the gallery",
         }
 
@@ -211,7 +238,7 @@ class RetrievalData(L.LightningDataModule):
 
 
 RetrievalData.__doc__ = (RetrievalData.__doc__ or "").format(
-    benchmarks=describe(BENCHMARKS), packaged=describe(PACKAGED)
+    benchmarks=describe(BENCHMARKS), packaged=describe(PACKAGED), hierarchies=", ".join(HAVE_ONE)
 )
 
 

@@ -1,6 +1,7 @@
 """The losses that can take the place of CHEST's halves and of its regulariser, by name or by class."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from apps.io.trusted import import_trusted
 from geomdml.distributed import CrossBatchMemory
-from geomdml.losses import CHESTLoss
+from geomdml.losses import CHESTLoss, TreeProxyLoss
 from geomdml.losses.functional import in_mean_units
 from geomdml.losses.proxies import Proxies
 from geomdml.nn import HyperbolicHead
@@ -25,6 +26,7 @@ NAMED: dict[str, dict[str, Any]] = {
     "multi_similarity": {"class_path": "pytorch_metric_learning.losses.MultiSimilarityLoss"},
     "triplet": {"class_path": "pytorch_metric_learning.losses.TripletMarginLoss", "init_args": {"margin": 0.1}},
     "pairwise_cross_entropy": {"class_path": "geomdml.losses.PairwiseCrossEntropyLoss"},
+    "tree_proxies": {"class_path": "geomdml.losses.TreeProxyLoss"},
     "hier": {"class_path": "geomdml.losses.HIERLoss"},
 }
 
@@ -37,21 +39,33 @@ class RelativeDistance(SpaceDistance):
 
 
 def build(
-    spec: Spec, *, own: str = "soft_triple", num_classes: int, dim: int, space: Space, relative: bool
+    spec: Spec,
+    *,
+    own: str = "soft_triple",
+    num_classes: int,
+    dim: int,
+    space: Space,
+    relative: bool,
+    parents: Tensor | None = None,
+    place: Callable[[Tensor], Tensor] | None = None,
 ) -> nn.Module | None:
     """A loss of (embeddings, labels) in a space; None for CHEST's own, which shares its proxies.
 
     Args:
         spec: a name of NAMED, the path of a class, or {"class_path": ..., "init_args": {...}}. What the class asks for
-            by these names and is not given, it gets: num_classes, in_features or embedding_size (dim), space, relative;
-            a loss of pytorch-metric-learning gets the space as its distance, or with distance "cosine" the cosine.
+            by these names and is not given, it gets: num_classes, in_features or embedding_size (dim), space, relative,
+            parents, place; a loss of pytorch-metric-learning gets the space as its distance, or with distance "cosine"
+            the cosine.
         own: the name of CHEST's own part, which needs no other loss.
         num_classes, dim: training classes, dimension of the embeddings.
         space: where the embeddings live.
         relative: measure distances in units of their mean over the batch.
+        parents: the tree above the training classes, see `geomdml.class_trees`; None without one.
+        place: what the embeddings have gone through, such as clipping, for a loss that puts proxies through it too.
 
     Raises:
-        ValueError: an unknown name or class, one that may not be imported, arguments that it does not take.
+        ValueError: an unknown name or class, one that may not be imported, arguments that it does not take, a loss that
+            needs a tree where there is none.
 
     >>> from geomdml.spaces import Hyperbolic
     >>> build("triplet", num_classes=5, dim=8, space=Hyperbolic(), relative=True).distance
@@ -72,8 +86,12 @@ def build(
         "embedding_size": dim,
         "space": space,
         "relative": relative,
+        "parents": parents,
+        "place": place,
     }
     asked = inspect.signature(loss).parameters
+    if "parents" in asked and parents is None and "parents" not in arguments:
+        raise ValueError(f"loss {_name(spec)} needs a tree above the classes; give --data.hierarchy")
     defaults: dict[str, Any] = {name: value for name, value in known.items() if name in asked}
     if issubclass(loss, BaseMetricLossFunction):
         defaults["distance"] = (RelativeDistance if relative else SpaceDistance)(space)
@@ -135,12 +153,18 @@ def start_proxies(loss: CHESTLoss, head: HyperbolicHead, features: Tensor, label
     euclidean = features if loss.eta_h > 0 else head.tangent(features)
     for half, embeddings in ((loss.hyperbolic, head(features)), (loss.euclidean, euclidean)):
         own = getattr(half, "proxies", None)
-        if isinstance(own, Proxies):
+        if isinstance(half, TreeProxyLoss):
+            half.start_at(embeddings, labels)
+        elif isinstance(own, Proxies):
             own.start_at(embeddings, labels)
         elif isinstance(own, nn.Parameter) and own.shape[1:] == embeddings.shape[1:]:
             means = Proxies(*own.shape, centers_per_class=1, radius=1.0).to(own)
             means.start_at(embeddings, labels)
             own.copy_(means.vectors[:, 0])
+
+
+def _name(spec: Spec) -> str:
+    return spec if isinstance(spec, str) else str(spec["class_path"])
 
 
 def _class(path: str, own: str) -> type[nn.Module]:

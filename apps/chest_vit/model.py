@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from apps.chest_vit import losses, own_proxies
-from apps.chest_vit.data import ImageBatch
+from apps.chest_vit.class_tree import parents as parents_of
+from apps.chest_vit.data import ImageBatch, RetrievalData
+from apps.chest_vit.hierarchical_scores import hierarchical_scores, radius_score
 from apps.chest_vit.losses import Spec
 from apps.evaluation.scores import Collector, radius_spread, scores
 from apps.networks import pretrained
@@ -16,9 +18,10 @@ from apps.training.loading import data_of
 from apps.training.module import AppModule
 from apps.training.sampling import seed_of
 from apps.training.schedules import warmup_then_cosine
+from geomdml.class_trees import soft_targets, tree_dist
 from geomdml.distributed import broadcast, gather, own_parameters
 from geomdml.euclidean import clip_norm
-from geomdml.losses import CHESTLoss
+from geomdml.losses import CHESTLoss, TreeProxyLoss
 from geomdml.losses.chest import CHESTTerms
 from geomdml.nn import HyperbolicHead
 from geomdml.optim import RowAdam
@@ -44,7 +47,8 @@ class CHEST(AppModule):
             (docs/reports/study.md); 10 leaves them free radii; the paper has 2.3.
         norm: "layer" normalises features before the head, "none" is the paper's head.
         loss: Loss of both halves: soft_triple (CHEST), proxy_anchor, multi_proxy_anchor, multi_similarity, triplet,
-            pairwise_cross_entropy, or a class_path with init_args. With eta_h or eta_e 0 the other half is all.
+            pairwise_cross_entropy, tree_proxies (proxies for categories too; needs --data.hierarchy), or a class_path
+            with init_args. With eta_h or eta_e 0 the other half is all.
         loss_h: Loss of the hyperbolic half alone, as for loss.
         loss_e: Loss of the Euclidean half alone, as for loss.
         regulariser: Loss with the weight tau: hyphc, which keeps the proxies of soft_triple apart, hier, or a
@@ -64,12 +68,18 @@ class CHEST(AppModule):
         hyphc_live: Let gradients flow through the proxies' similarities.
         gamma_hyp: Temperature of the HypHC softmax.
         triplets: HypHC triplets a step; without it one for each class.
+        closure: Weight of the term of tree_proxies that draws the proxies of classes to those of their categories; left
+            out, it is 1.
+        soft_labels: Soften the labels of soft_triple by the tree of --data.hierarchy: class k has the share
+            exp(−β·d/d_max) of an image at tree distance d from its own class, where β is this number; 10 is nearly
+            hard. Left out, labels are hard.
         class_sample: Share of the classes that a training batch is compared with, its own among them; 1 is all. Of
             soft_triple's proxies, which then take steps of Adam where they are used alone.
         class_others: Which classes fill the share up: "nearest" to those of the batch, by their proxies, or "random".
         shard_classes: Divide the classes among the processes: each holds the proxies of its part, and their optimiser
             state; losses and gradients stay those of one process. A checkpoint has all, for any number of processes.
         queue: Embeddings of earlier batches that pairs are made with too; set from the data.
+        class_tree: What lies above each class, the training classes first; set from the data, see --data.hierarchy.
         proxy_start: "features" starts proxies at class means of the backbone's features, "random" at random.
         lr: Learning rate of the backbone.
         head_lr: Learning rate of the head.
@@ -81,6 +91,7 @@ class CHEST(AppModule):
 
     monitor = "val/Recall@1"  # of the better output
     options_of_data = ("queue",)
+    properties_of_data = ("class_tree",)
     shown = {
         "validation Recall@1 E": "val/E/Recall@1",
         "H": "val/H/Recall@1",
@@ -91,6 +102,7 @@ class CHEST(AppModule):
     mean: Tensor
     std: Tensor
     trained_steps: Tensor
+    soft_targets: Tensor | None
 
     def __init__(
         self,
@@ -125,10 +137,13 @@ class CHEST(AppModule):
         hyphc_live: bool = False,
         gamma_hyp: float = 1.0,
         triplets: int | None = None,
+        closure: float | None = None,
+        soft_labels: float | None = None,
         class_sample: float = 1.0,
         class_others: Literal["random", "nearest"] = "nearest",
         shard_classes: bool = False,
         queue: int = 0,
+        class_tree: dict[str, list[str]] | None = None,
         proxy_start: Literal["features", "random"] = "features",
         lr: float = 1e-3,
         head_lr: float = 1e-4,
@@ -154,10 +169,12 @@ class CHEST(AppModule):
         if compile:
             self.backbone.compile()
         self.head = HyperbolicHead(features, dim, space=self.space, norm=norm, clip=clip)
-        build = partial(losses.build, num_classes=num_classes, relative=relative)
+        parents = None if class_tree is None else parents_of(class_tree, list(class_tree)[:num_classes])
+        build = partial(losses.build, num_classes=num_classes, relative=relative, parents=parents)
         dim_e = features if eta_h > 0 else dim
+        place = partial(clip_norm, max_norm=clip)
         halves = {
-            "hyperbolic": (build(loss_h or loss, dim=dim, space=self.space) if eta_h > 0 else None, dim),
+            "hyperbolic": (build(loss_h or loss, dim=dim, space=self.space, place=place) if eta_h > 0 else None, dim),
             "euclidean": (build(loss_e or loss, dim=dim_e, space=Euclidean()) if eta_e > 0 else None, dim_e),
         }
         remembering = losses.with_memory(halves, queue)
@@ -186,6 +203,8 @@ class CHEST(AppModule):
             others=class_others,
             shards=shard_classes,
         )
+        self._set_closure(closure)
+        self._soften_labels(soft_labels, parents)
         # Told apart by their dimensions, which they lose where each process has a part of them (FSDP).
         self.loss_groups = self.loss.parameter_groups(lr, proxy_lr)
         self.spaces: dict[str, Space] = {"E": Euclidean(), "H": self.space}
@@ -196,6 +215,18 @@ class CHEST(AppModule):
         if pretrained.convolves(self.backbone):
             self.backbone = self.backbone.to(memory_format=torch.channels_last)
         self.train()
+
+    @property
+    def tree_losses(self) -> dict[str, TreeProxyLoss]:
+        """The losses with proxies for categories, by the output that they train."""
+        halves = {"H": self.loss.hyperbolic, "E": self.loss.euclidean}
+        return {name: half for name, half in halves.items() if isinstance(half, TreeProxyLoss)}
+
+    @property
+    def radius_scores(self) -> dict[str, dict[str, float]]:
+        """How the radii of their proxies go with depth in the tree of the training, by output."""
+        tree = self.hparams["class_tree"]
+        return {name: radius_score(loss, tree) for name, loss in self.tree_losses.items() if tree is not None}
 
     @property
     def validation(self) -> dict[str, float]:
@@ -302,8 +333,9 @@ class CHEST(AppModule):
 
     def terms(self, features: Tensor, labels: Tensor) -> CHESTTerms:
         """The loss of a batch's features (B, D), and its parts; never in half precision."""
+        targets = labels if self.soft_targets is None else self.soft_targets[labels]
         with torch.autocast(features.device.type, enabled=False):
-            return self.loss.terms(features.float(), labels, head=self.head)
+            return self.loss.terms(features.float(), targets, head=self.head)
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         key = (self.hparams["seed"], self.current_epoch, batch_idx)
@@ -363,10 +395,41 @@ class CHEST(AppModule):
         broadcast(own_proxies.common_parameters(self.loss))
         self.train()
 
+    def _set_closure(self, weight: float | None) -> None:
+        if weight is None:
+            return
+        if not self.tree_losses:
+            raise ValueError(f"--model.closure {weight:g}: no loss is tree_proxies, which has the term; leave it out")
+        if not 0 <= weight < float("inf"):
+            raise ValueError(f"--model.closure {weight:g}; expected a number, at least 0")
+        for loss in self.tree_losses.values():
+            loss.weight = weight
+
+    def _soften_labels(self, beta: float | None, parents: Tensor | None) -> None:
+        """Targets (C, C) in place of labels, where the losses take them."""
+        given = f"--model.soft_labels {beta}"
+        others = [name for name in ("hyperbolic", "euclidean", "regulariser") if getattr(self.loss, name) is not None]
+        if beta is not None and parents is None:
+            raise ValueError(f"{given} needs a tree above the classes; give --data.hierarchy")
+        if beta is not None and not 0 < beta < float("inf"):
+            raise ValueError(f"{given}; expected a number above 0")
+        if beta is not None and others:
+            raise ValueError(f"{given} beside another loss in the {others[0]} part; expected soft_triple and hyphc")
+        if beta is not None and (self.hparams["class_sample"] < 1 or self.hparams["shard_classes"]):
+            raise ValueError(f"{given} beside --model.class_sample or --model.shard_classes; expected all classes")
+        targets = None if beta is None or parents is None else soft_targets(tree_dist(parents), beta=beta)
+        self.register_buffer("soft_targets", targets, persistent=False)
+
     def _log_scores(self, stage: str, outputs: dict[str, Tensor]) -> None:
         first: dict[str, float] = {}
+        data: RetrievalData = data_of(self.trainer)
+        classes = (data.split.validation or data.test if stage == "val" else data.test).classes
         for name, space in self.spaces.items():
-            found = scores(outputs[name], outputs["labels"], space, **self._protocol(stage))
+            of_output, protocol = (outputs[name], outputs["labels"]), self._protocol(stage)
+            found = scores(*of_output, space, **protocol)
+            if data.class_tree is not None:
+                found |= hierarchical_scores(*of_output, data.class_tree, classes, space, **protocol)
+            found |= self.radius_scores.get(name, {})
             first |= {name: found["Recall@1"]} if "Recall@1" in found else {}
             for score, value in found.items():
                 self.log(f"{stage}/{name}/{score}", value, prog_bar=score == "Recall@1" and stage == "val")

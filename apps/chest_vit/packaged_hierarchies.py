@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -20,10 +20,9 @@ def load(name: str, classes: Sequence[str]) -> Tensor:
         ValueError: another name, or a class that the tree does not have.
         FetchError: the package with Unicode's groups cannot be fetched.
     """
-    readers = {"emoji": _emoji, "furniture": _furniture}
-    if name not in readers:
-        raise ValueError(f"there is no hierarchy of {name!r}; expected one of {', '.join(readers)}")
-    paths = readers[name]()
+    if name not in READERS:
+        raise ValueError(f"there is no hierarchy of {name!r}; expected one of {', '.join(READERS)}")
+    paths = READERS[name]()
     if missing := set(classes) - paths.keys():
         raise ValueError(f"class {min(missing)!r} has no place in the hierarchy of {name}")
     return parents_of([paths[each] for each in classes])
@@ -68,3 +67,6 @@ def _furniture() -> dict[str, tuple[str, ...]]:
     except OSError as error:
         raise FetchError(f"{furniture.LIST} cannot be read: {error}") from error
     return {f"{row['class']}/{row['library']}-{row['index']}": (row["class"],) for row in rows}
+
+
+READERS: Mapping[str, Callable[[], dict[str, tuple[str, ...]]]] = {"emoji": _emoji, "furniture": _furniture}

@@ -1,12 +1,14 @@
 """What a run shows at the end: the table of scores against its baselines, and report.html."""
 
-from functools import partial
+from typing import Any
 
 import lightning as L
 import torch
 from torch import Tensor
 
 from apps.chest_vit.data import RetrievalData
+from apps.chest_vit.hierarchical_scores import PRECISION, hierarchical_scores
+from apps.chest_vit.hierarchy_section import section
 from apps.chest_vit.model import CHEST
 from apps.evaluation.scores import radius_spread, scores
 from apps.networks import pretrained
@@ -14,7 +16,7 @@ from apps.report.page import Output, Report, Similarities, Table
 from apps.report.results import AfterTest, Scores, curves
 from apps.training.sampling import seed_of
 from geomdml.losses.functional import in_mean_units, soft_triple_similarity
-from geomdml.spaces import Euclidean
+from geomdml.spaces import Euclidean, Space
 
 SIMILARITY_SAMPLE = 512
 CURVES = {
@@ -43,11 +45,22 @@ class Results(AfterTest):
     def report(self, trainer: L.Trainer, model: CHEST, data: RetrievalData) -> tuple[Report, Scores]:
         outputs = {name: tensor.cpu() for name, tensor in model.test_outputs.items()}
         labels = outputs["labels"]
-        score = partial(scores, labels=labels, ks=data.hparams["ks"], queries=data.split.queries)
-        rows = {name: score(tensor, space=Euclidean()) for name, tensor in self.baselines(model, data).items()}
-        rows |= {name: score(outputs[name], space=space) for name, space in model.cpu().spaces.items()}
+        protocol: dict[str, Any] = {"labels": labels, "ks": data.hparams["ks"], "queries": data.split.queries}
+        tree = data.class_tree
+
+        def score(embeddings: Tensor, space: Space) -> dict[str, float]:
+            found = scores(embeddings, space=space, **protocol)
+            if tree is not None:
+                found |= hierarchical_scores(embeddings, space=space, above=tree, classes=data.test.classes, **protocol)
+            return found
+
+        rows = {name: score(tensor, Euclidean()) for name, tensor in self.baselines(model, data).items()}
+        rows |= {
+            name: score(outputs[name], space) | model.radius_scores.get(name, {})
+            for name, space in model.cpu().spaces.items()
+        }
         directions = torch.nn.functional.normalize(outputs["H"])
-        one_shell = score(directions * outputs["H"].norm(dim=-1).median(), space=model.space)
+        one_shell = scores(directions * outputs["H"].norm(dim=-1).median(), space=model.space, **protocol)
         facts = {
             **data.facts(),
             "backbone": f"{model.hparams['backbone']}, weights {model.hparams['weights']}",
@@ -59,7 +72,8 @@ class Results(AfterTest):
             "use of the radii": f"Recall@1 of H is {rows['H']['Recall@1']:.1f} with the points' own radii, "
             f"{one_shell['Recall@1']:.1f} with one radius for all",
         }
-        table = Table(list(rows["H"]), {name: list(row.values()) for name, row in rows.items()})
+        columns = [*one_shell, *([PRECISION] if tree is not None else [])]
+        table = Table(columns, {name: [row.get(column) for column in columns] for name, row in rows.items()})
         clip_is_near = model.head.clip < 2 * float(outputs["radius"].max())  # else it would squeeze the histogram
         report = Report(
             title=f"CHEST on {facts['data']}",
@@ -74,6 +88,7 @@ class Results(AfterTest):
             ],
             curves=curves(trainer, CURVES),
             similarities=class_similarities(model, data),
+            sections=[] if tree is None else [section(tree, data.test.classes, protocol["ks"], rows, [])],
             notes=notes(labels, outputs["radius"], model.head.clip, data.split.queries),
             seed=model.hparams["seed"],
         )

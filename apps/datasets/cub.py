@@ -14,6 +14,7 @@ PUBLISHED = {"train": Count(100, 5_864), "query": Count(100, 5_924)}
 FILES = ("image_class_labels.txt", "images.txt", "classes.txt", "images")
 BELOW = ("", "CUB_200_2011")
 TRAIN_CLASSES = 100
+CATEGORIES = "the last word of the species' names, such as Albatross: an approximation of genus and family"
 
 
 def is_at(root: Path) -> bool:
@@ -43,3 +44,15 @@ def load(root: str | Path, *, strict: bool = False) -> Split:
     names = [classes[number] for number in order]
     split = {"train": names[:TRAIN_CLASSES], "query": names[TRAIN_CLASSES:]}
     return Split(**listed.parts(base / "images", rows, split, strict=strict), by="by class, the first 100 train")
+
+
+def categories(root: str | Path) -> dict[str, tuple[str, ...]]:
+    """The last word of each class's name: "001.Black_footed_Albatross" is an ("Albatross",).
+
+    It approximates genus and family, which the data set does not have.
+
+    Raises:
+        ValueError: as `load`.
+    """
+    base = listed.base(root, FILES, LAYOUT, below=BELOW)
+    return {name: (name.rpartition(".")[2].split("_")[-1],) for _, name in listed.table(base / "classes.txt", 2)}

@@ -1,6 +1,6 @@
 """In-shop Clothes Retrieval (DeepFashion): images of 7,982 items, with a published query and gallery."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from apps.datasets import listed
 from apps.datasets.split import Count, Split
@@ -14,6 +14,7 @@ PUBLISHED = {"train": Count(3_997, 25_882), "query": Count(3_985, 14_218), "gall
 LIST = "list_eval_partition.txt"
 BELOW = ("", "Eval")
 HEADER = 2  # the number of images, the names of the columns
+CATEGORIES = "women's and men's clothes, and their kinds, by the folders of the images"
 
 
 def is_at(root: Path) -> bool:
@@ -38,3 +39,16 @@ def load(root: str | Path, *, strict: bool = False) -> Split:
     test = sorted({item for part in ("query", "gallery") for _, item in rows[part]})
     found = listed.parts(base, rows, {"train": train, "query": test, "gallery": test}, strict=strict)
     return Split(**found, by="as published, query and gallery apart")
+
+
+def categories(root: str | Path) -> dict[str, tuple[str, ...]]:
+    """What lies above each item, such as ("WOMEN", "Dresses"): the folders of the first of its images in the list.
+
+    Raises:
+        ValueError: as `load`.
+    """
+    path = listed.base(root, (LIST,), LAYOUT, below=BELOW) / LIST
+    found: dict[str, tuple[str, ...]] = {}
+    for name, item, _ in listed.table(path, 3, header=HEADER):
+        found.setdefault(item, PurePosixPath(name).parts[1:-2])  # img/ and the folder of the item left out
+    return found

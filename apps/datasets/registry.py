@@ -49,6 +49,14 @@ class Benchmark(Protocol):
     def load(self, root: str | Path, *, strict: bool = False) -> Split: ...
 
 
+class Categorised(Protocol):
+    """A benchmark whose files say what lies above its classes: in words, and for each class from the top down."""
+
+    CATEGORIES: str
+
+    def categories(self, root: str | Path, /) -> dict[str, tuple[str, ...]]: ...
+
+
 class OwnImages(Protocol):
     """A data set of the user's: a class that is made without arguments."""
 
@@ -84,6 +92,7 @@ class ShapeLayout(Protocol):
 BENCHMARKS: Mapping[str, Benchmark] = {
     name: cast(Benchmark, module) for name, module in {"cub": cub, "cars": cars, "inshop": inshop, "sop": sop}.items()
 }
+CATEGORISED: Mapping[str, Categorised] = {"cub": cub, "inshop": inshop, "sop": sop}
 PACKAGED: Mapping[str, Packaged] = {"emoji": emoji, "furniture": furniture_views}  # the first is the default
 ARRAYS: Mapping[str, Arrays] = {"mnist": mnist, "fashion_mnist": fashion_mnist, "cifar10": cifar10}
 SHAPES: Mapping[str, ShapeLayout] = {"shrec": shrec, "modelnet": modelnet, "folder": mesh_folder}  # the first that fits
@@ -148,6 +157,7 @@ def load_images(
     seed: int = 0,
     strict: bool = False,
     render: int = 128,
+    nested: bool = False,
 ) -> Split:
     """Images in a split: of BENCHMARKS or a "table" their own; of "folder", "shards" or PACKAGED (no root) half trains.
 
@@ -162,6 +172,7 @@ def load_images(
         seed: of the shuffle before a division.
         strict: a broken image is an error.
         render: side at which a packaged set is rendered, in pixels.
+        nested: the class folders of a "folder" lie in category folders, see `folder.load`.
 
     Raises:
         ValueError: another layout, with the path that is missing; too few classes or images; broken images; a division
@@ -171,6 +182,8 @@ def load_images(
     check_image_name(name)
     if by == "images" and name not in ("folder", "shards", *PACKAGED):
         raise ValueError(f"--data.split images with {title_of(name)}, which has its own; leave it out")
+    if nested and name != "folder":
+        raise ValueError(f"--data.hierarchy folders with {title_of(name)}; expected a folder of category folders")
     if is_trusted(name):
         split = _own(name).load(None if root is None else str(root), strict=strict)
         if not isinstance(split, Split):
@@ -186,8 +199,12 @@ def load_images(
         return _with_validation(BENCHMARKS[name].load(root, strict=strict), validation, seed)
     if root is not None and name == "table":
         return _with_validation(split_list.load(root, strict=strict), validation, seed)
-    own = shards if name == "shards" else folder
-    images = PACKAGED[name].load(render) if root is None else own.load(root, strict=strict)
+    if root is None:
+        images = PACKAGED[name].load(render)
+    elif name == "shards":
+        images = shards.load(root, strict=strict)
+    else:
+        images = folder.load(root, strict=strict, nested=nested)
     return (by_classes if by == "classes" else by_images)(images, KEPT_OUT if validation is None else validation, seed)
 
 

@@ -14,6 +14,7 @@ PUBLISHED = {"train": Count(11_318, 59_551), "query": Count(11_316, 60_502)}
 LISTS = {"train": "Ebay_train.txt", "query": "Ebay_test.txt"}
 BELOW = ("", "Stanford_Online_Products")
 HEADER = 1  # image_id class_id super_class_id path
+CATEGORIES = "the kinds of product of its lists"
 
 
 def is_at(root: Path) -> bool:
@@ -33,3 +34,19 @@ def load(root: str | Path, *, strict: bool = False) -> Split:
     }
     classes = {part: list(dict.fromkeys(product for _, product in found)) for part, found in rows.items()}
     return Split(**listed.parts(base, rows, classes, strict=strict), by="by class, as published")
+
+
+def categories(root: str | Path) -> dict[str, tuple[str, ...]]:
+    """The kind of each product, such as ("bicycle",): the super-class of the lists, by the folder of its images.
+
+    Raises:
+        ValueError: as `load`; a product of two kinds.
+    """
+    base = listed.base(root, tuple(LISTS.values()), LAYOUT, below=BELOW)
+    found: dict[str, tuple[str, ...]] = {}
+    for file in LISTS.values():
+        for _, product, _, name in listed.table(base / file, 4, header=HEADER):
+            kind = (name.partition("/")[0].removesuffix("_final"),)
+            if found.setdefault(product, kind) != kind:
+                raise ValueError(f"{str(base / file)!r} has product {product} as {kind[0]} and {found[product][0]}")
+    return found

@@ -1,6 +1,6 @@
 """The report of a run: one HTML file that needs neither a network nor scripts. Plain data in, file out."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,10 +41,16 @@ class Curve:
 
 @dataclass(frozen=True)
 class Table:
-    """Scores in percent, higher is better: a row of numbers for each name; None shows as a dash."""
+    """Scores in percent, higher is better: a row of numbers for each name; None shows as a dash.
+
+    Of the columns in `lower` the lowest is the best. Numbers are shown with so many `digits` behind the point.
+    """
 
     columns: Sequence[str]
     rows: Mapping[str, Sequence[float | None]]
+    caption: str = "In percent; higher is better, the best of each column is bold."
+    lower: Collection[str] = ()
+    digits: int = 1
 
     def __post_init__(self) -> None:
         for name, row in self.rows.items():
@@ -85,12 +91,23 @@ class Similarities:
 
 
 @dataclass(frozen=True, eq=False)
+class Section:
+    """A part of a report with a heading of its own: a text, tables, figures. `anchor` is its name in addresses."""
+
+    anchor: str
+    title: str
+    text: str
+    tables: Sequence[Table] = ()
+    illustrations: Sequence[Illustration] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class Report:
     """What a run has to show.
 
-    `labels` are indices of `classes`, and `image(i)` gives the i-th test image, uint8 (3, H, W); all tensors are
-    on the CPU. `illustrations` stand below the table. What is drawn (queries, classes, the layout of the disk) is drawn
-    with `seed`.
+    `labels` are indices of `classes`, and `image(i)` gives the i-th test image, uint8 (3, H, W); all tensors are on the
+    CPU. `illustrations` stand below the table, `sections` after the scores. What is drawn (queries, classes, the layout
+    of the disk) is drawn with `seed`.
     """
 
     title: str
@@ -103,6 +120,7 @@ class Report:
     curves: Sequence[Curve] = ()
     similarities: Sequence[Similarities] = ()
     illustrations: Sequence[Illustration] = ()
+    sections: Sequence[Section] = ()
     notes: Sequence[str] = ()
     seed: int = 0
     queries: int | None = None
@@ -159,7 +177,7 @@ def render(report: Report) -> str:
     return render_template(
         Path(__file__).with_name("report.html.j2"),
         report=report,
-        rows=list(table_cells(report.table)),
+        cells=table_cells,
         broken=[output.name for output in report.outputs if output not in whole]
         + [each.name for each in report.similarities if each not in similarities],
         curves=curve_illustrations(report.curves),
@@ -183,14 +201,21 @@ def table_cells(table: Table) -> Iterator[tuple[str, list[tuple[str, bool]]]]:
     >>> list(table_cells(Table(["Recall@1"], {"E": [61.04], "H": [61.0], "raw": [None]})))
     [('E', [('61.0', True)]), ('H', [('61.0', True)]), ('raw', [('–', False)])]
     """
+    sign = np.where([column in table.lower for column in table.columns], -1, 1)
     rounded = {
-        name: [-np.inf if x is None or np.isnan(x) else round(x, 1) for x in row] for name, row in table.rows.items()
+        name: [
+            -np.inf if x is None or np.isnan(x) else s * round(x, table.digits) for x, s in zip(row, sign, strict=True)
+        ]
+        for name, row in table.rows.items()
     }
     best = [max(column) for column in zip(*rounded.values(), strict=True)]
     for name, row in rounded.items():
         yield (
             name,
-            [("–", False) if x == -np.inf else (f"{x:.1f}", x == top) for x, top in zip(row, best, strict=True)],
+            [
+                ("–", False) if x == -np.inf else (f"{s * x:.{table.digits}f}", x == top)
+                for x, s, top in zip(row, sign, best, strict=True)
+            ],
         )
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from apps.io.atomic import write_file
-from apps.report.page import Curve, Report, write_report
+from apps.report.page import Curve, Report, Table, table_cells, write_report
 from apps.training.callbacks import callbacks_of
 from apps.training.loading import data_of
 from apps.training.progress import Progress
@@ -25,16 +25,23 @@ def show(report: Report, scores: Scores, folder: Path, *, caption: str) -> None:
     console = Console(width=None if sys.stdout.isatty() else 110)
     for name, fact in report.facts.items():
         console.print(f"[bold]{name}[/bold]: {fact}", highlight=False)
-    shown = RichTable(title=caption)
-    shown.add_column("")
-    for column in report.table.columns:
-        shown.add_column(column, justify="right")
-    for name, row in report.table.rows.items():
-        shown.add_row(name, *("–" if value is None else f"{value:.1f}" for value in row))
-    console.print(shown)
+    _print(console, report.table, caption)
+    for section in report.sections:
+        for table in section.tables:
+            _print(console, table, section.title)
     content = json.dumps({"scores": scores, "facts": dict(report.facts)}, indent=1)
     write_file(folder / "results.json", lambda part: part.write_text(content))
     print(f"report: {write_report(report, folder / 'report.html')}", flush=True)
+
+
+def _print(console: Console, table: Table, title: str) -> None:
+    shown = RichTable(title=title)
+    shown.add_column("")
+    for column in table.columns:
+        shown.add_column(column, justify="right")
+    for name, cells in table_cells(table):
+        shown.add_row(name, *(text for text, _ in cells))
+    console.print(shown)
 
 
 class AfterTest(Callback):

@@ -21,6 +21,7 @@ class AppModule(L.LightningModule):
         monitor: the logged validation score, higher is better, that chooses the best checkpoint.
         shown: what a line an epoch says, {its words: the name of a logged value}.
         options_of_data: arguments with a default that are options of the data, of the same names.
+        properties_of_data: arguments with a default that are properties of the data, of the same names.
         fixed: those of the arguments without a default in which data to test must be as those of the training.
         kept: the arguments that say what the weights are, such as the chart of points: other values never fit them.
         noted: what a training found out beside the weights, by name, as plain values. A checkpoint takes it along.
@@ -29,6 +30,7 @@ class AppModule(L.LightningModule):
     monitor: ClassVar[str] = ""
     shown: ClassVar[Mapping[str, str]] = MappingProxyType({})
     options_of_data: ClassVar[tuple[str, ...]] = ()
+    properties_of_data: ClassVar[tuple[str, ...]] = ()
     fixed: ClassVar[tuple[str, ...]] = ()
     kept: ClassVar[tuple[str, ...]] = ()
 
@@ -43,8 +45,9 @@ class AppModule(L.LightningModule):
 
     @classmethod
     def arguments_from_data(cls) -> list[str]:
-        """The arguments without a default: they are properties of the data, of the same names."""
-        return [name for name, one in inspect.signature(cls).parameters.items() if one.default is one.empty]
+        """The arguments that are properties of the data, of the same names: those without a default, and some with."""
+        known = inspect.signature(cls).parameters.items()
+        return [name for name, one in known if one.default is one.empty or name in cls.properties_of_data]
 
     def optimiser(self, steps: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
         """The optimiser, and the schedule of its learning rates over a training of so many steps."""

@@ -41,11 +41,13 @@ def hierarchical_retrieval(
     labels: Integer[Tensor, " Q"],
     parents: Integer[Tensor, " N"],
     *,
+    gallery: Float[Tensor, "G D"] | None = None,
+    gallery_labels: Integer[Tensor, " G"] | None = None,
     space: Space | None = None,
     ks: Collection[int] = (1,),
     memory_limit: int | float = MEMORY,
 ) -> HierarchicalScores:
-    """How well the neighbours of each embedding, among all the others, agree with a tree above the classes.
+    """How well the neighbours of each embedding, in a gallery or among all the others, agree with a tree of classes.
 
     - Recall@k at each level: that of `retrieval` with the classes' ancestors at that level as labels.
     - Hierarchical AP: an item whose class shares l of L levels with the query's has relevance rel = (l/L)/n_l, where
@@ -54,8 +56,10 @@ def hierarchical_retrieval(
     - Severity: the tree distance to the nearest neighbour's class; items at one distance count by their mean.
 
     Args:
-        query, labels: (Q, D) embeddings, Q ≥ 2, and their classes, 0 to C − 1; classes may be absent.
+        query, labels: (Q, D) embeddings and their classes, 0 to C − 1; classes may be absent.
         parents: (N,) the tree, see `geomdml.class_trees`.
+        gallery, gallery_labels: (G, D) and (G,) what is searched; None searches the queries, of which there are then at
+            least two, leaving out each itself.
         space: whose `pairwise_dist` ranks; None is Euclidean.
         ks: the k of Recall@k.
         memory_limit: bytes to work in: never a Q × Q matrix beyond it.
@@ -74,35 +78,46 @@ def hierarchical_retrieval(
     >>> scores.recall, scores.severity
     (({1: 1.0}, {1: 1.0}), 1.5)
     """
-    checks.rows(query=query)
-    checks.finite(query=query)
+    if (gallery is None) != (gallery_labels is None):
+        raise ValueError("gallery and gallery_labels go together; expected both or neither")
+    items = query if gallery is None else gallery
+    checks.rows(query=query, gallery=items)
+    checks.finite(query=query, gallery=items)
     levels, apart = class_labels(parents), tree_dist(parents)
-    classes = checks.labels(len(query), len(apart), device=query.device, labels=labels)
-    if len(query) < 2:
-        raise ValueError(f"query has {len(query)} embeddings; expected at least 2")
+    classes = of_items = checks.labels(len(query), len(apart), device=query.device, labels=labels)
+    if gallery_labels is not None:
+        of_items = checks.labels(len(items), len(apart), device=query.device, gallery_labels=gallery_labels)
+    for name, some, least in (("query", query, 2 if gallery is None else 1), ("gallery", items, 1)):
+        if len(some) < least:
+            raise ValueError(f"{name} has {len(some)} embeddings; expected at least {least}")
     levels, apart = levels.to(query.device), apart.to(query.device)
     space = space or Euclidean()
-    block = int(memory_limit // (_BYTES * (1 + levels.shape[1]) * len(query)))
+    block = int(memory_limit // (_BYTES * (1 + levels.shape[1]) * len(items)))
     if block < 1:
-        raise ValueError(f"memory_limit = {memory_limit:.3g} is too little for one query of {len(query)}")
-    points = query.detach().to(result_dtype(query))
+        raise ValueError(f"memory_limit = {memory_limit:.3g} is too little for one query of {len(items)} items")
+    points, found = query.detach().to(result_dtype(query)), items.detach().to(result_dtype(items))
     precisions, severities, wrong = [], [], []
     for rows in torch.arange(len(query), device=query.device).split(block):
-        dist = space.pairwise_dist(points[rows], points)
+        dist = space.pairwise_dist(points[rows], found)
         if not bool(dist.isfinite().all()):
             raise ValueError(f"{space} gives distances that are NaN or infinite; expected embeddings it can measure")
-        dist[torch.arange(len(rows)), rows] = torch.inf
-        precisions.append(_hierarchical_ap(dist, _shared(levels, classes[rows], classes), levels.shape[1]))
+        if gallery is None:
+            dist[torch.arange(len(rows)), rows] = torch.inf
+        precisions.append(_hierarchical_ap(dist, _shared(levels, classes[rows], of_items), levels.shape[1]))
         nearest = dist <= bounds(dist.amin(1, keepdim=True))[1]
         row, item = nearest.nonzero(as_tuple=True)
-        steps = apart[classes[rows][row], classes[item]].double()
+        steps = apart[classes[rows][row], of_items[item]].double()
         count = nearest.sum(1).double()
         severities.append(torch.zeros_like(count).index_add_(0, row, steps) / count)
         wrong.append(torch.zeros_like(count).index_add_(0, row, (steps > 0).double()) / count)
     severity, mistaken = fsum(torch.cat(severities).tolist()), fsum(torch.cat(wrong).tolist())
     counted = [value for value in torch.cat(precisions).tolist() if value == value]
+    searched = None if gallery is None else found
     return HierarchicalScores(
-        recall=tuple(_recall(points, column[classes], space, ks, memory_limit) for column in levels.unbind(1)),
+        recall=tuple(
+            _recall(points, column[classes], searched, column[of_items], space, ks, memory_limit)
+            for column in levels.unbind(1)
+        ),
         hierarchical_ap=fsum(counted) / len(counted) if counted else None,
         severity=severity / len(query),
         mistake_severity=severity / mistaken if mistaken else None,
@@ -110,12 +125,20 @@ def hierarchical_retrieval(
 
 
 def _recall(
-    points: Tensor, labels: Tensor, space: Space, ks: Collection[int], memory_limit: int | float
+    points: Tensor,
+    labels: Tensor,
+    gallery: Tensor | None,
+    of_items: Tensor,
+    space: Space,
+    ks: Collection[int],
+    memory_limit: int | float,
 ) -> dict[int, float] | None:
-    if int(labels.unique(return_counts=True)[1].max()) < 2:
+    found = labels.unique(return_counts=True)[1].max() > 1 if gallery is None else torch.isin(labels, of_items).any()
+    if not bool(found):
         return None
     scores: tuple[Score] = ("recall",)
-    return retrieval(points, labels, space=space, ks=ks, scores=scores, memory_limit=memory_limit).recall
+    searched = (None, None) if gallery is None else (gallery, of_items)
+    return retrieval(points, labels, *searched, space=space, ks=ks, scores=scores, memory_limit=memory_limit).recall
 
 
 def _shared(levels: Tensor, of_query: Tensor, of_items: Tensor) -> Tensor:

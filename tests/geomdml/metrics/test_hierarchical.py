@@ -28,12 +28,12 @@ def problems(draw: st.DrawFn):
     return parents, labels, table + table.T
 
 
-def by_definition(parents, labels, table) -> tuple[list[Fraction], float, float | None]:
+def by_definition(parents, labels, table, queries=None) -> tuple[list[Fraction], float, float | None]:
     """H-AP of the queries that have any relevant item, severity, and severity of mistakes."""
     levels, apart = class_labels(parents).tolist(), tree_dist(parents).tolist()
     count = len(levels[0])
     precisions, steps, wrong = [], [], []
-    for i, own in enumerate(labels):
+    for i, own in enumerate(labels[:queries]):
         items = [j for j in range(len(labels)) if j != i]
         shared = {j: sum(a == b for a, b in zip(levels[own], levels[labels[j]], strict=True)) for j in items}
         sizes = [sum(s == number for s in shared.values()) for number in range(count + 1)]
@@ -79,6 +79,43 @@ def test_recall_of_each_level_is_that_of_its_labels():
         assert recall == retrieval(x, level[labels], ks=(1, 3)).recall
 
 
+@given(problems(), st.data())
+def test_a_gallery_is_searched_as_by_definition(problem, draw):
+    """Its items stand behind the queries in the table, of which no query is left out."""
+    parents, labels, table = problem
+    queries = draw.draw(st.integers(1, len(labels) - 1))
+    points, classes = torch.arange(float(len(labels))).unsqueeze(1), torch.tensor(labels)
+    found = hierarchical_retrieval(
+        points[:queries],
+        classes[:queries],
+        parents,
+        gallery=points[queries:],
+        gallery_labels=classes[queries:],
+        space=Table(table),
+    )
+    alone = []
+    for i in range(queries):
+        own = [i, *range(queries, len(labels))]
+        precisions, steps, _ = by_definition(parents, [labels[j] for j in own], table[own][:, own], queries=1)
+        alone.append((precisions, steps))
+    precisions = [value for each, _ in alone for value in each]
+    assert found.severity == pytest.approx(fmean(steps for _, steps in alone))
+    assert found.hierarchical_ap == (pytest.approx(float(fmean(precisions))) if precisions else None)
+
+
+def test_recall_in_a_gallery_is_that_of_each_levels_labels():
+    x = torch.randn(60, 2, generator=torch.Generator().manual_seed(1))
+    labels = torch.arange(60) % 4
+    found = hierarchical_retrieval(x[:20], labels[:20], FOREST, gallery=x[20:], gallery_labels=labels[20:], ks=(1, 3))
+    for level, recall in zip(class_labels(FOREST).unbind(1), found.recall, strict=True):
+        own = level[labels]
+        assert recall == retrieval(x[:20], own[:20], x[20:], own[20:], ks=(1, 3)).recall
+    apart = hierarchical_retrieval(
+        x[:4], torch.zeros(4).long(), torch.tensor([-1, -1]), gallery=x[4:8], gallery_labels=torch.ones(4).long()
+    )
+    assert apart == ((None,), None, 2.0, 2.0)
+
+
 def test_a_flat_tree_is_the_average_precision():
     x = torch.randn(30, 2, generator=torch.Generator().manual_seed(2))
     labels, flat = torch.arange(30) % 3, torch.tensor([-1, -1, -1])
@@ -122,6 +159,21 @@ def test_correlations_by_hand():
 def test_bad_input_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         hierarchical_retrieval(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("gallery", "labels", "message"),
+    [
+        (torch.zeros(1, 2), None, "go together"),
+        (None, torch.zeros(1).long(), "go together"),
+        (torch.zeros(1, 3), torch.zeros(1).long(), "last dimensions differ"),
+        (torch.zeros(0, 2), torch.zeros(0).long(), "gallery has 0 embeddings; expected at least 1"),
+        (torch.zeros(1, 2), torch.tensor([4]), "gallery_labels go from 4 to 4"),
+    ],
+)
+def test_a_gallery_that_does_not_fit_is_refused(gallery, labels, message):
+    with pytest.raises(ValueError, match=message):
+        hierarchical_retrieval(torch.zeros(1, 2), torch.zeros(1).long(), FOREST, gallery=gallery, gallery_labels=labels)
 
 
 def test_bad_input_of_the_correlations_is_refused():
