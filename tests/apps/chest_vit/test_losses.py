@@ -7,6 +7,7 @@ import torch
 from pytorch_metric_learning import losses as pml
 from torch import nn
 
+from apps.chest_vit.class_tree import parents
 from apps.chest_vit.losses import NAMED, RelativeDistance, build, start_proxies
 from apps.chest_vit.model import CHEST
 from geomdml.euclidean import clip_norm
@@ -19,6 +20,7 @@ from geomdml.spaces import Euclidean, Hyperbolic
 
 CLASSES, DIM, FEATURES = 4, 16, 64  # test_vit has features of 64
 LABELS = torch.arange(8) % CLASSES
+TREE = {"a1": ["a"], "a2": ["a"], "b1": ["b"], "b2": ["b"]}
 HALVES = [name for name in NAMED if name != "hier"]
 
 
@@ -29,11 +31,12 @@ def seeded():
 
 def model(**options) -> CHEST:
     small = {"backbone": "test_vit", "weights": "none", "backbone_args": {"img_size": 32}, "dim": DIM}
-    return CHEST(CLASSES, **small | options)
+    return CHEST(CLASSES, **small | {"class_tree": TREE} | options)
 
 
 def made(spec, space=None, **options):
     settings = {"num_classes": CLASSES, "dim": DIM, "space": space or Hyperbolic(), "relative": True}
+    settings |= {"parents": parents(TREE, list(TREE))}
     return build(spec, **settings | options)
 
 
@@ -92,7 +95,8 @@ def test_every_name_learns_to_tell_unseen_classes(name, eta_h):
     backbone, space = nn.Linear(16, 16), head.space if eta_h else Euclidean()
     nn.init.eye_(backbone.weight)
     place = "hyperbolic" if eta_h else "euclidean"
-    half = build(name, num_classes=40, dim=DIM, space=space, relative=True)
+    tree = torch.cat([40 + torch.arange(40) // 5, torch.full((8,), -1)])
+    half = build(name, num_classes=40, dim=DIM, space=space, relative=True, parents=tree)
     loss = CHESTLoss(40, 16, eta_h=eta_h, eta_e=1 - eta_h, tau=0.0, **{place: half})
     start_proxies(loss, head, x[:320], labels[:320])
     optimizer = torch.optim.Adam([*backbone.parameters(), *head.parameters(), *loss.parameters()], lr=5e-3)
@@ -199,3 +203,55 @@ def test_hyphc_without_proxies_is_refused():
     with pytest.raises(ValueError, match="neither half is SoftTriple"):
         model(loss="triplet")
     assert isinstance(model(loss="pairwise_cross_entropy", tau=0.0).loss.hyperbolic, PairwiseCrossEntropyLoss)
+
+
+def test_proxies_of_a_tree_get_its_space_its_clipping_and_the_weight_of_their_closure():
+    network = model(loss="tree_proxies", tau=0.0, closure=0.25, clip=0.5)
+    assert list(network.tree_losses) == ["H", "E"] and network.loss.proxies is None
+    for name, dim in (("H", DIM), ("E", FEATURES)):
+        loss = network.tree_losses[name]
+        assert loss.proxies.shape == (6, dim) and loss.weight == 0.25
+        assert str(loss.space) == str(network.spaces[name])
+    placed = network.tree_losses["H"].place(torch.full((3, DIM), 9.0))
+    torch.testing.assert_close(placed.norm(dim=1), torch.full((3,), 0.5))
+    assert network.tree_losses["E"].place is None and model(loss_h="tree_proxies").tree_losses["H"].weight == 1.0
+
+
+def test_proxies_of_a_tree_start_at_the_means_of_their_classes_and_categories():
+    network = model(loss="tree_proxies", tau=0.0)
+    features = 5 * torch.randn(8, FEATURES)
+    start_proxies(network.loss, network.head, features, LABELS)
+    proxies = network.tree_losses["E"].proxies.detach()
+    torch.testing.assert_close(proxies[1], features[LABELS == 1].mean(0))
+    torch.testing.assert_close(proxies[4], features[LABELS < 2].mean(0))
+
+
+def test_soft_labels_follow_the_tree_and_are_nearly_hard_for_a_large_number():
+    features = 5 * torch.randn(CLASSES, FEATURES)[LABELS]
+    network = model(soft_labels=2.0, tau=0.0)
+    start_proxies(network.loss, network.head, features + torch.randn(8, FEATURES), LABELS)
+    d = torch.tensor([0.0, 2.0, 4.0, 4.0])
+    torch.testing.assert_close(network.soft_targets[0], torch.softmax(-2.0 * d / 4, 0))
+    hard = network.loss.terms(features, LABELS, head=network.head).total
+    assert network.terms(features, LABELS).total > hard + 0.1
+    network.soft_targets = model(soft_labels=1e3, tau=0.0).soft_targets
+    torch.testing.assert_close(network.terms(features, LABELS).total, hard)
+    assert "soft_targets" not in network.state_dict()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"loss": "tree_proxies", "class_tree": None, "tau": 0.0}, "loss tree_proxies needs a tree above the classes"),
+        ({"soft_labels": 1.0, "class_tree": None}, r"--model\.soft_labels 1\.0 needs a tree above the classes"),
+        ({"soft_labels": 0.0}, r"--model\.soft_labels 0\.0; expected a number above 0"),
+        ({"soft_labels": 1.0, "loss_e": "triplet"}, "beside another loss in the euclidean part"),
+        ({"soft_labels": 1.0, "regulariser": "hier"}, "beside another loss in the regulariser part"),
+        ({"soft_labels": 1.0, "class_sample": 0.5}, r"beside --model\.class_sample or --model\.shard_classes"),
+        ({"closure": 1.0}, r"--model\.closure 1: no loss is tree_proxies"),
+        ({"closure": -1.0, "loss_h": "tree_proxies"}, r"--model\.closure -1; expected a number, at least 0"),
+    ],
+)
+def test_options_without_a_tree_to_work_with_are_refused_by_name(options, message):
+    with pytest.raises(ValueError, match=message):
+        model(**options)
