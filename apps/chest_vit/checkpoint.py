@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from apps.chest_vit.class_tree import FOLDERS
 from apps.chest_vit.data import RetrievalData
 from apps.chest_vit.model import CHEST
+from apps.datasets import image_list
 from apps.training.restore import restore
 
 # Neither is needed to use a network; the weights are those of the checkpoint.
@@ -31,6 +33,10 @@ class Trained(NamedTuple):
             return RetrievalData(**(self.data | {"workers": 0} | given | settings))
         except TypeError as error:
             raise ValueError(f"these settings are not those of the data: {error}") from error
+
+    def listed(self, where: str, **options: Any) -> image_list.Listed:
+        """Images without a layout, as `image_list.load` has them; their classes are named as in the training."""
+        return image_list.load(where, nested=self.data.get("hierarchy") == FOLDERS, **options)
 
 
 class Embedder(nn.Module):

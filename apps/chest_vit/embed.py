@@ -64,7 +64,7 @@ def main(args: list[str] | None = None) -> None:
         data = trained.images(**(config.get("data", {}) | given))
         with as_torchrun_says() as (rank, ranks):
             part = partial(stretch, rank=rank, ranks=ranks)
-            listed = image_list.load(asked.images, strict=asked.data.strict, part=part)
+            listed = trained.listed(asked.images, strict=asked.data.strict, part=part)
             done = embed(trained, data, listed, out, asked.device)
     except (ValueError, OSError, FetchError, pickle.UnpicklingError) as error:
         sys.exit(f"error: {error}")

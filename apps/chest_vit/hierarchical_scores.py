@@ -55,7 +55,7 @@ def hierarchical_scores(
 
 @torch.no_grad()
 def radius_score(loss: TreeProxyLoss, above: Above) -> dict[str, float]:
-    """ "radii ~ depth": the rank correlation of the proxies' radii with the depth of their class or category."""
+    """The rank correlation "radii ~ depth" of the proxies' radii with the depths of their classes and categories."""
     proxies = loss.proxies.detach().cpu()
     placed = proxies if loss.place is None else loss.place(proxies)
     tree = parents(above, list(above)[: len(loss.own)])

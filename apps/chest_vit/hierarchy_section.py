@@ -37,7 +37,7 @@ def section(
         for level in levels(above, classes)
         for name, found in rows.items()
     }
-    tables = [Table(recall, at_levels)] if at_levels else []
+    tables = [Table(recall, at_levels, title="Retrieval at the levels above the classes, %")] if at_levels else []
     return Section(
         "hierarchy", "Hierarchy", f"{TEXT} The data: {in_words(above)}.", (*tables, _numbers(rows)), tuple(figures)
     )
@@ -46,4 +46,4 @@ def section(
 def _numbers(rows: Mapping[str, Mapping[str, float]]) -> Table:
     columns = [SEVERITY, MISTAKES, DISTANCES, RADII]
     cells = {name: [found.get(column) for column in columns] for name, found in rows.items()}
-    return Table(columns, cells, caption=NUMBERS, lower=(SEVERITY, MISTAKES), digits=2)
+    return Table(columns, cells, caption=NUMBERS, title="Distances in the tree", lower=(SEVERITY, MISTAKES), digits=2)

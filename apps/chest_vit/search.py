@@ -13,9 +13,9 @@ from rich.table import Table
 from torch import Tensor
 
 from apps.chest_vit.checkpoint import Trained, load
+from apps.chest_vit.class_tree import place
 from apps.chest_vit.data import RetrievalData
 from apps.chest_vit.gallery import Gallery, embedded_before, embedded_now
-from apps.datasets import image_list
 from apps.datasets.files import decode, text
 from apps.evaluation import embedding_shards
 from apps.io.atomic import write_file
@@ -33,6 +33,7 @@ class Neighbour(NamedTuple):
     label: str
     distance: float
     image: str  # a `data:` address, or nothing where it is not there any more
+    above: str = ""  # the categories of its class, the most general first, where the training had a hierarchy
 
 
 def main(args: list[str] | None = None) -> None:
@@ -69,7 +70,7 @@ def main(args: list[str] | None = None) -> None:
             given = embedding_shards.read(asked.embeddings)
             gallery = embedded_before(trained, given, root=asked.root, images=asked.images)
         else:
-            images = data.everything if asked.images is None else image_list.load(asked.images).images
+            images = data.everything if asked.images is None else trained.listed(asked.images).images
             gallery = embedded_now(trained, data, images)
         output = asked.space or trained.model.chosen
         neighbours = found(trained, data, gallery, query, output, asked.k)
@@ -99,8 +100,9 @@ def found(
     model, vectors = trained.model, gallery.vectors[output]
     embedding = model(data.whole(query).unsqueeze(0))[output]
     distances, indices = knn(embedding, vectors, min(k, len(vectors)), space=model.spaces[output])
+    tree = model.hparams["class_tree"] or {}
     return [
-        Neighbour(gallery.names[i], gallery.classes[i], d, _address(gallery, i))
+        Neighbour(gallery.names[i], gallery.classes[i], d, _address(gallery, i), place(tree, gallery.classes[i]))
         for d, i in zip(distances[0].tolist(), indices[0].tolist(), strict=True)
     ]
 
@@ -115,11 +117,14 @@ def _address(gallery: Gallery, row: int) -> str:
 def show(neighbours: Sequence[Neighbour], output: str) -> None:
     console = Console(width=None if sys.stdout.isatty() else 110)
     table = Table(title=f"Nearest by {output}")
-    columns: dict[str, JustifyMethod] = {"": "right", "distance": "right", "class": "left", "image": "left"}
+    categories = any(one.above for one in neighbours)
+    columns: dict[str, JustifyMethod] = {"": "right", "distance": "right"}
+    columns |= dict.fromkeys(("categories",) * categories + ("class", "image"), "left")
     for column, justify in columns.items():
         table.add_column(column, justify=justify, overflow="fold")
     for rank, one in enumerate(neighbours, 1):
-        table.add_row(str(rank), f"{one.distance:.4g}", *(Console().render_str(x, markup=False) for x in one[1::-1]))
+        words = (*((one.above,) * categories), one.label, one.name)
+        table.add_row(str(rank), f"{one.distance:.4g}", *(Console().render_str(x, markup=False) for x in words))
     console.print(table)
 
 

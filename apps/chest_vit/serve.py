@@ -8,7 +8,6 @@ import torch
 
 from apps.chest_vit.checkpoint import load
 from apps.chest_vit.gallery import embedded_before, embedded_now
-from apps.datasets import image_list
 from apps.evaluation import embedding_shards
 from apps.serve import uploads
 from apps.serve.command import arguments, serve
@@ -40,7 +39,7 @@ def searcher(chosen: Namespace) -> Searcher:
         given = embedding_shards.read(chosen.embeddings)
         found = embedded_before(trained, given, root=chosen.root, images=chosen.images)
     else:
-        images = data.everything if chosen.images is None else image_list.load(chosen.images).images
+        images = data.everything if chosen.images is None else trained.listed(chosen.images).images
         found = embedded_now(trained, data, images)
 
     @torch.no_grad()

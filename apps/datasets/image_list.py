@@ -59,7 +59,12 @@ class Listed(NamedTuple):
 
 
 def load(
-    where: str | Path, *, strict: bool = False, check: bool = True, part: Callable[[int], range] | None = None
+    where: str | Path,
+    *,
+    strict: bool = False,
+    check: bool = True,
+    part: Callable[[int], range] | None = None,
+    nested: bool = False,
 ) -> Listed:
     """The images of a folder at any depth, sorted; one image; or those of a list, in its order.
 
@@ -76,6 +81,7 @@ def load(
         strict: an image that cannot be decoded is an error.
         check: decode the images; without it all count as whole.
         part: the rows that are wanted of so many images; None is all. No others are decoded.
+        nested: an image's class is the folder that it lies in, named by its path from `where`, as in `folder.load`.
 
     Raises:
         ValueError: no such file or folder, a list that is none, no image, or none that can be decoded.
@@ -83,7 +89,7 @@ def load(
     if not str(where):
         raise ValueError("the name of the images is empty; expected a folder of images, an image, or a list of images")
     where = Path(where).expanduser()
-    names, classes, source, root = _of_folder(where) if os.path.isdir(where) else _of_file(where)
+    names, classes, source, root = _of_folder(where, nested) if os.path.isdir(where) else _of_file(where)
     rows = range(len(names)) if part is None else part(len(names))
     broken = find_broken(rows, source.file) if check else {}
     failed = tuple((names[row], reason) for row, reason in broken.items())
@@ -97,7 +103,7 @@ def load(
     return Listed(images.of_rows(whole), failed)
 
 
-def _of_folder(root: Path) -> Candidates:
+def _of_folder(root: Path, nested: bool) -> Candidates:
     if shards := shard_files(root):
         return _of_shards(shards, root)
     found, others = class_folders.list_files(root, SUFFIXES)
@@ -107,7 +113,8 @@ def _of_folder(root: Path) -> Candidates:
         raise ValueError(f"{str(root)!r} has no image in it, expected {', '.join(sorted(SUFFIXES))}{state}")
     left_out.warn(root, "images", others)
     names = [class_folders.printable(path.relative_to(root)) for path in found]
-    return names, [name.partition("/")[0] if "/" in name else "" for name in names], Files(found, None), root
+    folders = [name.rpartition("/")[0] for name in names]
+    return names, folders if nested else [name.partition("/")[0] for name in folders], Files(found, None), root
 
 
 def _of_shards(paths: list[Path], root: Path) -> Candidates:

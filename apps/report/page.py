@@ -49,6 +49,7 @@ class Table:
     columns: Sequence[str]
     rows: Mapping[str, Sequence[float | None]]
     caption: str = "In percent; higher is better, the best of each column is bold."
+    title: str = "Scores"
     lower: Collection[str] = ()
     digits: int = 1
 

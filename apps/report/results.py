@@ -28,7 +28,7 @@ def show(report: Report, scores: Scores, folder: Path, *, caption: str) -> None:
     _print(console, report.table, caption)
     for section in report.sections:
         for table in section.tables:
-            _print(console, table, section.title)
+            _print(console, table, table.title)
     content = json.dumps({"scores": scores, "facts": dict(report.facts)}, indent=1)
     write_file(folder / "results.json", lambda part: part.write_text(content))
     print(f"report: {write_report(report, folder / 'report.html')}", flush=True)
