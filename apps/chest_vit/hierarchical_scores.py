@@ -12,6 +12,7 @@ from geomdml.spaces import Space
 
 PRECISION, SEVERITY, MISTAKES = "H-AP", "tree distance", "tree distance of mistakes"
 DISTANCES, RADII = "distances ~ tree", "radii ~ depth"
+MOST_PAIRS = 20_000  # of images whose distances are compared with those of the tree
 
 
 def hierarchical_scores(
@@ -49,7 +50,9 @@ def hierarchical_scores(
     named[PRECISION] = None if found.hierarchical_ap is None else 100 * found.hierarchical_ap
     named |= {SEVERITY: found.severity, MISTAKES: found.mistake_severity}
     if len(labels.unique()) > 1:
-        named[DISTANCES] = distance_correlation(embeddings, labels, tree, space=space)
+        named[DISTANCES] = distance_correlation(
+            embeddings, labels, tree, space=space, pairs=min(MOST_PAIRS, len(labels) ** 2)
+        )
     return _defined(named)
 
 

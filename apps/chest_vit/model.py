@@ -211,6 +211,7 @@ class CHEST(AppModule):
         self.collector = Collector()
         self.test_outputs: dict[str, Tensor] = {}
         self.test_proxies = torch.empty(0)
+        self.hierarchical: dict[str, dict[str, float]] = {}  # the latest scores of each output with the tree
         self.register_buffer("trained_steps", torch.tensor(0))
         if pretrained.convolves(self.backbone):
             self.backbone = self.backbone.to(memory_format=torch.channels_last)
@@ -428,8 +429,9 @@ class CHEST(AppModule):
             of_output, protocol = (outputs[name], outputs["labels"]), self._protocol(stage)
             found = scores(*of_output, space, **protocol)
             if data.class_tree is not None:
-                found |= hierarchical_scores(*of_output, data.class_tree, classes, space, **protocol)
-            found |= self.radius_scores.get(name, {})
+                tree = hierarchical_scores(*of_output, data.class_tree, classes, space, **protocol)
+                self.hierarchical[name] = tree | self.radius_scores.get(name, {})
+                found |= self.hierarchical[name]
             first |= {name: found["Recall@1"]} if "Recall@1" in found else {}
             for score, value in found.items():
                 self.log(f"{stage}/{name}/{score}", value, prog_bar=score == "Recall@1" and stage == "val")

@@ -31,7 +31,8 @@ CURVES = {
 DEFAULT_CLIP = 1.0  # of the model
 MOSTLY = 0.9  # the share of clipped embeddings from which they are all but on one shell
 RAW_PIXELS = 64  # the side that images are averaged down to before their pixels are compared
-MOST_RAW = 10_000  # of more images a quarter of that side is compared: 60,000 take an hour and 3 GB otherwise
+# Of more images a quarter of that side is compared, and nothing with the tree: 60,000 take an hour and 3 GB otherwise.
+MOST_RAW = 10_000
 
 
 class Results(AfterTest):
@@ -45,19 +46,21 @@ class Results(AfterTest):
     def report(self, trainer: L.Trainer, model: CHEST, data: RetrievalData) -> tuple[Report, Scores]:
         outputs = {name: tensor.cpu() for name, tensor in model.test_outputs.items()}
         labels = outputs["labels"]
+        embeddings: dict[str, tuple[Tensor, Space]]
         protocol: dict[str, Any] = {"labels": labels, "ks": data.hparams["ks"], "queries": data.split.queries}
         tree = data.class_tree
 
-        def score(embeddings: Tensor, space: Space) -> dict[str, float]:
-            found = scores(embeddings, space=space, **protocol)
-            if tree is not None:
-                found |= hierarchical_scores(embeddings, space=space, above=tree, classes=data.test.classes, **protocol)
-            return found
-
-        rows = {name: score(tensor, Euclidean()) for name, tensor in self.baselines(model, data).items()}
-        rows |= {
-            name: score(outputs[name], space) | model.radius_scores.get(name, {})
-            for name, space in model.cpu().spaces.items()
+        embeddings = {name: (tensor, Euclidean()) for name, tensor in self.baselines(model, data).items()}
+        hierarchical = dict(model.hierarchical)
+        if tree is not None and len(data.test) <= MOST_RAW:
+            hierarchical |= {
+                name: hierarchical_scores(tensor, space=space, above=tree, classes=data.test.classes, **protocol)
+                for name, (tensor, space) in embeddings.items()
+            }
+        embeddings |= {name: (outputs[name], space) for name, space in model.cpu().spaces.items()}
+        rows = {
+            name: scores(tensor, space=space, **protocol) | hierarchical.get(name, {})
+            for name, (tensor, space) in embeddings.items()
         }
         directions = torch.nn.functional.normalize(outputs["H"])
         one_shell = scores(directions * outputs["H"].norm(dim=-1).median(), space=model.space, **protocol)
@@ -166,7 +169,8 @@ def loss_in_words(model: CHEST) -> str:
         for weight, place, spec in parts
         if weight > 0
     )
-    return words + (f"; pairs with {h['queue']:,} embeddings of earlier batches too" if h["queue"] else "")
+    words += f"; pairs with {h['queue']:,} embeddings of earlier batches too" if h["queue"] else ""
+    return words + (f"; labels softened by the hierarchy, β = {h['soft_labels']:g}" if h["soft_labels"] else "")
 
 
 def notes(labels: Tensor, radius: Tensor, clip: float, queries: int | None) -> list[str]:

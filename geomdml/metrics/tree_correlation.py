@@ -11,6 +11,8 @@ from geomdml.spaces import Euclidean, Space
 
 __all__ = ["distance_correlation", "radius_correlation"]
 
+_NUMBERS = 2**22  # of points whose distances are measured at a time
+
 
 def distance_correlation(
     points: Float[Tensor, "N D"],
@@ -53,9 +55,9 @@ def distance_correlation(
     drawn = drawn[classes[drawn[:, 0]] != classes[drawn[:, 1]]] if len(points) else drawn[:0]
     if not len(drawn):
         raise ValueError(f"no pair of different classes among {pairs} drawn; expected points of at least two classes")
-    i, j = drawn.to(points.device).unbind(1)
+    measure, rows = (space or Euclidean()).dist, max(1, _NUMBERS // points.shape[1])
     with torch.no_grad():
-        dist = (space or Euclidean()).dist(points[i], points[j])
+        dist = torch.cat([measure(*points[some].unbind(1)) for some in drawn.to(points.device).split(rows)])
     return _spearman(dist, apart.cpu()[classes[drawn[:, 0]], classes[drawn[:, 1]]])
 
 

@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geomdml.class_trees import class_labels, tree_dist
-from geomdml.metrics import distance_correlation, hierarchical_retrieval, radius_correlation, retrieval
+from geomdml.metrics import (
+    distance_correlation,
+    hierarchical_retrieval,
+    radius_correlation,
+    retrieval,
+    tree_correlation,
+)
 from geomdml.spaces import Hyperbolic
 from tests.generators.rankings import Table
 from tests.geomdml.test_class_trees import FOREST, forests
@@ -136,6 +142,13 @@ def test_distances_that_follow_the_tree_correlate_perfectly():
     x = torch.nn.functional.one_hot(class_labels(tree), 7).flatten(1).float()  # far by the levels that differ
     assert distance_correlation(x, torch.arange(4), tree) == pytest.approx(1.0)
     assert distance_correlation(torch.tensor([[0.0], [9.0], [1.0], [10.0]]), torch.arange(4), tree) < 0
+
+
+def test_pairs_are_measured_in_blocks(monkeypatch):
+    x, labels = torch.randn(9, 3, generator=torch.Generator().manual_seed(0)), torch.arange(9) % 4
+    whole = distance_correlation(x, labels, FOREST, pairs=50)
+    monkeypatch.setattr(tree_correlation, "_NUMBERS", 12)
+    assert distance_correlation(x, labels, FOREST, pairs=50) == whole
 
 
 def test_correlations_by_hand():
