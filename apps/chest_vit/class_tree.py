@@ -105,6 +105,17 @@ def in_words(above: Above, benchmark: str = "") -> str:
     return ", ".join((f"{len(above):,} classes", *counts)) + own
 
 
+def categories(above: Above, classes: Sequence[str]) -> list[str]:
+    """The most general category that tells classes apart, of each of some classes, in words.
+
+    >>> tree = {"tabby": ["pet", "cat"], "collie": ["pet", "dog"], "siamese": ["pet", "cat"]}
+    >>> categories(tree, ["tabby", "collie"])
+    ['pet > cat', 'pet > dog']
+    """
+    depth = _depths(above.items())[0]
+    return [" > ".join((*above[name], name)[: depth + 1]) for name in classes]
+
+
 def place(above: Above, name: str) -> str:
     """What lies above a class, in words; nothing where it is not in the tree.
 

@@ -2,8 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
+import torch
+from torch import Tensor
+
 from apps.chest_vit.class_tree import Above, in_words, levels
+from apps.chest_vit.dendrograms import dendrograms
 from apps.chest_vit.hierarchical_scores import DISTANCES, MISTAKES, RADII, SEVERITY
+from apps.chest_vit.model import CHEST
 from apps.report.figures import Illustration
 from apps.report.page import Section, Table
 from apps.report.results import Scores
@@ -47,3 +52,22 @@ def _numbers(rows: Mapping[str, Mapping[str, float]]) -> Table:
     columns = [SEVERITY, MISTAKES, DISTANCES, RADII]
     cells = {name: [found.get(column) for column in columns] for name, found in rows.items()}
     return Table(columns, cells, caption=NUMBERS, title="Distances in the tree", lower=(SEVERITY, MISTAKES), digits=2)
+
+
+@torch.no_grad()
+def figures(model: CHEST) -> list[Illustration]:
+    """The trees of the training classes, where the hyperbolic half has proxies of classes."""
+    tree, proxies = model.hparams["class_tree"], class_proxies(model)
+    if tree is None or proxies is None or not proxies.isfinite().all():
+        return []
+    return [dendrograms(tree, list(tree)[: len(proxies)], proxies, c=model.space.curvature)]
+
+
+def class_proxies(model: CHEST) -> Tensor | None:
+    """(C, D) tangent vectors of the training classes, means of their proxies; None where the loss has none."""
+    if (own := model.tree_losses.get("H")) is not None:
+        placed = own.proxies if own.place is None else own.place(own.proxies)
+        return placed[: model.hparams["num_classes"]].detach().cpu()
+    if model.loss.proxies is None or model.loss.eta_h == 0 or model.loss.hyperbolic is not None:
+        return None
+    return model.head(model.test_proxies.to(model.device)).mean(1).cpu()

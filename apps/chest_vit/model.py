@@ -1,5 +1,6 @@
 """CHEST on a timm backbone: outputs in Euclidean (E) and hyperbolic (H) space, trained and scored together."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from apps.chest_vit import losses, own_proxies
+from apps.chest_vit.class_tree import Above
 from apps.chest_vit.class_tree import parents as parents_of
 from apps.chest_vit.data import ImageBatch, RetrievalData
 from apps.chest_vit.hierarchical_scores import hierarchical_scores, radius_score
@@ -423,14 +425,13 @@ class CHEST(AppModule):
 
     def _log_scores(self, stage: str, outputs: dict[str, Tensor]) -> None:
         first: dict[str, float] = {}
-        data: RetrievalData = data_of(self.trainer)
-        classes = (data.split.validation or data.test if stage == "val" else data.test).classes
+        hierarchy = self._hierarchy(stage)
         for name, space in self.spaces.items():
             of_output, protocol = (outputs[name], outputs["labels"]), self._protocol(stage)
             found = scores(*of_output, space, **protocol)
-            if data.class_tree is not None:
-                tree = hierarchical_scores(*of_output, data.class_tree, classes, space, **protocol)
-                self.hierarchical[name] = tree | self.radius_scores.get(name, {})
+            if hierarchy is not None:
+                with_tree = hierarchical_scores(*of_output, *hierarchy, space, **protocol)
+                self.hierarchical[name] = with_tree | self.radius_scores.get(name, {})
                 found |= self.hierarchical[name]
             first |= {name: found["Recall@1"]} if "Recall@1" in found else {}
             for score, value in found.items():
@@ -440,6 +441,12 @@ class CHEST(AppModule):
             self.log(self.monitor, max(first.values()))
         spread = radius_spread(outputs["radius"], self.head.clip)
         self.log_dict({f"{stage}/radius/{name}": value for name, value in spread.items()})
+
+    def _hierarchy(self, stage: str) -> tuple[Above, Sequence[str]] | None:
+        """The tree and the classes of the images that are scored; None where the data have no tree."""
+        data: RetrievalData = data_of(self.trainer)
+        images = data.split.validation if stage == "val" else data.test
+        return None if data.class_tree is None or images is None else (data.class_tree, images.classes)
 
     def _protocol(self, stage: str) -> dict[str, Any]:
         """The k of Recall@k, and how many of the test images are queries; validation is leave-one-out."""

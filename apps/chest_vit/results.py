@@ -8,7 +8,7 @@ from torch import Tensor
 
 from apps.chest_vit.data import RetrievalData
 from apps.chest_vit.hierarchical_scores import PRECISION, hierarchical_scores
-from apps.chest_vit.hierarchy_section import section
+from apps.chest_vit.hierarchy_section import figures, section
 from apps.chest_vit.model import CHEST
 from apps.evaluation.scores import radius_spread, scores
 from apps.networks import pretrained
@@ -91,7 +91,7 @@ class Results(AfterTest):
             ],
             curves=curves(trainer, CURVES),
             similarities=class_similarities(model, data),
-            sections=[] if tree is None else [section(tree, data.test.classes, protocol["ks"], rows, [])],
+            sections=[] if tree is None else [section(tree, data.test.classes, protocol["ks"], rows, figures(model))],
             notes=notes(labels, outputs["radius"], model.head.clip, data.split.queries),
             seed=model.hparams["seed"],
         )

@@ -107,7 +107,7 @@ def lines(curves: Sequence[tuple[str, ArrayLike, ArrayLike]], ylabel: str) -> Il
             if len(x) <= 40:
                 line.set(marker="o", markersize=4)
             marks.append(Mark(f"{name}: {np.asarray(values, float)[-1]:.4g} at the end", colour, dash))
-        image = _svg(figure)
+        image = svg_address(figure)
     alt = f"Line chart over training steps, {ylabel}. " + "; ".join(mark.text for mark in marks) + "."
     thinned = any(np.size(steps) > MOST_POINTS for _, steps, _ in curves)
     caption = f"Line: the mean of each of {STRETCHES} stretches of steps; band: its range." if thinned else ""
@@ -126,7 +126,7 @@ def radii(values: ArrayLike, clip: float | None, caption: str) -> Illustration:
         if clip is not None:
             axes.axvline(clip, color=RED, dashes=DASHES[1], linewidth=1.6)
             marks.append(Mark(f"clip radius r = {clip:g}", RED, DASHES[1]))
-        image = _svg(figure)
+        image = svg_address(figure)
     return Illustration(image, f"Histogram of the radii of the embeddings. {caption}", marks, caption)
 
 
@@ -140,7 +140,7 @@ def densities(positive: NDArray, negative: NDArray, caption: str) -> Illustratio
             density, edges = np.histogram(values, bins=80, range=(low, high), density=True)
             axes.stairs(density, edges, fill=True, color=mark.colour, alpha=0.35)
             axes.stairs(density, edges, color=mark.colour, linewidth=1.4, linestyle=(0, mark.dash or None))
-        image = _svg(figure)
+        image = svg_address(figure)
     return Illustration(image, f"Histogram of similarities. {caption}", marks, caption)
 
 
@@ -162,7 +162,7 @@ def disk(points: NDArray, groups: Sequence[NDArray], alt: str) -> Illustration:
         for mark, group in zip(marks, groups, strict=True):
             z = points[group]
             axes.scatter(z.real, z.imag, s=44, c=mark.colour, marker=mark.glyph, edgecolors="white", linewidths=0.6)
-        image = _svg(figure)
+        image = svg_address(figure)
     return Illustration(image, alt, [mark._replace(glyph=MARKERS[mark.glyph]) for mark in marks])
 
 
@@ -178,7 +178,7 @@ def precision_recall(curves: Sequence[tuple[str, ArrayLike, ArrayLike]], caption
             [line] = axes.plot(x, y, color=mark.colour, linewidth=1.8)
             line.set_dashes(mark.dash or (None, None))
             marks.append(mark)
-        image = _svg(figure)
+        image = svg_address(figure)
     return Illustration(image, f"Precision against recall. {caption}", marks, caption)
 
 
@@ -220,7 +220,7 @@ def _matrix(shares: NDArray, texts: NDArray, *, most: float, columns: str) -> st
             for row, column in zip(*(texts != "").nonzero(), strict=True):
                 colour = "white" if shares[row, column] > most / 2 else INK
                 axes.text(column, row, texts[row, column], ha="center", va="center", fontsize=6, color=colour)
-        return _svg(figure)
+        return svg_address(figure)
 
 
 def _numbers(classes: Sequence[str]) -> list[Mark]:
@@ -244,7 +244,8 @@ def _thin(x: NDArray, y: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     return x, mean, low, high
 
 
-def _svg(figure: Figure) -> str:
+def svg_address(figure: Figure) -> str:
+    """A figure as an SVG `data:` address."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     return _address("image/svg+xml", buffer.getvalue())

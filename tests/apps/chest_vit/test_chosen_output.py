@@ -88,6 +88,7 @@ def test_the_best_checkpoint_is_that_of_the_better_output(monkeypatch, better):
     """The score that checkpoints are chosen by is the larger of both, and is noted with its output."""
     model, logged = CHEST(**SETTINGS), {}
     monkeypatch.setattr(CHEST, "_protocol", lambda *_: {"ks": (1, 2), "queries": None})
+    monkeypatch.setattr(CHEST, "_hierarchy", lambda *_: None)
     monkeypatch.setattr(model, "log", lambda name, value, **_: logged.update({name: value}))
     monkeypatch.setattr(model, "log_dict", lambda values: None)
     labels = torch.tensor([0, 0, 1, 1])

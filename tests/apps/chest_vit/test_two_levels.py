@@ -63,6 +63,7 @@ def test_a_run_has_coarse_and_fine_scores_in_its_table_results_logs_and_report(r
     assert {"val/H/H-AP", "test/E/level 1 Recall@1", "test/H/tree distance", "test/H/radii ~ depth"} <= set(header)
     page = (run / "report.html").read_text(encoding="utf-8")
     assert '<section id="hierarchy">' in page and "H, level 1" in page and "distances ~ tree" in page
+    assert "Two trees over 6 classes." in page and "Dendrogram purity by category, of all 6" in page
 
 
 def test_the_tree_travels_in_the_checkpoint(root, run, tmp_path, capsys):
