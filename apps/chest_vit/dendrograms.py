@@ -54,7 +54,6 @@ def dendrograms(above: Above, classes: Sequence[str], proxies: Float[Tensor, "C 
     given, read = _given(list(range(len(shown))), paths), _read(linkage(squareform(heights), "single"))
     names = list(dict.fromkeys(kinds[i] for i in shown))
     style = [STYLES[names.index(kinds[i])] for i in shown]
-    purity = dendrogram_purity(whole, torch.tensor([sorted(set(kinds)).index(kind) for kind in kinds]))
     legend = [Mark(name, *style) for name, style in zip(names, STYLES, strict=False)]
     legend += [Mark(path[-1], style[i][0], glyph=str(i + 1)) for i, path in enumerate(paths)]
     of_all = "" if len(decoded) == len(classes) else f" of {len(classes):,}"
@@ -62,10 +61,18 @@ def dendrograms(above: Above, classes: Sequence[str], proxies: Float[Tensor, "C 
         f"Left the given tree, right the tree of the class proxies in hyperbolic space: {len(shown)} of the "
         f"{len(decoded):,}{of_all} classes, in the {len(names)} of {len(set(kinds))} categories with the most. Pairs "
         "are merged by how near to the origin the path between their proxies comes, the farthest first. A branch has "
-        "the colour of a category where all below it is of this one. "
-        f"Dendrogram purity by category, of all {len(decoded):,}: {purity:.2f}."
+        f"the colour of a category where all below it is of this one.{_purity(whole, kinds)}"
     )
     return Illustration(_draw(given, read, style), f"Two trees over {len(shown)} classes. {caption}", legend, caption)
+
+
+def _purity(tree: Float[ndarray, "M 4"], kinds: Sequence[str]) -> str:
+    """A sentence; nothing where no category has two classes to be found together."""
+    names = sorted(set(kinds))
+    if len(names) == len(kinds):
+        return ""
+    purity = dendrogram_purity(tree, torch.tensor([names.index(kind) for kind in kinds]))
+    return f" Dendrogram purity by category, of all {len(kinds):,}: {purity:.2f}."
 
 
 def _choose(kinds: Sequence[str]) -> list[int]:
