@@ -16,9 +16,9 @@ from torch import Tensor
 
 from apps.report import page as report_module
 from apps.report.disk import project_to_disk
-from apps.report.figures import image_address
+from apps.report.figures import Illustration, image_address
 from apps.report.gallery import NEIGHBOURS, QUERIES
-from apps.report.page import Curve, Output, Report, Similarities, Table, write_report
+from apps.report.page import Curve, Output, Report, Section, Similarities, Table, write_report
 from geomdml.spaces import Euclidean, Hyperbolic
 
 N, C = 20, 5
@@ -204,6 +204,21 @@ def test_only_the_best_are_bold(report: Report, tmp_path: Path) -> None:
     html = write_report(report, tmp_path / "report.html").read_text()
     assert html.count("<strong>50.0</strong>") == 2 and html.count("<strong>20.0</strong>") == 1
     assert html.count("<strong>") == 3 and "<td>–</td>" in html
+
+
+def test_a_section_has_its_tables_and_figures_below_the_scores(report: Report, tmp_path: Path) -> None:
+    table = Table(
+        ["steps", "share"], {"E": [1.25, 0.5], "H": [1.5, 0.25], "raw": [None, None]}, lower=["steps"], digits=2
+    )
+    figure = Illustration(image_address(index_image(0)), "a <figure>")
+    section = Section("tree", "A <tree> & more", "What it <says>", [table], [figure])
+    path = write_report(dataclasses.replace(report, sections=[section]), tmp_path / "report.html")
+    page, html = Page(path), path.read_text()
+    assert page.sections == ["scores", "tree", "curves", "gallery", "disk", "radii", "similarities"]
+    assert "A <tree> & more" in page.text and "What it <says>" in page.text
+    assert {"href": "#tree"} in page.all("a") and "a <figure>" in [image["alt"] for image in page.all("img")]
+    assert "<strong>1.25</strong>" in html and "<td>1.50</td>" in html  # the lower is the better
+    assert "<strong>0.50</strong>" in html and "<td>0.25</td>" in html
 
 
 def test_the_shares_are_counted(report: Report, tmp_path: Path) -> None:
