@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -59,6 +60,12 @@ def test_the_reference_has_every_public_name_once(site: Path) -> None:
     assert not [name for name in offered if listed[name] > 1], "listed twice in docs/reference/"
 
 
+def test_every_formula_is_understood(site: Path) -> None:
+    for page in site.glob("**/*.html"):
+        raw = re.search(r'class="arithmatex"|<m[io]>\\\w+', page.read_text("utf-8"))
+        assert not raw, f"{page.relative_to(site)}: {raw and raw[0]}"
+
+
 def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
     for page in site.glob("**/*.html"):
         elsewhere = [address for address in LOADED.findall(page.read_text("utf-8")) if "//" in address]
@@ -68,7 +75,6 @@ def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
 def test_formulas_names_and_examples(site: Path) -> None:
     home, losses = ((site / name).read_text("utf-8") for name in ("index.html", "reference/losses.html"))
     assert '<math xmlns="http://www.w3.org/1998/Math/MathML" display="block">' in home
-    assert 'class="arithmatex"' not in home
     assert '<span class="gp">&gt;&gt;&gt; </span>' in losses  # examples are code
     link = r'<a class="autorefs[^>]*transport.html#geomdml.metric_matrix.importance_weights"[^>]*><code>'
     assert re.search(link, losses)
@@ -79,3 +85,27 @@ def test_lists_and_tables_are_seen_as_such(site: Path) -> None:
     for page in site.glob("**/*.html"):
         lost = re.search(r"<p>(?:(?!</p>).)*\n(?:- |\d+\. |\|)", page.read_text("utf-8"), flags=re.S)
         assert not lost, f"{page.relative_to(site)}: {lost and lost[0]}"
+
+
+def test_search_works_from_the_disk(site: Path, tmp_path: Path) -> None:
+    """Where no worker can be started: a real Chromium at the file itself."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    paths = [shutil.which(name) for name in ("chromium", "chromedriver")]
+    if None in paths:
+        pytest.skip("expected chromium and chromedriver (on Debian: apt-get install chromium chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = paths[0]
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", f"--user-data-dir={tmp_path}"):
+        options.add_argument(argument)
+    chrome = webdriver.Chrome(options, webdriver.ChromeService(paths[1]))
+    try:
+        chrome.get(f"file://{site}/index.html")
+        chrome.find_element("css selector", "label.md-header__button[for=__search]").click()
+        chrome.find_element("css selector", "input.md-search__input").send_keys("sinkhorn_points")
+        found = "return [...document.querySelectorAll('.md-search-result__link')].map(link => link.href)"
+        links = WebDriverWait(chrome, 120).until(lambda _: chrome.execute_script(found))
+        assert any("reference/transport.html" in link for link in links)
+    finally:
+        chrome.quit()
