@@ -17,10 +17,10 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from geomdml.search.index import SMALL, SPARE, HyperbolicIndex
+from geomdml.search.index import SMALL, HyperbolicIndex, least_effort
 from geomdml.spaces import Chart, Hyperbolic
 
-_EFFORTS = (0, 64, 128, 256, 512)  # 0: the least, for what is asked for is in view anyway
+_EFFORTS = (16, 32, 64, 128, 256, 512)
 _ENOUGH = 0.95  # of the true neighbours
 
 
@@ -99,8 +99,8 @@ def _bench(chosen: argparse.Namespace) -> None:
         index.add(points)
         print(f"{kind}: built in {time.perf_counter() - start:.1f} s")
         index.search(query[:1], chosen.k)
-        least = chosen.k + SPARE
-        for effort in sorted({max(effort, least) for effort in _EFFORTS}) if kind == "graph" else (1,):
+        efforts = sorted({max(effort, least_effort(chosen.k)) for effort in _EFFORTS})
+        for effort in efforts if kind == "graph" else (1,):
             start = time.perf_counter()
             distances = index.search(query, chosen.k, effort=effort).distances
             rate = len(query) / (time.perf_counter() - start)

@@ -19,14 +19,14 @@ from geomdml.spaces import Hyperbolic
 if TYPE_CHECKING:
     from geomdml.search._rows import Rows
 
-__all__ = ["HyperbolicIndex", "Kind", "MOVED", "SHELL", "SMALL", "SPARE"]
+__all__ = ["HyperbolicIndex", "Kind", "MOVED", "SHELL", "SMALL", "least_effort"]
 
 Kind = Literal["auto", "flat", "graph"]
 SMALL = 10_000  # points up to which "auto" compares with all
 MOVED = 0.01  # unit-curvature distance by which float32 may move a point before a warning
 SHELL = 1.01  # largest ratio of radii up to which the graph of directions is not needed
 _ASIDE = 4  # the walk by direction keeps a fourth of the points in view
-SPARE = 32  # points beyond the k-th that are put in order by id where distances are equal
+_SPARE = 32  # points beyond the k-th that are put in order by id where distances are equal
 _WORTH = 20  # points that a walk looks at for each it has in view
 _BATCH = 2**22  # numbers of points, or of candidates, at a time
 
@@ -182,7 +182,8 @@ class HyperbolicIndex:
         Args:
             query: (Q, D) in the space's chart; batch by batch, so that there may be many.
             k: how many, ≥ 1.
-            effort: points that a walk in the graph keeps in view, at least k + 32; more is slower and finds more.
+            effort: points that a walk in the graph keeps in view, never fewer than 2k (beyond k = 32, than
+                k + 32); more is slower and finds more.
             ids: search among these points only. Ids that are not there are passed over.
             labels: search among points with one of these labels only.
 
@@ -201,9 +202,9 @@ class HyperbolicIndex:
         if labels is not None:
             among &= np.isin(rows.labels[: rows.size], _numbers("labels", labels))
         allowed = int(among.sum())
-        view = max(effort, k + SPARE) * max(1, rows.size) // max(1, allowed)
+        view = max(effort, least_effort(k)) * max(1, rows.size) // max(1, allowed)
         walks = len(rows.degree) > 0 and allowed > _WORTH * view
-        width = view if walks else min(k + SPARE, max(1, allowed))
+        width = view if walks else min(k + _SPARE, max(1, allowed))
         found = [
             self._ranked(rows, *self._nearest(rows, some, among, width, min(k, allowed), walks), k)
             for some in points.split(max(1, _BATCH // max(width, self.dim)))
@@ -278,7 +279,7 @@ class HyperbolicIndex:
 
     def _ranked(self, rows: "Rows", near: np.ndarray, found: np.ndarray, k: int) -> Neighbours:
         """By distance, rounded to float32, and then by id."""
-        wanted = k + SPARE
+        wanted = k + _SPARE
         if near.shape[1] > wanted:
             nearest = np.argsort(near, axis=1, kind="stable")[:, :wanted]  # what was passed over is at ∞
             near, found = np.take_along_axis(near, nearest, 1), np.take_along_axis(found, nearest, 1)
@@ -349,6 +350,11 @@ class HyperbolicIndex:
         if len(np.unique(new)) < len(new) or bool(np.isin(new, known[rows.alive[: rows.size]]).any()):
             raise ValueError("ids has numbers twice, or some that are in the index; expected each once")
         return new
+
+
+def least_effort(k: int) -> int:
+    """Points that a walk for k neighbours keeps in view at least: more than k, so that few are missed."""
+    return min(2 * k, k + _SPARE)
 
 
 def _numbers(name: Literal["ids", "labels"], given: Tensor, count: int | None = None) -> np.ndarray:

@@ -37,8 +37,8 @@ def test_bench(tmp_path, capsys, points, unseen):
     main(["bench", str(tmp_path / "e.safetensors"), "--out", str(tmp_path / "out"), "--queries", "20", *unseen])
     assert _lines(capsys)[-1].startswith("use kind=")
     header, *rows = (tmp_path / "out" / "search.csv").read_text().splitlines()
-    assert header == "kind,effort,recall,queries_per_second" and len(rows) == 6
-    assert [int(row.split(",")[1]) for row in rows] == [1, 42, 64, 128, 256, 512]
+    assert header == "kind,effort,recall,queries_per_second" and len(rows) == 7
+    assert [int(row.split(",")[1]) for row in rows] == [1, 20, 32, 64, 128, 256, 512]
     assert rows[0].startswith("flat,1,1.0,") and (tmp_path / "out" / "search.png").stat().st_size > 1000
 
 
