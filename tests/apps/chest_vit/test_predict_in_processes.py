@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -56,13 +57,21 @@ def same(one: Path, several: Path, count: int) -> dict:
     return found
 
 
-@pytest.mark.parametrize("count", [2, 3])
-def test_new_images(count: int, fitted, cache, tmp_path) -> None:
+@pytest.mark.parametrize(("count", "kind"), [(2, "tar"), (3, "folder")])
+def test_new_images(count: int, kind: str, fitted, cache, tmp_path) -> None:
     """Of which one cannot be read: it is left out, counted and named."""
     root, run = fitted
     shutil.copytree(root, tmp_path / "new")
-    broken = next((tmp_path / "new").rglob("*.png"))
+    images = sorted((tmp_path / "new").rglob("*.png"))
+    broken = images[0]
     broken.write_bytes(b"no image")
+    if kind == "tar":  # three files, of which each process reads a part
+        (tmp_path / "new").rename(tmp_path / "files")
+        (tmp_path / "new").mkdir()
+        for shard in range(3):
+            with tarfile.open(tmp_path / f"new/{shard}.tar", "w") as archive:
+                for path in images[shard * 20 : (shard + 1) * 20]:
+                    archive.add(tmp_path / "files" / path.parent.name / path.name, f"{path.parent.name}/{path.name}")
     last = run / "checkpoints/last.ckpt"
     words = ("predict", "--ckpt_path", last, "--images", tmp_path / "new", "--device", "cpu")
     (tmp_path / "one").mkdir()
