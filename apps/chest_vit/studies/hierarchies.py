@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from apps.chest_vit import packaged_hierarchies
+from apps.chest_vit.studies.hierarchy_figure import draw
 from apps.datasets.registry import PACKAGED
 from apps.datasets.split import split_classes
 from apps.io.atomic import write_file
@@ -270,6 +271,8 @@ def main() -> None:
     for dimensions, name in itertools.product(DIMENSIONS, arguments.data):
         for trial in trials(tables[name], name, dimensions):
             tables[name].run(trial)
+    for name, table in tables.items():
+        draw(arguments.folder / f"{name}.png", table.rows)
     for name, part in itertools.product(arguments.data, ("unseen", "seen")):
         print(f"\n{name}, {part} classes: Recall@1 fine / coarse / H-AP\n\n{summary(tables[name], part)}")
 
