@@ -5,12 +5,13 @@
 # make gpu    on a machine with a GPU: accuracy, speed, training; writes docs/reports/gpu.md in at most 8 minutes
 # make study  the study of CHEST in docs/reports/study.md: hours; goes on where it was
 # make study-hierarchies   that of class hierarchies in docs/reports/study-hierarchies.md: an hour of one core; goes on where it was
+# make study-views   what colours, normals and attention are worth on the furniture, in docs/reports/shape3d.md: ten minutes
 # make study-taxonomy   that of the mammals in docs/reports/taxonomy.md: an hour of one core; goes on where it was
 PYTHON ?=
 SETUP = .ci/setup .ci/constraints.txt pyproject.toml
 RUN = .venv/bin/python -m
 
-.PHONY: demo demo-taxonomy test test-deep check bench docs gpu study study-hierarchies study-taxonomy clean
+.PHONY: demo demo-taxonomy test test-deep check bench docs gpu study study-hierarchies study-views study-taxonomy clean
 demo: .venv/.apps
 	$(RUN) apps.chest_vit fit --config apps/chest_vit/configs/emoji.yaml
 
@@ -64,6 +65,9 @@ study: .venv/.apps
 
 study-hierarchies: .venv/.apps
 	OMP_NUM_THREADS=1 $(RUN) apps.chest_vit.studies.hierarchies --folder runs/study-hierarchies
+
+study-views: .venv/.apps
+	OMP_NUM_THREADS=1 $(RUN) apps.shape3d.studies.views --folder runs/study-views
 
 study-taxonomy: .venv/.apps
 	$(RUN) apps.taxonomy compare --config apps/taxonomy/configs/study.yaml --folder runs/study-taxonomy/compare
