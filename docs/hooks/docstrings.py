@@ -23,3 +23,6 @@ class Docstrings(Extension):
         for name, field in fields.items():
             if field.annotation is None or "NamedTuple" in map(str, cls.bases):
                 cls.del_member(name)
+        for name, method in list(cls.functions.items()):
+            if name.startswith("__") and name not in ("__init__", "__call__") and not method.docstring:
+                cls.del_member(name)
