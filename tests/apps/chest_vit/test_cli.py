@@ -173,6 +173,7 @@ def test_help_explains_every_option(tmp_path):
             "num_classes",
             "seed",
             "queue",
+            "class_tree",
         }:  # linked, so not options
             assert re.search(rf"--{group}\.{name} .{{0,300}}{re.escape(explained[name])}", text), name
 
