@@ -78,6 +78,8 @@ def test_formulas_names_and_examples(site: Path) -> None:
     assert '<span class="gp">&gt;&gt;&gt; </span>' in losses  # examples are code
     link = r'<a class="autorefs[^>]*transport.html#geomdml.metric_matrix.importance_weights"[^>]*><code>'
     assert re.search(link, losses)
+    linked = {page for page in re.findall(r'<a href="([^"]*/guides/[^"]*)"', losses)}
+    assert "../guides/chest.html" in linked and all((site / "reference" / page).is_file() for page in linked)
 
 
 def test_lists_and_tables_are_seen_as_such(site: Path) -> None:
