@@ -2,10 +2,12 @@
 
     python -m benchmarks.predict_memory                                  # about ten minutes
     python -m benchmarks.predict_memory --kind parquet --processes 2
+    python -m benchmarks.predict_memory --without_network --counts 20000 1000000
 
 A network of test_vit, trained for a step, embeds noise of 8 × 8 pixels, as many images as asked for, PNG in tar or
 Parquet files of 10,000 each; some cannot be decoded. Prints the peak of the resident memory of each number of images,
-of the largest process, and what an image adds between the first number and the last.
+of the largest process, and what an image adds between the first number and the last. Without a network the images are
+listed, not decoded, and zeros are written as their embeddings; the peak is that beyond what the process held before.
 """
 
 import argparse
@@ -27,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import machine
+from benchmarks.measuring import in_own_process
 
 APP = (sys.executable, "-m", "apps.chest_vit")
 IN_A_FILE, IN_A_GROUP, CLASSES, BROKEN = 10_000, 500, 1000, 5000  # every 5,000th image is broken
@@ -108,19 +111,25 @@ def main() -> None:
     parser.add_argument("--counts", type=int, nargs="+", default=[20_000, 100_000], help="images")
     parser.add_argument("--kind", choices=["tar", "parquet"], default="tar")
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--without_network", action="store_true", help="list the images and write zeros for them")
     parser.add_argument("--out", type=Path, default=Path("runs/bench"))
     options = parser.parse_args()
     facts = machine(1, ("torch", "pyarrow"))
     lines, found = list[list[str]](), list[int]()
     with tempfile.TemporaryDirectory() as room:
         folder = Path(room)
-        checkpoint = train(folder)
+        checkpoint = None if options.without_network else train(folder)
         for count in options.counts:
             images = write(folder / f"{count}", count, options.kind)
-            most, said = peak(checkpoint, images, folder / "runs", options.processes)
+            if checkpoint is None:
+                listed = in_own_process("benchmarks.one_listing", {"root": str(images)})
+                most, said = listed["bytes"], f"{listed['images']:,} images listed"
+            else:
+                most, said = peak(checkpoint, images, folder / "runs", options.processes)
             found.append(most)
             lines.append([options.kind, str(options.processes), f"{count:,}", f"{most / 2**20:.0f}", said])
-    title = f"{(found[-1] - found[0]) / (options.counts[-1] - options.counts[0]):.0f} bytes an image"
+    more = options.counts[-1] - options.counts[0]
+    title = f"{(found[-1] - found[0]) / more:.0f} bytes an image" if more else ""
     header = ["files", "processes", "images", "peak MB", "said"]
     table = Table(*header, title=title)
     for line in lines:
