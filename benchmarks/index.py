@@ -87,7 +87,7 @@ def main() -> None:
                 lines += [{**name, **row, **facts} for row in rows(records[way])]
                 write(lines, options.out / "index.csv")
         Console(width=150).print(table(title(Path(data).name, about), records))
-    draw(lines, options.out / "index.png")
+        draw(lines, options.out / "index.png")
 
 
 def rows(record: dict[str, Any]) -> list[dict[str, Any]]:
