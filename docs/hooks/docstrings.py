@@ -8,10 +8,15 @@ from griffe import Class, Docstring, Extension, Object
 EXAMPLE = re.compile(r"^>>> .*?(?=^\s*$|\Z)", flags=re.M | re.S)
 
 
+SHORT = re.compile(r"^(Args|Returns|Raises|Source): (?=\S)", flags=re.M)  # a section that is one sentence
+BOUND = re.compile(r"(?<=: )>(?= )")  # "k: > 0" is no quotation
+
+
 class Docstrings(Extension):
     def on_object(self, *, obj: Object, **_: Any) -> None:
         if obj.docstring:
-            obj.docstring.value = EXAMPLE.sub(r"```pycon\n\g<0>\n```", obj.docstring.value)
+            text = EXAMPLE.sub(r"```pycon\n\g<0>\n```", obj.docstring.value)
+            obj.docstring.value = BOUND.sub(r"\>", SHORT.sub(r"\n**\1:** ", text))
 
     def on_class_members(self, *, cls: Class, **_: Any) -> None:
         """Attributes without a word about them are the class's own business; fields of a tuple are told together."""
