@@ -26,7 +26,7 @@ from geomdml import (
 from geomdml._core.checks import validation
 from geomdml.euclidean import clip_norm
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "class_trees",
