@@ -12,6 +12,7 @@ import re
 import sys
 import traceback
 import warnings
+from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +21,7 @@ from typing import Any
 import lightning as L
 import torch
 import yaml
+from jsonargparse import DefaultHelpFormatter
 from jsonargparse.typing import register_type
 from lightning.pytorch.callbacks import Callback, ProgressBar, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -59,8 +61,17 @@ register_type(torch.device)
 yaml.SafeDumper.add_multi_representer(StrEnum, lambda dumper, value: dumper.represent_str(value.value))
 
 
+class AppHelp(DefaultHelpFormatter, RawDescriptionHelpFormatter):
+    """Leaves the lines of a description as they are."""
+
+
 class AppParser(LightningArgumentParser):
-    """Says in one line which class may not be imported."""
+    """Keeps errors short; says in one line which class may not be imported."""
+
+    def print_usage(self, file: Any = None) -> None:
+        """Not beside an error: 150 lines of options would hide it, and its tip names the command that prints them."""
+        if file is not sys.stderr:
+            super().print_usage(file)
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         if denied := re.search(r"Importing '(\S+)' is not allowed", message):
@@ -274,6 +285,7 @@ def run(
     results: Callback,
     predictions: Callback | None = None,
     studies: Mapping[str, Study] = MappingProxyType({}),
+    about: str | None = None,
     args: list[str] | None = None,
 ) -> None:
     """Run an app's command line. A mistake of the user's ends with one line.
@@ -286,6 +298,7 @@ def run(
         results: what is done at the end of a test.
         predictions: a callback that writes what `predict` gives; None where `results` does.
         studies: the subcommands that compare, {name: study}.
+        about: what the app is and which commands it has, for `--help`.
         args: the command line; None is the process's.
     """
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"  # a checkpoint may come from anyone: it runs no code
@@ -313,7 +326,11 @@ def run(
                     "use_distributed_sampler": False,
                 },
                 parser_class=AppParser,
-                parser_kwargs={"prog": f"python -m {model_class.__module__.rsplit('.', 1)[0]}"},
+                parser_kwargs={
+                    "prog": f"python -m {model_class.__module__.rsplit('.', 1)[0]}",
+                    "description": about,
+                    "formatter_class": AppHelp,
+                },
             )
     except (ValueError, OSError, FetchError, pickle.UnpicklingError, MisconfigurationException) as error:
         if os.environ.get("GEOMDML_TRACEBACK"):

@@ -1,12 +1,16 @@
-"""`python -m apps.chest_vit fit|validate|test|predict --config apps/chest_vit/configs/emoji.yaml`
+"""Image retrieval with CHEST and other losses.
 
-`python -m apps.chest_vit predict --ckpt_path FILE --images FOLDER_OR_LIST` embeds new images,
-`python -m apps.chest_vit check --data.root PATH` says what a folder holds,
-`python -m apps.chest_vit search --checkpoint FILE --query IMAGE` finds the images nearest to one,
-`python -m apps.chest_vit serve --ckpt_path FILE` shows a page for that,
-`python -m apps.chest_vit ablate|sweep|compare --config apps/chest_vit/configs/study.yaml` trains the rows of the
-paper's ablation, settings, or rival losses from the same seeds,
-`python -m apps.chest_vit export --checkpoint FILE --to onnx|torch` writes the network for other programs.
+    python -m apps.chest_vit fit --config apps/chest_vit/configs/emoji.yaml [--data.root PATH]  # train, then test
+    python -m apps.chest_vit validate|test|predict --ckpt_path FILE  # score or embed the run's images
+    python -m apps.chest_vit ablate|sweep|compare --config apps/chest_vit/configs/study.yaml  # run experiments
+
+These commands train nothing and have a --help of their own:
+
+    python -m apps.chest_vit check --data.root PATH  # what a folder of images holds
+    python -m apps.chest_vit predict --ckpt_path FILE --images FOLDER_OR_LIST  # embed new images
+    python -m apps.chest_vit search --ckpt_path FILE --query IMAGE  # the images nearest to one
+    python -m apps.chest_vit serve --ckpt_path FILE  # a web page to search on
+    python -m apps.chest_vit export --ckpt_path FILE --to onnx|torch  # the network for other programs
 """
 
 import sys
@@ -34,7 +38,7 @@ def train(words: list[str] | None) -> None:
     from apps.chest_vit.studies.commands import STUDIES
     from apps.cli import run
 
-    run(CHEST, RetrievalData, results=Results(), predictions=Predictions(), studies=STUDIES, args=words)
+    run(CHEST, RetrievalData, results=Results(), predictions=Predictions(), studies=STUDIES, about=__doc__, args=words)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`python -m apps.chest_vit export --checkpoint FILE --to onnx|torch`: the network for programs without this one."""
+"""`python -m apps.chest_vit export --ckpt_path FILE --to onnx|torch`: the network for programs without this one."""
 
 import argparse
 import contextlib
@@ -33,7 +33,9 @@ def main(args: list[str] | None = None) -> None:
         SystemExit: a file that cannot be used (code 1), in one line; wrong arguments (code 2).
     """
     parser = argparse.ArgumentParser(prog="python -m apps.chest_vit export", description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, required=True, help="A .ckpt file of a run.")
+    parser.add_argument(
+        "--ckpt_path", "--checkpoint", dest="checkpoint", type=Path, required=True, help="A .ckpt file of a run."
+    )
     parser.add_argument("--to", choices=list(SUFFIXES), required=True, help="ONNX, or torch.export (.pt2).")
     parser.add_argument("--out", type=Path, help="The file to write; without it, beside the checkpoint.")
     asked = parser.parse_args(args)

@@ -1,4 +1,4 @@
-"""`python -m apps.chest_vit search --checkpoint FILE --query IMAGE`: the images nearest to one of your own."""
+"""`python -m apps.chest_vit search --ckpt_path FILE --query IMAGE`: the images nearest to one of your own."""
 
 import argparse
 import pickle
@@ -43,7 +43,9 @@ def main(args: list[str] | None = None) -> None:
         SystemExit: a file that cannot be used (code 1), in one line; wrong arguments (code 2).
     """
     parser = argparse.ArgumentParser(prog="python -m apps.chest_vit search", description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, required=True, help="A .ckpt file of a run.")
+    parser.add_argument(
+        "--ckpt_path", "--checkpoint", dest="checkpoint", type=Path, required=True, help="A .ckpt file of a run."
+    )
     parser.add_argument("--query", type=Path, required=True, help="The image to search for.")
     parser.add_argument(
         "--embeddings",

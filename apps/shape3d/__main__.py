@@ -1,7 +1,15 @@
-"""`python -m apps.shape3d fit|validate|test|compare --config apps/shape3d/configs/furniture.yaml`
+"""Retrieval and classification of 3D shapes by multi-view rendering.
 
-`check` says what the data hold, `predict` names the classes of a folder of meshes, `search` finds the shapes that are
-most similar to one, `serve` shows a page for that.
+    python -m apps.shape3d fit --config apps/shape3d/configs/furniture.yaml [--data.root PATH]  # train, then test
+    python -m apps.shape3d validate|test --ckpt_path FILE  # score the run's shapes
+    python -m apps.shape3d compare --config apps/shape3d/configs/compare.yaml  # run experiments
+
+These commands train nothing and have a --help of their own:
+
+    python -m apps.shape3d check --data.root PATH  # what a folder of meshes holds
+    python -m apps.shape3d predict --ckpt_path FILE --meshes FOLDER  # the classes of new meshes
+    python -m apps.shape3d search --ckpt_path FILE --mesh MESH  # the shapes nearest to one
+    python -m apps.shape3d serve --ckpt_path FILE  # a web page to search on
 """
 
 from collections.abc import Sequence
@@ -25,7 +33,7 @@ def train(words: list[str] | None) -> None:
     from apps.training.shape_data import ShapeData
 
     studies = {"compare": Study(with_trainer(ShapeExperiment))}
-    run(Shape3D, ShapeData, results=Results(), studies=studies, args=words)
+    run(Shape3D, ShapeData, results=Results(), studies=studies, about=__doc__, args=words)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,13 @@
-"""`python -m apps.sketch fit|validate|test|compare --config apps/sketch/configs/pictograms.yaml`
+"""Search by drawing: sketches and 3D shapes in one space.
 
-`check` says what the data hold; `serve` shows a page on which one draws, and the nearest shapes appear.
+    python -m apps.sketch fit --config apps/sketch/configs/pictograms.yaml [--data.root PATH]  # train, then test
+    python -m apps.sketch validate|test --ckpt_path FILE  # score the run's sketches
+    python -m apps.sketch compare --config apps/sketch/configs/compare.yaml  # run experiments
+
+These commands train nothing and have a --help of their own:
+
+    python -m apps.sketch check --data.root PATH  # what the data hold
+    python -m apps.sketch serve --ckpt_path FILE  # a web page to draw and search on
 """
 
 from collections.abc import Sequence
@@ -24,7 +31,7 @@ def train(words: list[str] | None) -> None:
     from apps.sketch.results import Results
 
     studies = {"compare": Study(with_trainer(SketchExperiment))}
-    run(SketchToShape, SketchData, results=Results(), studies=studies, args=words)
+    run(SketchToShape, SketchData, results=Results(), studies=studies, about=__doc__, args=words)
 
 
 if __name__ == "__main__":

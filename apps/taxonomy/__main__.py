@@ -1,7 +1,14 @@
-"""`python -m apps.taxonomy fit|validate|test|predict|compare|sweep --config apps/taxonomy/configs/mammals.yaml`
+"""Taxonomies embedded in hyperbolic space.
 
-`check` says what is in a taxonomy, `search` finds the neighbours and ancestors of a node, `serve` shows a page
-for that.
+    python -m apps.taxonomy fit --config apps/taxonomy/configs/mammals.yaml [--data.root FILE]  # train, then test
+    python -m apps.taxonomy validate|test|predict --ckpt_path FILE  # score or write the embeddings
+    python -m apps.taxonomy compare|sweep --config apps/taxonomy/configs/study.yaml  # run experiments
+
+These commands train nothing and have a --help of their own:
+
+    python -m apps.taxonomy check --data.root FILE  # what a taxonomy holds
+    python -m apps.taxonomy search --ckpt_path FILE --node NAME  # neighbours and ancestors of a node
+    python -m apps.taxonomy serve --ckpt_path FILE  # a web page to search on
 """
 
 from collections.abc import Sequence
@@ -30,7 +37,7 @@ def train(words: list[str] | None) -> None:
         "compare": Study(with_trainer(TaxonomyExperiment), about=ABOUT, tables=before_training),
         "sweep": Study(with_trainer(TaxonomySweep), about=SWEPT, tables=before_training),
     }
-    run(TaxonomyEmbedding, TaxonomyData, results=Results(), studies=studies, args=words)
+    run(TaxonomyEmbedding, TaxonomyData, results=Results(), studies=studies, about=__doc__, args=words)
 
 
 if __name__ == "__main__":

@@ -82,7 +82,12 @@ class TaxonomyData(L.LightningDataModule):
         h = self.hparams
         mending = Mending(**{name: h[name] for name in Mending._fields})
         whole = load_taxonomy(h["root"], h["part"], mending)
-        return whole if h["root_synset"] is None else whole.subtree(h["root_synset"])
+        if h["root_synset"] is None:
+            return whole
+        try:
+            return whole.subtree(h["root_synset"])
+        except ValueError as error:
+            raise ValueError(f"--data.root_synset: {error}; null takes the whole taxonomy") from error
 
     def varied(self, **options: Any) -> "TaxonomyData":
         """The same taxonomy with some other options, of the pairs and the batches."""

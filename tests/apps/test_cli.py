@@ -105,3 +105,19 @@ def test_the_commands_of_an_app_are_lightnings_its_studies_and_its_own():
         assert not set(app.OWN) & set(app.LIGHTNING)
         with pytest.raises(SystemExit, match=f"error: no command 'chekc': one of .*{app.OWN[-1]} is expected"):
             app.main(["chekc"])
+
+
+def test_help_begins_with_every_command(capsys):
+    for app in (chest, shape3d, sketch):
+        with pytest.raises(SystemExit, match="0"):
+            app.main(["--help"])
+        about = capsys.readouterr().out.partition("options:")[0]
+        for command in (*app.OWN, *app.LIGHTNING):
+            assert command in about or command == "draw"  # an earlier name of serve
+
+
+def test_a_wrong_option_is_not_hidden_by_the_usage(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run("fit", "--model.slopes", "1")
+    error = capsys.readouterr().err
+    assert "--model.slopes" in error and "usage" not in error and error.count("\n") == 2
