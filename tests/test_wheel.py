@@ -1,5 +1,6 @@
 """The wheel holds geomdml alone, and works where nothing but its requirements is installed."""
 
+import re
 import subprocess
 import sys
 import sysconfig
@@ -36,3 +37,5 @@ def test_wheel_in_an_empty_environment(tmp_path: Path) -> None:
         "print(float(geomdml.tangent.dist(torch.tensor([3., 4.]), torch.zeros(2), c=1.0)))"
     )
     assert run(python, "-c", program).strip() == "10.0"
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.S)
+    assert run(python, "-c", example).startswith("tensor(1199.0198)\n")
