@@ -56,10 +56,14 @@ def dendrograms(above: Above, classes: Sequence[str], proxies: Float[Tensor, "C 
     style = [STYLES[names.index(kinds[i])] for i in shown]
     legend = [Mark(name, *style) for name, style in zip(names, STYLES, strict=False)]
     legend += [Mark(path[-1], style[i][0], glyph=str(i + 1)) for i, path in enumerate(paths)]
-    of_all = "" if len(decoded) == len(classes) else f" of {len(classes):,}"
+    if len(shown) == len(classes):
+        which = f"all {len(classes):,} training classes"
+    else:
+        which = f"{len(shown)} of the {len(classes):,} training classes, in the {len(names)} largest categories of "
+        which += f"{len(set(kinds))}"
+    read_from = f" of {len(decoded):,} classes" if len(decoded) < len(classes) else ""
     caption = (
-        f"Left the given tree, right the tree of the class proxies in hyperbolic space: {len(shown)} of the "
-        f"{len(decoded):,}{of_all} classes, in the {len(names)} of {len(set(kinds))} categories with the most. Pairs "
+        f"Left the given tree, right the tree of the class proxies{read_from} in hyperbolic space: {which}. Pairs "
         "are merged by how near to the origin the path between their proxies comes, the farthest first. A branch has "
         f"the colour of a category where all below it is of this one.{_purity(whole, kinds)}"
     )
