@@ -43,7 +43,7 @@ def project_to_disk(distance: Float[ndarray, "n n"], *, seed: int) -> Complex[nd
         warnings.filterwarnings("ignore", "Tensorflow not installed", ImportWarning)
         warnings.filterwarnings("ignore", "using precomputed metric", UserWarning)
         warnings.filterwarnings("ignore", "Graph is not fully connected", UserWarning)  # of where clusters start
-        warnings.filterwarnings("ignore", "The TBB threading layer requires")  # open3d brings an older one
+        warnings.filterwarnings("ignore", ".*TBB threading layer requires")  # open3d brings an older one
         from umap import UMAP  # with numba it takes seconds to import: only who draws a disk waits
 
         reducer = UMAP(

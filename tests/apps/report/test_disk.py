@@ -23,6 +23,8 @@ def test_the_disk_shows_some_of_each_of_few_large_classes() -> None:
 
 
 def test_the_layout_lies_in_the_disk_around_its_centre_and_keeps_clusters() -> None:
+    import open3d  # noqa: F401  # a report of shapes has it, and with it a TBB of which numba warns
+
     cluster = np.repeat(np.arange(6), 20)
     corners = 50 * np.concatenate([np.eye(3), -np.eye(3)])
     x = corners[cluster] + np.random.default_rng(0).normal(size=(120, 3))
